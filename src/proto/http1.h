@@ -1,0 +1,120 @@
+#ifndef PROTO_HTTP1_H
+#define PROTO_HTTP1_H
+
+#include "base/str.h"
+#include "proto/field.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * The head of an HTTP/1.1 request (RFC 9112 §2-§6): request line, header fields, and what they
+ * say of the message's framing. No descriptor, no clock, no allocation but the field table's.
+ *
+ * All positions are offsets from the first byte given to http1_parse(), so that the caller may
+ * move its buffer while a head is incomplete, and after.
+ */
+
+enum http1_result {
+    HTTP1_OK,      /* a whole head: head->size bytes are consumed */
+    HTTP1_PARTIAL, /* every byte so far may begin a head: call again with more */
+    HTTP1_ERROR,   /* head->error says why; nothing that follows may be read */
+};
+
+/* Why a head was refused. http1_error_status() gives the status code, http1_error_text() the words. */
+enum http1_error {
+    HTTP1_NO_ERROR,
+    HTTP1_BAD_REQUEST_LINE,
+    HTTP1_BAD_METHOD,
+    HTTP1_BAD_TARGET,
+    HTTP1_BAD_VERSION,
+    HTTP1_LINE_TOO_LONG,    /* 414: limit_request_line */
+    HTTP1_TOO_MANY_FIELDS,  /* 431: limit_request_fields */
+    HTTP1_FIELD_TOO_LONG,   /* 431: limit_request_field_size */
+    HTTP1_HEAD_TOO_LONG,    /* 431: the whole of it */
+    HTTP1_BAD_FIELD_NAME,
+    HTTP1_BAD_FIELD_VALUE,
+    HTTP1_OBSOLETE_FOLD,
+    HTTP1_BARE_LF,
+    HTTP1_DUPLICATE_FIELD,  /* Host, Content-Length or Content-Type twice */
+    HTTP1_BAD_CONTENT_LENGTH,
+    HTTP1_BAD_TRANSFER_ENCODING,
+    HTTP1_UNKNOWN_TRANSFER_ENCODING, /* 501 */
+    HTTP1_BAD_EXPECT,       /* 417 */
+    HTTP1_REFUSED_FIELD,    /* header_map = refuse */
+    HTTP1_CONTRADICTORY_SCHEME,
+    HTTP1_NO_MEMORY,        /* 500 */
+    HTTP1_ERROR_COUNT
+};
+
+enum http1_framing {
+    HTTP1_NO_BODY,
+    HTTP1_LENGTH,  /* head->content_length bytes */
+    HTTP1_CHUNKED, /* see chunked.h */
+};
+
+/* What the settings of the same names allow. Zero means "no limit" where a limit is a number. */
+struct http1_limits {
+    uint32_t request_line;   /* bytes, without CRLF as gunicorn counts it */
+    uint32_t fields;         /* count */
+    uint32_t field_size;     /* bytes, with CRLF */
+    bool permit_obsolete_folding;
+    bool permit_unconventional_method;
+    bool permit_unconventional_version;
+    bool strip_header_spaces;
+    bool casefold_method;
+};
+
+struct http1_field {
+    uint32_t name, name_len;
+    uint32_t value, value_len; /* without the white space around it */
+    enum field_id id;          /* FIELD_OTHER when not in the table, FIELD_DROPPED when to be ignored */
+};
+
+struct http1_head {
+    uint32_t size; /* bytes of the head, its empty line included */
+    uint32_t method, method_len;
+    uint32_t target, target_len;
+    uint32_t path_len;           /* of target, up to the first '?' or '#'; see http1.c for absolute-form */
+    uint32_t query, query_len;   /* without '?' */
+    uint8_t major, minor;        /* of the version */
+    bool keep_alive;             /* the client's wish (RFC 9112 §9.3), by tokens of every Connection field */
+    bool expect_continue;
+    bool must_close;             /* framing that forbids reuse: a transfer coding before chunked, CONNECT */
+    enum http1_framing framing;
+    uint64_t content_length;
+    uint32_t field_count;
+    uint32_t field_capacity;
+    struct http1_field *fields;  /* owned: http1_head_free() */
+
+    enum http1_error error;
+    uint32_t error_at, error_len; /* the bytes that the error is about, for its text */
+
+    uint32_t scanned; /* private: bytes known not to end the head, so that a dripped head costs O(n) */
+    uint32_t lines;   /* private: line ends seen so far */
+};
+
+void http1_head_init(struct http1_head *head);
+void http1_head_reset(struct http1_head *head); /* ready for the next head; keeps the field table */
+void http1_head_free(struct http1_head *head);
+
+/*
+ * Parses one head from `data`, of which `size` bytes are there. Bytes may be rewritten in place,
+ * but only inside a head that is whole (case folding of the method, unfolding).
+ * A refusal is given as soon as it is certain, limits included, even if the head is not whole.
+ */
+enum http1_result http1_parse(struct http1_head *head, char *data, size_t size,
+                              const struct http1_limits *limits);
+
+int http1_error_status(enum http1_error error);
+
+/* Writes gunicorn's words for the error into out, NUL-terminated, at most size bytes; returns the length. */
+size_t http1_error_text(const struct http1_head *head, const char *data, char *out, size_t size);
+
+static inline struct str http1_slice(const char *data, uint32_t at, uint32_t len)
+{
+    return (struct str){data + at, len};
+}
+
+#endif
