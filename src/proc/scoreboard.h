@@ -1,0 +1,138 @@
+#ifndef PROC_SCOREBOARD_H
+#define PROC_SCOREBOARD_H
+
+#include "base/str.h"
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * What the workers say about themselves: one slot each in anonymous shared memory that the master
+ * maps before its first fork. The worker that owns a slot writes it with plain stores; the master
+ * (and later whoever reports figures) reads. There is no file and no system call in it, save the
+ * rare one of slot_wake().
+ *
+ * The heartbeat. `busy_since` is 0 while the worker has nothing to do, so an idle worker cannot be
+ * late and never has to wake up. Anything else is the moment (ms of CLOCK_MONOTONIC) from which the
+ * master counts `timeout`: a request's start, or the last sign of life of a worker that beats.
+ *
+ * The master sleeps without a time limit while nobody is busy. `watched` tells the worker whether
+ * the master already has a timer for it: the one request that finds it clear wakes the master, so
+ * this costs at most one write(2) per worker and `timeout`, and nothing at all while idle.
+ */
+
+#define SCOREBOARD_SLOTS 4096 /* most workers at a time; pages are touched only when used */
+#define SLOT_METHOD_MAX 20    /* longer methods and paths are cut in the explanation of a time-out */
+#define SLOT_PATH_MAX 168
+
+/*
+ *            fork            ready             wants a successor
+ *   FREE ----------> BOOTING ------> READY ----------------------> RETIRING
+ *     ^                 |              |                              |
+ *     +-----------------+--------------+-- dead, reaped by the master-+
+ */
+enum slot_phase {
+    SLOT_FREE,
+    SLOT_BOOTING,
+    SLOT_READY,    /* the application is loaded: the worker accepts */
+    SLOT_RETIRING, /* still serving; asks to be replaced (max_requests) */
+};
+
+struct slot {
+    /* Line 1: stored at each request. */
+    alignas(64) _Atomic int64_t busy_since; /* ms of CLOCK_MONOTONIC, 0 when idle */
+    _Atomic uint64_t requests;              /* begun, since the worker booted */
+    _Atomic uint32_t watched;               /* the master has a timer for this slot */
+    _Atomic uint32_t phase;                 /* enum slot_phase */
+    _Atomic uint32_t in_flight;             /* requests running now; kept by threaded workers */
+    _Atomic uint32_t connections;           /* open client connections */
+    _Atomic uint64_t errors;                /* requests that ended in a 5xx of ours */
+    int32_t wake_fd;                        /* the master's pipe, inherited; -1: nobody to wake */
+    int32_t pid;
+    uint32_t generation; /* of the configuration: grows with each reload */
+    uint32_t age;        /* the worker's number, growing from 1 */
+
+    /* Lines 2 to 4: what runs, for the explanation of a time-out. */
+    uint8_t method_len;
+    uint8_t path_len;
+    char method[SLOT_METHOD_MAX];
+    char path[SLOT_PATH_MAX];
+};
+
+_Static_assert(sizeof(struct slot) == 256, "a slot is four cache lines");
+
+struct scoreboard {
+    struct slot *slots; /* SCOREBOARD_SLOTS of them, shared with every process forked later */
+};
+
+/* Maps the slots. Returns 0, or -1 with errno (ENOMEM). */
+int scoreboard_open(struct scoreboard *board);
+void scoreboard_close(struct scoreboard *board);
+
+/* Takes a free slot for a worker about to be forked. NULL when all SCOREBOARD_SLOTS are taken. */
+struct slot *scoreboard_take(struct scoreboard *board, uint32_t age, uint32_t generation,
+                             int wake_fd);
+void scoreboard_release(struct slot *slot);
+
+/* Wakes the master so that it looks at this slot. A full pipe is fine: it is awake then. */
+void slot_wake(struct slot *slot);
+
+/* Worker: tells the master of a new phase. */
+void slot_set_phase(struct slot *slot, enum slot_phase phase);
+
+/*
+ * Master: stops (true) watching a slot that is idle, so that its next request wakes the master.
+ * Returns false when the worker became busy meanwhile: it stays watched.
+ */
+bool slot_unwatch(struct slot *slot);
+
+/* Worker: `now_ms` becomes the moment from which `timeout` counts. For notify(), and for an engine
+ * that has work; whoever beats without ever calling slot_idle() has to go on beating. */
+static inline void slot_beat(struct slot *slot, int64_t now_ms)
+{
+    /* Sequentially consistent, against slot_unwatch(): one of the two sees the other's store. */
+    atomic_store(&slot->busy_since, now_ms);
+    if (atomic_load(&slot->watched) == 0)
+        slot_wake(slot);
+}
+
+/* Worker: nothing runs; time-outs stop counting. */
+static inline void slot_idle(struct slot *slot)
+{
+    atomic_store_explicit(&slot->busy_since, 0, memory_order_release);
+}
+
+static inline uint8_t slot_copy(char *to, size_t size, struct str from)
+{
+    size_t n = from.n < size ? from.n : size;
+
+    memcpy(to, from.p, n);
+    return (uint8_t)n;
+}
+
+/* Worker with one request at a time: it runs from now on. `path` is copied, cut to SLOT_PATH_MAX. */
+static inline void slot_request_begin(struct slot *slot, int64_t now_ms, struct str method,
+                                      struct str path)
+{
+    uint64_t n = atomic_load_explicit(&slot->requests, memory_order_relaxed);
+
+    slot->method_len = slot_copy(slot->method, SLOT_METHOD_MAX, method);
+    slot->path_len = slot_copy(slot->path, SLOT_PATH_MAX, path);
+    atomic_store_explicit(&slot->requests, n + 1, memory_order_relaxed);
+    slot_beat(slot, now_ms);
+}
+
+static inline void slot_request_end(struct slot *slot)
+{
+    slot_idle(slot);
+}
+
+/* Worker with several requests at a time (threads): counts, without a time-out for each. */
+static inline void slot_request_count(struct slot *slot)
+{
+    atomic_fetch_add_explicit(&slot->requests, 1, memory_order_relaxed);
+}
+
+#endif
