@@ -1,0 +1,125 @@
+# Everything is built below $(BUILD) and installed in the virtual environment $(VENV); both may be
+# set, as may PYTHON, the Python to build for.
+ifndef PYTHON
+PYTHON := $(shell tools/find_python.sh)
+endif
+VENV ?= .venv
+BUILD ?= build
+BIND ?= 127.0.0.1:8000
+TIME ?= 60
+WERROR ?= false
+SANITIZE ?= none
+ARGS ?=
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])')
+ifeq ($(VERSION),)
+$(error no usable Python: make PYTHON=/path/to/python3)
+endif
+
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip
+MESON = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/meson
+READY = $(VENV)/.ready-$(VERSION)
+INSTALLED = $(VENV)/.installed
+SOURCES = $(shell find src gunicorn packaging -type f ! -name '*.pyc') \
+          meson.build meson.options pyproject.toml tools/package_files.py
+
+SETUP = -Dwerror=$(WERROR)
+ifneq ($(SANITIZE),none)
+SETUP += -Db_sanitize=$(SANITIZE) -Db_lto=false -Db_lundef=false -Dbuildtype=debugoptimized
+endif
+PIP_SETUP = $(foreach option,$(SETUP),--config-settings=setup-args=$(option))
+PIP_INSTALL = $(PIP) install -q --no-build-isolation --config-settings=build-dir=$(BUILD)/wheel $(PIP_SETUP)
+
+# An interpreter without the sanitizer needs its library loaded first. Python's own leaks at exit
+# are not ours to report; its allocator is bypassed so that each object is watched.
+ifneq ($(filter address%,$(SANITIZE)),)
+WATCHED = LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
+          ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONMALLOC=malloc
+endif
+ifneq ($(filter thread%,$(SANITIZE)),)
+WATCHED = LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" \
+          TSAN_OPTIONS=die_after_fork=0:suppressions=$(abspath tools/tsan.supp)
+endif
+
+.PHONY: help run build test unit pytest asan tsan fuzz bench lint format wheel clean
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+$(READY):
+	tools/prerequisites.sh $(PYTHON) build
+	rm -rf $(BUILD)/wheel $(BUILD)/unit
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install -q --upgrade pip
+	$(PIP) install -q 'meson-python>=0.17' 'meson>=1.3' ninja
+	touch $@
+
+$(INSTALLED): $(READY) $(SOURCES)
+	$(PIP_INSTALL) --force-reinstall --no-deps .
+	touch $@
+
+$(VENV)/.testing: $(INSTALLED)
+	$(PIP_INSTALL) '.[testing]'
+	touch $@
+
+$(VENV)/.lint: $(READY) tools/lint-requirements.txt
+	$(PIP) install -q -r tools/lint-requirements.txt
+	touch $@
+
+build: $(INSTALLED) ## Build the server and install it in .venv
+
+run: build ## Build, and serve the example application on 127.0.0.1:8000 (BIND=)
+	@echo
+	@echo "The example application: http://$(BIND)/"
+	@echo "Try it:  curl http://$(BIND)/     or open that address in a browser; Ctrl-C ends it."
+	@echo
+	exec $(BIN)/gunicorn --chdir examples/hello --bind $(BIND) $(ARGS) hello:app
+
+test: unit pytest ## Build, and run all the tests
+
+unit: $(READY)
+	tools/prerequisites.sh $(PYTHON) build test
+	test -f $(BUILD)/unit/build.ninja || \
+	    $(MESON) setup $(BUILD)/unit -Dextension=false -Dtests=enabled -Dbuildtype=debugoptimized $(SETUP)
+	$(MESON) test -C $(BUILD)/unit --print-errorlogs
+
+pytest: $(VENV)/.testing
+	$(WATCHED) $(BIN)/pytest $(ARGS)
+
+asan: ## Run all the tests with AddressSanitizer and UBSan
+	$(MAKE) test VENV=$(VENV)-asan BUILD=$(BUILD)/asan SANITIZE=address,undefined
+
+tsan: ## Run all the tests with ThreadSanitizer
+	$(MAKE) test VENV=$(VENV)-tsan BUILD=$(BUILD)/tsan SANITIZE=thread
+
+fuzz: $(READY) ## Run each fuzz target for TIME=60 seconds
+	tools/prerequisites.sh $(PYTHON) build fuzz
+	test -f $(BUILD)/fuzz/build.ninja || CC=$$(tools/find_clang.sh) $(MESON) setup $(BUILD)/fuzz \
+	    -Dfuzz=true -Db_lto=false -Db_lundef=false -Dbuildtype=debugoptimized
+	$(MESON) compile -C $(BUILD)/fuzz
+	tools/run_fuzz.sh $(BUILD)/fuzz $(TIME)
+
+bench: $(INSTALLED) ## Compare with nginx and other Python servers (ARGS=--help)
+	tools/prerequisites.sh $(PYTHON) build bench
+	$(BIN)/python bench/run.py $(ARGS)
+
+lint: $(VENV)/.lint ## Check the layers, the layout and the Python code
+	$(BIN)/python tools/check_layers.py
+	git ls-files '*.c' '*.h' | xargs $(BIN)/clang-format --dry-run --Werror
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: $(VENV)/.lint ## Lay out the C and the Python code
+	git ls-files '*.c' '*.h' | xargs $(BIN)/clang-format -i
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+wheel: $(READY) ## Build a wheel in dist/
+	$(PIP) wheel -q --no-build-isolation --no-deps --config-settings=build-dir=$(BUILD)/wheel -w dist .
+
+clean: ## Remove what was built, the virtual environments included
+	rm -rf build build-* dist .venv .venv-*
