@@ -19,8 +19,9 @@ $(error no usable Python: make PYTHON=/path/to/python3)
 endif
 
 BIN = $(VENV)/bin
-PIP = $(BIN)/python -m pip
-MESON = PATH="$(abspath $(BIN)):$$PATH" $(BIN)/meson
+WITH_PATH = PATH="$(abspath $(BIN)):$$PATH"
+PIP = $(WITH_PATH) $(BIN)/python -m pip
+MESON = $(WITH_PATH) $(BIN)/meson
 READY = $(VENV)/.ready-$(VERSION)
 INSTALLED = $(VENV)/.installed
 SOURCES = $(shell find src gunicorn packaging -type f ! -name '*.pyc') \
