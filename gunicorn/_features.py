@@ -1,0 +1,46 @@
+"""What the configuration may ask for and this version does not have.
+
+Asking for it is answered in one line: an error where nothing could be served, else a warning.
+"""
+
+import sys
+
+from gunicorn.errors import ConfigError
+
+
+def _fatal(cfg):
+    worker = cfg.worker_class_str
+    if worker == "gaiohttp":
+        yield "worker_class: gaiohttp is gone; use aiohttp.GunicornWebWorker of the package aiohttp"
+    elif worker == "asgi" and not _has_module("gunicorn.workers.gasgi"):
+        yield (
+            "worker_class: asgi workers are not available in this version; "
+            "use uvicorn_worker.UvicornWorker of the package uvicorn-worker"
+        )
+    if cfg.protocol not in ("http", "uwsgi"):
+        yield f"protocol: {cfg.protocol!r} is unknown; there are http and uwsgi"
+    elif cfg.protocol == "uwsgi":
+        yield "protocol: uwsgi is not available in this version; let the proxy speak http"
+
+
+def _missing(cfg):
+    if "h2" in cfg.http_protocols:
+        yield "HTTP/2 is not available in this version; clients are served HTTP/1.1"
+    if cfg.dirty_workers > 0 and cfg.dirty_apps:
+        yield "dirty workers are not available in this version; none are started"
+    if not cfg.control_socket_disable and cfg.was_set("control_socket"):
+        yield "the control socket is not available in this version; none is opened"
+
+
+def _has_module(name):
+    from importlib.util import find_spec
+
+    return find_spec(name) is not None
+
+
+def check(cfg):
+    """Raise ConfigError for what cannot be served, and warn of what will be missing."""
+    for line in _fatal(cfg):
+        raise ConfigError(line)
+    for line in _missing(cfg):
+        print(f"Warning: {line}.", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Applications: what gunicorn loads its configuration for, and serves."""

@@ -1,0 +1,62 @@
+"""The application of the command `gunicorn`."""
+
+import os
+
+from gunicorn import util
+from gunicorn.app.base import Application
+from gunicorn.errors import ConfigError
+
+
+class WSGIApplication(Application):
+    """A WSGI application that the command line, `wsgi_app` or a PasteDeploy file names."""
+
+    app_uri = None
+
+    def init(self, parser, opts, args):
+        self.app_uri = None
+        if opts.paste:
+            self._init_paste(opts.paste)
+        elif args:
+            self.cfg.set("default_proc_name", args[0])
+            self.app_uri = args[0]
+
+    def _init_paste(self, paste):
+        from gunicorn.app.pasterapp import has_logging_config
+
+        uri = os.path.abspath(paste)
+        config_file = uri.partition("#")[0]
+        if not os.path.exists(config_file):
+            raise ConfigError(f"{config_file!r} not found")
+        self.cfg.set("default_proc_name", config_file)
+        self.app_uri = uri
+        if has_logging_config(config_file):
+            self.cfg.set("logconfig", config_file)
+
+    def load_config(self):
+        super().load_config()
+        if self.app_uri is None:
+            self.app_uri = self.cfg.wsgi_app
+        if self.app_uri is None:
+            raise ConfigError("No application module specified.")
+
+    def load_wsgiapp(self):
+        return util.import_app(self.app_uri)
+
+    def load_pasteapp(self):
+        from gunicorn.app.pasterapp import get_wsgi_app
+
+        return get_wsgi_app(self.app_uri, defaults=self.cfg.paste_global_conf)
+
+    def load(self):
+        if self.cfg.paste is not None:
+            return self.load_pasteapp()
+        return self.load_wsgiapp()
+
+
+def run(prog=None):
+    """The command `gunicorn`."""
+    WSGIApplication("%(prog)s [OPTIONS] [APP_MODULE]", prog=prog).run()
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,364 @@
+"""The configuration: all settings with their values, and what follows from them."""
+
+import os
+import sys
+
+from gunicorn import __version__, util
+from gunicorn._settings import ROWS, Computed
+from gunicorn._validators import *  # noqa: F403  (their names are known to software of others)
+from gunicorn.errors import ConfigError
+
+PLATFORM = sys.platform
+KNOWN_SETTINGS = []
+
+DEFAULT_LOGGER = "gunicorn.glogging.Logger"
+STATSD_LOGGER = "gunicorn.instrument.statsd.Statsd"
+THREAD_WORKER = "gunicorn.workers.gthread.ThreadWorker"
+DEFAULT_CONFIG_FILE = "gunicorn.conf.py"
+
+
+class Setting:
+    """One setting: what it is, and its value.
+
+    A subclass with `name`, `section`, `validator` and so on as attributes of the class is a
+    setting of the user's own; it has a flag when it has `cli`.
+    """
+
+    name = None
+    value = None
+    section = None
+    cli = None
+    validator = None
+    type = None
+    meta = None
+    action = None
+    default = None
+    default_text = None
+    short = None
+    desc = None
+    nargs = None
+    const = None
+    unit = ""
+    since = ""
+    order = 0
+    variable = None
+    source = None
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if cls.name is None:
+            return
+        if isinstance(vars(cls).get("validator"), type(lambda: None)):
+            cls.validator = staticmethod(cls.validator)
+        cls.desc = (cls.desc or "").strip()
+        cls.short = cls.short or cls.desc.partition("\n")[0]
+        cls.order = len(KNOWN_SETTINGS)
+        KNOWN_SETTINGS.append(cls)
+
+    def __init__(self):
+        if self.default is not None:
+            self.set(self.default)
+
+    def copy(self):
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def get(self):
+        return self.value
+
+    def set(self, val, source=None):
+        """Validate `val` and keep it. `source` says in an error where it came from."""
+        if not callable(self.validator):
+            raise TypeError(f"Invalid validator: {self.name}")
+        try:
+            self.value = self.validator(val)
+        except (TypeError, ValueError, ConfigError) as exc:
+            where = f" ({source})" if source else ""
+            kind = type(exc) if type(exc) in (TypeError, ConfigError) else ValueError
+            raise kind(f"Invalid value for {self.name}: {val!r}{where}: {exc}") from exc
+        self.source = source
+
+    def add_option(self, parser):
+        """Add the setting's flags to `parser`, an argparse parser or group."""
+        if not self.cli:
+            return
+        default = self.default if self.default_text is None else self.default_text
+        kwargs = {
+            "dest": self.name,
+            "action": self.action or "store",
+            "default": None,  # tells "not given" from any value
+            "help": f"{self.short} [{default}]".replace("%", "%%"),
+        }
+        if kwargs["action"] == "store":
+            kwargs["type"] = self.type or str
+        for key, value in (("metavar", self.meta), ("nargs", self.nargs), ("const", self.const)):
+            if value is not None and not (key == "metavar" and self.action in _NO_VALUE):
+                kwargs[key] = value
+        parser.add_argument(*self.cli, **kwargs)
+
+    def __lt__(self, other):
+        return self.section == other.section and self.order < other.order
+
+    def __repr__(self):
+        return f"<{type(self).__name__} {self.name} = {self.value!r}>"
+
+
+_NO_VALUE = ("store_true", "store_const")
+
+
+class TableSetting(Setting):
+    """A setting of the table in `_settings`."""
+
+    def __init__(self, row, order):
+        self.name = row.name
+        self.section = row.section
+        self.cli = row.cli
+        self.validator = row.kind.validator
+        self.type = row.type
+        self.meta = row.meta
+        self.action = row.action
+        self.nargs = row.nargs
+        self.const = row.const
+        self.short = self.desc = row.help
+        self.unit = row.unit
+        self.since = row.since
+        self.order = order
+        self.row = row
+        if isinstance(row.default, Computed):
+            self.default_text = row.default.text
+            self.variable = row.default.variable
+        else:
+            self.default = row.default
+            if not callable(row.default) and row.default is not None:
+                self.set(row.default)
+            else:
+                self.value = row.default
+
+    def __call__(self):
+        """A copy with the default as its value, as if this were the setting's class."""
+        twin = self.copy()
+        if isinstance(self.row.default, Computed):
+            twin._compute_default()
+        elif isinstance(twin.value, (list, dict)):
+            twin.value = twin.value.copy()
+        return twin
+
+    def _compute_default(self):
+        given = os.environ.get(self.variable) if self.variable else None
+        source = f"environment variable {self.variable}" if given else None
+        try:
+            self.default = self.row.default.function()
+        except ValueError as exc:
+            raise ConfigError(f"Invalid value for {self.name}: {given!r} ({source}): {exc}") from exc
+        self.set(self.default, source)
+        self.source = None  # a default all the same
+
+
+KNOWN_SETTINGS.extend(TableSetting(row, order) for order, row in enumerate(ROWS))
+
+
+def make_settings(ignore=None):
+    """Return all settings, by name, with their defaults."""
+    ignore = ignore or ()
+    return {known.name: known() for known in KNOWN_SETTINGS if known.name not in ignore}
+
+
+def get_default_config_file():
+    """The path of ./gunicorn.conf.py, or None when there is none."""
+    path = os.path.join(os.getcwd(), DEFAULT_CONFIG_FILE)
+    return path if os.path.exists(path) else None
+
+
+def _split_pair(text, name):
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise RuntimeError(f"environment setting {text!r} invalid: {name} takes KEY=VALUE")
+    return key, value
+
+
+class Config:
+    """The settings by name: `cfg.workers`, `cfg.set("workers", 4)`, `cfg.settings["workers"]`.
+
+    `env_orig` is the environment that the process was started with.
+    """
+
+    def __init__(self, usage=None, prog=None):
+        self.settings = make_settings()
+        self.usage = usage
+        self.prog = prog or os.path.basename(sys.argv[0])
+        self.env_orig = os.environ.copy()
+        self._networks = {}
+
+    def __str__(self):
+        width = max(map(len, self.settings))
+        lines = []
+        for name in sorted(self.settings):
+            value = self.settings[name].value
+            if callable(value):
+                value = f"<{getattr(value, '__qualname__', type(value).__qualname__)}()>"
+            lines.append(f"{name:{width}} = {value}")
+        return "\n".join(lines)
+
+    def __getattr__(self, name):
+        if name == "settings":  # while copying or unpickling
+            raise AttributeError(name)
+        try:
+            return self.settings[name].get()
+        except KeyError:
+            raise AttributeError(f"No configuration setting for: {name}") from None
+
+    def __setattr__(self, name, value):
+        if name != "settings" and name in self.settings:
+            raise AttributeError("Invalid access!")
+        super().__setattr__(name, value)
+
+    def set(self, name, value, source=None):
+        """Set a setting. `source` is named in the error when the value is no good.
+
+        Raises AttributeError when there is no such setting; TypeError, ValueError or ConfigError
+        when the value is not allowed.
+        """
+        if name not in self.settings:
+            raise AttributeError(f"No configuration setting for: {name}")
+        if source is None:
+            self.settings[name].set(value)
+        else:
+            self.settings[name].set(value, source)
+
+    def was_set(self, name):
+        """Whether a file, a variable or a flag gave `name` a value."""
+        return getattr(self.settings[name], "source", None) is not None
+
+    def validate(self):
+        """Check what no setting can check alone. Raises ConfigError."""
+        from gunicorn import _features
+
+        _features.check(self)
+
+    def get_cmd_args_from_env(self):
+        text = self.env_orig.get("GUNICORN_CMD_ARGS")
+        if not text:
+            return []
+        import shlex
+
+        try:
+            return shlex.split(text)
+        except ValueError as exc:
+            raise ConfigError(f"GUNICORN_CMD_ARGS: {exc}: {text}") from None
+
+    def parser(self):
+        """Return the argparse parser of the command line, options grouped by section."""
+        from gunicorn._cli import make_parser
+
+        return make_parser(self, __version__)
+
+    # ---- workers and loggers ----
+
+    def _is_threaded_sync(self, uri):
+        is_sync = isinstance(uri, str) and (uri == "sync" or uri.endswith("SyncWorker"))
+        return is_sync and self.threads > 1
+
+    @property
+    def worker_class_str(self):
+        uri = self.settings["worker_class"].get()
+        if self._is_threaded_sync(uri):
+            return "gthread"
+        return uri if isinstance(uri, str) else uri.__name__
+
+    @property
+    def worker_class(self):
+        """The class of the workers, set up. Raises RuntimeError when it cannot be loaded."""
+        worker_class = self.load_worker_class()
+        if hasattr(worker_class, "setup"):
+            worker_class.setup()
+        return worker_class
+
+    def load_worker_class(self):
+        """The class of the workers, not set up."""
+        uri = self.settings["worker_class"].get()
+        return util.load_class(THREAD_WORKER if self._is_threaded_sync(uri) else uri)
+
+    @property
+    def logger_class(self):
+        uri = self.settings["logger_class"].get()
+        if uri == "simple":
+            uri = DEFAULT_LOGGER
+        if uri == DEFAULT_LOGGER and self.statsd_host is not None:
+            uri = STATSD_LOGGER
+        logger_class = util.load_class(uri, default=DEFAULT_LOGGER, section="gunicorn.loggers")
+        if hasattr(logger_class, "install"):
+            logger_class.install()
+        return logger_class
+
+    # ---- process ----
+
+    @property
+    def address(self):
+        return [util.parse_address(util.bytes_to_str(bind)) for bind in self.bind]
+
+    @property
+    def uid(self):
+        return self.user
+
+    @property
+    def gid(self):
+        return self.group
+
+    @property
+    def proc_name(self):
+        name = self.settings["proc_name"].get()
+        return name if name is not None else self.default_proc_name
+
+    @property
+    def env(self):
+        """raw_env as a dictionary. Raises RuntimeError."""
+        return dict(_split_pair(util.bytes_to_str(e), "raw_env") for e in self.raw_env or ())
+
+    @property
+    def paste_global_conf(self):
+        """raw_paste_global_conf as a dictionary; `\\=` is an = within a key or a value."""
+        raw = self.raw_paste_global_conf
+        if raw is None:
+            return None
+        hidden = "\0"
+        pairs = (
+            _split_pair(util.bytes_to_str(e).replace("\\=", hidden), "--paste-global") for e in raw
+        )
+        return {k.replace(hidden, "="): v.replace(hidden, "=") for k, v in pairs}
+
+    @property
+    def sendfile(self):
+        value = self.settings["sendfile"].get()
+        if value is not None:
+            return value
+        if "SENDFILE" in os.environ:
+            return os.environ["SENDFILE"].lower() in ("y", "1", "yes", "true")
+        return True
+
+    # ---- trust and TLS ----
+
+    def _allowed_networks(self, name):
+        addresses = self.settings[name].get()
+        cached = self._networks.get(name)
+        if cached is None or cached[0] is not addresses:
+            import ipaddress
+
+            networks = [ipaddress.ip_network(a) for a in addresses if a != "*"]
+            cached = self._networks[name] = (addresses, networks)
+        return cached[1]
+
+    def forwarded_allow_networks(self):
+        return self._allowed_networks("forwarded_allow_ips")
+
+    def proxy_allow_networks(self):
+        return self._allowed_networks("proxy_allow_ips")
+
+    @property
+    def is_ssl(self):
+        return self.certfile or self.keyfile
+
+    @property
+    def ssl_options(self):
+        """The settings of the section SSL, as ssl.SSLContext.wrap_socket's ancestor took them."""
+        return {name: s.get() for name, s in self.settings.items() if s.section == "SSL"}

@@ -1,0 +1,24 @@
+"""Errors that end the server or its start."""
+
+
+class HaltServer(BaseException):
+    """Stops the master with `exit_status`.
+
+    No `Exception`: an application that catches everything must not swallow it.
+    """
+
+    def __init__(self, reason: str, exit_status: int = 1) -> None:
+        super().__init__(reason, exit_status)
+        self.reason = reason
+        self.exit_status = exit_status
+
+    def __str__(self) -> str:
+        return f"<HaltServer {self.reason!r} {self.exit_status}>"
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used as it is."""
+
+
+class AppImportError(Exception):
+    """The application's module was imported, but no application was found in it."""

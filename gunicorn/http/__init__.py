@@ -1,0 +1,1 @@
+"""HTTP as Python sees it. The protocol itself is the engine's."""

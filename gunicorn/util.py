@@ -1,0 +1,527 @@
+"""Helpers with gunicorn's names, for the server itself and for workers and tools of others.
+
+Nothing here imports at once what only some callers need: this module is part of every start.
+"""
+
+import os
+import sys
+
+from gunicorn.errors import AppImportError
+
+REDIRECT_TO = getattr(os, "devnull", "/dev/null")
+
+# What belongs to a connection is the server's business (RFC 9110 section 7.6.1), and so are
+# Server and Date (PEP 3333, "Handling the Server and Date headers").
+hop_headers = {
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailers",
+    "transfer-encoding", "upgrade", "server", "date",
+}  # fmt: skip
+
+DRAIN_CHUNK = 4096  # bytes that close_graceful reads at a time
+
+
+def _no_title(title):
+    """Process titles are left alone."""
+
+
+if sys.platform == "darwin":  # setproctitle is not safe after fork there
+    _setproctitle = _no_title
+else:
+    try:
+        import setproctitle as _title
+    except ImportError:
+        _setproctitle = _no_title
+    else:
+        # It finds the memory of the title through the environment: before anybody changes that.
+        _title.getproctitle()
+
+        def _setproctitle(title):
+            _title.setproctitle(f"gunicorn: {title}")
+
+
+# ---- classes and applications by name ----
+
+
+def load_entry_point(distribution, group, name):
+    """Return the object that `distribution` registers as `name` in `group`."""
+    from importlib import metadata
+
+    for entry in metadata.distribution(distribution).entry_points:
+        if entry.group == group and entry.name == name:
+            return entry.load()
+    raise ImportError(f"Entry point {(group, name)!r} not found")
+
+
+def _class_error(uri, hint=""):
+    import traceback
+
+    return RuntimeError(
+        f"class uri {uri!r} invalid or not found:{hint} \n\n[{traceback.format_exc()}]"
+    )
+
+
+def _load_egg(uri, default, section):
+    distribution, hash_sign, name = uri[len("egg:") :].rpartition("#")
+    if not hash_sign:
+        distribution, name = name, default
+    try:
+        return load_entry_point(distribution, section, name)
+    except Exception:
+        raise _class_error(uri) from None
+
+
+def _load_plain_name(name, section):
+    """A name without a dot: one that was registered by whichever distribution."""
+    from importlib import metadata
+
+    try:
+        entries = metadata.entry_points(group=section, name=name)
+        if entries:
+            return next(iter(entries)).load()
+    except Exception:
+        raise _class_error(name) from None
+    from gunicorn.workers import SUPPORTED_WORKERS
+
+    hint = ""
+    if section == "gunicorn.workers":
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, SUPPORTED_WORKERS, 1)
+        hint = f" did you mean {near[0]!r}?" if near else ""
+        hint += f" There are {', '.join(sorted(SUPPORTED_WORKERS))}, and dotted paths of classes."
+    raise RuntimeError(f"class uri {name!r} invalid or not found:{hint}")
+
+
+def load_class(uri, default="gunicorn.workers.sync.SyncWorker", section="gunicorn.workers"):
+    """Return the class that `uri` names.
+
+    `uri` is a class, a worker's short name, a dotted path, `egg:DISTRIBUTION#NAME`, or the name
+    of an entry point of the group `section`. Raises RuntimeError with the reason.
+    """
+    if isinstance(uri, type):
+        return uri
+    if uri.startswith("egg:"):
+        return _load_egg(uri, default, section)
+    if "." not in uri:
+        from gunicorn.workers import SUPPORTED_WORKERS
+
+        uri = uri.lstrip("#")
+        if uri not in SUPPORTED_WORKERS:
+            return _load_plain_name(uri, section)
+        uri = SUPPORTED_WORKERS[uri]
+    module_name, _, class_name = uri.rpartition(".")
+    try:
+        module = import_module(module_name)
+    except Exception:
+        raise _class_error(uri) from None
+    try:
+        return getattr(module, class_name)
+    except AttributeError:
+        raise RuntimeError(
+            f"class uri {uri!r} invalid or not found: {module_name} has no {class_name}"
+        ) from None
+
+
+def import_module(name):
+    """Import the module `name`, which may have dots, and return it."""
+    from importlib import import_module
+
+    return import_module(name)
+
+
+def _parse_app_reference(obj):
+    """Split `name`, `name()` or `name('x', debug=True)` into name, args and kwargs.
+
+    args is None when it is no call. Raises AppImportError.
+    """
+    if obj.isidentifier():
+        return obj, None, None
+    import ast
+
+    unparsable = f"Failed to parse {obj!r} as an attribute name or function call."
+    try:
+        expression = ast.parse(obj, mode="eval").body
+    except SyntaxError:
+        raise AppImportError(unparsable) from None
+    if isinstance(expression, ast.Name):
+        return expression.id, None, None
+    if not isinstance(expression, ast.Call):
+        raise AppImportError(unparsable)
+    if not isinstance(expression.func, ast.Name):
+        raise AppImportError(f"Function reference must be a simple name: {obj!r}")
+    try:
+        args = [ast.literal_eval(arg) for arg in expression.args]
+        kwargs = {kw.arg: ast.literal_eval(kw.value) for kw in expression.keywords}
+    except ValueError:
+        raise AppImportError(f"Failed to parse arguments as literal values: {obj!r}") from None
+    return expression.func.id, args, kwargs
+
+
+def _call_factory(factory, args, kwargs):
+    """Call `factory`; arguments that do not fit it are an AppImportError."""
+    try:
+        return factory(*args, **kwargs)
+    except TypeError as exc:
+        code = getattr(factory, "__code__", None)
+        frame = exc.__traceback__
+        while frame is not None:
+            if frame.tb_frame.f_code is code:
+                raise  # from inside: the factory's own affair
+            frame = frame.tb_next
+        raise AppImportError(f"{type(exc).__name__}: {exc}") from None
+
+
+def import_app(module):
+    """Return the WSGI application that `module` names: MODULE, MODULE:NAME or MODULE:CALL(...).
+
+    The name is `application` if there is none. Raises ImportError when the module cannot be
+    imported, AppImportError when it has no such application.
+    """
+    module, colon, obj = module.partition(":")
+    if not colon:
+        obj = "application"
+    try:
+        mod = import_module(module)
+    except ImportError:
+        if module.endswith(".py") and os.path.exists(module):
+            raise ImportError(
+                "Failed to find application, did you mean "
+                f"'{module.rpartition('.')[0].replace('/', '.')}:{obj}'?"
+            ) from None
+        raise
+    name, args, kwargs = _parse_app_reference(obj)
+    try:
+        app = getattr(mod, name)
+    except AttributeError:
+        raise AppImportError(f"Failed to find attribute {name!r} in {module!r}.") from None
+    if args is not None:
+        app = _call_factory(app, args, kwargs)
+    if app is None:
+        raise AppImportError(f"Failed to find application object: {obj!r}")
+    if not callable(app):
+        raise AppImportError("Application object must be callable.")
+    return app
+
+
+def get_arity(function):
+    """How many positional parameters `function` takes; `*args` counts for none."""
+    bound = hasattr(function, "__func__")
+    plain = function.__func__ if bound else function
+    code = getattr(plain, "__code__", None)
+    if code is not None and not (hasattr(plain, "__wrapped__") or hasattr(plain, "__signature__")):
+        return code.co_argcount - bound
+    import inspect
+
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(function).parameters.values()
+    return sum(parameter.kind in positional for parameter in parameters)
+
+
+# ---- users, files, processes ----
+
+
+def get_username(uid):
+    """Return the name of the user `uid`. Raises KeyError."""
+    import pwd
+
+    return pwd.getpwuid(uid).pw_name
+
+
+def set_owner_process(uid, gid, initgroups=False):
+    """Give up the process's privileges for those of `uid` and `gid`; 0 leaves one as it is."""
+    if gid:
+        username = None
+        if uid and initgroups:
+            try:
+                username = get_username(uid)
+            except KeyError:
+                pass
+        if username is not None:
+            os.initgroups(username, gid)
+            os.setgid(gid)
+        elif gid != os.getgid():
+            os.setgid(gid)
+    if uid and uid != os.getuid():
+        os.setuid(uid)
+
+
+def chown(path, uid, gid):
+    os.chown(path, uid, gid)
+
+
+def unlink(filename):
+    """Remove a file, if it is there."""
+    try:
+        os.unlink(filename)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+
+
+def is_glob_pattern(value):
+    """Whether `value` is a pattern rather than a path."""
+    return any(char in value for char in "*?[")
+
+
+def check_is_writable(path):
+    """Raise RuntimeError unless `path` can be appended to; creates it."""
+    try:
+        with open(path, "a"):
+            pass
+    except OSError as exc:
+        raise RuntimeError(f"Error: '{path}' isn't writable [{exc!r}]") from None
+
+
+def getcwd():
+    """The current directory, as the shell spells it when a link led there."""
+    real = os.getcwd()
+    spelled = os.environ.get("PWD")
+    try:
+        if spelled and os.path.samefile(spelled, real):
+            return spelled
+    except OSError:
+        pass
+    return real
+
+
+def seed():
+    """Seed `random` anew, so that forked workers do not draw the same numbers."""
+    import random
+
+    random.seed(os.urandom(64))
+
+
+def daemonize(enable_stdio_inheritance=False):
+    """Go on in the background, in a session of our own.
+
+    The standard streams become /dev/null; with `enable_stdio_inheritance` those that are no
+    terminal stay. A process that took over from another (GUNICORN_FD) is a daemon already.
+    """
+    if "GUNICORN_FD" in os.environ:
+        return
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    os.umask(0o22)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    null = os.open(REDIRECT_TO, os.O_RDWR)
+    for fd in (0, 1, 2):
+        if fd == 0 or not enable_stdio_inheritance or os.isatty(fd):
+            os.dup2(null, fd)
+    if null > 2:
+        os.close(null)
+
+
+def warn(msg):
+    """Print a warning that nobody overlooks to the standard error."""
+    lines = msg.splitlines() or [""]
+    lines[0] = f"WARNING: {lines[0]}"
+    text = "".join(f"!!! {line}\n" for line in lines)
+    print(f"!!!\n{text}!!!\n", file=sys.stderr, flush=True)
+
+
+# ---- sockets and descriptors ----
+
+
+def is_ipv6(addr):
+    import socket
+
+    try:
+        socket.inet_pton(socket.AF_INET6, addr)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _port_number(text):
+    try:
+        return int(text)
+    except ValueError:
+        raise RuntimeError(f"{text!r} is not a valid port number.") from None
+
+
+def parse_address(netloc, default_port="8000"):
+    """Read an address: a path (unix:), a descriptor's number (fd://), or a (host, port).
+
+    Raises RuntimeError.
+    """
+    if netloc.startswith("unix:"):
+        path = netloc[len("unix:") :]
+        return path[2:] if path.startswith("//") else path
+    if netloc.startswith("fd://"):
+        fd = netloc[len("fd://") :]
+        try:
+            return int(fd)
+        except ValueError:
+            raise RuntimeError(f"{fd!r} is not a valid file descriptor.") from None
+    if netloc.startswith("tcp://"):
+        netloc = netloc[len("tcp://") :]
+    if not netloc:
+        return "0.0.0.0", _port_number(default_port)
+    if "[" in netloc and "]" in netloc:
+        host, _, rest = netloc.partition("]")
+        host = host[1:]
+        port = rest[1:] if rest.startswith(":") else default_port
+    else:
+        host, colon, port = netloc.partition(":")
+        port = port if colon else default_port
+    return host.lower(), _port_number(port)
+
+
+def set_non_blocking(fd):
+    os.set_blocking(fd, False)
+
+
+def close_on_exec(fd):
+    os.set_inheritable(fd, False)
+
+
+closerange = os.closerange
+
+
+def close(sock):
+    """Close a socket; that it is gone already is no error."""
+    try:
+        sock.close()
+    except OSError:
+        pass
+
+
+def close_graceful(sock, timeout=2.0, max_drain=65536):
+    """Close a socket so that the peer gets all that was written (RFC 9112 section 9.6).
+
+    What the peer still sends is read for up to `timeout` seconds and `max_drain` bytes.
+    """
+    import socket
+    import time
+
+    try:
+        sock.shutdown(socket.SHUT_WR)
+        deadline = time.monotonic() + timeout
+        while max_drain > 0 and (left := deadline - time.monotonic()) > 0:
+            sock.settimeout(left)
+            data = sock.recv(DRAIN_CHUNK)
+            if not data:
+                break
+            max_drain -= len(data)
+    except OSError:
+        pass  # reset, or out of time: there is nothing left to wait for
+    finally:
+        close(sock)
+
+
+def write_chunk(sock, data):
+    """Send `data` as one chunk of a chunked body."""
+    if isinstance(data, str):
+        data = data.encode()
+    sock.sendall(b"%X\r\n%b\r\n" % (len(data), data))
+
+
+def write(sock, data, chunked=False):
+    if chunked:
+        write_chunk(sock, data)
+    else:
+        sock.sendall(data)
+
+
+def write_nonblock(sock, data, chunked=False):
+    """`write`, but fail rather than wait for the peer."""
+    timeout = sock.gettimeout()
+    if timeout == 0.0:
+        write(sock, data, chunked)
+        return
+    sock.setblocking(False)
+    try:
+        write(sock, data, chunked)
+    finally:
+        sock.settimeout(timeout)
+
+
+def write_error(sock, status_int, reason, mesg):
+    """Send an error page and announce that the connection closes."""
+    import html
+
+    page = (
+        f"<html>\n  <head>\n    <title>{reason}</title>\n  </head>\n  <body>\n"
+        f"    <h1><p>{reason}</p></h1>\n    {html.escape(mesg)}\n  </body>\n</html>\n"
+    ).encode("latin-1", "replace")
+    head = (
+        f"HTTP/1.1 {status_int} {reason}\r\nConnection: close\r\nContent-Type: text/html\r\n"
+        f"Content-Length: {len(page)}\r\n\r\n"
+    )
+    write_nonblock(sock, head.encode("latin-1") + page)
+
+
+def has_fileno(obj):
+    """Whether `obj` is a file that the operating system knows."""
+    try:
+        obj.fileno()
+    except (AttributeError, OSError):  # io.UnsupportedOperation is an OSError
+        return False
+    return True
+
+
+# ---- text and HTTP ----
+
+
+def to_bytestring(value, encoding="utf8"):
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a string")
+    return value.encode(encoding)
+
+
+def bytes_to_str(b):
+    return b if isinstance(b, str) else str(b, "latin1")
+
+
+def unquote_to_wsgi_str(string):
+    """Undo a URL's quoting; the bytes are given as Latin-1 text (PEP 3333)."""
+    from urllib.parse import unquote_to_bytes
+
+    return unquote_to_bytes(string).decode("latin-1")
+
+
+def split_request_uri(uri):
+    """Split a request target; one that begins with // is a path all the same."""
+    from urllib.parse import urlsplit
+
+    if not uri.startswith("//"):
+        return urlsplit(uri)
+    parts = urlsplit("." + uri)
+    return parts._replace(path=parts.path[1:])
+
+
+def http_date(timestamp=None):
+    """Return a time (seconds since the epoch; now) as HTTP writes it (RFC 9110 section 5.6.7)."""
+    from email.utils import formatdate
+
+    return formatdate(timestamp, usegmt=True)
+
+
+def is_hoppish(header):
+    """Whether a response header belongs to the server, not to the application."""
+    return header.lower().strip() in hop_headers
+
+
+def make_fail_app(msg):
+    """Return an application that answers 500 with `msg`."""
+    body = to_bytestring(msg)
+
+    def app(environ, start_response):
+        headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
+        start_response("500 Internal Server Error", headers)
+        return [body]
+
+    return app
+
+
+def reraise(tp, value, tb=None):
+    """Raise `value`, or a new `tp`, with the traceback `tb`."""
+    if value is None:
+        value = tp()
+    raise value.with_traceback(tb)
