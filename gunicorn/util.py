@@ -183,11 +183,13 @@ def import_app(module):
     try:
         mod = import_module(module)
     except ImportError:
-        if module.endswith(".py") and os.path.exists(module):
-            raise ImportError(
-                "Failed to find application, did you mean "
-                f"'{module.rpartition('.')[0].replace('/', '.')}:{obj}'?"
-            ) from None
+        path = module if module.endswith(".py") else f"{module}.py"
+        if path == module or "/" in module:  # a path, where the name of a module belongs
+            if os.path.exists(path):
+                meant = os.path.normpath(path)[: -len(".py")].replace("/", ".")
+                raise ImportError(
+                    f"Failed to find application, did you mean '{meant}:{obj}'?"
+                ) from None
         raise
     name, args, kwargs = _parse_app_reference(obj)
     try:

@@ -3,12 +3,15 @@
 import os
 
 from gunicorn.app.wsgiapp import WSGIApplication
+from gunicorn.errors import ConfigError
 
 
 def get_wsgi_app(config_uri, name=None, defaults=None):
     """Return the application of a PasteDeploy file, `FILE` or `FILE#SECTION`."""
-    from paste.deploy import loadapp
-
+    try:
+        from paste.deploy import loadapp
+    except ImportError:
+        raise ConfigError("a PasteDeploy file needs the package PasteDeploy") from None
     if ":" not in config_uri:
         config_uri = f"config:{config_uri}"
     return loadapp(config_uri, name=name, relative_to=os.getcwd(), global_conf=defaults)

@@ -1,0 +1,49 @@
+"""The settings logconfig, logconfig_json and logconfig_dict: Python's own logging configuration."""
+
+import logging.config
+import os
+
+BAD_CONFIG = (AttributeError, ImportError, ValueError, TypeError)
+
+
+def apply(cfg, defaults):
+    """Configure logging; a dictionary goes before JSON, and JSON before an ini file.
+
+    Raises RuntimeError.
+    """
+    if cfg.logconfig_dict:
+        _apply_dict(cfg.logconfig_dict, defaults, "logconfig_dict")
+    elif cfg.logconfig_json:
+        _apply_dict(_read_json(cfg.logconfig_json), defaults, cfg.logconfig_json)
+    elif cfg.logconfig:
+        _apply_ini(cfg.logconfig)
+
+
+def _check_exists(path):
+    if not os.path.exists(path):
+        raise RuntimeError(f"Error: log config '{path}' not found")
+
+
+def _read_json(path):
+    import json
+
+    _check_exists(path)
+    try:
+        with open(path) as file:
+            return json.load(file)
+    except ValueError as exc:
+        raise RuntimeError(f"log config '{path}': {exc}") from exc
+
+
+def _apply_dict(config, defaults, source):
+    try:
+        logging.config.dictConfig({**defaults, **config})
+    except BAD_CONFIG as exc:
+        cause = f": {exc.__cause__}" if exc.__cause__ else ""
+        raise RuntimeError(f"{source}: {exc}{cause}") from exc
+
+
+def _apply_ini(path):
+    _check_exists(path)
+    names = {"__file__": path, "here": os.path.dirname(path)}  # as PasteDeploy has them
+    logging.config.fileConfig(path, defaults=names, disable_existing_loggers=False)
