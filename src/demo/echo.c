@@ -1,0 +1,152 @@
+/*
+ * The engine with no Python: answers "Hello" to a request without a body and the body to one that
+ * has any. `echo PORT [THREADS [LOOP]]` serves on loopback until SIGTERM or SIGINT.
+ */
+#include "base/mem.h"
+#include "serve/host.h"
+#include "serve/response.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+static struct engine *engine;
+
+static void add_length(struct request *request, uint64_t n)
+{
+    char text[24];
+    int size = snprintf(text, sizeof(text), "%llu", (unsigned long long)n);
+    response_field(request, STR("Content-Length"), (struct str){text, (size_t)size});
+}
+
+static void echo_body(struct request *request)
+{
+    char piece[64 * 1024];
+    bool kept;
+    ssize_t n;
+    if (request->body.complete)
+        add_length(request, request->body.stored);
+    while ((n = body_read(request, piece, sizeof(piece))) > 0)
+        if (response_write(request, piece, (size_t)n, NULL, &kept, false) != RESPONSE_OK)
+            return;
+    if (n == 0)
+        response_finish(request);
+}
+
+static void run(void *app, struct request *request)
+{
+    static const char hello[] = "Hello, World!\n";
+    bool kept;
+    (void)app;
+    response_start(request, "200 OK", 6);
+    response_field(request, STR("Content-Type"), STR("text/plain"));
+    if (request->head.framing != HTTP1_NO_BODY) {
+        echo_body(request);
+        return;
+    }
+    add_length(request, sizeof(hello) - 1);
+    response_write(request, hello, sizeof(hello) - 1, NULL, &kept, true);
+    response_finish(request);
+}
+
+static void nothing(void *app)
+{
+    (void)app;
+}
+
+static bool never_interrupted(void *app)
+{
+    (void)app;
+    return true;
+}
+
+static void note(void *app, enum note_level level, const char *text)
+{
+    (void)app;
+    fprintf(stderr, "[%d] %s\n", (int)level, text);
+}
+
+static void no_release(void *app, void *ref)
+{
+    (void)app;
+    (void)ref;
+}
+
+static const struct app_ops ops = {
+    .run = run,
+    .attach = nothing,
+    .detach = nothing,
+    .interrupted = never_interrupted,
+    .note = note,
+    .release = no_release,
+    .conn_closed = no_release,
+};
+
+static void *thread_main(void *argument)
+{
+    (void)argument;
+    host_run(engine, false);
+    return NULL;
+}
+
+static void stop(int signal_number)
+{
+    (void)signal_number;
+    engine_drain(engine);
+}
+
+static int listen_on(uint16_t port)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 2048) < 0) {
+        fprintf(stderr, "echo: port %u: %s\n", port, strerror(errno));
+        exit(1);
+    }
+    return fd;
+}
+
+int main(int argc, char **argv)
+{
+    struct forward_policy policy;
+    uint32_t threads = argc > 2 ? (uint32_t)atoi(argv[2]) : 1;
+    int listener = listen_on((uint16_t)(argc > 1 ? atoi(argv[1]) : 8000));
+    forward_policy_init(&policy);
+    struct engine_options options = {
+        .limits = {.request_line = 4094, .fields = 100, .field_size = 8190},
+        .forward = &policy,
+        .keepalive_ms = 2000,
+        .worker_connections = 20000,
+        .threads = threads,
+        .accept_batch = 64,
+        .standby = true,
+        .loop = argc > 3 ? argv[3] : NULL,
+    };
+    engine = engine_create(&options, &ops, NULL, &listener, 1);
+    if (!engine) {
+        perror("echo");
+        return 1;
+    }
+    signal(SIGTERM, stop);
+    signal(SIGINT, stop);
+    pthread_t *others = mem_alloc(sizeof(*others) * threads);
+    for (uint32_t i = 1; others && i < threads; i++)
+        pthread_create(&others[i], NULL, thread_main, NULL);
+    host_run(engine, true);
+    for (uint32_t i = 1; others && i < threads; i++)
+        pthread_join(others[i], NULL);
+    mem_free(others);
+    engine_destroy(engine);
+    forward_policy_free(&policy);
+    return 0;
+}

@@ -1,0 +1,100 @@
+#ifndef NET_LOOP_H
+#define NET_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * Readiness of descriptors. One file a backend: loop_epoll.c, loop_poll.c.
+ *
+ * Contract, the same for each backend: an event says that a descriptor *became* ready, once. Whoever
+ * got it works until the system says EAGAIN (or gives less than was asked for), then calls loop_arm(),
+ * which costs nothing where the kernel remembers edges. Listeners are the exception: with
+ * LOOP_LISTEN they are told again as long as something waits.
+ */
+
+enum {
+    LOOP_READ = 1,
+    LOOP_WRITE = 2,
+    LOOP_GONE = 4,    /* the peer has closed or reset; given with LOOP_READ */
+    LOOP_LISTEN = 8,  /* interest only: a listening socket, shared with other processes */
+};
+
+enum { LOOP_BATCH = 256 }; /* events a wait, at most */
+
+struct io {
+    int fd;
+    int slot; /* private to the backend */
+    unsigned interest;
+    void (*on_event)(struct io *io, unsigned events, void *context);
+};
+
+struct loop;
+
+struct loop_ops {
+    const char *name;
+    struct loop *(*create)(void);
+    void (*destroy)(struct loop *loop);
+    int (*add)(struct loop *loop, struct io *io, unsigned interest);
+    void (*remove)(struct loop *loop, struct io *io);
+    void (*arm)(struct loop *loop, struct io *io, unsigned interest);
+    int (*wait)(struct loop *loop, int timeout_ms, void *context);
+    void (*wake)(struct loop *loop);
+    int (*fd)(struct loop *loop);
+};
+
+struct loop {
+    const struct loop_ops *ops;
+};
+
+extern const struct loop_ops loop_epoll_ops;
+extern const struct loop_ops loop_poll_ops;
+
+/* The best backend of this system, or the one that is named ("epoll", "poll"). NULL: errno says why. */
+struct loop *loop_create(const char *name);
+
+static inline void loop_destroy(struct loop *loop)
+{
+    loop->ops->destroy(loop);
+}
+
+/* Watches io->fd; a readiness that exists already is told. Thread-safe. 0 or -1 with errno. */
+static inline int loop_add(struct loop *loop, struct io *io, unsigned interest)
+{
+    return loop->ops->add(loop, io, interest);
+}
+
+/* No event of io is given after this, except from a wait that is dispatching already. */
+static inline void loop_remove(struct loop *loop, struct io *io)
+{
+    loop->ops->remove(loop, io);
+}
+
+static inline void loop_arm(struct loop *loop, struct io *io, unsigned interest)
+{
+    if (loop->ops->arm)
+        loop->ops->arm(loop, io, interest);
+}
+
+/*
+ * Waits at most timeout_ms (-1: for ever) and calls on_event for what became ready.
+ * Returns the number of events, or -1 with errno EINTR.
+ */
+static inline int loop_wait(struct loop *loop, int timeout_ms, void *context)
+{
+    return loop->ops->wait(loop, timeout_ms, context);
+}
+
+/* Ends a wait that is under way, or the next one. Thread-safe and async-signal-safe. */
+static inline void loop_wake(struct loop *loop)
+{
+    loop->ops->wake(loop);
+}
+
+/* A descriptor that polls readable when the loop has events, or -1 where the backend has none. */
+static inline int loop_fd(struct loop *loop)
+{
+    return loop->ops->fd(loop);
+}
+
+#endif

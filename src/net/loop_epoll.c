@@ -1,0 +1,117 @@
+#include "net/loop.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+struct epoll_loop {
+    struct loop base;
+    int epoll_fd;
+    int wake_fd;
+    struct epoll_event events[LOOP_BATCH];
+};
+
+static void epoll_destroy(struct loop *base)
+{
+    struct epoll_loop *loop = (struct epoll_loop *)base;
+    if (loop->wake_fd >= 0)
+        close(loop->wake_fd);
+    if (loop->epoll_fd >= 0)
+        close(loop->epoll_fd);
+    mem_free(loop);
+}
+
+static struct loop *epoll_loop_create(void)
+{
+    struct epoll_loop *loop = mem_alloc(sizeof(*loop));
+    if (!loop)
+        return NULL;
+    loop->base.ops = &loop_epoll_ops;
+    loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event wake = {.events = EPOLLIN, .data.ptr = NULL};
+    if (loop->wake_fd < 0 || loop->epoll_fd < 0 ||
+        epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &wake) < 0) {
+        epoll_destroy(&loop->base);
+        return NULL;
+    }
+    return &loop->base;
+}
+
+static int epoll_add(struct loop *base, struct io *io, unsigned interest)
+{
+    struct epoll_loop *loop = (struct epoll_loop *)base;
+    struct epoll_event event = {.data.ptr = io};
+    if (interest & LOOP_LISTEN)
+        event.events = EPOLLIN | EPOLLEXCLUSIVE;
+    else
+        event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+    io->interest = interest;
+    return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, io->fd, &event);
+}
+
+static void epoll_remove(struct loop *base, struct io *io)
+{
+    struct epoll_loop *loop = (struct epoll_loop *)base;
+    struct epoll_event unused = {0};
+    epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, io->fd, &unused);
+}
+
+static unsigned events_of(uint32_t events)
+{
+    unsigned out = 0;
+    if (events & EPOLLIN)
+        out |= LOOP_READ;
+    if (events & EPOLLOUT)
+        out |= LOOP_WRITE;
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        out |= LOOP_READ | LOOP_WRITE | LOOP_GONE;
+    return out;
+}
+
+static int epoll_loop_wait(struct loop *base, int timeout_ms, void *context)
+{
+    struct epoll_loop *loop = (struct epoll_loop *)base;
+    int count = epoll_wait(loop->epoll_fd, loop->events, LOOP_BATCH, timeout_ms);
+    for (int i = 0; i < count; i++) {
+        struct io *io = loop->events[i].data.ptr;
+        if (io) {
+            io->on_event(io, events_of(loop->events[i].events), context);
+        } else {
+            uint64_t drained;
+            (void)!read(loop->wake_fd, &drained, sizeof(drained));
+        }
+    }
+    return count;
+}
+
+static void epoll_wake(struct loop *base)
+{
+    struct epoll_loop *loop = (struct epoll_loop *)base;
+    uint64_t one = 1;
+    int saved = errno;
+    (void)!write(loop->wake_fd, &one, sizeof(one));
+    errno = saved;
+}
+
+static int epoll_fd_of(struct loop *base)
+{
+    return ((struct epoll_loop *)base)->epoll_fd;
+}
+
+const struct loop_ops loop_epoll_ops = {
+    .name = "epoll",
+    .create = epoll_loop_create,
+    .destroy = epoll_destroy,
+    .add = epoll_add,
+    .remove = epoll_remove,
+    .arm = NULL, /* the kernel remembers edges */
+    .wait = epoll_loop_wait,
+    .wake = epoll_wake,
+    .fd = epoll_fd_of,
+};

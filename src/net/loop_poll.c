@@ -1,0 +1,231 @@
+#include "net/loop.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <unistd.h>
+
+/*
+ * The portable backend. Interest is one-shot: what was told is not asked for again until loop_arm().
+ * The table may change while a wait is under way (loop_add is thread-safe): the wait works on a copy and
+ * a change wakes it.
+ */
+struct poll_loop {
+    struct loop base;
+    int wake_read, wake_write;
+    pthread_mutex_t lock;
+    struct io **ios;     /* ios[i] belongs to fds[i]; slot 0 is the wake pipe */
+    struct pollfd *fds;
+    struct pollfd *copy; /* what the wait under way looks at */
+    struct io **told;
+    int count, capacity, copy_capacity;
+};
+
+static void poll_destroy(struct loop *base)
+{
+    struct poll_loop *loop = (struct poll_loop *)base;
+    close(loop->wake_read);
+    close(loop->wake_write);
+    pthread_mutex_destroy(&loop->lock);
+    mem_free(loop->ios);
+    mem_free(loop->fds);
+    mem_free(loop->copy);
+    mem_free(loop->told);
+    mem_free(loop);
+}
+
+static int grow(struct poll_loop *loop)
+{
+    int capacity = loop->capacity ? loop->capacity * 2 : 64;
+    struct io **ios = mem_realloc(loop->ios, (size_t)capacity * sizeof(*ios));
+    if (!ios)
+        return -1;
+    loop->ios = ios;
+    struct pollfd *fds = mem_realloc(loop->fds, (size_t)capacity * sizeof(*fds));
+    if (!fds)
+        return -1;
+    loop->fds = fds;
+    loop->capacity = capacity;
+    return 0;
+}
+
+static int open_wake_pipe(struct poll_loop *loop)
+{
+    int ends[2];
+    if (pipe(ends) < 0)
+        return -1;
+    for (int i = 0; i < 2; i++) {
+        fcntl(ends[i], F_SETFL, O_NONBLOCK);
+        fcntl(ends[i], F_SETFD, FD_CLOEXEC);
+    }
+    loop->wake_read = ends[0];
+    loop->wake_write = ends[1];
+    return 0;
+}
+
+static struct loop *poll_create(void)
+{
+    struct poll_loop *loop = mem_alloc(sizeof(*loop));
+    if (!loop)
+        return NULL;
+    *loop = (struct poll_loop){.base.ops = &loop_poll_ops};
+    if (grow(loop) < 0 || open_wake_pipe(loop) < 0) {
+        mem_free(loop->ios);
+        mem_free(loop->fds);
+        mem_free(loop);
+        return NULL;
+    }
+    pthread_mutex_init(&loop->lock, NULL);
+    loop->ios[0] = NULL;
+    loop->fds[0] = (struct pollfd){.fd = loop->wake_read, .events = POLLIN};
+    loop->count = 1;
+    return &loop->base;
+}
+
+static short poll_events(unsigned interest)
+{
+    short events = 0;
+    if (interest & (LOOP_READ | LOOP_LISTEN))
+        events |= POLLIN;
+    if (interest & LOOP_WRITE)
+        events |= POLLOUT;
+    return events;
+}
+
+static void poll_wake(struct loop *base)
+{
+    struct poll_loop *loop = (struct poll_loop *)base;
+    int saved = errno;
+    (void)!write(loop->wake_write, "", 1);
+    errno = saved;
+}
+
+static int poll_add(struct loop *base, struct io *io, unsigned interest)
+{
+    struct poll_loop *loop = (struct poll_loop *)base;
+    pthread_mutex_lock(&loop->lock);
+    int result = loop->count < loop->capacity ? 0 : grow(loop);
+    if (result == 0) {
+        io->slot = loop->count++;
+        io->interest = interest;
+        loop->ios[io->slot] = io;
+        loop->fds[io->slot] = (struct pollfd){.fd = io->fd, .events = poll_events(interest)};
+    }
+    pthread_mutex_unlock(&loop->lock);
+    poll_wake(base);
+    return result;
+}
+
+static void poll_remove(struct loop *base, struct io *io)
+{
+    struct poll_loop *loop = (struct poll_loop *)base;
+    pthread_mutex_lock(&loop->lock);
+    int last = --loop->count;
+    loop->ios[io->slot] = loop->ios[last];
+    loop->fds[io->slot] = loop->fds[last];
+    if (loop->ios[io->slot])
+        loop->ios[io->slot]->slot = io->slot;
+    pthread_mutex_unlock(&loop->lock);
+}
+
+static void poll_arm(struct loop *base, struct io *io, unsigned interest)
+{
+    struct poll_loop *loop = (struct poll_loop *)base;
+    pthread_mutex_lock(&loop->lock);
+    loop->fds[io->slot].events |= poll_events(interest);
+    loop->fds[io->slot].fd = io->fd;
+    pthread_mutex_unlock(&loop->lock);
+}
+
+static int copy_table(struct poll_loop *loop)
+{
+    if (loop->copy_capacity < loop->capacity) {
+        struct pollfd *copy = mem_realloc(loop->copy, (size_t)loop->capacity * sizeof(*copy));
+        if (!copy)
+            return -1;
+        loop->copy = copy;
+        struct io **told = mem_realloc(loop->told, (size_t)loop->capacity * sizeof(*told));
+        if (!told)
+            return -1;
+        loop->told = told;
+        loop->copy_capacity = loop->capacity;
+    }
+    for (int i = 0; i < loop->count; i++) {
+        loop->copy[i] = loop->fds[i];
+        loop->told[i] = loop->ios[i];
+    }
+    return loop->count;
+}
+
+static unsigned events_of(short revents)
+{
+    unsigned out = 0;
+    if (revents & POLLIN)
+        out |= LOOP_READ;
+    if (revents & POLLOUT)
+        out |= LOOP_WRITE;
+    if (revents & (POLLHUP | POLLERR | POLLNVAL))
+        out |= LOOP_READ | LOOP_WRITE | LOOP_GONE;
+    return out;
+}
+
+static void drain_wake_pipe(struct poll_loop *loop)
+{
+    char bytes[64];
+    while (read(loop->wake_read, bytes, sizeof(bytes)) > 0)
+        ;
+}
+
+/* poll() tells a hang-up even to who asked for nothing: then only a negative descriptor is silent. */
+static void disarm(struct pollfd *fd, short told)
+{
+    fd->events &= (short)~told;
+    if (told & (POLLHUP | POLLERR | POLLNVAL))
+        fd->fd = -1;
+}
+
+static int poll_loop_wait(struct loop *base, int timeout_ms, void *context)
+{
+    struct poll_loop *loop = (struct poll_loop *)base;
+    pthread_mutex_lock(&loop->lock);
+    int count = copy_table(loop);
+    pthread_mutex_unlock(&loop->lock);
+    if (count < 0)
+        return -1;
+    int found = poll(loop->copy, (nfds_t)count, timeout_ms);
+    if (found <= 0)
+        return found;
+    if (loop->copy[0].revents)
+        drain_wake_pipe(loop);
+    /* First disarm what will be told, then tell: a callback may add, arm or remove. */
+    pthread_mutex_lock(&loop->lock);
+    for (int i = 1; i < count; i++)
+        if (loop->copy[i].revents && !(loop->told[i]->interest & LOOP_LISTEN))
+            disarm(&loop->fds[loop->told[i]->slot], loop->copy[i].revents);
+    pthread_mutex_unlock(&loop->lock);
+    for (int i = 1; i < count; i++)
+        if (loop->copy[i].revents)
+            loop->told[i]->on_event(loop->told[i], events_of(loop->copy[i].revents), context);
+    return found;
+}
+
+static int poll_fd(struct loop *base)
+{
+    (void)base;
+    return -1;
+}
+
+const struct loop_ops loop_poll_ops = {
+    .name = "poll",
+    .create = poll_create,
+    .destroy = poll_destroy,
+    .add = poll_add,
+    .remove = poll_remove,
+    .arm = poll_arm,
+    .wait = poll_loop_wait,
+    .wake = poll_wake,
+    .fd = poll_fd,
+};

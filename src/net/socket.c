@@ -1,0 +1,94 @@
+#define _GNU_SOURCE
+#include "net/socket.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#ifdef __linux__
+#include <sys/sendfile.h>
+#endif
+#include <unistd.h>
+
+static void peer_set(struct peer *peer, const struct sockaddr_storage *from)
+{
+    *peer = (struct peer){.family = from->ss_family};
+    if (from->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)from;
+        peer->port = ntohs(in->sin_port);
+        memcpy(peer->address, &in->sin_addr, 4);
+    } else if (from->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)from;
+        peer->port = ntohs(in6->sin6_port);
+        memcpy(peer->address, &in6->sin6_addr, 16);
+    }
+}
+
+int socket_accept(int listener, struct peer *peer)
+{
+    struct sockaddr_storage from;
+    socklen_t size = sizeof(from);
+    from.ss_family = AF_UNIX;
+    int fd = accept4(listener, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0)
+        peer_set(peer, &from);
+    return fd;
+}
+
+const char *peer_text(const struct peer *peer, char out[PEER_TEXT_SIZE])
+{
+    out[0] = '\0';
+    if (peer->family == AF_INET || peer->family == AF_INET6)
+        inet_ntop(peer->family, peer->address, out, PEER_TEXT_SIZE);
+    return out;
+}
+
+ssize_t socket_recv(int fd, void *data, size_t size)
+{
+    ssize_t n;
+    do
+        n = recv(fd, data, size, MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
+ssize_t socket_send(int fd, const void *data, size_t size)
+{
+    ssize_t n;
+    do
+        n = send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
+ssize_t socket_sendv(int fd, const struct iovec *parts, int count, bool more)
+{
+    struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
+    int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+    ssize_t n;
+    do
+        n = sendmsg(fd, &message, flags);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
+ssize_t socket_sendfile(int fd, int file, off_t *offset, size_t size)
+{
+    ssize_t n;
+    do
+        n = sendfile(fd, file, offset, size);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
+int socket_wait(int fd, short events, int timeout_ms)
+{
+    struct pollfd pollfd = {.fd = fd, .events = events};
+    int n;
+    do
+        n = poll(&pollfd, 1, timeout_ms);
+    while (n < 0 && errno == EINTR);
+    return n;
+}

@@ -1,0 +1,39 @@
+#ifndef NET_SOCKET_H
+#define NET_SOCKET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* The few calls that a connection makes on its socket. All are non-blocking: -1 with errno EAGAIN. */
+
+/* Who is at the other end, as small as an idle connection wants it. */
+struct peer {
+    uint16_t family; /* AF_INET, AF_INET6 or AF_UNIX */
+    uint16_t port;   /* host order */
+    uint8_t address[16];
+};
+
+enum { PEER_TEXT_SIZE = 48 };
+
+/* Takes one connection from a listener: a non-blocking, close-on-exec descriptor, or -1 with errno. */
+int socket_accept(int listener, struct peer *peer);
+
+/* The numeric address ("" for a Unix socket), NUL-terminated, in out. */
+const char *peer_text(const struct peer *peer, char out[PEER_TEXT_SIZE]);
+
+ssize_t socket_recv(int fd, void *data, size_t size);
+ssize_t socket_send(int fd, const void *data, size_t size);
+/* `more`: further bytes follow at once, the last packet may wait for them. */
+ssize_t socket_sendv(int fd, const struct iovec *parts, int count, bool more);
+
+/* Sends from a file at *offset, which moves on; 0 at the end of the file. */
+ssize_t socket_sendfile(int fd, int file, off_t *offset, size_t size);
+
+/* Waits for POLLIN or POLLOUT, at most timeout_ms. 1: ready, 0: time is over, -1: errno. */
+int socket_wait(int fd, short events, int timeout_ms);
+
+#endif

@@ -1,0 +1,34 @@
+#ifndef SERVE_APP_H
+#define SERVE_APP_H
+
+#include <stdbool.h>
+
+struct request;
+
+enum note_level { NOTE_DEBUG, NOTE_INFO, NOTE_WARNING, NOTE_ERROR };
+
+/*
+ * How the engine knows an application: a table of functions, called by the threads of the host.
+ * "Attached" means that the thread may run application code (for Python: it holds the GIL).
+ */
+struct app_ops {
+    /* Answers one request through response.h. Attached. */
+    void (*run)(void *app, struct request *request);
+
+    void (*attach)(void *app);
+    void (*detach)(void *app);
+
+    /* Runs what signals left to do; false when the worker should stop. Attached, main thread only. */
+    bool (*interrupted)(void *app);
+
+    /* A line for the error log that the engine could not write itself. Attached. */
+    void (*note)(void *app, enum note_level level, const char *text);
+
+    /* Gives back a ref of response_write_ref(). Attached. */
+    void (*release)(void *app, void *ref);
+
+    /* The connection that conn->app_data belonged to is closed. Attached. */
+    void (*conn_closed)(void *app, void *app_data);
+};
+
+#endif

@@ -1,0 +1,226 @@
+#include "base/clock.h"
+#include "serve/conn.h"
+#include "serve/engine.h"
+#include "serve/limits.h"
+#include "serve/request.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+static void send_continue(struct request *request)
+{
+    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    /* A socket that cannot take 25 bytes before anything was answered has no reader. */
+    if (socket_send(request->conn->io.fd, text, sizeof(text) - 1) < 0 && errno != EAGAIN)
+        request->response.broken = true;
+}
+
+static int store(struct body *body, const char *data, size_t n, uint64_t total, const char *dir)
+{
+    while (n > 0) {
+        size_t room;
+        char *into = spool_reserve(&body->spool, total, n, dir, &room);
+        if (!into)
+            return -1;
+        memcpy(into, data, room);
+        spool_commit(&body->spool, room);
+        body->stored += room;
+        data += room;
+        n -= room;
+    }
+    return 0;
+}
+
+/* Decodes at most `limit` raw bytes that stand in the input; the body bytes are at *data. */
+static enum chunked_result decode_input(struct request *request, size_t limit, char **data,
+                                        size_t *produced)
+{
+    size_t consumed, raw = request->input_size - request->input_at;
+    *data = request->input + request->input_at;
+    enum chunked_result result = chunked_decode(&request->body.chunked, *data,
+                                                raw < limit ? raw : limit, &consumed, produced);
+    request->input_at += (uint32_t)consumed;
+    return result;
+}
+
+static enum body_progress store_chunks(struct request *request)
+{
+    struct body *body = &request->body;
+    char *data;
+    size_t produced;
+    enum chunked_result result = decode_input(request, SIZE_MAX, &data, &produced);
+    if (result == CHUNKED_ERROR)
+        return BODY_MALFORMED;
+    body->complete = result == CHUNKED_DONE;
+    if (body->complete && body->stored == 0) {
+        body->in_place = data;
+        body->stored = produced;
+        return BODY_COMPLETE;
+    }
+    if (store(body, data, produced, 0, request->engine->options.tmp_dir) < 0)
+        return BODY_NO_ROOM;
+    if (body->complete)
+        return BODY_COMPLETE;
+    return body->stored >= BODY_SPOOL_MAX ? BODY_STREAMS : BODY_PARTIAL;
+}
+
+static enum body_progress begin_length(struct request *request)
+{
+    struct body *body = &request->body;
+    uint32_t there = request->input_size - request->input_at;
+    const char *data = request->input + request->input_at;
+    body->wanted = request->head.content_length;
+    if (there >= body->wanted) {
+        body->in_place = data;
+        body->stored = body->wanted;
+        body->complete = true;
+        request->input_at += (uint32_t)body->wanted;
+        return BODY_COMPLETE;
+    }
+    if (store(body, data, there, body->wanted, request->engine->options.tmp_dir) < 0)
+        return BODY_NO_ROOM;
+    request->input_at += there;
+    return body->wanted > BODY_SPOOL_MAX ? BODY_STREAMS : BODY_PARTIAL;
+}
+
+enum body_progress body_begin(struct request *request)
+{
+    struct body *body = &request->body;
+    body->framing = request->head.framing;
+    if (body->framing == HTTP1_CHUNKED)
+        chunked_init(&body->chunked, request->engine->options.limits.field_size,
+                     request->engine->options.limits.fields);
+    bool expects = request->head.expect_continue && request->input_at == request->input_size;
+    enum body_progress progress =
+        body->framing == HTTP1_CHUNKED ? store_chunks(request) : begin_length(request);
+    if (expects && progress == BODY_PARTIAL)
+        send_continue(request);
+    body->continue_due = expects && progress == BODY_STREAMS;
+    return progress;
+}
+
+enum body_progress body_received(struct request *request, size_t n)
+{
+    struct body *body = &request->body;
+    if (body->framing == HTTP1_CHUNKED) {
+        request->input_size += (uint32_t)n;
+        return store_chunks(request);
+    }
+    spool_commit(&body->spool, n);
+    body->stored += n;
+    body->complete = body->stored == body->wanted;
+    return body->complete ? BODY_COMPLETE : BODY_PARTIAL;
+}
+
+/* Reading, by the application's thread */
+
+uint64_t body_buffered(const struct request *request, const char **at)
+{
+    const struct body *body = &request->body;
+    *at = NULL;
+    if (body->taken >= body->stored)
+        return 0;
+    if (body->in_place)
+        *at = body->in_place + body->taken;
+    else if (body->spool.file < 0)
+        *at = body->spool.memory + body->taken;
+    return body->stored - body->taken;
+}
+
+bool body_blocks(const struct request *request)
+{
+    return request->body.taken >= request->body.stored && !request->body.complete &&
+           !request->body.failed;
+}
+
+static ssize_t fail(struct body *body)
+{
+    body->failed = true;
+    return -1;
+}
+
+/* Waits for bytes of a body that streams. */
+static ssize_t receive(struct request *request, char *out, size_t n)
+{
+    struct body *body = &request->body;
+    if (body->continue_due) {
+        body->continue_due = false;
+        if (!request->response.sent_head)
+            send_continue(request);
+    }
+    for (;;) {
+        ssize_t got = socket_recv(request->conn->io.fd, out, n);
+        if (got > 0)
+            return got;
+        if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
+            return fail(body);
+        if (socket_wait(request->conn->io.fd, POLLIN, BODY_TIMEOUT_MS) <= 0)
+            return fail(body);
+    }
+}
+
+static ssize_t stream_length(struct request *request, char *out, size_t n)
+{
+    struct body *body = &request->body;
+    uint64_t left = body->wanted - body->taken;
+    ssize_t got = receive(request, out, n < left ? n : (size_t)left);
+    if (got < 0)
+        return -1;
+    body->taken += (uint64_t)got;
+    body->complete = body->taken == body->wanted;
+    return got;
+}
+
+static ssize_t stream_chunks(struct request *request, char *out, size_t n)
+{
+    struct body *body = &request->body;
+    while (!body->complete) {
+        if (request->input_at == request->input_size) {
+            size_t room;
+            char *into = request_room(request, &room);
+            ssize_t got = into ? receive(request, into, room < n ? room : n) : fail(body);
+            if (got < 0)
+                return -1;
+            request->input_size += (uint32_t)got;
+        }
+        char *data;
+        size_t produced;
+        enum chunked_result result = decode_input(request, n, &data, &produced);
+        if (result == CHUNKED_ERROR)
+            return fail(body);
+        body->complete = result == CHUNKED_DONE;
+        memcpy(out, data, produced);
+        body->taken += produced;
+        if (produced > 0)
+            return (ssize_t)produced;
+    }
+    return 0;
+}
+
+ssize_t body_read(struct request *request, char *out, size_t n)
+{
+    struct body *body = &request->body;
+    if (n == 0)
+        return 0;
+    if (body->taken < body->stored) {
+        uint64_t left = body->stored - body->taken;
+        if (n > left)
+            n = (size_t)left;
+        ssize_t got = (ssize_t)n;
+        if (body->in_place)
+            memcpy(out, body->in_place + body->taken, n);
+        else
+            got = spool_read(&body->spool, body->taken, out, n);
+        if (got <= 0)
+            return fail(body);
+        body->taken += (uint64_t)got;
+        return got;
+    }
+    if (body->failed)
+        return -1;
+    if (body->complete)
+        return 0;
+    return body->framing == HTTP1_LENGTH ? stream_length(request, out, n)
+                                         : stream_chunks(request, out, n);
+}

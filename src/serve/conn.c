@@ -1,0 +1,415 @@
+#include "serve/conn.h"
+
+#include "base/mem.h"
+#include "serve/engine.h"
+#include "serve/limits.h"
+#include "serve/refusal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+static const unsigned char moves[][8] = {
+    /*                IDLE HEAD BODY READY RUNNING FLUSH LINGER CLOSED */
+    [CONN_IDLE] = {0, 1, 0, 0, 0, 0, 0, 1},   [CONN_HEAD] = {1, 1, 1, 1, 0, 1, 0, 1},
+    [CONN_BODY] = {0, 0, 1, 1, 0, 1, 0, 1},   [CONN_READY] = {0, 0, 0, 0, 1, 0, 0, 1},
+    [CONN_RUNNING] = {1, 1, 0, 0, 0, 1, 1, 1}, [CONN_FLUSH] = {1, 1, 0, 0, 0, 0, 1, 1},
+    [CONN_LINGER] = {0, 0, 0, 0, 0, 0, 0, 1}, [CONN_CLOSED] = {0, 0, 0, 0, 0, 0, 0, 0},
+};
+
+static void conn_move(struct conn *conn, enum conn_state to)
+{
+    assert(moves[conn->state][to]);
+    conn->state = to;
+}
+
+static void deadline_in(struct engine *engine, struct conn *conn, uint32_t ms)
+{
+    timer_set(&engine->timers, &conn->timer, engine->now_ms + ms);
+}
+
+static void list_in(struct list *list, struct conn *conn)
+{
+    list_remove(&conn->link);
+    list_push(list, &conn->link);
+}
+
+static void flush(struct engine *engine, struct conn *conn);
+
+static void conn_event(struct io *io, unsigned events, void *context)
+{
+    struct engine *engine = context;
+    struct conn *conn = list_entry(io, struct conn, io);
+    if (conn->state == CONN_CLOSED)
+        return;
+    if (events & LOOP_GONE)
+        atomic_store_explicit(&conn->gone, true, memory_order_relaxed);
+    if ((events & LOOP_WRITE) && conn->request && atomic_load(&conn->request->out.pending))
+        flush(engine, conn);
+    if (!(events & LOOP_READ) || conn->state == CONN_CLOSED)
+        return;
+    conn->readable = true;
+    if (conn->state != CONN_READY && conn->state != CONN_RUNNING && conn->state != CONN_FLUSH)
+        conn_read(engine, conn);
+}
+
+struct conn *conn_create(struct engine *engine, struct listener *listener, int fd,
+                         const struct peer *peer)
+{
+    struct conn *conn = mem_alloc(sizeof(*conn));
+    if (!conn)
+        return NULL;
+    *conn = (struct conn){
+        .io = {.fd = fd, .on_event = conn_event},
+        .state = CONN_IDLE,
+        .readable = true,
+        .listener = listener,
+        .peer = *peer,
+    };
+    timer_init(&conn->timer);
+    list_init(&conn->link);
+    list_push(&engine->idle, &conn->link);
+    engine->connections++;
+    return conn;
+}
+
+int conn_watch(struct engine *engine, struct conn *conn)
+{
+    if (conn->watched)
+        return 0;
+    if (loop_add(engine->loop, &conn->io, LOOP_READ | LOOP_WRITE) < 0)
+        return -1;
+    conn->watched = true;
+    return 0;
+}
+
+void conn_close(struct engine *engine, struct conn *conn)
+{
+    if (conn->watched)
+        loop_remove(engine->loop, &conn->io);
+    conn_move(conn, CONN_CLOSED);
+    close(conn->io.fd);
+    timer_unlink(&conn->timer);
+    list_remove(&conn->link);
+    if (conn->request)
+        request_put(engine, conn->request);
+    conn->request = NULL;
+    conn->next_garbage = engine->dead;
+    engine->dead = conn;
+    engine->connections--;
+}
+
+/* Our side is done: what the client is still sending must not make the kernel reset our answer away. */
+static void linger(struct engine *engine, struct conn *conn)
+{
+    if (conn_watch(engine, conn) < 0 || shutdown(conn->io.fd, SHUT_WR) < 0) {
+        conn_close(engine, conn);
+        return;
+    }
+    request_put(engine, conn->request);
+    conn->request = NULL;
+    conn_move(conn, CONN_LINGER);
+    list_in(&engine->active, conn);
+    conn->linger_until = engine->now_ms + LINGER_TOTAL_MS;
+    deadline_in(engine, conn, LINGER_IDLE_MS);
+    if (conn->readable)
+        conn_read(engine, conn);
+}
+
+static void read_lingering(struct engine *engine, struct conn *conn)
+{
+    static char waste[64 * 1024];
+    ssize_t n = socket_recv(conn->io.fd, waste, sizeof(waste));
+    while (n == (ssize_t)sizeof(waste) && engine->now_ms < conn->linger_until)
+        n = socket_recv(conn->io.fd, waste, sizeof(waste));
+    if (n == 0 || (n < 0 && errno != EAGAIN) || engine->now_ms >= conn->linger_until) {
+        conn_close(engine, conn);
+        return;
+    }
+    conn->readable = false;
+    loop_arm(engine->loop, &conn->io, LOOP_READ);
+    deadline_in(engine, conn, LINGER_IDLE_MS);
+}
+
+/* Waits for the client. What waits longest with nothing begun is closed first when room is needed. */
+static void await(struct engine *engine, struct conn *conn, uint32_t timeout_ms)
+{
+    conn->readable = false;
+    if (conn_watch(engine, conn) < 0) {
+        conn_close(engine, conn);
+        return;
+    }
+    loop_arm(engine->loop, &conn->io, LOOP_READ);
+    if (timeout_ms)
+        deadline_in(engine, conn, timeout_ms);
+}
+
+static void refuse(struct engine *engine, struct conn *conn, int status, const char *text)
+{
+    conn->close_after = true;
+    conn_move(conn, CONN_FLUSH);
+    refusal_send(conn->request, status, text);
+    conn_answered(engine, conn);
+}
+
+static void refuse_head(struct engine *engine, struct conn *conn)
+{
+    struct request *request = conn->request;
+    char text[512], peer[PEER_TEXT_SIZE];
+    http1_error_text(&request->head, request->input, text, sizeof(text));
+    engine_note(engine, NOTE_WARNING, "Invalid request from ip=%s: %s",
+                peer_text(&conn->peer, peer), text);
+    refuse(engine, conn, http1_error_status(request->head.error), text);
+}
+
+static void ready(struct engine *engine, struct conn *conn)
+{
+    conn_move(conn, CONN_READY);
+    timer_cancel(&conn->timer);
+    list_in(&engine->active, conn);
+    engine_ready(engine, conn->request);
+}
+
+static void went_on(struct engine *engine, struct conn *conn, enum body_progress progress)
+{
+    char peer[PEER_TEXT_SIZE];
+    switch (progress) {
+    case BODY_COMPLETE:
+    case BODY_STREAMS:
+        ready(engine, conn);
+        break;
+    case BODY_PARTIAL:
+        deadline_in(engine, conn, BODY_TIMEOUT_MS);
+        break;
+    case BODY_MALFORMED:
+        engine_note(engine, NOTE_WARNING, "Invalid request from ip=%s: Invalid chunk",
+                    peer_text(&conn->peer, peer));
+        refuse(engine, conn, 400, "Invalid chunk");
+        break;
+    case BODY_NO_ROOM:
+        engine_note(engine, NOTE_ERROR, "Cannot buffer a request body from ip=%s: %s",
+                    peer_text(&conn->peer, peer), strerror(errno));
+        refuse(engine, conn, 500, "Cannot buffer the request body");
+        break;
+    }
+}
+
+static void head_done(struct engine *engine, struct conn *conn)
+{
+    struct request *request = conn->request;
+    bool trusted = conn->listener->local ||
+                   trust_has(&engine->options.forward->trust, conn->peer.family, conn->peer.address);
+    if (!forwarded_apply(engine->options.forward, &request->head, request->input, trusted)) {
+        refuse_head(engine, conn);
+        return;
+    }
+    if (request->head.framing == HTTP1_NO_BODY) {
+        request->body.complete = true;
+        ready(engine, conn);
+        return;
+    }
+    conn_move(conn, CONN_BODY);
+    went_on(engine, conn, body_begin(request));
+}
+
+static void parse(struct engine *engine, struct conn *conn)
+{
+    struct request *request = conn->request;
+    if (conn->state == CONN_IDLE) {
+        conn_move(conn, CONN_HEAD);
+        list_in(&engine->active, conn);
+        deadline_in(engine, conn, HEAD_TIMEOUT_MS);
+    }
+    switch (http1_parse(&request->head, request->input, request->input_size,
+                        &engine->options.limits)) {
+    case HTTP1_OK:
+        request->input_at = request->head.size;
+        head_done(engine, conn);
+        break;
+    case HTTP1_PARTIAL:
+        break;
+    case HTTP1_ERROR:
+        refuse_head(engine, conn);
+        break;
+    }
+}
+
+/* The client has closed or is broken: nothing of it is handed on. */
+static void end_of_input(struct engine *engine, struct conn *conn)
+{
+    if (conn->state == CONN_BODY && !conn->request->body.complete) {
+        char peer[PEER_TEXT_SIZE];
+        engine_note(engine, NOTE_DEBUG, "Request body cut short by ip=%s",
+                    peer_text(&conn->peer, peer));
+    }
+    conn_close(engine, conn);
+}
+
+static bool attach_request(struct engine *engine, struct conn *conn)
+{
+    if (!conn->request)
+        conn->request = request_get(engine, conn);
+    if (conn->request)
+        return true;
+    engine_note(engine, NOTE_ERROR, "No memory for a request: connection closed");
+    conn_close(engine, conn);
+    return false;
+}
+
+/* An idle connection holds no buffer. */
+static void detach_request(struct engine *engine, struct conn *conn)
+{
+    if (conn->state != CONN_IDLE || conn->request->input_size > 0)
+        return;
+    request_put(engine, conn->request);
+    conn->request = NULL;
+}
+
+/* A body of known length need not be buffered: the application reads it as it comes. */
+static enum body_progress no_room(struct conn *conn)
+{
+    bool length = conn->state == CONN_BODY && conn->request->body.framing == HTTP1_LENGTH;
+    return length ? BODY_STREAMS : BODY_NO_ROOM;
+}
+
+void conn_read(struct engine *engine, struct conn *conn)
+{
+    if (conn->state == CONN_LINGER) {
+        read_lingering(engine, conn);
+        return;
+    }
+    if (!attach_request(engine, conn))
+        return;
+    while (conn->state == CONN_IDLE || conn->state == CONN_HEAD || conn->state == CONN_BODY) {
+        struct request *request = conn->request;
+        size_t room;
+        char *into = request_room(request, &room);
+        if (!into) {
+            went_on(engine, conn, no_room(conn));
+            return;
+        }
+        ssize_t n = socket_recv(conn->io.fd, into, room);
+        if (n < 0 && errno == EAGAIN) {
+            detach_request(engine, conn);
+            await(engine, conn, conn->timer.deadline ? 0 : HEAD_TIMEOUT_MS);
+            return;
+        }
+        if (n <= 0) {
+            end_of_input(engine, conn);
+            return;
+        }
+        if (conn->state == CONN_BODY) {
+            went_on(engine, conn, body_received(request, (size_t)n));
+        } else {
+            request->input_size += (uint32_t)n;
+            parse(engine, conn);
+        }
+        if ((size_t)n < room && !atomic_load_explicit(&conn->gone, memory_order_relaxed)) {
+            /* The socket is empty: the next edge tells of more, no read has to find out. */
+            if (conn->state == CONN_HEAD || conn->state == CONN_BODY)
+                await(engine, conn, 0);
+            else
+                conn->readable = false;
+            return;
+        }
+    }
+}
+
+static void flush(struct engine *engine, struct conn *conn)
+{
+    struct outq *out = &conn->request->out;
+    struct part *done = NULL;
+    bool progress = false;
+    pthread_mutex_lock(&out->lock);
+    enum outq_result result = outq_flush(out, conn->io.fd, &done, &progress);
+    if (result == OUTQ_BLOCKED)
+        loop_arm(engine->loop, &conn->io, LOOP_WRITE);
+    if (result == OUTQ_BROKEN) {
+        conn->request->response.broken = true;
+        struct part *rest = outq_clear(out);
+        pthread_mutex_unlock(&out->lock);
+        engine_discard(engine, rest);
+        pthread_mutex_lock(&out->lock);
+    }
+    pthread_mutex_unlock(&out->lock);
+    engine_discard(engine, done);
+    if (conn->state != CONN_FLUSH)
+        return;
+    if (result == OUTQ_BROKEN)
+        conn_close(engine, conn);
+    else if (result == OUTQ_EMPTY)
+        conn_answered(engine, conn);
+    else if (progress)
+        deadline_in(engine, conn, SEND_TIMEOUT_MS);
+}
+
+/* The answer is sent and the connection stays: the next request may be here already. */
+static void next_request(struct engine *engine, struct conn *conn)
+{
+    struct request *request = conn->request;
+    request_next(engine, request);
+    conn_move(conn, CONN_IDLE);
+    list_in(&engine->idle, conn);
+    timer_set(&engine->timers, &conn->timer, engine->now_ms + engine->options.keepalive_ms);
+    if (request->input_size > 0)
+        parse(engine, conn);
+    if (conn->state == CONN_IDLE)
+        detach_request(engine, conn);
+    if (conn->state != CONN_IDLE && conn->state != CONN_HEAD && conn->state != CONN_BODY)
+        return;
+    if (conn->readable || atomic_load_explicit(&conn->gone, memory_order_relaxed))
+        conn_read(engine, conn);
+    else
+        await(engine, conn, 0);
+    if (conn->state == CONN_IDLE && atomic_load_explicit(&engine->draining, memory_order_relaxed))
+        conn_drain(engine, conn);
+}
+
+/* Bytes of the client that we did not take would make close() a reset. */
+static bool may_have_unread(const struct conn *conn)
+{
+    const struct request *request = conn->request;
+    return !request->body.complete || request->head.error != HTTP1_NO_ERROR ||
+           request->input_at < request->input_size || conn->readable;
+}
+
+void conn_answered(struct engine *engine, struct conn *conn)
+{
+    struct request *request = conn->request;
+    struct response *response = &request->response;
+    if (response->broken) {
+        conn_close(engine, conn);
+        return;
+    }
+    if (atomic_load(&request->out.pending)) {
+        if (conn->state != CONN_FLUSH)
+            conn_move(conn, CONN_FLUSH);
+        if (conn_watch(engine, conn) < 0) {
+            conn_close(engine, conn);
+            return;
+        }
+        loop_arm(engine->loop, &conn->io, LOOP_WRITE);
+        deadline_in(engine, conn, SEND_TIMEOUT_MS);
+        return;
+    }
+    if (response->keep_alive && response->finished && !conn->close_after && request->body.complete)
+        next_request(engine, conn);
+    else if (may_have_unread(conn))
+        linger(engine, conn);
+    else
+        conn_close(engine, conn);
+}
+
+void conn_expired(struct engine *engine, struct conn *conn)
+{
+    if (conn->state != CONN_READY && conn->state != CONN_RUNNING)
+        conn_close(engine, conn);
+}
+
+void conn_drain(struct engine *engine, struct conn *conn)
+{
+    uint64_t until = engine->now_ms + DRAIN_IDLE_MS;
+    if (conn->timer.deadline == 0 || conn->timer.deadline > until)
+        timer_set(&engine->timers, &conn->timer, until);
+}

@@ -1,0 +1,84 @@
+#ifndef SERVE_CONN_H
+#define SERVE_CONN_H
+
+#include "base/list.h"
+#include "net/loop.h"
+#include "net/socket.h"
+#include "net/timer.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct engine;
+struct listener;
+struct request;
+
+/*
+ * One connection. The engine's leader owns it in every state but RUNNING, when the application's
+ * thread does.
+ *
+ *            accept
+ *              |
+ *              v      byte        whole head        whole body
+ *   +------> IDLE ---------> HEAD ----------> BODY -------------> READY
+ *   |          |              |  \___________ no body ____________^ |
+ *   |          |              | refused                             | taken by a thread
+ *   |          |              v                                     v
+ *   | sent,    |            FLUSH <---------- answered --------- RUNNING
+ *   | keep     |              |
+ *   +----------|--------------+----> LINGER
+ *              v              v         v
+ *              +----------> CLOSED <----+
+ */
+enum conn_state {
+    CONN_IDLE,    /* between requests: no buffer is held */
+    CONN_HEAD,    /* a head is incomplete */
+    CONN_BODY,    /* a body is being buffered */
+    CONN_READY,   /* a whole request waits for a thread */
+    CONN_RUNNING, /* the application runs */
+    CONN_FLUSH,   /* the answer is complete, the client has not taken all of it */
+    CONN_LINGER,  /* our side is shut; what the client still sends is thrown away */
+    CONN_CLOSED,
+};
+
+struct conn {
+    struct io io;
+    enum conn_state state;
+    bool watched;    /* the loop knows the descriptor */
+    bool readable;   /* an edge was told and not used up yet */
+    atomic_bool gone;/* the peer has closed or reset */
+    bool close_after;/* no further request */
+    struct timer timer;
+    struct list link;          /* engine's idle list or its list of all others */
+    struct listener *listener;
+    struct request *request;   /* NULL while idle */
+    void *app_data;            /* the application's, given back by conn_closed */
+    struct conn *next_garbage;
+    uint64_t linger_until;
+    struct peer peer;
+    uint32_t served;           /* requests answered so far */
+};
+
+struct conn *conn_create(struct engine *engine, struct listener *listener, int fd,
+                         const struct peer *peer);
+
+/* Reads what there is and goes as far as it can. Leader only, as all below. */
+void conn_read(struct engine *engine, struct conn *conn);
+
+/* What follows when the application is through with conn->request. */
+void conn_answered(struct engine *engine, struct conn *conn);
+
+/* A deadline has passed. */
+void conn_expired(struct engine *engine, struct conn *conn);
+
+/* Closes at once; the memory goes at the end of the engine's step. */
+void conn_close(struct engine *engine, struct conn *conn);
+
+/* Puts the descriptor into the loop, once. Any owner. 0 or -1 with errno. */
+int conn_watch(struct engine *engine, struct conn *conn);
+
+/* What is sent for an idle connection of a retiring worker: nothing more, after a last chance. */
+void conn_drain(struct engine *engine, struct conn *conn);
+
+#endif

@@ -1,0 +1,512 @@
+#define _GNU_SOURCE
+#include "serve/engine.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "serve/limits.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+bool engine_lead(struct engine *engine)
+{
+    bool expected = false;
+    return atomic_compare_exchange_strong(&engine->lead, &expected, true);
+}
+
+void engine_kick(struct engine *engine)
+{
+    if (atomic_load(&engine->waiting))
+        loop_wake(engine->loop);
+}
+
+/* Listeners */
+
+void engine_pause(struct engine *engine, unsigned reason)
+{
+    for (uint32_t i = 0; engine->paused == 0 && i < engine->listener_count; i++)
+        loop_remove(engine->loop, &engine->listeners[i].io);
+    engine->paused |= reason;
+}
+
+void engine_resume(struct engine *engine, unsigned reason)
+{
+    unsigned before = engine->paused;
+    engine->paused &= ~reason;
+    for (uint32_t i = 0; before && engine->paused == 0 && i < engine->listener_count; i++)
+        loop_add(engine->loop, &engine->listeners[i].io, LOOP_LISTEN);
+}
+
+/* Closes the connection that has been idle for longest; false when none is idle. */
+static bool make_room(struct engine *engine)
+{
+    if (list_empty(&engine->idle))
+        return false;
+    conn_close(engine, list_entry(engine->idle.next, struct conn, link));
+    return true;
+}
+
+static void accept_failed(struct engine *engine, int error)
+{
+    if (error == EAGAIN || error == EWOULDBLOCK || error == ECONNABORTED || error == EINTR)
+        return;
+    if (make_room(engine))
+        return;
+    engine_note(engine, NOTE_ERROR, "Cannot accept a connection: %s", strerror(error));
+    engine_pause(engine, PAUSE_ERROR);
+    timer_set(&engine->timers, &engine->resume, engine->now_ms + ACCEPT_PAUSE_MS);
+}
+
+static bool accept_one(struct engine *engine, struct listener *listener)
+{
+    struct peer peer;
+    if (engine->connections >= engine->options.worker_connections && !make_room(engine)) {
+        engine_pause(engine, PAUSE_FULL);
+        return false;
+    }
+    int fd = socket_accept(listener->io.fd, &peer);
+    if (fd < 0) {
+        accept_failed(engine, errno);
+        return false;
+    }
+    struct conn *conn = conn_create(engine, listener, fd, &peer);
+    if (!conn) {
+        close(fd);
+        return false;
+    }
+    conn_read(engine, conn);
+    return true;
+}
+
+static void listener_ready(struct io *io, unsigned events, void *context)
+{
+    (void)events;
+    struct engine *engine = context;
+    struct listener *listener = list_entry(io, struct listener, io);
+    for (uint32_t i = 0; i < engine->options.accept_batch; i++)
+        if (engine->paused || !accept_one(engine, listener))
+            return;
+}
+
+static int listener_open(struct engine *engine, struct listener *listener, int fd)
+{
+    struct sockaddr_storage name;
+    socklen_t size = sizeof(name);
+    if (getsockname(fd, (struct sockaddr *)&name, &size) < 0)
+        return -1;
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    *listener = (struct listener){
+        .io = {.fd = fd, .on_event = listener_ready},
+        .local = name.ss_family == AF_UNIX,
+    };
+    return loop_add(engine->loop, &listener->io, LOOP_LISTEN);
+}
+
+/* Signals and the master */
+
+static void signal_came(struct io *io, unsigned events, void *context)
+{
+    (void)events;
+    struct engine *engine = context;
+    char bytes[256];
+    while (read(io->fd, bytes, sizeof(bytes)) > 0)
+        ;
+    loop_arm(engine->loop, io, LOOP_READ);
+    atomic_store(&engine->interrupted, true);
+    ready_wake_all(&engine->ready);
+}
+
+static void master_gone(struct io *io, unsigned events, void *context)
+{
+    (void)io;
+    (void)events;
+    struct engine *engine = context;
+    if (atomic_load(&engine->draining))
+        return;
+    engine_note(engine, NOTE_INFO, "Parent changed, shutting down");
+    engine_drain(engine);
+}
+
+static int watch(struct engine *engine, struct io *io, int fd,
+                 void (*on_event)(struct io *io, unsigned events, void *context))
+{
+    *io = (struct io){.fd = fd, .on_event = on_event};
+    return loop_add(engine->loop, io, LOOP_READ);
+}
+
+int engine_watch_signals(struct engine *engine, int fd)
+{
+    return watch(engine, &engine->signals, fd, signal_came);
+}
+
+int engine_watch_master(struct engine *engine, int fd)
+{
+    return watch(engine, &engine->master, fd, master_gone);
+}
+
+/* Life */
+
+static bool open_listeners(struct engine *engine, const int *fds, uint32_t count)
+{
+    engine->listeners = mem_alloc(sizeof(*engine->listeners) * (count ? count : 1));
+    if (!engine->listeners)
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        if (listener_open(engine, &engine->listeners[i], fds[i]) < 0)
+            return false;
+        engine->listener_count++;
+    }
+    return true;
+}
+
+struct engine *engine_create(const struct engine_options *options, const struct app_ops *ops,
+                             void *app, const int *listeners, uint32_t count)
+{
+    struct engine *engine = mem_alloc(sizeof(*engine));
+    if (!engine)
+        return NULL;
+    memset(engine, 0, sizeof(*engine));
+    engine->options = *options;
+    engine->ops = ops;
+    engine->app = app;
+    engine->now_ms = clock_ms();
+    timers_init(&engine->timers, engine->now_ms);
+    timer_init(&engine->resume);
+    list_init(&engine->idle);
+    list_init(&engine->active);
+    ready_init(&engine->ready);
+    engine->loop = loop_create(options->loop);
+    if (!engine->loop || !open_listeners(engine, listeners, count) ||
+        standby_start(engine) < 0) {
+        int saved = errno;
+        engine_destroy(engine);
+        errno = saved;
+        return NULL;
+    }
+    return engine;
+}
+
+static void close_all(struct engine *engine, struct list *conns)
+{
+    while (!list_empty(conns))
+        conn_close(engine, list_entry(conns->next, struct conn, link));
+}
+
+void engine_destroy(struct engine *engine)
+{
+    standby_stop(engine);
+    close_all(engine, &engine->idle);
+    close_all(engine, &engine->active);
+    engine_reap(engine);
+    engine_collect(engine);
+    while (engine->pool) {
+        struct request *request = engine->pool;
+        engine->pool = request->next;
+        request_free(request);
+    }
+    if (engine->loop)
+        loop_destroy(engine->loop);
+    ready_destroy(&engine->ready);
+    mem_free(engine->listeners);
+    mem_free(engine);
+}
+
+/* Steps */
+
+void engine_ready(struct engine *engine, struct request *request)
+{
+    request->next = NULL;
+    if (engine->batch_tail)
+        engine->batch_tail->next = request;
+    else
+        engine->batch_head = request;
+    engine->batch_tail = request;
+}
+
+static void flush_batch(struct engine *engine)
+{
+    if (!engine->batch_head)
+        return;
+    ready_push(&engine->ready, engine->batch_head, engine->batch_tail);
+    engine->batch_head = engine->batch_tail = NULL;
+}
+
+void engine_reap(struct engine *engine)
+{
+    while (engine->dead) {
+        struct conn *conn = engine->dead;
+        engine->dead = conn->next_garbage;
+        if (!conn->app_data) {
+            mem_free(conn);
+            continue;
+        }
+        conn->next_garbage = atomic_load(&engine->garbage_conns);
+        while (!atomic_compare_exchange_weak(&engine->garbage_conns, &conn->next_garbage, conn))
+            ;
+    }
+}
+
+/* The stack is last in, first out: turned round, so that who answered first is put back first. */
+static struct request *take_answered(struct engine *engine)
+{
+    struct request *stack = atomic_exchange(&engine->answered, NULL);
+    struct request *queue = NULL;
+    while (stack) {
+        struct request *next = stack->next;
+        stack->next = queue;
+        queue = stack;
+        stack = next;
+    }
+    return queue;
+}
+
+static void put_back_answered(struct engine *engine)
+{
+    if (!atomic_load(&engine->answered))
+        return;
+    struct request *request = take_answered(engine);
+    while (request) {
+        struct request *next = request->next;
+        conn_answered(engine, request->conn);
+        request = next;
+    }
+}
+
+static void finish_step(struct engine *engine)
+{
+    put_back_answered(engine);
+    flush_batch(engine);
+    if (engine->dead)
+        engine_reap(engine);
+    if ((engine->paused & PAUSE_FULL) &&
+        engine->connections < engine->options.worker_connections)
+        engine_resume(engine, PAUSE_FULL);
+    if (atomic_load_explicit(&engine->draining, memory_order_relaxed) &&
+        engine->connections == 0 && engine->drained)
+        engine_stop(engine);
+}
+
+void engine_yield(struct engine *engine)
+{
+    do {
+        finish_step(engine);
+        atomic_store(&engine->lead, false);
+    } while (atomic_load(&engine->answered) && engine_lead(engine));
+}
+
+static void timer_expired(struct timer *timer, void *context)
+{
+    struct engine *engine = context;
+    if (timer == &engine->resume)
+        engine_resume(engine, PAUSE_ERROR);
+    else
+        conn_expired(engine, list_entry(timer, struct conn, timer));
+}
+
+/* The accept queue is emptied once, then nothing new is taken; idle clients get a last chance. */
+static void begin_drain(struct engine *engine)
+{
+    for (uint32_t i = 0; i < engine->listener_count; i++)
+        while (accept_one(engine, &engine->listeners[i]))
+            ;
+    engine_pause(engine, PAUSE_DRAIN);
+    struct list *next;
+    for (struct list *l = engine->idle.next; l != &engine->idle; l = next) {
+        next = l->next;
+        conn_drain(engine, list_entry(l, struct conn, link));
+    }
+    engine->drained = true;
+}
+
+void engine_step(struct engine *engine, int timeout_ms)
+{
+    int due = timers_wait(&engine->timers, engine->now_ms);
+    if (timeout_ms < 0 || (due >= 0 && due < timeout_ms))
+        timeout_ms = due;
+    atomic_store(&engine->waiting, true);
+    if (atomic_load(&engine->answered) || atomic_load(&engine->stopped) ||
+        atomic_load(&engine->interrupted) || atomic_load(&engine->lead_wanted) ||
+        (atomic_load(&engine->draining) && !engine->drained))
+        timeout_ms = 0;
+    loop_wait(engine->loop, timeout_ms, engine);
+    atomic_store(&engine->waiting, false);
+    engine->now_ms = clock_ms();
+    if (atomic_load_explicit(&engine->draining, memory_order_relaxed) && !engine->drained)
+        begin_drain(engine);
+    timers_run(&engine->timers, engine->now_ms, timer_expired, engine);
+    finish_step(engine);
+    atomic_fetch_add_explicit(&engine->steps, 1, memory_order_relaxed);
+}
+
+/* Threads */
+
+struct request *engine_poll(struct engine *engine)
+{
+    return ready_pop(&engine->ready);
+}
+
+static bool must_return(struct engine *engine, bool main_thread)
+{
+    return atomic_load(&engine->stopped) || atomic_load(&engine->garbage_parts) ||
+           atomic_load(&engine->garbage_conns) || atomic_load(&engine->notes) ||
+           (main_thread && atomic_load(&engine->interrupted));
+}
+
+/* This thread turns to its request: should another one lead at once, or will this one be back soon? */
+static void promote(struct engine *engine)
+{
+    if (engine->options.threads > 1 &&
+        (!engine->options.standby || atomic_load_explicit(&engine->slow, memory_order_relaxed)))
+        ready_wake(&engine->ready);
+}
+
+static struct request *lead_once(struct engine *engine)
+{
+    engine_step(engine, -1);
+    struct request *request = ready_pop(&engine->ready);
+    engine_yield(engine);
+    if (request)
+        promote(engine);
+    return request;
+}
+
+static void follow(struct engine *engine)
+{
+    if (atomic_load(&engine->standby_leads)) {
+        atomic_store(&engine->lead_wanted, true);
+        engine_kick(engine);
+    }
+    ready_wait(&engine->ready, engine);
+}
+
+struct request *engine_take(struct engine *engine, bool main_thread)
+{
+    for (;;) {
+        struct request *request = ready_pop(&engine->ready);
+        if (request || must_return(engine, main_thread))
+            return request;
+        if (engine_lead(engine)) {
+            request = lead_once(engine);
+            if (request)
+                return request;
+        } else {
+            follow(engine);
+        }
+    }
+}
+
+void engine_finish(struct engine *engine, struct request *request)
+{
+    atomic_fetch_add_explicit(&engine->answered_count, 1, memory_order_relaxed);
+    if (engine_lead(engine)) {
+        conn_answered(engine, request->conn);
+        engine_yield(engine);
+        return;
+    }
+    request->next = atomic_load(&engine->answered);
+    while (!atomic_compare_exchange_weak(&engine->answered, &request->next, request))
+        ;
+    engine_kick(engine);
+    /* The leader may have yielded between the two: then nobody has seen it yet. */
+    if (engine_lead(engine))
+        engine_yield(engine);
+}
+
+void engine_drain(struct engine *engine)
+{
+    atomic_store(&engine->draining, true);
+    engine_kick(engine);
+    ready_wake(&engine->ready);
+}
+
+void engine_stop(struct engine *engine)
+{
+    atomic_store(&engine->stopped, true);
+    engine_kick(engine);
+    ready_wake_all(&engine->ready);
+}
+
+/* Garbage: what only an attached thread may finish */
+
+void engine_note(struct engine *engine, enum note_level level, const char *format, ...)
+{
+    char text[2048];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    size_t size = strlen(text) + 1;
+    struct note *note = mem_alloc(sizeof(*note) + size);
+    if (!note)
+        return;
+    note->level = level;
+    memcpy(note->text, text, size);
+    note->next = atomic_load(&engine->notes);
+    while (!atomic_compare_exchange_weak(&engine->notes, &note->next, note))
+        ;
+}
+
+void engine_discard(struct engine *engine, struct part *parts)
+{
+    while (parts) {
+        struct part *next = parts->next;
+        if (parts->kind == PART_REF) {
+            parts->next = atomic_load(&engine->garbage_parts);
+            while (!atomic_compare_exchange_weak(&engine->garbage_parts, &parts->next, parts))
+                ;
+        } else {
+            part_free(parts);
+        }
+        parts = next;
+    }
+}
+
+static void collect_notes(struct engine *engine)
+{
+    struct note *stack = atomic_exchange(&engine->notes, NULL);
+    struct note *queue = NULL;
+    while (stack) {
+        struct note *next = stack->next;
+        stack->next = queue;
+        queue = stack;
+        stack = next;
+    }
+    while (queue) {
+        struct note *next = queue->next;
+        engine->ops->note(engine->app, queue->level, queue->text);
+        mem_free(queue);
+        queue = next;
+    }
+}
+
+static void collect_conns(struct engine *engine)
+{
+    struct conn *conn = atomic_exchange(&engine->garbage_conns, NULL);
+    while (conn) {
+        struct conn *next = conn->next_garbage;
+        engine->ops->conn_closed(engine->app, conn->app_data);
+        mem_free(conn);
+        conn = next;
+    }
+}
+
+void engine_collect(struct engine *engine)
+{
+    if (atomic_load_explicit(&engine->notes, memory_order_relaxed))
+        collect_notes(engine);
+    if (atomic_load_explicit(&engine->garbage_conns, memory_order_relaxed))
+        collect_conns(engine);
+    if (!atomic_load_explicit(&engine->garbage_parts, memory_order_relaxed))
+        return;
+    struct part *part = atomic_exchange(&engine->garbage_parts, NULL);
+    while (part) {
+        struct part *next = part->next;
+        engine->ops->release(engine->app, part->ref);
+        part_free(part);
+        part = next;
+    }
+}

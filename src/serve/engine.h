@@ -1,0 +1,182 @@
+#ifndef SERVE_ENGINE_H
+#define SERVE_ENGINE_H
+
+#include "base/list.h"
+#include "net/loop.h"
+#include "net/timer.h"
+#include "proto/forwarded.h"
+#include "proto/http1.h"
+#include "serve/app.h"
+#include "serve/conn.h"
+#include "serve/request.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * The engine: connections in, whole requests out, answers back. One state machine that whoever has
+ * nothing better to do runs. Leadership (engine->lead) is the right to touch the loop, the timers
+ * and the connections; it is taken by one compare-and-swap and never waited for:
+ *
+ *   - a thread without a request leads: it waits in the loop, reads, parses, and leaves with one;
+ *   - a thread that has answered leads for a moment, to put its connection back; when another leads,
+ *     it leaves the request on the `answered` stack instead;
+ *   - the stand-by leads when no thread has done so for a while.
+ */
+
+struct engine_options {
+    struct http1_limits limits;
+    struct forward_policy *forward; /* borrowed */
+    uint32_t keepalive_ms;          /* 0: one request a connection */
+    uint32_t worker_connections;    /* open connections; idle ones are closed to stay below */
+    uint32_t threads;               /* application threads */
+    uint32_t accept_batch;          /* connections taken for each time that a listener is told */
+    bool sendfile;
+    bool standby;
+    const char *tmp_dir;            /* borrowed; NULL: the system's */
+    const char *loop;               /* backend, NULL: the best */
+};
+
+/* Why listeners are out of the loop. */
+enum { PAUSE_FULL = 1, PAUSE_ERROR = 2, PAUSE_BUSY = 4, PAUSE_DRAIN = 8 };
+
+struct listener {
+    struct io io;
+    bool local;     /* a Unix socket: its peers are trusted */
+    void *app_data; /* the application's */
+};
+
+struct note {
+    struct note *next;
+    enum note_level level;
+    char text[];
+};
+
+/* Requests that wait for a thread, and threads that wait for a request. */
+struct ready {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct request *head, *tail;
+    uint32_t waiting; /* threads in ready_wait() */
+    uint32_t wakes;   /* how many of them have been told to go */
+};
+
+struct engine {
+    struct engine_options options;
+    const struct app_ops *ops;
+    void *app;
+    struct loop *loop;
+    struct timers timers;
+    struct timer resume; /* a paused listener tries again */
+    uint64_t now_ms;     /* of the last step */
+
+    struct listener *listeners;
+    uint32_t listener_count;
+    unsigned paused; /* reasons for which no listener is in the loop */
+    struct io signals;
+    struct io master;
+
+    struct list idle;      /* connections that may be closed to make room, longest idle first */
+    struct list active;    /* all others */
+    uint32_t connections;
+    struct request *pool;
+    uint32_t pooled;
+    struct request *batch_head, *batch_tail; /* made ready by this step */
+    struct conn *dead;     /* closed in this step */
+
+    atomic_bool lead;              /* somebody leads */
+    atomic_bool waiting;           /* the leader sits in the loop */
+    atomic_bool standby_leads;
+    atomic_bool lead_wanted;       /* a thread would rather lead than the stand-by */
+    atomic_uint steps;             /* to see whether the engine moves */
+    atomic_uint answered_count;    /* requests answered, to see whether the threads move */
+    atomic_uint running;           /* threads with a request */
+    atomic_bool slow;              /* requests take long: promote a follower at once */
+    _Atomic(struct request *) answered;
+    struct ready ready;
+
+    _Atomic(struct part *) garbage_parts;
+    _Atomic(struct conn *) garbage_conns;
+    _Atomic(struct note *) notes;
+
+    atomic_bool interrupted; /* a signal came: the main thread looks after it */
+    atomic_bool draining;    /* no new connection, Connection: close on every answer */
+    atomic_bool stopped;     /* nothing more is taken */
+    bool drained;            /* the accept queue was emptied for the last time */
+
+    pthread_t standby;
+    bool standby_runs;
+    atomic_bool standby_awake;
+    pthread_mutex_t standby_lock;
+    pthread_cond_t standby_wake;
+};
+
+/* NULL with errno. The engine borrows the listeners' descriptors and makes them non-blocking. */
+struct engine *engine_create(const struct engine_options *options, const struct app_ops *ops,
+                             void *app, const int *listeners, uint32_t count);
+void engine_destroy(struct engine *engine);
+
+/* Reading from fd says that a signal came; from master_fd, by its end, that the master has died. */
+int engine_watch_signals(struct engine *engine, int fd);
+int engine_watch_master(struct engine *engine, int fd);
+
+/* A ready request without waiting, or NULL. */
+struct request *engine_poll(struct engine *engine);
+
+/*
+ * Waits for a request, leading or following. NULL when interrupted, stopped, or when there is
+ * garbage to collect. Detached.
+ */
+struct request *engine_take(struct engine *engine, bool main_thread);
+
+/* The application is through with the request. Any thread. */
+void engine_finish(struct engine *engine, struct request *request);
+
+/* Notes, refs and connections that need an attached thread. */
+void engine_collect(struct engine *engine);
+
+/* No new connections; ends by itself when the last request is answered, at latest after DRAIN_IDLE_MS of idleness. */
+void engine_drain(struct engine *engine);
+
+/* Ends every host thread after its present request. Async-signal-safe. */
+void engine_stop(struct engine *engine);
+
+/* Listeners leave the loop while there is a reason. Leader only. */
+void engine_pause(struct engine *engine, unsigned reason);
+void engine_resume(struct engine *engine, unsigned reason);
+
+bool engine_lead(struct engine *engine);
+void engine_yield(struct engine *engine);
+
+/* One turn of the loop, at most timeout_ms long (-1: until something happens). Leader only. */
+void engine_step(struct engine *engine, int timeout_ms);
+
+/* Ends the leader's wait, if it waits. */
+void engine_kick(struct engine *engine);
+
+/* Leader only: the request goes to the threads at the end of the step. */
+void engine_ready(struct engine *engine, struct request *request);
+
+void engine_note(struct engine *engine, enum note_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void engine_reap(struct engine *engine);
+void engine_discard(struct engine *engine, struct part *parts);
+
+/* ready.c */
+void ready_init(struct ready *ready);
+void ready_destroy(struct ready *ready);
+void ready_push(struct ready *ready, struct request *head, struct request *tail);
+struct request *ready_pop(struct ready *ready);
+bool ready_empty(struct ready *ready);
+void ready_wake(struct ready *ready);
+void ready_wake_all(struct ready *ready);
+void ready_wait(struct ready *ready, struct engine *engine);
+
+/* standby.c */
+int standby_start(struct engine *engine);
+void standby_stop(struct engine *engine);
+void standby_arm(struct engine *engine);
+
+#endif

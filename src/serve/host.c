@@ -1,0 +1,44 @@
+#include "serve/host.h"
+
+#include "base/clock.h"
+#include "serve/limits.h"
+
+static void run_one(struct engine *engine, struct request *request)
+{
+    request->begun_ns = clock_ns();
+    atomic_fetch_add_explicit(&engine->running, 1, memory_order_relaxed);
+    if (!atomic_load_explicit(&engine->standby_awake, memory_order_relaxed))
+        standby_arm(engine);
+    engine->ops->run(engine->app, request);
+    atomic_fetch_sub_explicit(&engine->running, 1, memory_order_relaxed);
+    if (engine->options.threads > 1) {
+        bool slow = clock_ns() - request->begun_ns > SLOW_REQUEST_NS;
+        if (atomic_load_explicit(&engine->slow, memory_order_relaxed) != slow)
+            atomic_store_explicit(&engine->slow, slow, memory_order_relaxed);
+    }
+    engine_finish(engine, request);
+}
+
+static struct request *wait_for_one(struct engine *engine, bool main_thread)
+{
+    engine->ops->detach(engine->app);
+    struct request *request = engine_take(engine, main_thread);
+    engine->ops->attach(engine->app);
+    engine_collect(engine);
+    return request;
+}
+
+void host_run(struct engine *engine, bool main_thread)
+{
+    while (!atomic_load(&engine->stopped)) {
+        if (main_thread && atomic_exchange(&engine->interrupted, false) &&
+            !engine->ops->interrupted(engine->app))
+            engine_drain(engine);
+        struct request *request = engine_poll(engine);
+        if (!request)
+            request = wait_for_one(engine, main_thread);
+        if (request)
+            run_one(engine, request);
+    }
+    engine_collect(engine);
+}

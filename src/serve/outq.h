@@ -1,0 +1,70 @@
+#ifndef SERVE_OUTQ_H
+#define SERVE_OUTQ_H
+
+#include "base/list.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * What a client has not taken yet of a response. The application's thread appends, the engine sends:
+ * both under the lock, which nobody touches while the queue is empty and `pending` false.
+ */
+
+enum part_kind {
+    PART_COPY, /* bytes behind the part itself */
+    PART_REF,  /* the application's bytes, held by ref */
+    PART_FILE, /* a descriptor that the part owns */
+};
+
+struct part {
+    struct part *next;
+    enum part_kind kind;
+    void *ref;        /* PART_REF: given back by the engine's release */
+    const char *data; /* PART_COPY, PART_REF */
+    int file;         /* PART_FILE */
+    off_t offset;     /* PART_FILE: the next byte */
+    uint64_t left;
+    size_t charged;   /* bytes counted against the memory bounds */
+};
+
+struct outq {
+    atomic_bool pending;
+    pthread_mutex_t lock;
+    struct part *head, *tail;
+    size_t memory;      /* bytes of the parts in memory */
+    uint64_t spooled;   /* bytes written to the spool file so far */
+    int spool;          /* -1, or a file that the last part reads */
+};
+
+void outq_init(struct outq *q);
+void outq_destroy(struct outq *q);
+
+/* Appends; 0, or -1 with errno ENOMEM or the file's error. All of them need the lock. */
+int outq_copy(struct outq *q, const char *data, size_t n);
+int outq_ref(struct outq *q, const char *data, size_t n, void *ref);
+int outq_file(struct outq *q, int file, off_t offset, uint64_t n); /* takes file over, on success */
+int outq_spool(struct outq *q, const char *data, size_t n, const char *dir);
+
+enum outq_result { OUTQ_EMPTY, OUTQ_BLOCKED, OUTQ_BROKEN };
+
+/*
+ * Sends what the socket takes. Parts that are through go to *done, for the engine to free.
+ * *progress says whether anything was sent. Needs the lock.
+ */
+enum outq_result outq_flush(struct outq *q, int fd, struct part **done, bool *progress);
+
+/* Takes everything out, unsent. Needs the lock. */
+struct part *outq_clear(struct outq *q);
+
+/* Frees one part that holds no ref any more. */
+void part_free(struct part *part);
+
+/* Bytes kept in memory by all queues of the process. */
+extern atomic_size_t outq_memory_total;
+
+#endif

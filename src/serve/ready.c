@@ -1,0 +1,88 @@
+#include "serve/engine.h"
+
+void ready_init(struct ready *ready)
+{
+    pthread_mutex_init(&ready->lock, NULL);
+    pthread_cond_init(&ready->wake, NULL);
+    ready->head = ready->tail = NULL;
+    ready->waiting = ready->wakes = 0;
+}
+
+void ready_destroy(struct ready *ready)
+{
+    pthread_mutex_destroy(&ready->lock);
+    pthread_cond_destroy(&ready->wake);
+}
+
+void ready_push(struct ready *ready, struct request *head, struct request *tail)
+{
+    tail->next = NULL;
+    pthread_mutex_lock(&ready->lock);
+    if (ready->tail)
+        ready->tail->next = head;
+    else
+        ready->head = head;
+    ready->tail = tail;
+    pthread_mutex_unlock(&ready->lock);
+}
+
+struct request *ready_pop(struct ready *ready)
+{
+    pthread_mutex_lock(&ready->lock);
+    struct request *request = ready->head;
+    if (request) {
+        ready->head = request->next;
+        if (!ready->head)
+            ready->tail = NULL;
+        request->next = NULL;
+    }
+    pthread_mutex_unlock(&ready->lock);
+    return request;
+}
+
+bool ready_empty(struct ready *ready)
+{
+    pthread_mutex_lock(&ready->lock);
+    bool empty = !ready->head;
+    pthread_mutex_unlock(&ready->lock);
+    return empty;
+}
+
+static void wake_locked(struct ready *ready, uint32_t count)
+{
+    while (count-- > 0 && ready->wakes < ready->waiting) {
+        ready->wakes++;
+        pthread_cond_signal(&ready->wake);
+    }
+}
+
+void ready_wake(struct ready *ready)
+{
+    pthread_mutex_lock(&ready->lock);
+    wake_locked(ready, 1);
+    pthread_mutex_unlock(&ready->lock);
+}
+
+void ready_wake_all(struct ready *ready)
+{
+    pthread_mutex_lock(&ready->lock);
+    wake_locked(ready, ready->waiting);
+    pthread_mutex_unlock(&ready->lock);
+}
+
+/*
+ * Waits until told to go. Whoever gives up leadership without going on to lead, or pushes with
+ * nobody to run it, tells one; a lead that is free already is seen here, under the lock.
+ */
+void ready_wait(struct ready *ready, struct engine *engine)
+{
+    pthread_mutex_lock(&ready->lock);
+    ready->waiting++;
+    while (ready->wakes == 0 && !ready->head && atomic_load(&engine->lead) &&
+           !atomic_load(&engine->stopped))
+        pthread_cond_wait(&ready->wake, &ready->lock);
+    ready->waiting--;
+    if (ready->wakes > 0)
+        ready->wakes--;
+    pthread_mutex_unlock(&ready->lock);
+}

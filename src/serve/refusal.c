@@ -1,0 +1,89 @@
+#include "serve/refusal.h"
+
+#include "serve/conn.h"
+#include "serve/send.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { PAGE_MAX = 4096, TEXT_MAX = 3072 };
+
+static const struct {
+    int status;
+    const char *reason;
+} reasons[] = {
+    {400, "Bad Request"},
+    {403, "Forbidden"},
+    {408, "Request Timeout"},
+    {413, "Content Too Large"},
+    {414, "URI Too Long"},
+    {417, "Expectation Failed"},
+    {431, "Request Header Fields Too Large"},
+    {500, "Internal Server Error"},
+    {501, "Not Implemented"},
+    {503, "Service Unavailable"},
+    {504, "Gateway Timeout"},
+};
+
+const char *status_reason(int status)
+{
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+        if (reasons[i].status == status)
+            return reasons[i].reason;
+    return "Unknown";
+}
+
+static const char *entity(char c)
+{
+    switch (c) {
+    case '&':
+        return "&amp;";
+    case '<':
+        return "&lt;";
+    case '>':
+        return "&gt;";
+    case '"':
+        return "&quot;";
+    case '\'':
+        return "&#x27;";
+    default:
+        return NULL;
+    }
+}
+
+static void escape(const char *text, char *out, size_t size)
+{
+    size_t at = 0;
+    for (; *text && at + 8 < size; text++) {
+        const char *with = entity(*text);
+        if (with) {
+            size_t n = strlen(with);
+            memcpy(out + at, with, n);
+            at += n;
+        } else {
+            out[at++] = *text;
+        }
+    }
+    out[at] = '\0';
+}
+
+void refusal_send(struct request *request, int status, const char *text)
+{
+    static const char form[] = "<html>\n  <head>\n    <title>%s</title>\n  </head>\n  <body>\n"
+                               "    <h1><p>%s</p></h1>\n    %s\n  </body>\n</html>\n";
+    char escaped[TEXT_MAX], page[PAGE_MAX], head[256];
+    const char *reason = status_reason(status);
+    escape(text, escaped, sizeof(escaped));
+    int page_size = snprintf(page, sizeof(page), form, reason, reason, escaped);
+    int head_size = snprintf(head, sizeof(head),
+                             "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: text/html\r\n"
+                             "Content-Length: %d\r\n\r\n",
+                             status, reason, page_size);
+    struct iovec parts[] = {{head, (size_t)head_size}, {page, (size_t)page_size}};
+    bool kept;
+    send_parts(request, parts, 2, -1, NULL, &kept);
+    request->response.status = (uint16_t)status;
+    request->response.sent_head = true;
+    request->response.body_sent = (uint64_t)page_size;
+    request->conn->close_after = true;
+}

@@ -1,0 +1,108 @@
+#ifndef SERVE_REQUEST_H
+#define SERVE_REQUEST_H
+
+#include "proto/chunked.h"
+#include "proto/forwarded.h"
+#include "proto/http1.h"
+#include "serve/outq.h"
+#include "serve/spool.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct conn;
+struct engine;
+
+/* The body of a request, as the application reads it (RFC 9112 §6). */
+struct body {
+    enum http1_framing framing;
+    uint64_t wanted;       /* HTTP1_LENGTH: declared bytes */
+    uint64_t taken;        /* bytes that the application has read */
+    struct chunked chunked;
+    struct spool spool;    /* what was buffered, unless it stands in the input */
+    const char *in_place;  /* a body that arrived with its head: in the input buffer */
+    uint64_t stored;       /* bytes buffered */
+    bool complete;         /* all of it has arrived */
+    bool failed;           /* cut short, malformed, or too slow */
+    bool continue_due;     /* "100 Continue" is sent when the application first reads */
+};
+
+struct response {
+    char *head;            /* owned; see response.c */
+    uint32_t head_size, head_capacity;
+    uint32_t status_size;  /* bytes of "200 OK", at the front */
+    uint32_t gap;          /* where the application's fields begin */
+    uint16_t status;
+    bool started;          /* a status is set */
+    bool sent_head;
+    bool chunked;
+    bool no_body;          /* HEAD, 1xx, 204, 304 */
+    bool keep_alive;       /* what the Connection field says */
+    bool upgrade;          /* the application switches protocols */
+    bool has_length;
+    bool broken;           /* the client has gone: further bytes are dropped */
+    bool finished;         /* complete, as its framing says */
+    uint64_t length;       /* declared */
+    uint64_t body_sent;    /* body bytes accepted, framing not counted */
+};
+
+struct request {
+    struct conn *conn;
+    struct engine *engine;
+    struct request *next;      /* ready queue, pool or list of the answered */
+    char *input;               /* owned */
+    uint32_t input_size, input_capacity;
+    uint32_t input_at;         /* first byte behind the head that is not decoded yet */
+    struct http1_head head;
+    struct body body;
+    struct response response;
+    struct outq out;
+    uint64_t begun_ns;         /* when a thread took it */
+};
+
+/* From the pool or new; NULL when there is no memory. Leader only. */
+struct request *request_get(struct engine *engine, struct conn *conn);
+void request_put(struct engine *engine, struct request *request);
+void request_free(struct request *request);
+
+/* Makes it ready for the connection's next request; bytes that are there already move to the front. */
+void request_next(struct engine *engine, struct request *request);
+
+static inline struct str request_method(const struct request *r)
+{
+    return http1_slice(r->input, r->head.method, r->head.method_len);
+}
+
+static inline struct str request_target(const struct request *r)
+{
+    return http1_slice(r->input, r->head.target, r->head.target_len);
+}
+
+/* Where the next bytes from the socket go, and how many: the head, the raw or the stored body. */
+char *request_room(struct request *request, size_t *room);
+
+enum body_progress {
+    BODY_PARTIAL,
+    BODY_COMPLETE,
+    BODY_STREAMS,   /* too large to buffer: the application reads on from the socket */
+    BODY_MALFORMED, /* chunks */
+    BODY_NO_ROOM,   /* neither memory nor disk */
+};
+
+/* The head says that a body follows: takes what came with it. Says "100 Continue" when that is due. */
+enum body_progress body_begin(struct request *request);
+
+/* n bytes were received where request_room() said. */
+enum body_progress body_received(struct request *request, size_t n);
+
+/*
+ * Copies up to n body bytes. 0 at the end, -1 when the body is cut short or malformed. May block when
+ * body_blocks() says so: detach first.
+ */
+ssize_t body_read(struct request *request, char *out, size_t n);
+bool body_blocks(const struct request *request);
+
+/* Bytes that can be had without blocking, and where they stand if they are in memory (else NULL). */
+uint64_t body_buffered(const struct request *request, const char **at);
+
+#endif

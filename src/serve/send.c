@@ -1,0 +1,175 @@
+#include "serve/send.h"
+
+#include "serve/engine.h"
+#include "serve/limits.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <unistd.h>
+
+static int gone(struct request *request)
+{
+    request->response.broken = true;
+    return -1;
+}
+
+/* Sends at once when nothing is queued before; returns bytes, 0 when the socket is full, -1 gone. */
+static ssize_t send_now(struct request *request, struct iovec *parts, int count, bool more)
+{
+    int fd = request->conn->io.fd;
+    ssize_t n = count == 1 && !more ? socket_send(fd, parts[0].iov_base, parts[0].iov_len)
+                                    : socket_sendv(fd, parts, count, more);
+    if (n >= 0)
+        return n;
+    return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : gone(request);
+}
+
+static bool over_bounds(const struct outq *q, size_t n)
+{
+    return q->memory > 0 && (q->memory + n > OUT_MEMORY_MAX ||
+                             atomic_load(&outq_memory_total) + n > OUT_MEMORY_TOTAL);
+}
+
+/* With the lock: one part into the queue. 1: stored, with the ref; 0: stored; -1: no place. */
+static int store(struct request *request, const struct iovec *part, void *ref)
+{
+    struct outq *q = &request->out;
+    if (over_bounds(q, part->iov_len)) {
+        if (q->spooled + part->iov_len > OUT_SPOOL_MAX)
+            return -1;
+        return outq_spool(q, part->iov_base, part->iov_len, request->engine->options.tmp_dir);
+    }
+    if (ref && part->iov_len > OUT_COPY_MAX)
+        return outq_ref(q, part->iov_base, part->iov_len, ref) < 0 ? -1 : 1;
+    return outq_copy(q, part->iov_base, part->iov_len);
+}
+
+/*
+ * With the lock: sends what the socket takes now. Needed after something was queued, as the edge
+ * that says "writable" may have come in between, and nobody was interested in it.
+ */
+static int flush(struct request *request)
+{
+    struct part *done = NULL;
+    bool progress = false;
+    enum outq_result result = outq_flush(&request->out, request->conn->io.fd, &done, &progress);
+    struct part *rest = result == OUTQ_BROKEN ? outq_clear(&request->out) : NULL;
+    engine_discard(request->engine, done);
+    engine_discard(request->engine, rest);
+    return result == OUTQ_BROKEN ? gone(request) : 0;
+}
+
+/* Neither memory nor disk takes more: this thread waits for the client, and only it. */
+static int wait_for_client(struct request *request)
+{
+    struct engine *engine = request->engine;
+    struct outq *q = &request->out;
+    int result = 0;
+    pthread_mutex_unlock(&q->lock);
+    engine->ops->detach(engine->app);
+    if (socket_wait(request->conn->io.fd, POLLOUT, SEND_TIMEOUT_MS) <= 0)
+        result = gone(request);
+    engine->ops->attach(engine->app);
+    pthread_mutex_lock(&q->lock);
+    return result < 0 ? result : flush(request);
+}
+
+/* With the lock. */
+static int store_parts(struct request *request, struct iovec *parts, int count, int body, void *ref,
+                       bool *kept)
+{
+    for (int i = 0; i < count; i++) {
+        if (parts[i].iov_len == 0)
+            continue;
+        int stored;
+        while ((stored = store(request, &parts[i], i == body ? ref : NULL)) < 0)
+            if (wait_for_client(request) < 0)
+                return -1;
+        if (stored == 1)
+            *kept = true;
+    }
+    return 0;
+}
+
+static void skip(struct iovec *parts, int count, size_t n)
+{
+    for (int i = 0; i < count && n > 0; i++) {
+        size_t take = n < parts[i].iov_len ? n : parts[i].iov_len;
+        parts[i].iov_base = (char *)parts[i].iov_base + take;
+        parts[i].iov_len -= take;
+        n -= take;
+    }
+}
+
+static int send_or_store(struct request *request, struct iovec *parts, int count, int body,
+                         void *ref, bool *kept, bool more)
+{
+    struct outq *q = &request->out;
+    if (request->response.broken)
+        return -1;
+    if (!atomic_load_explicit(&q->pending, memory_order_acquire)) {
+        size_t total = 0;
+        for (int i = 0; i < count; i++)
+            total += parts[i].iov_len;
+        ssize_t sent = send_now(request, parts, count, more);
+        if (sent < 0)
+            return -1;
+        if ((size_t)sent == total)
+            return 0;
+        skip(parts, count, (size_t)sent);
+    }
+    pthread_mutex_lock(&q->lock);
+    int result = store_parts(request, parts, count, body, ref, kept);
+    if (result == 0 && conn_watch(request->engine, request->conn) < 0)
+        result = gone(request);
+    if (result == 0)
+        result = flush(request);
+    pthread_mutex_unlock(&q->lock);
+    return result;
+}
+
+int send_parts(struct request *request, struct iovec *parts, int count, int body, void *ref,
+               bool *kept)
+{
+    return send_or_store(request, parts, count, body, ref, kept, false);
+}
+
+int send_parts_more(struct request *request, struct iovec *parts, int count)
+{
+    bool kept;
+    return send_or_store(request, parts, count, -1, NULL, &kept, true);
+}
+
+/* Queues the rest of a file on a descriptor of its own, so that the application may close its. */
+static int store_file(struct request *request, int file, off_t offset, uint64_t n)
+{
+    struct outq *q = &request->out;
+    int own = dup(file);
+    if (own < 0)
+        return gone(request);
+    pthread_mutex_lock(&q->lock);
+    int result = outq_file(q, own, offset, n);
+    if (result < 0)
+        close(own);
+    else if (conn_watch(request->engine, request->conn) < 0)
+        result = -1;
+    else
+        result = flush(request);
+    pthread_mutex_unlock(&q->lock);
+    return result < 0 ? gone(request) : 0;
+}
+
+int send_file(struct request *request, int file, off_t offset, uint64_t n)
+{
+    if (request->response.broken)
+        return -1;
+    while (n > 0 && !atomic_load_explicit(&request->out.pending, memory_order_acquire)) {
+        ssize_t sent = socket_sendfile(request->conn->io.fd, file, &offset, n);
+        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            break;
+        if (sent <= 0)
+            return gone(request);
+        n -= (uint64_t)sent;
+    }
+    return n > 0 ? store_file(request, file, offset, n) : 0;
+}

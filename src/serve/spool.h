@@ -1,0 +1,37 @@
+#ifndef SERVE_SPOOL_H
+#define SERVE_SPOOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * Bytes that are written at the end and read from anywhere: in memory first, past a bound in an
+ * unlinked file. Owned by one thread at a time.
+ */
+struct spool {
+    char *memory;
+    size_t memory_size, memory_capacity;
+    int file; /* -1 while all is in memory */
+    uint64_t size;
+};
+
+void spool_init(struct spool *spool);
+void spool_free(struct spool *spool);
+
+/*
+ * Room for at least one byte more, at most `want`: write there, then spool_commit(). What is in memory
+ * moves to a file in dir when BODY_MEMORY_MAX is reached. `total` is the size expected in the end
+ * (0: unknown). NULL with errno (no memory, disk full): what was there stays readable.
+ */
+char *spool_reserve(struct spool *spool, uint64_t total, size_t want, const char *dir, size_t *room);
+void spool_commit(struct spool *spool, size_t n);
+
+/* Copies up to n bytes that stand at `at`: at least one, 0 at the end, -1 with errno. */
+ssize_t spool_read(const struct spool *spool, uint64_t at, char *out, size_t n);
+
+/* An unlinked file of dir (NULL: TMPDIR, else /tmp), or -1 with errno. */
+int spool_open_file(const char *dir);
+
+#endif

@@ -1,0 +1,146 @@
+#define _GNU_SOURCE
+#include "serve/engine.h"
+#include "serve/limits.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <time.h>
+
+/*
+ * The stand-by: a thread that never runs application code. While requests run it looks every
+ * STANDBY_TICK_MS whether the engine and the threads move; if not, it sends an idle thread to work
+ * or leads the engine itself. It sleeps when nothing runs.
+ */
+
+struct progress {
+    unsigned steps, answered;
+};
+
+static struct progress progress_of(struct engine *engine)
+{
+    return (struct progress){atomic_load(&engine->steps), atomic_load(&engine->answered_count)};
+}
+
+static bool all_busy(struct engine *engine)
+{
+    return atomic_load(&engine->running) >= engine->options.threads;
+}
+
+/* Leads until a thread wants to: it keeps clients served, and takes new ones only for a free thread. */
+static void lead(struct engine *engine)
+{
+    if (!engine_lead(engine))
+        return;
+    atomic_store(&engine->standby_leads, true);
+    while (!atomic_load(&engine->lead_wanted) && !atomic_load(&engine->stopped)) {
+        if (all_busy(engine))
+            engine_pause(engine, PAUSE_BUSY);
+        else
+            engine_resume(engine, PAUSE_BUSY);
+        engine_step(engine, -1);
+        if (!ready_empty(&engine->ready))
+            ready_wake(&engine->ready);
+    }
+    engine_resume(engine, PAUSE_BUSY);
+    atomic_store(&engine->standby_leads, false);
+    atomic_store(&engine->lead_wanted, false);
+    engine_yield(engine);
+    ready_wake(&engine->ready);
+}
+
+static void look_after(struct engine *engine, struct progress before)
+{
+    struct progress now = progress_of(engine);
+    if (!ready_empty(&engine->ready) && now.answered == before.answered)
+        ready_wake(&engine->ready);
+    if (atomic_load(&engine->lead) || now.steps != before.steps ||
+        now.answered != before.answered)
+        return;
+    if (all_busy(engine))
+        lead(engine);
+    else
+        ready_wake(&engine->ready);
+}
+
+static void sleep_one_tick(void)
+{
+    struct timespec tick = {.tv_nsec = STANDBY_TICK_MS * 1000000};
+    nanosleep(&tick, NULL);
+}
+
+static void watch_while_busy(struct engine *engine)
+{
+    int quiet = 0;
+    while (quiet < STANDBY_REST_TICKS && !atomic_load(&engine->stopped)) {
+        struct progress before = progress_of(engine);
+        sleep_one_tick();
+        bool busy = atomic_load(&engine->running) > 0 || !ready_empty(&engine->ready);
+        if (busy)
+            look_after(engine, before);
+        quiet = busy || progress_of(engine).answered != before.answered ? 0 : quiet + 1;
+    }
+}
+
+static void *standby_main(void *argument)
+{
+    struct engine *engine = argument;
+    pthread_mutex_lock(&engine->standby_lock);
+    while (!atomic_load(&engine->stopped)) {
+        if (!atomic_load(&engine->standby_awake)) {
+            pthread_cond_wait(&engine->standby_wake, &engine->standby_lock);
+            continue;
+        }
+        pthread_mutex_unlock(&engine->standby_lock);
+        watch_while_busy(engine);
+        pthread_mutex_lock(&engine->standby_lock);
+        atomic_store(&engine->standby_awake, false);
+        /* A request that began just now saw us awake: one more look. */
+        if (atomic_load(&engine->running) > 0)
+            atomic_store(&engine->standby_awake, true);
+    }
+    pthread_mutex_unlock(&engine->standby_lock);
+    return NULL;
+}
+
+void standby_arm(struct engine *engine)
+{
+    if (!engine->standby_runs)
+        return;
+    pthread_mutex_lock(&engine->standby_lock);
+    atomic_store(&engine->standby_awake, true);
+    pthread_cond_signal(&engine->standby_wake);
+    pthread_mutex_unlock(&engine->standby_lock);
+}
+
+int standby_start(struct engine *engine)
+{
+    pthread_mutex_init(&engine->standby_lock, NULL);
+    pthread_cond_init(&engine->standby_wake, NULL);
+    if (!engine->options.standby)
+        return 0;
+    sigset_t all, old;
+    pthread_attr_t attributes;
+    sigfillset(&all);
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STANDBY_STACK);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int error = pthread_create(&engine->standby, &attributes, standby_main, engine);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attributes);
+    engine->standby_runs = error == 0;
+    errno = error;
+    return error ? -1 : 0;
+}
+
+void standby_stop(struct engine *engine)
+{
+    if (engine->standby_runs) {
+        atomic_store(&engine->stopped, true);
+        engine_kick(engine);
+        standby_arm(engine);
+        pthread_join(engine->standby, NULL);
+        engine->standby_runs = false;
+    }
+    pthread_mutex_destroy(&engine->standby_lock);
+    pthread_cond_destroy(&engine->standby_wake);
+}
