@@ -15,6 +15,7 @@ DEFAULT_LOGGER = "gunicorn.glogging.Logger"
 STATSD_LOGGER = "gunicorn.instrument.statsd.Statsd"
 THREAD_WORKER = "gunicorn.workers.gthread.ThreadWorker"
 DEFAULT_CONFIG_FILE = "gunicorn.conf.py"
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
 class Setting:
@@ -77,7 +78,6 @@ class Setting:
             where = f" ({source})" if source else ""
             kind = type(exc) if type(exc) in (TypeError, ConfigError) else ValueError
             raise kind(f"Invalid value for {self.name}: {val!r}{where}: {exc}") from exc
-        self.source = source
 
     def add_option(self, parser):
         """Add the setting's flags to `parser`, an argparse parser or group."""
@@ -150,9 +150,10 @@ class TableSetting(Setting):
         try:
             self.default = self.row.default.function()
         except ValueError as exc:
-            raise ConfigError(f"Invalid value for {self.name}: {given!r} ({source}): {exc}") from exc
+            raise ConfigError(
+                f"Invalid value for {self.name}: {given!r} ({source}): {exc}"
+            ) from exc
         self.set(self.default, source)
-        self.source = None  # a default all the same
 
 
 KNOWN_SETTINGS.extend(TableSetting(row, order) for order, row in enumerate(ROWS))
@@ -221,19 +222,27 @@ class Config:
         """
         if name not in self.settings:
             raise AttributeError(f"No configuration setting for: {name}")
+        setting = self.settings[name]
         if source is None:
-            self.settings[name].set(value)
+            setting.set(value)
         else:
-            self.settings[name].set(value, source)
+            setting.set(value, source)
+        setting.source = source or "application"
 
     def was_set(self, name):
-        """Whether a file, a variable or a flag gave `name` a value."""
-        return getattr(self.settings[name], "source", None) is not None
+        """Whether anybody gave `name` a value; the default counts for none."""
+        return self.settings[name].source is not None
 
     def validate(self):
         """Check what no setting can check alone. Raises ConfigError."""
         from gunicorn import _features
 
+        if self.loglevel.lower() not in LOG_LEVELS:
+            print(
+                f"Warning: loglevel {self.loglevel!r} is unknown, info is used; "
+                f"there are {', '.join(LOG_LEVELS)}.",
+                file=sys.stderr,
+            )
         _features.check(self)
 
     def get_cmd_args_from_env(self):

@@ -205,9 +205,7 @@ class Logger:
             if self.cfg.access_log_format == _access.JSON_FORMAT:
                 self.access_log.info("%s", _access.json_line(self, *request))
             elif self._may_be_lazy():
-                self.access_log.info(
-                    self.cfg.access_log_format, _access.LazyAtoms(self, *request)
-                )
+                self.access_log.info(self.cfg.access_log_format, _access.LazyAtoms(self, *request))
             else:
                 atoms = self.atoms_wrapper_class(self.atoms(*request))
                 self.access_log.info(self.cfg.access_log_format, atoms)

@@ -124,8 +124,7 @@ def nearest_setting(name, settings):
 
 def is_users_own(name, value):
     """Whether a name in a configuration file is no attempt to set a setting."""
-    own = (types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type)
-    return name.startswith("_") or isinstance(value, own)
+    return name.startswith("_") or isinstance(value, types.ModuleType) or callable(value)
 
 
 def warn_of_misspelt(names, settings, path):

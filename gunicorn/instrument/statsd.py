@@ -25,17 +25,26 @@ RECONNECT_INTERVAL = 5.0  # seconds between attempts to reach a server that is n
 class Statsd(Logger):
     """The logger when `statsd_host` is set. A server that does not listen costs nothing."""
 
-    def __init__(self, cfg):
-        self.sock = None
-        Logger.__init__(self, cfg)
+    sock = None
+    prefix = ""
+    dogstatsd_tags = ""
+    _address = None
+    _retry_at = 0.0  # on time.monotonic()'s clock
+
+    def setup(self, cfg):
+        super().setup(cfg)
         prefix = cfg.statsd_prefix.rstrip(".")
         self.prefix = f"{prefix}." if prefix else ""
         self.dogstatsd_tags = cfg.dogstatsd_tags
-        self._retry_at = 0.0
-        self._connect()
+        if self.sock is None or cfg.statsd_host != self._address:
+            self._address = cfg.statsd_host
+            self._connect()
 
     def _connect(self):
-        host = self.cfg.statsd_host
+        host = self._address
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
         if isinstance(host, str):
             family = socket.AF_UNIX
         elif host and util.is_ipv6(host[0]):

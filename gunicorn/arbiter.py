@@ -1,0 +1,544 @@
+"""The master process: it keeps the workers alive.
+
+The loop, the registry of the workers, the signal queue and the system calls are C
+(`gunicorn._core.ArbiterCore`); what is here is what a subclass may override and what has to run
+Python: loading, hooks, log lines, and the decisions around a reload.
+"""
+
+import errno
+import os
+import signal
+import sys
+import time
+
+from gunicorn import SERVER_SOFTWARE, __version__, _core, sock, systemd, util
+from gunicorn.errors import AppImportError, HaltServer
+from gunicorn.pidfile import Pidfile
+
+TICK = 1.0  # seconds between two rounds where something has to be asked again and again
+REAP_LIMIT = 2.0  # seconds to wait for workers that were sent SIGKILL
+
+
+class Arbiter:
+    """Starts the workers, replaces the dead, follows signals, until it is told to stop.
+
+    Attributes that hooks and subclasses use: `cfg`, `log`, `app`, `pid`, `WORKERS` (pid to
+    worker), `num_workers`, `LISTENERS`, `address`, `worker_class`, `timeout`, `proc_name`,
+    `worker_age`, `master_pid` (of the master that started this one by SIGUSR2, else 0),
+    `reexec_pid` (of the master that this one started, else 0).
+    """
+
+    # Exit statuses of a worker that the master takes over.
+    WORKER_BOOT_ERROR = 3
+    APP_LOAD_ERROR = 4
+
+    START_CTX: dict = {}
+    LISTENERS: list = []
+    WORKERS: dict = {}
+
+    SIGNALS = [
+        getattr(signal, f"SIG{name}")
+        for name in ("HUP", "QUIT", "INT", "TERM", "TTIN", "TTOU", "USR1", "USR2", "WINCH")
+    ]
+    SIG_NAMES = {signo: signo.name[3:].lower() for signo in signal.Signals}
+
+    def __init__(self, app) -> None:
+        os.environ["SERVER_SOFTWARE"] = SERVER_SOFTWARE
+        self._num_workers = None
+        self._core_object = None
+        self._last_logged_active_worker_count = None
+        self.log = None
+        self.setup(app)
+
+        self.pidfile = None
+        self.systemd = False
+        self.worker_age = 0
+        self.reexec_pid = 0
+        self.master_pid = 0
+        self.master_name = "Master"
+        self.pid = os.getpid()
+        self.LISTENERS = []
+        self.WORKERS = {}
+        self._stopping = False
+        self._settled = False  # every worker of the first start has been ready
+        self._stats = {
+            "start_time": None,
+            "workers_spawned": 0,
+            "workers_killed": 0,
+            "reloads": 0,
+        }
+        self.START_CTX = {
+            "args": [sys.executable, *sys.argv],
+            "cwd": util.getcwd(),
+            0: sys.executable,
+        }
+
+    @property
+    def _core(self):
+        if self._core_object is None:
+            self._core_object = _core.ArbiterCore(self)
+            self._tell_core()
+        return self._core_object
+
+    def _tell_core(self) -> None:
+        """Hand the settings that the C core goes by to it."""
+        core = self._core_object
+        if core is None:
+            return
+        core.target = self._num_workers or 0
+        core.timeout = self.timeout
+        core.graceful_timeout = self.cfg.graceful_timeout
+        core.tick = TICK if self._needs_ticks() else 0
+
+    def _needs_ticks(self) -> bool:
+        """Whether the rounds have to go on while nothing happens."""
+        kind = type(self)
+        return (
+            self.cfg.enable_backlog_metric
+            or self.master_pid != 0
+            or kind.manage_workers is not Arbiter.manage_workers
+            or kind.murder_workers is not Arbiter.murder_workers
+        )
+
+    @property
+    def num_workers(self) -> int:
+        """How many workers there should be. Setting it calls the hook `nworkers_changed`."""
+        return self._num_workers
+
+    @num_workers.setter
+    def num_workers(self, value: int) -> None:
+        before = self._num_workers
+        self._num_workers = value
+        if self._core_object is not None:
+            self._core_object.target = value
+        self.cfg.nworkers_changed(self, value, before)
+
+    # ---- start ----
+
+    def setup(self, app) -> None:
+        """Take over the configuration of `app`."""
+        self.app = app
+        self.cfg = app.cfg
+        self._setup_log()
+        if "GUNICORN_PID" in os.environ:
+            self.log.reopen_files()
+
+        self.worker_class = self.cfg.worker_class
+        self.address = self.cfg.address
+        self.num_workers = self.cfg.workers
+        self.timeout = self.cfg.timeout
+        self.proc_name = self.cfg.proc_name
+        self._log_configuration()
+        if self.cfg.env:
+            os.environ.update(self.cfg.env)
+        if self.cfg.preload_app:
+            self.app.wsgi()
+        self._tell_core()
+
+    def _setup_log(self) -> None:
+        if self.log is None:
+            self.log = self.cfg.logger_class(self.cfg)
+        else:
+            self.log.setup(self.cfg)
+
+    def _log_configuration(self) -> None:
+        if getattr(self.log, "loglevel", 0) > 10:  # logging.DEBUG; the text is long
+            return
+        lines = (f"  {key}: {setting.value}" for key, setting in sorted(self.cfg.settings.items()))
+        self.log.debug("Current configuration:\n%s", "\n".join(lines))
+
+    def start(self) -> None:
+        """Listen, and write the pidfile. Raises RuntimeError when the pidfile is in use."""
+        self.log.info("Starting gunicorn %s", __version__)
+        self._stats["start_time"] = time.time()
+        if "GUNICORN_PID" in os.environ:
+            self.master_pid = int(os.environ["GUNICORN_PID"])
+            self.proc_name += ".2"
+            self.master_name = "Master.2"
+        self.pid = os.getpid()
+        if self.cfg.pidfile is not None:
+            name = self.cfg.pidfile + (".2" if self.master_pid else "")
+            self.pidfile = Pidfile(name)
+            self.pidfile.create(self.pid)
+        self.cfg.on_starting(self)
+        self.init_signals()
+        if not self.LISTENERS:
+            self._listen()
+        self.log.debug("Arbiter booted")
+        listeners = ",".join(map(str, self.LISTENERS))
+        self.log.info("Listening at: %s (%s)", listeners, self.pid)
+        self.log.info("Using worker: %s", self.cfg.worker_class_str)
+        if hasattr(self.worker_class, "check_config"):
+            self.worker_class.check_config(self.cfg, self.log)
+        self.cfg.when_ready(self)
+
+    def _listen(self) -> None:
+        fds = None
+        count = systemd.listen_fds()
+        if count:
+            self.systemd = True
+            first = systemd.SD_LISTEN_FDS_START
+            fds = range(first, first + count)
+        elif self.master_pid:
+            fds = [int(fd) for fd in os.environ.pop("GUNICORN_FD", "").split(",") if fd]
+        if not self.cfg.reuse_port:  # else each worker has sockets of its own
+            self.LISTENERS = sock.create_sockets(self.cfg, self.log, fds)
+
+    def init_signals(self) -> None:
+        """Queue the signals of the master from now on."""
+        self.log.close_on_exec()
+        self._core.install_signals([*self.SIGNALS, signal.SIGCHLD])
+
+    def run(self) -> None:
+        """Be the master. Ends the process."""
+        self.start()
+        self._set_title("master")
+        try:
+            self.manage_workers()
+            self._core.run()
+        except (StopIteration, KeyboardInterrupt):
+            self.halt()
+        except HaltServer as halt:
+            self.halt(reason=halt.reason, exit_status=halt.exit_status)
+        except SystemExit:
+            raise
+        except Exception:
+            self.log.error("Unhandled exception in main loop", exc_info=True)
+            self.stop(False)
+            if self.pidfile is not None:
+                self.pidfile.unlink()
+            sys.exit(-1)
+
+    def _set_title(self, role: str) -> None:
+        _core.set_proc_title(f"gunicorn: {role} [{self.proc_name}]")
+
+    # ---- what the core calls ----
+
+    def _woken(self) -> None:
+        """After each sleep of the loop."""
+        if self.master_pid:
+            self.maybe_promote_master()
+
+    def _on_signal(self, signo: int) -> None:
+        name = self.SIG_NAMES.get(signo)
+        if name is None:
+            self.log.info("Ignoring unknown signal: %s", signo)
+            return
+        handler = getattr(self, f"handle_{name}", None)
+        if handler is None:
+            self.log.error("Unhandled signal: %s", name)
+            return
+        log = self.log.debug if signo == signal.SIGCHLD else self.log.info
+        log("Handling signal: %s", name)
+        handler()
+
+    def _worker_ready(self, pid: int, generation: int) -> None:
+        core = self._core
+        if not self._settled and core.proven and core.missing() == 0:
+            self._settled = all(phase != "booting" for *_, phase in core.children())
+            if self._settled:
+                self._notify_ready()
+
+    def _notify_ready(self) -> None:
+        systemd.sd_notify("READY=1\nSTATUS=Gunicorn arbiter booted", self.log)
+
+    # ---- signals ----
+
+    def handle_chld(self) -> None:
+        """Workers died."""
+        self.reap_workers()
+
+    handle_cld = handle_chld
+
+    def handle_hup(self) -> None:
+        """Reload the configuration and replace the workers."""
+        self.log.info("Hang up: %s", self.master_name)
+        self.reload()
+
+    def handle_term(self) -> None:
+        """Stop gracefully."""
+        raise StopIteration
+
+    def handle_int(self) -> None:
+        """Stop at once."""
+        self.stop(False)
+        raise StopIteration
+
+    def handle_quit(self) -> None:
+        """Stop at once."""
+        self.stop(False)
+        raise StopIteration
+
+    def handle_ttin(self) -> None:
+        """One worker more."""
+        self.num_workers += 1
+        self.manage_workers()
+
+    def handle_ttou(self) -> None:
+        """One worker less, down to one."""
+        if self.num_workers <= 1:
+            return
+        self.num_workers -= 1
+        self.manage_workers()
+
+    def handle_usr1(self) -> None:
+        """Open the log files anew, here and in the workers."""
+        self.log.reopen_files()
+        self.kill_workers(signal.SIGUSR1)
+
+    def handle_usr2(self) -> None:
+        """Start a second master from the program as it is now on disk."""
+        self.reexec()
+
+    def handle_winch(self) -> None:
+        """As a daemon: stop the workers and stay."""
+        if not self.cfg.daemon:
+            self.log.debug("SIGWINCH ignored. Not daemonized")
+            return
+        self.log.info("graceful stop of workers")
+        self.num_workers = 0
+        self.kill_workers(signal.SIGTERM)
+
+    def wakeup(self) -> None:
+        """Let the loop do a round now."""
+        os.kill(self.pid, signal.SIGCHLD)
+
+    # ---- end ----
+
+    def halt(self, reason: str | None = None, exit_status: int = 0) -> None:
+        """Stop the workers and end the process with `exit_status`."""
+        self.stop()
+        log = self.log.info if exit_status == 0 else self.log.error
+        log("Shutting down: %s", self.master_name)
+        if reason is not None:
+            log("Reason: %s", reason)
+        if self.pidfile is not None:
+            self.pidfile.unlink()
+        self.cfg.on_exit(self)
+        sys.exit(exit_status)
+
+    def stop(self, graceful: bool = True) -> None:
+        """Close the listeners and stop the workers, within `graceful_timeout`, by SIGKILL then.
+
+        `graceful` workers finish what runs and what waits to be accepted.
+        """
+        self._stopping = True
+        unlink = (
+            self.reexec_pid == self.master_pid == 0
+            and not self.systemd
+            and not self.cfg.reuse_port
+        )
+        sock.close_sockets(self.LISTENERS, unlink)
+        self.LISTENERS = []
+        self.kill_workers(signal.SIGTERM if graceful else signal.SIGQUIT)
+        self._core.drain(self.cfg.graceful_timeout, not graceful)
+        if self.WORKERS:
+            self.kill_workers(signal.SIGKILL)
+            self._core.drain(REAP_LIMIT, True)
+
+    def _hurry(self) -> None:
+        """A second INT or QUIT came while stopping."""
+        self.log.info("Quick shutdown requested")
+        self.kill_workers(signal.SIGQUIT)
+
+    # ---- workers ----
+
+    def manage_workers(self) -> None:
+        """Fork the workers that are missing, stop those that are too many."""
+        self._core.manage()
+        count = len(self.WORKERS)
+        if self._last_logged_active_worker_count != count:
+            self._last_logged_active_worker_count = count
+            extra = {"metric": "gunicorn.workers", "value": count, "mtype": "gauge"}
+            self.log.debug("%s workers", count, extra=extra)
+        if self.cfg.enable_backlog_metric:
+            self._log_backlog()
+
+    def _log_backlog(self) -> None:
+        backlog = sum(listener.get_backlog() or 0 for listener in self.LISTENERS)
+        if backlog >= 0:
+            extra = {"metric": "gunicorn.backlog", "value": backlog, "mtype": "histogram"}
+            self.log.debug("socket backlog: %s", backlog, extra=extra)
+
+    def spawn_workers(self) -> None:
+        """Fork the workers that are missing."""
+        for _ in range(self._core.missing()):
+            try:
+                self.spawn_worker()
+            except OSError as exc:
+                pause = self._core.fork_failed()
+                self.log.error("Cannot fork a worker: %s. The next try is in %.1f s.", exc, pause)
+                return
+
+    def spawn_worker(self) -> int:
+        """Fork one worker. Returns its pid in the master; does not return in the worker.
+
+        Raises OSError when there can be no further process.
+        """
+        self.worker_age += 1
+        worker = self.worker_class(
+            self.worker_age,
+            self.pid,
+            self.LISTENERS,
+            self.app,
+            self.timeout / 2.0,
+            self.cfg,
+            self.log,
+        )
+        self.cfg.pre_fork(self, worker)
+        pid, slot = self._core.fork(self.worker_age)
+        worker.tmp.slot = slot
+        if pid:
+            worker.pid = pid
+            self.WORKERS[pid] = worker
+            self._stats["workers_spawned"] += 1
+            return pid
+        worker.pid = os.getpid()
+        worker.master_pipe = self._core.master_pipe
+        self._be_worker(worker)
+
+    def _be_worker(self, worker) -> None:
+        """The worker's whole life. Raises SystemExit."""
+        try:
+            self._set_title("worker")
+            self.log.info("Booting worker with pid: %s", worker.pid)
+            if self.cfg.reuse_port:
+                worker.sockets = sock.create_sockets(self.cfg, self.log)
+            self.cfg.post_fork(self, worker)
+            worker.init_process()
+            sys.exit(0)
+        except SystemExit:
+            raise
+        except AppImportError as exc:
+            self.log.debug("Exception while loading the application", exc_info=True)
+            print(exc, file=sys.stderr, flush=True)
+            sys.exit(self.APP_LOAD_ERROR)
+        except Exception as exc:
+            self.log.exception("Exception in worker process")
+            print(exc, file=sys.stderr, flush=True)
+            sys.exit(-1 if worker.booted else self.WORKER_BOOT_ERROR)
+        finally:
+            self.log.info("Worker exiting (pid: %s)", worker.pid)
+            try:
+                worker.tmp.close()
+                self.cfg.worker_exit(self, worker)
+            except Exception:
+                self.log.warning("Exception during worker exit:", exc_info=True)
+
+    def kill_workers(self, sig: int) -> None:
+        """Send `sig` to every worker."""
+        for pid in list(self.WORKERS):
+            self.kill_worker(pid, sig)
+
+    def kill_worker(self, pid: int, sig: int) -> None:
+        """Send `sig` to one worker. One that is gone already is forgotten."""
+        try:
+            self._core.kill(pid, sig)
+        except OSError as exc:
+            if exc.errno != errno.ESRCH:
+                raise
+            self._core.forget(pid)
+            worker = self.WORKERS.pop(pid, None)
+            if worker is not None:
+                self.cfg.worker_exit(self, worker)
+            return
+        if sig in (signal.SIGTERM, signal.SIGKILL):
+            self._stats["workers_killed"] += 1
+
+    def murder_workers(self) -> None:
+        """Abort the workers that are silent for longer than `timeout`, kill the aborted."""
+        self._core.murder()
+
+    def _worker_timed_out(self, pid: int, phase: str, silent: float) -> None:
+        worker = self.WORKERS.get(pid)
+        self.log.critical("WORKER TIMEOUT (pid:%s)", pid)
+        self.log.critical("Worker (pid:%s) %s", pid, _explain_silence(worker, phase, silent))
+        if worker is not None:
+            worker.aborted = True
+        self.kill_worker(pid, signal.SIGABRT)
+
+    def _worker_boots_slowly(self, pid: int, booting: float) -> None:
+        self.log.warning("Worker (pid:%s) has been booting for %.1f s", pid, booting)
+
+    def _worker_overdue(self, pid: int) -> None:
+        self.log.error(
+            "Worker (pid:%s) was told to stop and did not within graceful_timeout (%s s)",
+            pid,
+            self.cfg.graceful_timeout,
+        )
+        self.kill_worker(pid, signal.SIGKILL)
+
+    # ---- deaths ----
+
+    def reap_workers(self) -> None:
+        """Collect the workers that died."""
+        self._core.reap()
+
+    def _stranger_died(self, pid: int, status: int) -> None:
+        if pid == self.reexec_pid:
+            self.reexec_pid = 0
+            return
+        self.log.debug("Reaped unknown child process (pid:%s, status:%s)", pid, status)
+
+    def _worker_died(
+        self, pid: int, status: int, phase: str, generation: int, requests: int, pause: float
+    ) -> None:
+        worker = self.WORKERS.pop(pid, None)
+        code = os.waitstatus_to_exitcode(status)
+        if code < 0:
+            self._log_signal_death(pid, -code, phase)
+        elif code:
+            self.log.error("Worker (pid:%s) exited with code %s.", pid, code)
+        if pause:
+            self.log.error("Workers die as soon as they start. The next try is in %.2f s.", pause)
+        if code in (self.WORKER_BOOT_ERROR, self.APP_LOAD_ERROR) and not self._stopping:
+            self._boot_failed(code)
+        if worker is not None:
+            worker.tmp.close()
+            self.cfg.child_exit(self, worker)
+
+    def _log_signal_death(self, pid: int, signo: int, phase: str) -> None:
+        try:
+            name = signal.Signals(signo).name
+        except ValueError:
+            name = f"signal {signo}"
+        text = f"Worker (pid:{pid}) was sent {name}!"
+        if signo == signal.SIGKILL:
+            self.log.error(text if phase == "killed" else text + " Perhaps out of memory?")
+        elif signo == signal.SIGTERM:
+            self.log.info(text)
+        else:
+            self.log.warning(text)
+
+    def _boot_failed(self, code: int) -> None:
+        """A worker could not boot. Raises HaltServer unless others serve meanwhile."""
+        serving = any(phase in ("ready", "retiring") for *_, phase in self._core.children())
+        if self._settled and serving:
+            return
+        reason = (
+            "Worker failed to boot."
+            if code == self.WORKER_BOOT_ERROR
+            else "App failed to load."
+        )
+        raise HaltServer(reason, code)
+
+    # ---- reload and upgrade ----
+
+    def reload(self) -> None:
+        raise NotImplementedError
+
+    def reexec(self) -> None:
+        raise NotImplementedError
+
+    def maybe_promote_master(self) -> None:
+        raise NotImplementedError
+
+
+def _explain_silence(worker, phase: str, silent: float) -> str:
+    """Say what a silent worker was doing, from what it wrote into its slot."""
+    slot = worker.tmp.slot if worker is not None else None
+    if phase == "booting":
+        return f"has been booting for {silent:.1f} s"
+    if slot is None or not slot.method:
+        return f"has given no sign of life for {silent:.1f} s"
+    return f"has been running {slot.method} {slot.path} for {silent:.1f} s"

@@ -1,0 +1,269 @@
+"""The listening sockets: made from addresses, taken over from others, closed."""
+
+import errno
+import os
+import socket
+import stat
+import struct
+import sys
+import time
+
+from gunicorn import util
+
+BIND_TRIES = 5
+BIND_PAUSE = 1.0  # seconds between two tries
+
+TCP_INFO_SIZE = 104
+TCP_INFO_UNACKED = 24  # offset of tcpi_unacked: for a listener, the connections that wait
+
+
+class BaseSocket:
+    """A listening socket with its address. What it does not define itself is the socket's.
+
+    `fd` is a descriptor that is bound already; the object takes it over.
+    Raises OSError when the address cannot be bound.
+    """
+
+    FAMILY: int
+
+    def __init__(self, address, conf, log, fd: int | None = None) -> None:
+        self.log = log
+        self.conf = conf
+        self.cfg_addr = address
+        if fd is None:
+            sock = socket.socket(self.FAMILY, socket.SOCK_STREAM)
+        else:
+            sock = socket.socket(self.FAMILY, socket.SOCK_STREAM, fileno=fd)
+        try:
+            self.sock = self.set_options(sock, bound=fd is not None)
+        except BaseException:
+            sock.close()
+            raise
+
+    def __str__(self) -> str:
+        return f"<socket {self.sock.fileno()}>"
+
+    def __getattr__(self, name):
+        if name == "sock":  # not there yet
+            raise AttributeError(name)
+        return getattr(self.sock, name)
+
+    def set_options(self, sock: socket.socket, bound: bool = False) -> socket.socket:
+        """Prepare `sock`, bind it unless it is `bound`, and let it listen."""
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self.conf.reuse_port and hasattr(socket, "SO_REUSEPORT"):
+            try:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            except OSError as exc:
+                # Not for this kind of socket, such as a unix one.
+                if exc.errno not in (errno.ENOPROTOOPT, errno.EINVAL, errno.EOPNOTSUPP):
+                    raise
+        if not bound:
+            self.bind(sock)
+        sock.setblocking(False)
+        # Workers inherit by fork, which needs no inheritable descriptor; what is executed gets
+        # only what it is given on purpose.
+        sock.set_inheritable(False)
+        if not self._is_listening(sock):
+            sock.listen(self.conf.backlog)
+        return sock
+
+    @staticmethod
+    def _is_listening(sock: socket.socket) -> bool:
+        try:
+            return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+        except (AttributeError, OSError):
+            return False
+
+    def bind(self, sock: socket.socket) -> None:
+        sock.bind(self.cfg_addr)
+
+    def close(self) -> None:
+        """Close this process' descriptor; may be called again."""
+        if self.sock is None:
+            return
+        try:
+            self.sock.close()
+        except OSError as exc:
+            self.log.info("Error while closing socket %s", exc)
+        self.sock = None
+
+    def get_backlog(self) -> int:
+        """Return how many connections wait to be accepted, -1 where that is not known."""
+        return -1
+
+
+class TCPSocket(BaseSocket):
+    FAMILY = socket.AF_INET
+
+    def __str__(self) -> str:
+        host, port = self.sock.getsockname()[:2]
+        return f"{'https' if self.conf.is_ssl else 'http'}://{host}:{port}"
+
+    def set_options(self, sock: socket.socket, bound: bool = False) -> socket.socket:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return super().set_options(sock, bound=bound)
+
+    if sys.platform == "linux":
+
+        def get_backlog(self) -> int:
+            if self.sock is None:
+                return 0
+            try:
+                info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_SIZE)
+                return struct.unpack_from("I", info, TCP_INFO_UNACKED)[0]
+            except (OSError, struct.error):
+                return 0
+
+
+class TCP6Socket(TCPSocket):
+    FAMILY = socket.AF_INET6
+
+    def __str__(self) -> str:
+        host, port = self.sock.getsockname()[:2]
+        return f"{'https' if self.conf.is_ssl else 'http'}://[{host}]:{port}"
+
+
+class UnixSocket(BaseSocket):
+    FAMILY = socket.AF_UNIX
+
+    def __init__(self, address, conf, log, fd: int | None = None) -> None:
+        if fd is None and not _is_abstract(address):
+            _remove_stale(address)
+        super().__init__(address, conf, log, fd=fd)
+
+    def __str__(self) -> str:
+        return f"unix:{self.cfg_addr}"
+
+    def bind(self, sock: socket.socket) -> None:
+        before = os.umask(self.conf.umask)
+        try:
+            sock.bind(self.cfg_addr)
+        finally:
+            os.umask(before)
+        if not _is_abstract(self.cfg_addr):
+            util.chown(self.cfg_addr, self.conf.uid, self.conf.gid)
+
+
+def _is_abstract(address: str | bytes) -> bool:
+    return address[:1] in ("\0", b"\0")
+
+
+def _remove_stale(path: str | bytes) -> None:
+    """Make room for a socket. Raises ValueError when something else is there."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ValueError(f"{path!r} is not a socket")
+    os.remove(path)
+
+
+def _sock_type(address) -> type[BaseSocket]:
+    if isinstance(address, tuple):
+        return TCP6Socket if util.is_ipv6(address[0]) else TCPSocket
+    if isinstance(address, (str, bytes)):
+        return UnixSocket
+    raise TypeError(f"Unable to create socket from: {address!r}")
+
+
+def _take_over(fd: int, conf, log) -> BaseSocket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=fd)
+    try:
+        address = sock.getsockname()
+    finally:
+        sock.detach()
+    return _sock_type(address)(address, conf, log, fd=fd)
+
+
+def create_socket(address, conf, log) -> BaseSocket:
+    """Bind `address`; an address in use is tried again for a few seconds.
+
+    Ends the process with status 1 when it stays in use.
+    """
+    for attempt in range(BIND_TRIES):
+        try:
+            return _sock_type(address)(address, conf, log)
+        except OSError as exc:
+            if exc.errno == errno.EADDRINUSE:
+                log.error("Connection in use: %s", address)
+            if exc.errno == errno.EADDRNOTAVAIL:
+                log.error("Invalid address: %s", address)
+            log.error("connection to %s failed: %s", address, exc)
+        if attempt < BIND_TRIES - 1:
+            log.debug("Retrying in 1 second.")
+            time.sleep(BIND_PAUSE)
+    log.error("Can't connect to %s", address)
+    sys.exit(1)
+
+
+def check_certificates(conf) -> None:
+    """Raise ValueError when the certificate or its key is not there."""
+    for name in ("certfile", "keyfile"):
+        path = getattr(conf, name)
+        if path and not os.path.exists(path):
+            raise ValueError(f'{name} "{path}" does not exist')
+
+
+def create_sockets(conf, log, fds=None) -> list[BaseSocket]:
+    """Return the listeners of `conf`.
+
+    Descriptors that are bound already, `fds` and those of the addresses fd://N, take the place of
+    every other address. Raises ValueError for a bad certificate path or a file in the way of a
+    unix socket; ends the process with status 1 when an address cannot be bound.
+    """
+    check_certificates(conf)
+    addresses = conf.address
+    inherited = [address for address in addresses if isinstance(address, int)] + list(fds or ())
+    if inherited:
+        return [_take_over(fd, conf, log) for fd in inherited]
+    return [create_socket(address, conf, log) for address in addresses]
+
+
+def close_sockets(listeners, unlink: bool = True) -> None:
+    """Close every listener, and remove the files of unix sockets if `unlink` is true."""
+    for listener in listeners:
+        name = listener.getsockname()
+        listener.close()
+        if unlink and _sock_type(name) is UnixSocket and name and not _is_abstract(name):
+            util.unlink(name)
+
+
+# ---- TLS ----
+
+
+def _alpn_protocols(conf) -> list[str]:
+    if "h2" not in (conf.http_protocols or ()):
+        return []
+    from gunicorn.config import ALPN_PROTOCOL_MAP
+
+    return [ALPN_PROTOCOL_MAP[name] for name in conf.http_protocols if name in ALPN_PROTOCOL_MAP]
+
+
+def ssl_context(conf):
+    """Return the `ssl.SSLContext` of the settings, or what the hook `ssl_context` makes of it."""
+    import ssl
+
+    def default_ssl_context_factory():
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=conf.ca_certs)
+        context.load_cert_chain(certfile=conf.certfile, keyfile=conf.keyfile)
+        context.verify_mode = conf.cert_reqs
+        if conf.ciphers:
+            context.set_ciphers(conf.ciphers)
+        protocols = _alpn_protocols(conf)
+        if protocols:
+            context.set_alpn_protocols(protocols)
+        return context
+
+    return conf.ssl_context(conf, default_ssl_context_factory)
+
+
+def ssl_wrap_socket(sock: socket.socket, conf):
+    """Return `sock` behind TLS, as the server's side."""
+    return ssl_context(conf).wrap_socket(
+        sock,
+        server_side=True,
+        suppress_ragged_eofs=conf.suppress_ragged_eofs,
+        do_handshake_on_connect=conf.do_handshake_on_connect,
+    )
