@@ -1,0 +1,127 @@
+"""Fixtures of the behaviour tests.
+
+``GUNICORN_COMMAND`` names the command under test; the default is the ``gunicorn`` of the
+environment that runs pytest. Given the original gunicorn, the tests that it fails on purpose
+(``helpers/reference.py``) are expected to fail.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections import OrderedDict
+
+import pytest
+from helpers.gate import Gate
+from helpers.reference import REFERENCE_FAILS
+from helpers.server import WORKER_ARGS, Server, is_reference
+
+#: Idle servers kept for other tests of a session.
+SHARED_MAX = 10
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes more than a few seconds")
+
+
+def pytest_collection_modifyitems(items):
+    if not any("worker" in getattr(item, "fixturenames", ()) for item in items):
+        return
+    if not is_reference():
+        return
+    for item in items:
+        name = item.nodeid.rpartition("/")[2]
+        for pattern, reason in REFERENCE_FAILS.items():
+            if fnmatch.fnmatchcase(name, pattern):
+                item.add_marker(pytest.mark.xfail(reason=reason, strict=False))
+
+
+@pytest.fixture(scope="session", params=list(WORKER_ARGS))
+def worker(request) -> str:
+    """The worker class under test."""
+    return request.param
+
+
+class Servers:
+    """Starts servers of one worker class; the shared ones are kept for the next test."""
+
+    def __init__(self, worker: str, directories):
+        self.worker = worker
+        self.directories = directories
+        self.kept: OrderedDict[tuple, Server] = OrderedDict()
+        self.problems: list[str] = []
+
+    def start(self, app: str, *args: str, workers: int = 1, **options) -> Server:
+        """A server of its own: the caller closes it."""
+        arguments = [*WORKER_ARGS[self.worker], *args]
+        if workers != 1:
+            arguments += ["-w", str(workers)]
+        directory = options.pop("cwd", None) or self.directories.mktemp("server")
+        server = Server([*arguments, app], directory, **options)
+        try:
+            return server.start(workers)
+        except BaseException:
+            server._kill()
+            raise
+
+    def shared(self, app: str, *args: str, **options) -> Server:
+        """A server that tests share because they leave no trace in it."""
+        key = (app, args, repr(sorted(options.items())))
+        if key in self.kept:
+            self.kept.move_to_end(key)
+            return self.kept[key]
+        while len(self.kept) >= SHARED_MAX:
+            _, oldest = self.kept.popitem(last=False)
+            self.problems += oldest.close()
+        self.kept[key] = self.start(app, *args, **options)
+        return self.kept[key]
+
+    def drop_dead(self) -> list[str]:
+        """Forget shared servers that have ended; what there is to say of them."""
+        problems = []
+        for key, server in list(self.kept.items()):
+            if server.process.poll() is not None:
+                server.exit_code = server.process.returncode
+                problems += server.close()
+                del self.kept[key]
+        return problems
+
+    def close(self) -> None:
+        for server in self.kept.values():
+            self.problems += server.close()
+        assert not self.problems, "\n".join(self.problems)
+
+
+@pytest.fixture(scope="session")
+def servers(worker, tmp_path_factory):
+    pool = Servers(worker, tmp_path_factory)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def shared(servers):
+    """shared(app, *args): a server that other tests use too."""
+    yield servers.shared
+    problems = servers.drop_dead()
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def gunicorn(servers):
+    """gunicorn(app, *args): a server of this test's own, checked and stopped at its end."""
+    started: list[Server] = []
+
+    def start(app: str, *args: str, **options) -> Server:
+        started.append(servers.start(app, *args, **options))
+        return started[-1]
+
+    yield start
+    problems = [problem for server in started for problem in server.close()]
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def gate():
+    """A gate for the application: see helpers.gate."""
+    with Gate() as one:
+        yield one

@@ -1,0 +1,1 @@
+"""What the behaviour tests share: a strict HTTP client, a server under test, gates."""
