@@ -24,7 +24,7 @@
  */
 
 #define SCOREBOARD_SLOTS 4096 /* most workers at a time; pages are touched only when used */
-#define SLOT_METHOD_MAX 20    /* longer methods and paths are cut in the explanation of a time-out */
+#define SLOT_METHOD_MAX 20 /* longer methods and paths are cut in the explanation of a time-out */
 #define SLOT_PATH_MAX 168
 
 /*
@@ -112,7 +112,8 @@ static inline uint8_t slot_copy(char *to, size_t size, struct str from)
     return (uint8_t)n;
 }
 
-/* Worker with one request at a time: it runs from now on. `path` is copied, cut to SLOT_PATH_MAX. */
+/* Worker with one request at a time: it runs from now on. `path` is copied, cut to SLOT_PATH_MAX.
+ */
 static inline void slot_request_begin(struct slot *slot, int64_t now_ms, struct str method,
                                       struct str path)
 {

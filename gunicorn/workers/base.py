@@ -1,0 +1,215 @@
+"""The base class of every worker."""
+
+import os
+import signal
+import sys
+import time
+
+from gunicorn import _core, util
+from gunicorn.workers.workertmp import WorkerTmp
+
+FAST_EXIT_PAUSE = 0.1  # seconds; what worker_int started may say its last word
+
+
+class Worker:
+    """A process that serves.
+
+    The master makes the object, forks, and calls `init_process()` in the new process, which ends
+    in `run()`. A subclass overrides `run()`: accept connections from `sockets`, until `alive` is
+    false or the master is gone.
+
+    Attributes that hooks and subclasses use: `age` (the worker's number), `pid`, `ppid` (the
+    master's pid), `sockets`, `app`, `wsgi` (the application, once loaded), `timeout` (seconds,
+    half of the setting's: call `notify()` that often while there is work), `cfg`, `log`, `nr`
+    (requests so far) and `max_requests`, `alive`, `booted`, `aborted`, `tmp` (the heartbeat),
+    `master_pipe` (a descriptor that becomes readable when the master is gone).
+    """
+
+    SIGNALS = [
+        getattr(signal, f"SIG{name}")
+        for name in ("ABRT", "HUP", "QUIT", "INT", "TERM", "USR1", "USR2", "WINCH", "CHLD")
+    ]
+
+    PIPE: list[int] = []
+
+    # The engine counts `timeout` from the start of each request. Other workers call notify().
+    wsgi = None
+    master_pipe = -1
+
+    def __init__(self, age, ppid, sockets, app, timeout, cfg, log) -> None:
+        self.age = age
+        self.pid = "[booting]"
+        self.ppid = ppid
+        self.sockets = sockets
+        self.app = app
+        self.timeout = timeout
+        self.cfg = cfg
+        self.log = log
+        self.booted = False
+        self.aborted = False
+        self.alive = True
+        self.reloader = None
+        self.nr = 0
+        self.max_requests = _max_requests(cfg)
+        self.tmp = WorkerTmp(cfg)
+
+    def __str__(self) -> str:
+        return f"<Worker {self.pid}>"
+
+    @property
+    def slot(self):
+        """The worker's slot of the scoreboard, a `gunicorn._core.Slot`; None without a master."""
+        return self.tmp.slot
+
+    def notify(self) -> None:
+        """Say that the worker is alive. Who has said so once must go on, within `timeout`."""
+        self.tmp.notify()
+
+    def run(self) -> None:
+        """Serve until `alive` is false. A subclass defines it."""
+        raise NotImplementedError
+
+    # ---- start ----
+
+    def init_process(self) -> None:
+        """Make this process a worker, load the application and run.
+
+        A subclass that overrides it calls it last: it does not return before the worker ends.
+        """
+        if self.cfg.env:
+            os.environ.update(self.cfg.env)
+        util.set_owner_process(self.cfg.uid, self.cfg.gid, initgroups=self.cfg.initgroups)
+        if "random" in sys.modules:
+            util.seed()
+        self._init_descriptors()
+        self.init_signals()
+        self._init_stack_dump()
+        _core.replay_signals()
+        if self.cfg.reload:
+            self._init_reloader()
+        self.load_wsgi()
+        if self.reloader:
+            self.reloader.start()
+        self.cfg.post_worker_init(self)
+        self.booted = True
+        if self.slot is not None:
+            self.slot.ready()
+        self.run()
+
+    def _init_descriptors(self) -> None:
+        self.PIPE = list(os.pipe())  # not inheritable
+        for fd in self.PIPE:
+            util.set_non_blocking(fd)
+        for sock in self.sockets:
+            util.close_on_exec(sock.fileno())
+        self.wait_fds = [*self.sockets, self.PIPE[0]]
+        self.log.close_on_exec()
+
+    def _init_stack_dump(self) -> None:
+        """On SIGABRT and on crashes, the stacks of all threads go to the error log.
+
+        Written by the C signal handler, so also when the interpreter itself is stuck; what was
+        installed for SIGABRT before runs after it.
+        """
+        import faulthandler
+
+        faulthandler.disable()
+        try:
+            faulthandler.enable(file=_error_descriptor(self.log), all_threads=True)
+        except (OSError, ValueError, RuntimeError):
+            self.log.debug("No stacks will be written on SIGABRT", exc_info=True)
+
+    def _init_reloader(self) -> None:
+        from gunicorn.reloader import reloader_engines
+
+        def changed(name):
+            self.log.info("Worker reloading: %s modified", name)
+            self.alive = False
+            os.write(self.PIPE[1], b"1")
+            self.cfg.worker_int(self)
+            time.sleep(FAST_EXIT_PAUSE)
+            sys.exit(0)
+
+        self.log.warning("Reloader is on. Use in development only!")
+        engine = reloader_engines[self.cfg.reload_engine]
+        self.reloader = engine(extra_files=self.cfg.reload_extra_files, callback=changed)
+
+    def load_wsgi(self) -> None:
+        """Load the application. With `reload`, one with a syntax error is served as a 500 page."""
+        try:
+            self.wsgi = self.app.wsgi()
+        except SyntaxError as exc:
+            if not self.cfg.reload:
+                raise
+            import traceback
+
+            self.log.exception(exc)
+            if self.reloader is not None and exc.filename is not None:
+                self.reloader.add_extra_file(exc.filename)
+            self.wsgi = util.make_fail_app("".join(traceback.format_exception(exc)))
+
+    # ---- signals ----
+
+    def init_signals(self) -> None:
+        """Install the worker's signal handlers, all others at their default."""
+        for signo in self.SIGNALS:
+            signal.signal(signo, signal.SIG_DFL)
+        signal.signal(signal.SIGQUIT, self.handle_quit)
+        signal.signal(signal.SIGTERM, self.handle_exit)
+        signal.signal(signal.SIGINT, self.handle_quit)
+        signal.signal(signal.SIGWINCH, self.handle_winch)
+        signal.signal(signal.SIGUSR1, self.handle_usr1)
+        signal.signal(signal.SIGABRT, self.handle_abort)
+        # A request that runs is not to see its system calls interrupted.
+        signal.siginterrupt(signal.SIGTERM, False)
+        signal.siginterrupt(signal.SIGUSR1, False)
+        signal.set_wakeup_fd(self.PIPE[1], warn_on_full_buffer=False)
+
+    def handle_usr1(self, sig, frame) -> None:
+        """Open the log files anew."""
+        self.log.reopen_files()
+        self._init_stack_dump_again()
+
+    def _init_stack_dump_again(self) -> None:
+        import faulthandler
+
+        if faulthandler.is_enabled():
+            faulthandler.enable(file=_error_descriptor(self.log), all_threads=True)
+
+    def handle_exit(self, sig, frame) -> None:
+        """Stop once what runs is done."""
+        self.alive = False
+
+    def handle_quit(self, sig, frame) -> None:
+        """Stop now."""
+        self.alive = False
+        self.cfg.worker_int(self)
+        time.sleep(FAST_EXIT_PAUSE)
+        sys.exit(0)
+
+    def handle_abort(self, sig, frame) -> None:
+        """The master lost patience. SystemExit is raised in whatever runs."""
+        self.alive = False
+        self.cfg.worker_abort(self)
+        sys.exit(1)
+
+    def handle_winch(self, sig, frame) -> None:
+        """Of no meaning to a worker."""
+        self.log.debug("worker: SIGWINCH ignored.")
+
+
+def _max_requests(cfg) -> int:
+    if cfg.max_requests <= 0:
+        return sys.maxsize
+    jitter = int.from_bytes(os.urandom(4), "little") % (cfg.max_requests_jitter + 1)
+    return cfg.max_requests + jitter
+
+
+def _error_descriptor(log) -> int:
+    """Return the descriptor of the error log; that of standard error if it has none."""
+    for handler in getattr(getattr(log, "error_log", None), "handlers", ()):
+        try:
+            return handler.stream.fileno()
+        except (AttributeError, OSError, ValueError):
+            continue
+    return 2

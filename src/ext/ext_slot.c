@@ -1,0 +1,187 @@
+#include "ext/ext_proc.h"
+
+#include <time.h>
+
+struct slot_object {
+    PyObject_HEAD PyObject *owner; /* keeps the shared memory mapped */
+    struct slot *slot;
+};
+
+static int64_t now_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+PyObject *ext_slot_new(PyTypeObject *type, PyObject *owner, struct slot *slot)
+{
+    struct slot_object *self = (struct slot_object *)type->tp_alloc(type, 0);
+
+    if (!self)
+        return NULL;
+    self->owner = Py_NewRef(owner);
+    self->slot = slot;
+    return (PyObject *)self;
+}
+
+static int slot_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(((struct slot_object *)op)->owner);
+    return 0;
+}
+
+static int slot_clear(PyObject *op)
+{
+    Py_CLEAR(((struct slot_object *)op)->owner);
+    return 0;
+}
+
+static void slot_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+
+    PyObject_GC_UnTrack(op);
+    slot_clear(op);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+struct slot *ext_slot_from(PyObject *object)
+{
+    if (Py_TYPE(object)->tp_dealloc != slot_dealloc)
+        return NULL;
+    return ((struct slot_object *)object)->slot;
+}
+
+static struct slot *of(PyObject *op)
+{
+    return ((struct slot_object *)op)->slot;
+}
+
+static PyObject *py_beat(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    slot_beat(of(op), now_ms());
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_idle(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    slot_idle(of(op));
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_ready(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    if (atomic_load(&of(op)->phase) == SLOT_BOOTING)
+        slot_set_phase(of(op), SLOT_READY);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_retire(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    slot_set_phase(of(op), SLOT_RETIRING);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef slot_methods[] = {
+    {"beat", py_beat, METH_NOARGS, "The worker is alive and busy: `timeout` counts from now."},
+    {"idle", py_idle, METH_NOARGS, "The worker has nothing to do: `timeout` does not count."},
+    {"ready", py_ready, METH_NOARGS, "The application is loaded: the master is told."},
+    {"retire", py_retire, METH_NOARGS, "The worker goes on serving and asks to be replaced."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyObject *get_busy_since(PyObject *op, void *unused)
+{
+    (void)unused;
+    int64_t ms = atomic_load(&of(op)->busy_since);
+
+    if (ms == 0)
+        Py_RETURN_NONE;
+    return PyFloat_FromDouble((double)ms / 1000.0);
+}
+
+static PyObject *get_requests(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(atomic_load(&of(op)->requests));
+}
+
+static PyObject *get_phase(PyObject *op, void *unused)
+{
+    static const char *const names[] = {"free", "booting", "ready", "retiring"};
+    uint32_t phase = atomic_load(&of(op)->phase);
+
+    (void)unused;
+    return PyUnicode_FromString(names[phase <= SLOT_RETIRING ? phase : SLOT_FREE]);
+}
+
+/* The worker may be writing while the master reads: the lengths are checked, the bytes may be
+ * mixed. */
+static PyObject *text(const char *bytes, size_t length, size_t size)
+{
+    return PyUnicode_DecodeLatin1(bytes, (Py_ssize_t)(length < size ? length : size), NULL);
+}
+
+static PyObject *get_method(PyObject *op, void *unused)
+{
+    (void)unused;
+    return text(of(op)->method, of(op)->method_len, SLOT_METHOD_MAX);
+}
+
+static PyObject *get_path(PyObject *op, void *unused)
+{
+    (void)unused;
+    return text(of(op)->path, of(op)->path_len, SLOT_PATH_MAX);
+}
+
+static PyObject *get_in_flight(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLong(atomic_load(&of(op)->in_flight));
+}
+
+static PyObject *get_connections(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLong(atomic_load(&of(op)->connections));
+}
+
+static PyGetSetDef slot_getset[] = {
+    {"busy_since", get_busy_since, NULL,
+     "When the running request began or the worker last beat, in seconds of time.monotonic(); None "
+     "when idle.",
+     NULL},
+    {"requests", get_requests, NULL, "Requests begun.", NULL},
+    {"phase", get_phase, NULL, "'booting', 'ready', 'retiring' or 'free'.", NULL},
+    {"method", get_method, NULL, "The method of the last request begun, cut.", NULL},
+    {"path", get_path, NULL, "The path of the last request begun, cut.", NULL},
+    {"in_flight", get_in_flight, NULL, "Requests running now.", NULL},
+    {"connections", get_connections, NULL, "Open client connections.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot slot_slots[] = {
+    {Py_tp_doc, "One worker's slot of the scoreboard, in memory shared with the master."},
+    {Py_tp_dealloc, slot_dealloc},
+    {Py_tp_traverse, slot_traverse},
+    {Py_tp_clear, slot_clear},
+    {Py_tp_methods, slot_methods},
+    {Py_tp_getset, slot_getset},
+    {0, NULL},
+};
+
+PyType_Spec ext_slot_spec = {
+    .name = "gunicorn._core.Slot",
+    .basicsize = sizeof(struct slot_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = slot_slots,
+};

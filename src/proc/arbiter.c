@@ -1,0 +1,455 @@
+#include "proc/arbiter.h"
+
+#include "proc/signals.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static int64_t now_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void close_pipe(int fds[2])
+{
+    for (int i = 0; i < 2; i++) {
+        if (fds[i] >= 0)
+            close(fds[i]);
+        fds[i] = -1;
+    }
+}
+
+int arbiter_open(struct arbiter *a, const struct arbiter_host *host, void *ctx)
+{
+    *a = (struct arbiter){.wake_pipe = {-1, -1}, .life_pipe = {-1, -1}, .host = host, .ctx = ctx};
+    children_init(&a->children);
+    if (pipe2(a->wake_pipe, O_CLOEXEC | O_NONBLOCK) < 0 || pipe2(a->life_pipe, O_CLOEXEC) < 0 ||
+        scoreboard_open(&a->board) < 0 || signals_open() < 0) {
+        int saved = errno;
+        arbiter_close(a);
+        errno = saved;
+        return -1;
+    }
+    return 0;
+}
+
+void arbiter_close(struct arbiter *a)
+{
+    signals_close();
+    close_pipe(a->wake_pipe);
+    close_pipe(a->life_pipe);
+    scoreboard_close(&a->board);
+    children_free(&a->children);
+}
+
+/* ---- deadlines ---- */
+
+/* The moment at which this child needs a look; INT64_MAX for never. */
+static int64_t child_deadline(const struct arbiter *a, const struct child *child)
+{
+    int64_t busy;
+
+    switch (child->phase) {
+    case CHILD_ABORTED:
+        return child->since + ARBITER_ABORT_MS;
+    case CHILD_STOPPING:
+        if (!a->draining && a->graceful_ms > 0)
+            return child->since + a->graceful_ms + ARBITER_SLACK_MS;
+        return INT64_MAX;
+    case CHILD_BOOTING:
+        if (a->timeout_ms == 0)
+            return INT64_MAX;
+        return child->forked_at + a->timeout_ms * (child->slow_boot_told ? ARBITER_BOOT_FACTOR : 1);
+    case CHILD_READY:
+    case CHILD_RETIRING:
+        if (a->timeout_ms == 0 || !child->slot || !atomic_load(&child->slot->watched))
+            return INT64_MAX;
+        busy = atomic_load(&child->slot->busy_since);
+        if (busy == 0) /* watched since its last request: look again when that would be late */
+            busy = child->spared_to - a->timeout_ms;
+        busy += a->timeout_ms;
+        return busy > child->spared_to ? busy : child->spared_to;
+    default:
+        return INT64_MAX;
+    }
+}
+
+static int64_t next_deadline(const struct arbiter *a, int64_t now)
+{
+    int64_t at = INT64_MAX;
+
+    for (size_t i = 0; i < a->children.count; i++) {
+        int64_t child_at = child_deadline(a, &a->children.list[i]);
+        at = child_at < at ? child_at : at;
+    }
+    if (a->backoff.until > now && a->backoff.until < at)
+        at = a->backoff.until;
+    if (a->tick_ms > 0 && now + a->tick_ms < at)
+        at = now + a->tick_ms;
+    if (a->watchdog_ms > 0 && now + a->watchdog_ms < at)
+        at = now + a->watchdog_ms;
+    return at;
+}
+
+static int clamp_timeout(int64_t ms)
+{
+    if (ms < 0)
+        return 0;
+    return ms > INT_MAX ? INT_MAX : (int)ms;
+}
+
+/* The machine or the whole of the process group stood still: that is nobody's silence. */
+static void spare_everyone(struct arbiter *a, int64_t now)
+{
+    for (size_t i = 0; i < a->children.count; i++)
+        a->children.list[i].spared_to = now + a->timeout_ms;
+}
+
+static void empty_pipe(int fd)
+{
+    char bytes[256];
+
+    while (read(fd, bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes))
+        ;
+}
+
+/* Sleeps until there is something to do, or `limit` (ms of CLOCK_MONOTONIC). */
+static int sleep_until(struct arbiter *a, int64_t limit)
+{
+    struct pollfd fds[2] = {
+        {.fd = signals_fd(), .events = POLLIN},
+        {.fd = a->wake_pipe[0], .events = POLLIN},
+    };
+    int64_t now = now_ms();
+    int timeout = limit == INT64_MAX ? -1 : clamp_timeout(limit - now);
+    int n = a->host->wait(a->ctx, fds, 2, timeout);
+
+    if (n < 0 && errno != EINTR)
+        return -1;
+    if (timeout >= 0 && now_ms() > limit + ARBITER_LATE_MS && now <= limit)
+        spare_everyone(a, now_ms());
+    if (n > 0 && fds[1].revents)
+        empty_pipe(a->wake_pipe[0]);
+    return a->host->between(a->ctx);
+}
+
+/* ---- forking ---- */
+
+static void become_worker(struct arbiter *a)
+{
+    signals_after_fork();
+    close(a->life_pipe[1]);
+    close(a->wake_pipe[0]);
+    a->life_pipe[1] = a->wake_pipe[0] = -1;
+}
+
+pid_t arbiter_fork(struct arbiter *a, uint32_t age, const struct arbiter_fork_hooks *hooks,
+                   struct slot **slot)
+{
+    sigset_t before;
+    struct slot *s = scoreboard_take(&a->board, age, a->goal.generation, a->wake_pipe[1]);
+
+    if (!s) {
+        errno = ENOSPC;
+        return -1;
+    }
+    hooks->before(a->ctx);
+    signals_block(&before);
+    pid_t pid = fork();
+    int saved = errno;
+    if (pid == 0) {
+        become_worker(a);
+        s->pid = getpid();
+    }
+    signals_unblock(&before);
+    hooks->after(a->ctx, pid);
+    errno = saved;
+    if (pid < 0) {
+        scoreboard_release(s);
+        return -1;
+    }
+    *slot = s;
+    if (pid > 0 && !children_add(&a->children, pid, age, a->goal.generation, s, now_ms())) {
+        /* Unknown it would serve unwatched: rather not at all. */
+        kill(pid, SIGKILL);
+        errno = ENOMEM;
+        return -1;
+    }
+    return pid;
+}
+
+int arbiter_adopt(struct arbiter *a, pid_t pid, uint32_t age)
+{
+    int64_t now = now_ms();
+    struct child *child = children_add(&a->children, pid, age, a->goal.generation, NULL, now);
+
+    if (!child)
+        return -1;
+    child_move(child, CHILD_READY, now);
+    a->goal.proven = true;
+    return 0;
+}
+
+void arbiter_forget(struct arbiter *a, pid_t pid)
+{
+    struct child *child = children_find(&a->children, pid);
+
+    if (!child)
+        return;
+    if (child->slot)
+        scoreboard_release(child->slot);
+    children_remove(&a->children, child);
+}
+
+int64_t arbiter_fork_failed(struct arbiter *a)
+{
+    a->backoff.failures += BACKOFF_FREE; /* it will fail again at once: no free tries */
+    return backoff_fail(&a->backoff, now_ms());
+}
+
+void arbiter_new_generation(struct arbiter *a)
+{
+    a->goal.generation++;
+    a->goal.proven = false;
+    backoff_reset(&a->backoff);
+}
+
+void arbiter_restore_generation(struct arbiter *a, uint32_t generation)
+{
+    for (size_t i = 0; i < a->children.count; i++)
+        if (a->children.list[i].generation == generation)
+            a->goal.proven |= a->children.list[i].phase != CHILD_BOOTING;
+    a->goal.generation = generation;
+}
+
+/* ---- killing ---- */
+
+static enum child_phase phase_after(int signo)
+{
+    switch (signo) {
+    case SIGTERM:
+    case SIGQUIT:
+    case SIGINT:
+        return CHILD_STOPPING;
+    case SIGABRT:
+        return CHILD_ABORTED;
+    case SIGKILL:
+        return CHILD_KILLED;
+    default:
+        return CHILD_PHASE_COUNT;
+    }
+}
+
+int arbiter_kill(struct arbiter *a, pid_t pid, int signo)
+{
+    struct child *child = children_find(&a->children, pid);
+    enum child_phase phase = phase_after(signo);
+
+    if (kill(pid, signo) < 0)
+        return -1;
+    if (child && phase != CHILD_PHASE_COUNT && child_may_move(child->phase, phase))
+        child_move(child, phase, now_ms());
+    return 0;
+}
+
+/* What has to be done about one child now; `a->children` may have changed afterwards. */
+static int murder_if_due(struct arbiter *a, struct child *child, int64_t now)
+{
+    if (child_deadline(a, child) > now)
+        return 0;
+    switch (child->phase) {
+    case CHILD_ABORTED:
+        return a->host->kill(a->ctx, child->pid, SIGKILL);
+    case CHILD_STOPPING:
+        return a->host->overdue(a->ctx, child);
+    case CHILD_BOOTING:
+        if (child->slow_boot_told)
+            return a->host->timed_out(a->ctx, child, now - child->forked_at);
+        child->slow_boot_told = true;
+        return a->host->slow_boot(a->ctx, child, now - child->forked_at);
+    default:
+        break;
+    }
+    int64_t busy = atomic_load(&child->slot->busy_since);
+    if (busy == 0) {
+        slot_unwatch(child->slot);
+        return 0;
+    }
+    return a->host->timed_out(a->ctx, child, now - busy);
+}
+
+int arbiter_murder(struct arbiter *a)
+{
+    int64_t now = now_ms();
+
+    for (size_t i = 0; i < a->children.count; i++) {
+        pid_t pid = a->children.list[i].pid;
+        int result = murder_if_due(a, &a->children.list[i], now);
+
+        if (result < 0)
+            return result;
+        if (i < a->children.count && a->children.list[i].pid != pid)
+            i--; /* a callback took it out of the registry */
+    }
+    return 0;
+}
+
+/* ---- reaping ---- */
+
+static void judge_death(struct arbiter *a, struct arbiter_death *death, int64_t now)
+{
+    const struct child *child = &death->child;
+    bool told = !child_serves(child) || child->phase == CHILD_RETIRING;
+    bool worked = death->status == 0 && death->requests > 0;
+
+    death->quick = !told && !worked &&
+                   (now - child->forked_at < BACKOFF_QUICK_MS || child->phase == CHILD_BOOTING);
+    if (death->quick)
+        death->pause_ms = backoff_fail(&a->backoff, now);
+    else if (child->phase != CHILD_BOOTING)
+        backoff_reset(&a->backoff);
+}
+
+static int bury(struct arbiter *a, pid_t pid, int status)
+{
+    struct child *child = children_find(&a->children, pid);
+    int64_t now = now_ms();
+
+    if (!child)
+        return a->host->stranger_died(a->ctx, pid, status);
+    if (child_update(child, now) && child->generation == a->goal.generation)
+        a->goal.proven = true;
+    struct arbiter_death death = {.child = *child, .status = status};
+    if (child->slot)
+        death.requests = atomic_load(&child->slot->requests);
+    judge_death(a, &death, now);
+    children_remove(&a->children, child);
+    int result = a->host->died(a->ctx, &death);
+    if (death.child.slot)
+        scoreboard_release(death.child.slot);
+    return result;
+}
+
+int arbiter_reap(struct arbiter *a)
+{
+    int status;
+    pid_t pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        int result = bury(a, pid, status);
+
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+/* ---- keeping the number ---- */
+
+static int hear_children(struct arbiter *a)
+{
+    int64_t now = now_ms();
+
+    for (size_t i = 0; i < a->children.count; i++) {
+        struct child *child = &a->children.list[i];
+        bool was_booting = child->phase == CHILD_BOOTING;
+
+        if (!child_update(child, now) || !was_booting)
+            continue;
+        child->spared_to = now + a->timeout_ms;
+        if (child->generation == a->goal.generation)
+            a->goal.proven = true;
+        int result = a->host->ready(a->ctx, child);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+int arbiter_manage(struct arbiter *a)
+{
+    struct child *child;
+    unsigned missing = children_missing(&a->children, &a->goal);
+    int result = 0;
+
+    if (missing > 0 && backoff_left(&a->backoff, now_ms()) == 0)
+        result = a->host->spawn(a->ctx, missing);
+    while (result >= 0 && (child = children_surplus(&a->children, &a->goal))) {
+        size_t count = a->children.count;
+        enum child_phase phase = child->phase;
+        pid_t pid = child->pid;
+
+        result = a->host->kill(a->ctx, pid, SIGTERM);
+        child = children_find(&a->children, pid);
+        if (child && child->phase == phase && a->children.count == count)
+            break; /* somebody would not have it killed: leave it at that */
+    }
+    return result < 0 ? result : 0;
+}
+
+/* ---- the loops ---- */
+
+static int dispatch_signals(struct arbiter *a)
+{
+    int signo, result = 0;
+
+    while (result >= 0 && (signo = signals_next()))
+        result = a->host->on_signal(a->ctx, signo);
+    return result;
+}
+
+int arbiter_run(struct arbiter *a)
+{
+    for (;;) {
+        int result = sleep_until(a, next_deadline(a, now_ms()));
+
+        if (result >= 0)
+            result = hear_children(a);
+        if (result >= 0)
+            result = dispatch_signals(a);
+        if (result >= 0)
+            result = a->host->murder(a->ctx);
+        if (result >= 0)
+            result = a->host->manage(a->ctx);
+        if (result < 0)
+            return result;
+    }
+}
+
+/* Only a wish to hurry counts while stopping. Returns 1 for it. */
+static int drain_signals(void)
+{
+    int signo, hurry = 0;
+
+    while ((signo = signals_next()))
+        hurry |= signo == SIGINT || signo == SIGQUIT;
+    return hurry;
+}
+
+int arbiter_drain(struct arbiter *a, int64_t limit_ms, bool hurried)
+{
+    int64_t limit = now_ms() + limit_ms;
+    int result = a->host->reap(a->ctx);
+
+    a->draining = true;
+    while (result >= 0 && a->children.count > 0 && now_ms() < limit) {
+        result = sleep_until(a, limit);
+        if (result >= 0 && drain_signals() && !hurried) {
+            hurried = true;
+            limit = now_ms() + ARBITER_HURRY_MS;
+            result = a->host->hurry(a->ctx);
+        }
+        if (result >= 0)
+            result = a->host->reap(a->ctx);
+    }
+    a->draining = false;
+    return result;
+}

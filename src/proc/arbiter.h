@@ -1,0 +1,124 @@
+#ifndef PROC_ARBITER_H
+#define PROC_ARBITER_H
+
+#include "proc/backoff.h"
+#include "proc/children.h"
+#include "proc/scoreboard.h"
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * The master: one loop that sleeps until a signal, a worker's word or a deadline, and then decides.
+ * What it decides on is here; what a worker is, how it is forked and what is said to the log is the
+ * host's. With every worker idle it sleeps without a limit.
+ *
+ * Each callback returns 0, or a negative value to leave the loop at once: arbiter_run() and the
+ * others return that value.
+ */
+struct arbiter;
+
+struct arbiter_death {
+    struct child child; /* as it was; no longer in the registry */
+    int status;         /* of waitpid(2) */
+    bool quick;         /* it lived too short, and nobody had told it to go */
+    int64_t pause_ms;   /* before the next fork, 0 for none */
+    uint64_t requests;  /* it had begun */
+};
+
+struct arbiter_host {
+    /* poll(2); whoever holds a lock gives it away meanwhile. Returns as poll does, errno kept. */
+    int (*wait)(void *ctx, struct pollfd *fds, nfds_t count, int timeout_ms);
+    /* Runs what the process has to do between two waits (foreign signal handlers). */
+    int (*between)(void *ctx);
+    int (*on_signal)(void *ctx, int signo);
+    /* The three duties; each is expected to call arbiter_reap(), _murder() and _manage(). */
+    int (*reap)(void *ctx);
+    int (*murder)(void *ctx);
+    int (*manage)(void *ctx);
+    /* arbiter_manage(): fork `count` workers, by arbiter_fork(). */
+    int (*spawn)(void *ctx, unsigned count);
+    /* Send a signal to a worker, by arbiter_kill(). */
+    int (*kill)(void *ctx, pid_t pid, int signo);
+    int (*died)(void *ctx, const struct arbiter_death *death);
+    int (*stranger_died)(void *ctx, pid_t pid, int status);
+    int (*ready)(void *ctx, const struct child *child);
+    int (*timed_out)(void *ctx, const struct child *child, int64_t silent_ms);
+    int (*slow_boot)(void *ctx, const struct child *child, int64_t booting_ms);
+    int (*overdue)(void *ctx, const struct child *child);
+    /* arbiter_drain(): a second INT or QUIT came. */
+    int (*hurry)(void *ctx);
+};
+
+/* A worker may take this many times `timeout` to boot before it is killed. It is reported after
+ * one. */
+#define ARBITER_BOOT_FACTOR 10
+#define ARBITER_ABORT_MS 1000 /* from SIGABRT to SIGKILL */
+#define ARBITER_SLACK_MS 1000 /* beyond graceful_timeout, for a worker that keeps it by itself */
+#define ARBITER_HURRY_MS 2000 /* left to the workers after a second INT */
+#define ARBITER_LATE_MS 1000  /* woken this much too late: the machine was suspended */
+
+struct arbiter {
+    struct scoreboard board;
+    struct children children;
+    struct backoff backoff;
+    struct children_goal goal;
+    int wake_pipe[2];   /* workers write to it when their slot deserves a look */
+    int life_pipe[2];   /* the master alone holds [1]: workers see [0] close when it dies */
+    int64_t timeout_ms; /* 0: none */
+    int64_t graceful_ms;
+    int64_t tick_ms;     /* run every duty at least this often; 0: only when there is cause */
+    int64_t watchdog_ms; /* call between() at least this often; 0: no */
+    bool draining;
+    const struct arbiter_host *host;
+    void *ctx;
+};
+
+/* Maps the scoreboard, opens the pipes and the signal queue. Returns 0, or -1 with errno. */
+int arbiter_open(struct arbiter *arbiter, const struct arbiter_host *host, void *ctx);
+void arbiter_close(struct arbiter *arbiter);
+
+/* The loop; returns only with what a callback returned, or -1 with errno when poll fails. */
+int arbiter_run(struct arbiter *arbiter);
+
+/*
+ * Forks a worker with a slot of its own. Returns its pid, 0 in the worker (where the master's pipes
+ * and signals are put away), or -1 with errno (EAGAIN, ENOMEM, ENOSPC: no slot). `before` and
+ * `after` bracket fork(2); after(ctx, pid) runs in both processes.
+ */
+struct arbiter_fork_hooks {
+    void (*before)(void *ctx);
+    void (*after)(void *ctx, pid_t pid);
+};
+pid_t arbiter_fork(struct arbiter *arbiter, uint32_t age, const struct arbiter_fork_hooks *hooks,
+                   struct slot **slot);
+
+/* kill(2), and the phase that follows from it. Returns 0, or -1 with errno (ESRCH). */
+int arbiter_kill(struct arbiter *arbiter, pid_t pid, int signo);
+
+/* A worker that the host forked by itself: it is counted and killed, but not timed. 0, or -1 with
+ * errno (ENOMEM). */
+int arbiter_adopt(struct arbiter *arbiter, pid_t pid, uint32_t age);
+
+/* Takes a worker out of the registry, and its slot back, without waiting for its death. */
+void arbiter_forget(struct arbiter *arbiter, pid_t pid);
+
+int arbiter_reap(struct arbiter *arbiter);
+int arbiter_murder(struct arbiter *arbiter);
+int arbiter_manage(struct arbiter *arbiter);
+
+/* A fork failed: returns the pause in ms before the next try. */
+int64_t arbiter_fork_failed(struct arbiter *arbiter);
+
+/* A new configuration: workers forked from now on replace those of before, the ready ones first. */
+void arbiter_new_generation(struct arbiter *arbiter);
+
+/* The new generation could not boot: those of before are the present one again. */
+void arbiter_restore_generation(struct arbiter *arbiter, uint32_t generation);
+
+/* Waits until every worker is gone, at most `limit_ms`; signals but INT and QUIT are ignored. */
+int arbiter_drain(struct arbiter *arbiter, int64_t limit_ms, bool hurried);
+
+#endif

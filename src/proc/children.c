@@ -1,0 +1,168 @@
+#include "proc/children.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#define BIT(phase) (1u << (phase))
+
+static const unsigned legal_moves[CHILD_PHASE_COUNT] = {
+    [CHILD_BOOTING] =
+        BIT(CHILD_READY) | BIT(CHILD_STOPPING) | BIT(CHILD_ABORTED) | BIT(CHILD_KILLED),
+    [CHILD_READY] =
+        BIT(CHILD_RETIRING) | BIT(CHILD_STOPPING) | BIT(CHILD_ABORTED) | BIT(CHILD_KILLED),
+    [CHILD_RETIRING] = BIT(CHILD_STOPPING) | BIT(CHILD_ABORTED) | BIT(CHILD_KILLED),
+    [CHILD_STOPPING] = BIT(CHILD_ABORTED) | BIT(CHILD_KILLED),
+    [CHILD_ABORTED] = BIT(CHILD_KILLED),
+    [CHILD_KILLED] = 0,
+};
+
+bool child_may_move(enum child_phase from, enum child_phase to)
+{
+    return (legal_moves[from] & BIT(to)) != 0;
+}
+
+void child_move(struct child *child, enum child_phase phase, int64_t now)
+{
+    assert(child_may_move(child->phase, phase));
+    child->phase = phase;
+    child->since = now;
+}
+
+void children_init(struct children *children)
+{
+    *children = (struct children){0};
+}
+
+void children_free(struct children *children)
+{
+    free(children->list);
+    children_init(children);
+}
+
+static int grow(struct children *children)
+{
+    size_t capacity = children->capacity ? children->capacity * 2 : 8;
+    struct child *list = realloc(children->list, capacity * sizeof(*list));
+
+    if (!list)
+        return -1;
+    children->list = list;
+    children->capacity = capacity;
+    return 0;
+}
+
+struct child *children_add(struct children *children, pid_t pid, uint32_t age, uint32_t generation,
+                           struct slot *slot, int64_t now)
+{
+    if (children->count == children->capacity && grow(children) < 0)
+        return NULL;
+    struct child *child = &children->list[children->count++];
+    *child = (struct child){
+        .pid = pid,
+        .age = age,
+        .generation = generation,
+        .phase = CHILD_BOOTING,
+        .forked_at = now,
+        .since = now,
+        .slot = slot,
+    };
+    return child;
+}
+
+struct child *children_find(struct children *children, pid_t pid)
+{
+    for (size_t i = 0; i < children->count; i++)
+        if (children->list[i].pid == pid)
+            return &children->list[i];
+    return NULL;
+}
+
+void children_remove(struct children *children, struct child *child)
+{
+    size_t at = (size_t)(child - children->list);
+
+    assert(at < children->count);
+    children->count--;
+    memmove(child, child + 1, (children->count - at) * sizeof(*child));
+}
+
+bool child_serves(const struct child *child)
+{
+    return child->phase <= CHILD_RETIRING;
+}
+
+bool child_update(struct child *child, int64_t now)
+{
+    uint32_t said = child->slot ? atomic_load(&child->slot->phase) : SLOT_FREE;
+    enum child_phase before = child->phase;
+
+    if (child->phase == CHILD_BOOTING && (said == SLOT_READY || said == SLOT_RETIRING))
+        child_move(child, CHILD_READY, now);
+    if (child->phase == CHILD_READY && said == SLOT_RETIRING)
+        child_move(child, CHILD_RETIRING, now);
+    return child->phase != before;
+}
+
+bool child_is_veteran(const struct child *child, uint32_t generation)
+{
+    return child_serves(child) &&
+           (child->generation != generation || child->phase == CHILD_RETIRING);
+}
+
+struct tally {
+    unsigned young, ready_young, veterans;
+};
+
+static struct tally take_tally(const struct children *children, uint32_t generation)
+{
+    struct tally t = {0};
+
+    for (size_t i = 0; i < children->count; i++) {
+        const struct child *child = &children->list[i];
+
+        if (!child_serves(child))
+            continue;
+        if (child_is_veteran(child, generation)) {
+            t.veterans++;
+            continue;
+        }
+        t.young++;
+        t.ready_young += child->phase == CHILD_READY;
+    }
+    return t;
+}
+
+unsigned children_missing(const struct children *children, const struct children_goal *goal)
+{
+    struct tally t = take_tally(children, goal->generation);
+    unsigned wanted = goal->target;
+
+    if (!goal->proven && t.veterans > 0 && wanted > 1)
+        wanted = 1;
+    return wanted > t.young ? wanted - t.young : 0;
+}
+
+static struct child *oldest(struct children *children, uint32_t generation, bool veteran)
+{
+    for (size_t i = 0; i < children->count; i++) {
+        struct child *child = &children->list[i];
+
+        if (child_serves(child) && child_is_veteran(child, generation) == veteran)
+            return child;
+    }
+    return NULL;
+}
+
+struct child *children_surplus(struct children *children, const struct children_goal *goal)
+{
+    struct tally t = take_tally(children, goal->generation);
+
+    bool may_replace = goal->proven || goal->target == 0;
+
+    if (t.veterans > 0 && may_replace && t.ready_young + t.veterans > goal->target)
+        return oldest(children, goal->generation, true);
+    if (t.young > goal->target)
+        return oldest(children, goal->generation, false);
+    return NULL;
+}

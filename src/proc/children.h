@@ -1,0 +1,91 @@
+#ifndef PROC_CHILDREN_H
+#define PROC_CHILDREN_H
+
+#include "proc/scoreboard.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * The registry of the workers, and what follows from it: how many to fork, whom to stop. It forks
+ * nobody and sends no signal, so all of it is tested without a process.
+ *
+ *                  ready             wants a successor
+ *   BOOTING ----------------> READY -----------------> RETIRING
+ *      |                        |                          |
+ *      +------- TERM, QUIT -----+--------------------------+----> STOPPING
+ *      |                        |                          |         |
+ *      +------- ABRT -----------+--------------------------+---------+----> ABORTED
+ *      |                        |                          |         |         |
+ *      +------- KILL -----------+--------------------------+---------+---------+----> KILLED
+ *
+ * Any of them may die; the record is removed then.
+ */
+enum child_phase {
+    CHILD_BOOTING,
+    CHILD_READY,
+    CHILD_RETIRING,
+    CHILD_STOPPING,
+    CHILD_ABORTED,
+    CHILD_KILLED,
+    CHILD_PHASE_COUNT
+};
+
+struct child {
+    pid_t pid;
+    uint32_t age;        /* grows with each fork: the lowest is the oldest */
+    uint32_t generation; /* of the configuration it was forked with */
+    enum child_phase phase;
+    bool slow_boot_told;
+    int64_t forked_at; /* ms of CLOCK_MONOTONIC, as the others */
+    int64_t since;     /* when the phase began */
+    int64_t spared_to; /* no time-out before this: the machine slept */
+    struct slot *slot; /* NULL for a worker that somebody else forked */
+};
+
+struct children {
+    struct child *list; /* by age, ascending */
+    size_t count, capacity;
+};
+
+void children_init(struct children *children);
+void children_free(struct children *children);
+
+/* Adds a worker, BOOTING. NULL with errno ENOMEM. Pointers to other children are invalid after it.
+ */
+struct child *children_add(struct children *children, pid_t pid, uint32_t age, uint32_t generation,
+                           struct slot *slot, int64_t now);
+struct child *children_find(struct children *children, pid_t pid);
+
+/* Removes the record; its slot is the caller's again. */
+void children_remove(struct children *children, struct child *child);
+
+/* The one place where a phase changes; asserts that the move is in the diagram. */
+void child_move(struct child *child, enum child_phase phase, int64_t now);
+bool child_may_move(enum child_phase from, enum child_phase to);
+
+/* BOOTING, READY or RETIRING: nobody told it to go. */
+bool child_serves(const struct child *child);
+
+/* Takes over what the worker said in its slot; true when the phase changed. */
+bool child_update(struct child *child, int64_t now);
+
+/* A worker to be replaced: of an older generation, or one that asked for it. */
+bool child_is_veteran(const struct child *child, uint32_t generation);
+
+/* Whether a worker of this generation has ever become ready is for the caller to remember. */
+struct children_goal {
+    unsigned target;     /* workers wanted */
+    uint32_t generation; /* the present one */
+    bool proven;         /* a worker of the present generation has been ready */
+};
+
+/* How many workers to fork now. Until a new generation is proven, one is tried while the old serve.
+ */
+unsigned children_missing(const struct children *children, const struct children_goal *goal);
+
+/* The next worker to be told to stop, or NULL. Veterans go as their successors become ready. */
+struct child *children_surplus(struct children *children, const struct children_goal *goal);
+
+#endif

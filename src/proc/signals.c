@@ -1,0 +1,118 @@
+#include "proc/signals.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SIGNAL_LIMIT 65 /* the highest number of Linux, and one */
+#define SIGNAL_BATCH 64 /* numbers read from the pipe at a time */
+
+static int pipe_read = -1, pipe_write = -1;
+static unsigned char batch[SIGNAL_BATCH];
+static size_t batch_at, batch_size;
+
+/* What did not fit into the pipe, or came to a worker before it was ready for it. */
+static atomic_bool held[SIGNAL_LIMIT];
+
+static void on_signal(int signo)
+{
+    int saved = errno;
+    unsigned char byte = (unsigned char)signo;
+
+    if (pipe_write < 0 || write(pipe_write, &byte, 1) != 1)
+        atomic_store(&held[signo], true);
+    errno = saved;
+}
+
+int signals_open(void)
+{
+    int fds[2];
+
+    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+        return -1;
+    pipe_read = fds[0];
+    pipe_write = fds[1];
+    return 0;
+}
+
+void signals_close(void)
+{
+    int r = pipe_read, w = pipe_write;
+
+    pipe_read = pipe_write = -1;
+    batch_at = batch_size = 0;
+    if (r >= 0)
+        close(r);
+    if (w >= 0)
+        close(w);
+}
+
+int signals_fd(void)
+{
+    return pipe_read;
+}
+
+void signals_install(const int *signos, size_t count)
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof(action));
+    action.sa_handler = on_signal;
+    sigfillset(&action.sa_mask);
+    for (size_t i = 0; i < count; i++)
+        if (signos[i] > 0 && signos[i] < SIGNAL_LIMIT)
+            sigaction(signos[i], &action, NULL);
+}
+
+static int take_held(void)
+{
+    for (int signo = 1; signo < SIGNAL_LIMIT; signo++)
+        if (atomic_load_explicit(&held[signo], memory_order_relaxed) &&
+            atomic_exchange(&held[signo], false))
+            return signo;
+    return 0;
+}
+
+int signals_next(void)
+{
+    if (batch_at == batch_size) {
+        ssize_t n = pipe_read < 0 ? 0 : read(pipe_read, batch, sizeof(batch));
+
+        batch_at = 0;
+        batch_size = n > 0 ? (size_t)n : 0;
+        if (batch_size == 0)
+            return take_held();
+    }
+    return batch[batch_at++];
+}
+
+void signals_block(sigset_t *before)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
+void signals_unblock(const sigset_t *before)
+{
+    pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+void signals_after_fork(void)
+{
+    signals_close();
+    for (int signo = 1; signo < SIGNAL_LIMIT; signo++)
+        atomic_store(&held[signo], false);
+}
+
+void signals_replay(void)
+{
+    int signo;
+
+    while ((signo = take_held()))
+        kill(getpid(), signo);
+}
