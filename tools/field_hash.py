@@ -62,7 +62,7 @@ def render(fields: list[tuple[str, str]]) -> str:
 
 def main() -> None:
     source = (ROOT / "src/proto/field.h").read_text()
-    fields = re.findall(r'X\((\w+), "([a-z0-9-]+)"\)', source)
+    fields = re.findall(r'X\(([A-Z0-9_]+), "([a-z0-9-]+)"\)', source)
     (ROOT / "src/proto/field_hash.h").write_text(render(fields))
 
 

@@ -11,8 +11,8 @@
  */
 
 enum chunked_result {
-    CHUNKED_MORE,  /* everything was consumed; the body goes on */
-    CHUNKED_DONE,  /* the last trailer line was consumed: what follows belongs to the next request */
+    CHUNKED_MORE, /* everything was consumed; the body goes on */
+    CHUNKED_DONE, /* the last trailer line was consumed: what follows belongs to the next request */
     CHUNKED_ERROR, /* malformed: 400, close */
 };
 
@@ -27,7 +27,8 @@ struct chunked {
     /* more private members as the grammar needs, small: this lives in every chunked request */
 };
 
-/* line_limit: bytes of a size line or trailer field (limit_request_field_size). field_limit: limit_request_fields. */
+/* line_limit: bytes of a size line or trailer field (limit_request_field_size). field_limit:
+ * limit_request_fields. */
 void chunked_init(struct chunked *dec, uint32_t line_limit, uint32_t field_limit);
 
 /*

@@ -4,8 +4,8 @@
 #include "base/str.h"
 
 /*
- * Field names that clients commonly send. The parser turns a name into its id once; the layers above
- * index tables by it (interned environ keys, framing rules) and never compare the name again.
+ * Field names that clients commonly send. The parser turns a name into its id once; the layers
+ * above index tables by it (interned environ keys, framing rules) and never compare the name again.
  * X(identifier, "canonical-lower-case-name")
  */
 #define FIELD_TABLE(X)                                                                             \

@@ -22,29 +22,37 @@ enum http1_result {
     HTTP1_ERROR,   /* head->error says why; nothing that follows may be read */
 };
 
-/* Why a head was refused. http1_error_status() gives the status code, http1_error_text() the words. */
+/*
+ * A head that goes beyond this is refused whatever the limits say (HTTP1_HEAD_TOO_LONG): offsets
+ * are 32 bits wide.
+ */
+#define HTTP1_HEAD_MAX (UINT32_MAX / 2)
+
+/* Why a head was refused. http1_error_status() gives the status code, http1_error_text() the words.
+ */
 enum http1_error {
     HTTP1_NO_ERROR,
     HTTP1_BAD_REQUEST_LINE,
     HTTP1_BAD_METHOD,
     HTTP1_BAD_TARGET,
     HTTP1_BAD_VERSION,
-    HTTP1_LINE_TOO_LONG,    /* 414: limit_request_line */
-    HTTP1_TOO_MANY_FIELDS,  /* 431: limit_request_fields */
-    HTTP1_FIELD_TOO_LONG,   /* 431: limit_request_field_size */
-    HTTP1_HEAD_TOO_LONG,    /* 431: the whole of it */
+    HTTP1_LINE_TOO_LONG,   /* 414: limit_request_line */
+    HTTP1_TOO_MANY_FIELDS, /* 431: limit_request_fields */
+    HTTP1_FIELD_TOO_LONG,  /* 431: limit_request_field_size */
+    HTTP1_HEAD_TOO_LONG,   /* 431: the whole of it */
     HTTP1_BAD_FIELD_NAME,
     HTTP1_BAD_FIELD_VALUE,
     HTTP1_OBSOLETE_FOLD,
     HTTP1_BARE_LF,
-    HTTP1_DUPLICATE_FIELD,  /* Host, Content-Length or Content-Type twice */
+    HTTP1_DUPLICATE_FIELD, /* Host, Content-Length or Content-Type twice */
     HTTP1_BAD_CONTENT_LENGTH,
     HTTP1_BAD_TRANSFER_ENCODING,
     HTTP1_UNKNOWN_TRANSFER_ENCODING, /* 501 */
-    HTTP1_BAD_EXPECT,       /* 417 */
-    HTTP1_REFUSED_FIELD,    /* header_map = refuse */
+    HTTP1_BAD_EXPECT,                /* 417 */
+    HTTP1_REFUSED_FIELD,             /* header_map = refuse */
     HTTP1_CONTRADICTORY_SCHEME,
-    HTTP1_NO_MEMORY,        /* 500 */
+    HTTP1_NO_MEMORY,      /* 500 */
+    HTTP1_BAD_FIELD_LINE, /* no colon, or nothing before it */
     HTTP1_ERROR_COUNT
 };
 
@@ -56,9 +64,9 @@ enum http1_framing {
 
 /* What the settings of the same names allow. Zero means "no limit" where a limit is a number. */
 struct http1_limits {
-    uint32_t request_line;   /* bytes, without CRLF as gunicorn counts it */
-    uint32_t fields;         /* count */
-    uint32_t field_size;     /* bytes, with CRLF */
+    uint32_t request_line; /* bytes, without CRLF as gunicorn counts it */
+    uint32_t fields;       /* count */
+    uint32_t field_size;   /* bytes of a field's line (lines, if folded), with CRLF */
     bool permit_obsolete_folding;
     bool permit_unconventional_method;
     bool permit_unconventional_version;
@@ -69,30 +77,46 @@ struct http1_limits {
 struct http1_field {
     uint32_t name, name_len;
     uint32_t value, value_len; /* without the white space around it */
-    enum field_id id;          /* FIELD_OTHER when not in the table, FIELD_DROPPED when to be ignored */
+    enum field_id id; /* FIELD_OTHER when not in the table, FIELD_DROPPED when to be ignored */
+};
+
+/* What http1_parse() waits for next. */
+enum http1_stage {
+    HTTP1_AT_REQUEST_LINE,
+    HTTP1_AT_FIELD,
 };
 
 struct http1_head {
     uint32_t size; /* bytes of the head, its empty line included */
     uint32_t method, method_len;
-    uint32_t target, target_len;
-    uint32_t path_len;           /* of target, up to the first '?' or '#'; see http1.c for absolute-form */
+    uint32_t target, target_len; /* as sent: RAW_URI */
+    uint32_t path, path_len;     /* inside the target, without scheme, authority, query, fragment */
     uint32_t query, query_len;   /* without '?' */
     uint8_t major, minor;        /* of the version */
-    bool keep_alive;             /* the client's wish (RFC 9112 §9.3), by tokens of every Connection field */
+    bool keep_alive; /* the client's wish (RFC 9112 §9.3), by tokens of every Connection field */
     bool expect_continue;
-    bool must_close;             /* framing that forbids reuse: a transfer coding before chunked, CONNECT */
+    bool must_close;  /* framing that forbids reuse: a transfer coding before chunked, CONNECT */
+    bool https;       /* the scheme: forwarded_apply() sets it */
+    bool script_name; /* a trusted peer gave SCRIPT_NAME or PATH_INFO: forwarded_apply() */
     enum http1_framing framing;
-    uint64_t content_length;
+    uint64_t content_length; /* at most INT64_MAX */
+    uint64_t seen;           /* bit 1 << id for each id that occurs, FIELD_OTHER included */
+    uint32_t underscores;    /* fields whose name has a '_' */
     uint32_t field_count;
     uint32_t field_capacity;
-    struct http1_field *fields;  /* owned: http1_head_free() */
+    struct http1_field *fields; /* owned: http1_head_free() */
 
     enum http1_error error;
     uint32_t error_at, error_len; /* the bytes that the error is about, for its text */
+    uint32_t error_limit;         /* what error_len is more than, for HTTP1_LINE_TOO_LONG */
 
-    uint32_t scanned; /* private: bytes known not to end the head, so that a dripped head costs O(n) */
-    uint32_t lines;   /* private: line ends seen so far */
+    /* Private. */
+    enum http1_stage stage;
+    uint32_t parsed;  /* where the line that is not yet parsed begins */
+    uint32_t scanned; /* >= parsed: no line ends before here, so that a dripped head costs O(n) */
+    uint32_t length_field; /* index of Content-Length, if seen */
+    bool close;            /* a Connection field says so */
+    bool persist;          /* a Connection field says keep-alive */
 };
 
 void http1_head_init(struct http1_head *head);
@@ -101,16 +125,26 @@ void http1_head_free(struct http1_head *head);
 
 /*
  * Parses one head from `data`, of which `size` bytes are there. Bytes may be rewritten in place,
- * but only inside a head that is whole (case folding of the method, unfolding).
- * A refusal is given as soon as it is certain, limits included, even if the head is not whole.
+ * but only in lines that are whole and will not be looked at again (case folding of the method,
+ * unfolding). A line is parsed once it is whole. A refusal does not wait for the whole head: it is
+ * given with the line that is wrong, and earlier for a bare LF, a control character or a limit.
+ * One empty line before the request line is skipped; head->size counts it.
  */
 enum http1_result http1_parse(struct http1_head *head, char *data, size_t size,
                               const struct http1_limits *limits);
 
+/* The status code of the answer to a refused head, and its reason phrase. */
 int http1_error_status(enum http1_error error);
+const char *http1_error_reason(enum http1_error error);
 
-/* Writes gunicorn's words for the error into out, NUL-terminated, at most size bytes; returns the length. */
+/*
+ * gunicorn's words for head->error, in UTF-8: as its log has them, and as its error page has them
+ * (not escaped for HTML). Both write into out at most size bytes, NUL included (size > 0), never
+ * half a character, and return the length without NUL. `data` is what http1_parse() was given.
+ */
 size_t http1_error_text(const struct http1_head *head, const char *data, char *out, size_t size);
+size_t http1_error_page_text(const struct http1_head *head, const char *data, char *out,
+                             size_t size);
 
 static inline struct str http1_slice(const char *data, uint32_t at, uint32_t len)
 {

@@ -1,0 +1,42 @@
+#include "base/mem.h"
+
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#define MEM_NEVER LONG_MAX
+
+static atomic_long mem_left = MEM_NEVER;
+
+static bool mem_must_fail(void)
+{
+    if (atomic_load_explicit(&mem_left, memory_order_relaxed) == MEM_NEVER)
+        return false;
+    return atomic_fetch_sub(&mem_left, 1) <= 0;
+}
+
+void *mem_alloc(size_t size)
+{
+    return mem_must_fail() ? NULL : malloc(size);
+}
+
+void *mem_realloc(void *block, size_t size)
+{
+    return mem_must_fail() ? NULL : realloc(block, size);
+}
+
+void mem_free(void *block)
+{
+    free(block);
+}
+
+void mem_fail_after(long count)
+{
+    atomic_store(&mem_left, count);
+}
+
+void mem_fail_never(void)
+{
+    atomic_store(&mem_left, MEM_NEVER);
+}

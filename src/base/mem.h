@@ -1,0 +1,26 @@
+#ifndef BASE_MEM_H
+#define BASE_MEM_H
+
+#include <stddef.h>
+
+/*
+ * The general heap, behind one seam so that a test can make each allocation fail in turn. Nothing
+ * on the path of a usual request comes here: what grows is kept and used again.
+ */
+
+/* NULL when there is no memory. The caller owns the block: mem_free(). */
+void *mem_alloc(size_t size);
+
+/* As realloc(): NULL leaves the old block as it was. */
+void *mem_realloc(void *block, size_t size);
+
+void mem_free(void *block);
+
+/*
+ * For tests: the next `count` allocations succeed, the one after them fails, and so do all that
+ * follow until mem_fail_never().
+ */
+void mem_fail_after(long count);
+void mem_fail_never(void);
+
+#endif
