@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 
-from gunicorn import SERVER_SOFTWARE, __version__, _core, sock, systemd, util
+from gunicorn import SERVER_SOFTWARE, __version__, _core, _reload, _upgrade, sock, systemd
 from gunicorn.errors import AppImportError, HaltServer
 from gunicorn.pidfile import Pidfile
 
@@ -47,6 +47,7 @@ class Arbiter:
         self._num_workers = None
         self._core_object = None
         self._last_logged_active_worker_count = None
+        self._modules_before_app = None
         self.log = None
         self.setup(app)
 
@@ -61,17 +62,17 @@ class Arbiter:
         self.WORKERS = {}
         self._stopping = False
         self._settled = False  # every worker of the first start has been ready
+        self._reloading = None  # a _reload.Snapshot, until the new configuration is proven
+        self._memory_kills = _core.oom_kills()
+        self._promoted_pidfile = None  # to be renamed to, once its old owner is gone
+        self._watchdog = systemd.watchdog_interval()
         self._stats = {
             "start_time": None,
             "workers_spawned": 0,
             "workers_killed": 0,
             "reloads": 0,
         }
-        self.START_CTX = {
-            "args": [sys.executable, *sys.argv],
-            "cwd": util.getcwd(),
-            0: sys.executable,
-        }
+        self.START_CTX = _upgrade.start_context()
 
     @property
     def _core(self):
@@ -89,6 +90,7 @@ class Arbiter:
         core.timeout = self.timeout
         core.graceful_timeout = self.cfg.graceful_timeout
         core.tick = TICK if self._needs_ticks() else 0
+        core.watchdog = self._watchdog / 2
 
     def _needs_ticks(self) -> bool:
         """Whether the rounds have to go on while nothing happens."""
@@ -96,6 +98,7 @@ class Arbiter:
         return (
             self.cfg.enable_backlog_metric
             or self.master_pid != 0
+            or self._promoted_pidfile is not None
             or kind.manage_workers is not Arbiter.manage_workers
             or kind.murder_workers is not Arbiter.murder_workers
         )
@@ -132,8 +135,21 @@ class Arbiter:
         if self.cfg.env:
             os.environ.update(self.cfg.env)
         if self.cfg.preload_app:
-            self.app.wsgi()
+            self._preload()
         self._tell_core()
+
+    def _preload(self) -> None:
+        if self._modules_before_app is None:
+            self._modules_before_app = set(sys.modules)
+        self.app.wsgi()
+        threading = sys.modules.get("threading")
+        others = [thread.name for thread in threading.enumerate()[1:]] if threading else []
+        if others:
+            self.log.warning(
+                "The application started threads while it was preloaded. They do not run in the "
+                "workers: %s",
+                ", ".join(others),
+            )
 
     def _setup_log(self) -> None:
         if self.log is None:
@@ -216,8 +232,10 @@ class Arbiter:
 
     def _woken(self) -> None:
         """After each sleep of the loop."""
-        if self.master_pid:
+        if self.master_pid or self._promoted_pidfile:
             self.maybe_promote_master()
+        if self._watchdog:
+            systemd.sd_notify("WATCHDOG=1", self.log)
 
     def _on_signal(self, signo: int) -> None:
         name = self.SIG_NAMES.get(signo)
@@ -234,7 +252,9 @@ class Arbiter:
 
     def _worker_ready(self, pid: int, generation: int) -> None:
         core = self._core
-        if not self._settled and core.proven and core.missing() == 0:
+        if self._reloading is not None and generation == core.generation:
+            self._finish_reload()
+        if not self._settled and core.missing() == 0:
             self._settled = all(phase != "booting" for *_, phase in core.children())
             if self._settled:
                 self._notify_ready()
@@ -322,19 +342,33 @@ class Arbiter:
 
         `graceful` workers finish what runs and what waits to be accepted.
         """
-        self._stopping = True
-        unlink = (
-            self.reexec_pid == self.master_pid == 0
-            and not self.systemd
-            and not self.cfg.reuse_port
-        )
-        sock.close_sockets(self.LISTENERS, unlink)
+        if not self._stopping:
+            self._stopping = True
+            self._notify_stopping()
+        shared = self.reexec_pid != 0 or self.master_pid != 0 or self.systemd
+        if graceful and not shared:
+            self._refuse_new_connections()
+        sock.close_sockets(self.LISTENERS, unlink=not shared and not self.cfg.reuse_port)
         self.LISTENERS = []
         self.kill_workers(signal.SIGTERM if graceful else signal.SIGQUIT)
         self._core.drain(self.cfg.graceful_timeout, not graceful)
         if self.WORKERS:
             self.kill_workers(signal.SIGKILL)
             self._core.drain(REAP_LIMIT, True)
+
+    def _notify_stopping(self) -> None:
+        if self.reexec_pid:
+            systemd.sd_notify(f"MAINPID={self.reexec_pid}", self.log)
+        else:
+            systemd.sd_notify("STOPPING=1\nSTATUS=Stopping", self.log)
+
+    def _refuse_new_connections(self) -> None:
+        for listener in self.LISTENERS:
+            if isinstance(listener, sock.TCPSocket):
+                try:
+                    _core.refuse_new_connections(listener)
+                except OSError as exc:
+                    self.log.debug("Cannot shut %s to new connections: %s", listener, exc)
 
     def _hurry(self) -> None:
         """A second INT or QUIT came while stopping."""
@@ -486,29 +520,44 @@ class Arbiter:
         worker = self.WORKERS.pop(pid, None)
         code = os.waitstatus_to_exitcode(status)
         if code < 0:
-            self._log_signal_death(pid, -code, phase)
+            self._log_signal_death(pid, -code, phase, worker)
         elif code:
             self.log.error("Worker (pid:%s) exited with code %s.", pid, code)
         if pause:
             self.log.error("Workers die as soon as they start. The next try is in %.2f s.", pause)
-        if code in (self.WORKER_BOOT_ERROR, self.APP_LOAD_ERROR) and not self._stopping:
-            self._boot_failed(code)
         if worker is not None:
             worker.tmp.close()
             self.cfg.child_exit(self, worker)
+        if self._stopping:
+            return
+        if self._is_failed_probe(phase, generation):
+            self._cancel_reload(f"its first worker (pid:{pid}) did not boot")
+        elif code in (self.WORKER_BOOT_ERROR, self.APP_LOAD_ERROR):
+            self._boot_failed(code)
 
-    def _log_signal_death(self, pid: int, signo: int, phase: str) -> None:
+    def _log_signal_death(self, pid: int, signo: int, phase: str, worker) -> None:
         try:
             name = signal.Signals(signo).name
         except ValueError:
             name = f"signal {signo}"
         text = f"Worker (pid:{pid}) was sent {name}!"
-        if signo == signal.SIGKILL:
-            self.log.error(text if phase == "killed" else text + " Perhaps out of memory?")
-        elif signo == signal.SIGTERM:
+        if signo == signal.SIGTERM:
             self.log.info(text)
+            return
+        if phase in ("killed", "aborted"):
+            explanation = ""  # the master's own doing, and said before
         else:
-            self.log.warning(text)
+            explanation = self._explain_kill() if signo == signal.SIGKILL else ""
+            explanation += _explain_request(worker)
+        log = self.log.error if signo == signal.SIGKILL else self.log.warning
+        log("%s%s", text, explanation)
+
+    def _explain_kill(self) -> str:
+        kills, before = _core.oom_kills(), self._memory_kills
+        self._memory_kills = kills
+        if kills > before >= 0:
+            return f" Perhaps out of memory? Its control group counts {kills - before} kill(s)."
+        return " Perhaps out of memory?"
 
     def _boot_failed(self, code: int) -> None:
         """A worker could not boot. Raises HaltServer unless others serve meanwhile."""
@@ -516,22 +565,142 @@ class Arbiter:
         if self._settled and serving:
             return
         reason = (
-            "Worker failed to boot."
-            if code == self.WORKER_BOOT_ERROR
-            else "App failed to load."
+            "Worker failed to boot." if code == self.WORKER_BOOT_ERROR else "App failed to load."
         )
         raise HaltServer(reason, code)
 
-    # ---- reload and upgrade ----
+    # ---- reload ----
 
     def reload(self) -> None:
-        raise NotImplementedError
+        """Read the configuration again and replace the workers by ones that go by it.
+
+        The first new worker is waited for. Until it is ready the old ones serve; if it does not
+        boot, or the configuration has a mistake, all stays as it was.
+        """
+        self._stats["reloads"] += 1
+        snapshot = self._reloading or _reload.Snapshot(self, self._core.generation)
+        self._notify_reloading()
+        try:
+            self._load_again()
+        except (Exception, SystemExit) as exc:
+            self._reloading = snapshot
+            self._cancel_reload(_reload.reason_of(exc))
+            return
+        self._reloading = snapshot
+        self._set_title("master")
+        self._core.new_generation()
+        self._tell_core()
+        self.manage_workers()
+
+    def _notify_reloading(self) -> None:
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        systemd.sd_notify(f"RELOADING=1\nMONOTONIC_USEC={now}\nSTATUS=Reloading", self.log)
+
+    def _load_again(self) -> None:
+        old = self.cfg
+        _reload.reset_environ(old)
+        if self._modules_before_app is not None and hasattr(self.app, "callable"):
+            self.app.callable = None
+            _reload.forget_application(self._modules_before_app)
+        self.app.reload()
+        self.setup(self.app)
+        if self.master_pid:
+            self.proc_name += ".2"
+        self.log.reopen_files()
+        if old.address != self.cfg.address:
+            _reload.rebind(self, self.log)
+            self.log.info("Listening at: %s", ",".join(map(str, self.LISTENERS)))
+        self._reload_pidfile(old)
+        self.cfg.on_reload(self)
+
+    def _reload_pidfile(self, old) -> None:
+        if old.pidfile == self.cfg.pidfile:
+            return
+        self.pidfile = None
+        if self.cfg.pidfile is not None:
+            pidfile = Pidfile(self.cfg.pidfile + (".2" if self.master_pid else ""))
+            pidfile.create(self.pid)
+            self.pidfile = pidfile
+
+    def _is_failed_probe(self, phase: str, generation: int) -> bool:
+        core = self._core
+        return (
+            self._reloading is not None
+            and generation == core.generation
+            and not core.proven
+            and phase != "stopping"
+        )
+
+    def _cancel_reload(self, reason) -> None:
+        snapshot, self._reloading = self._reloading, None
+        try:
+            snapshot.restore(self)
+        except Exception:
+            self.log.exception("What was before the reload could not be restored completely")
+        trace = reason if isinstance(reason, BaseException) else None
+        self.log.error("The reload failed, everything stays as it was: %s", reason, exc_info=trace)
+        self._core.restore_generation(snapshot.generation)
+        self._tell_core()
+        self._set_title("master")
+        self._notify_ready()
+
+    def _finish_reload(self) -> None:
+        snapshot, self._reloading = self._reloading, None
+        snapshot.discard(self)
+        self.log.debug("The new configuration works: the workers of the old one are replaced")
+        self._notify_ready()
+
+    # ---- upgrade ----
 
     def reexec(self) -> None:
-        raise NotImplementedError
+        """Start a second master from the program on disk. It shares the listeners."""
+        if self.reexec_pid:
+            self.log.warning("USR2 signal ignored. Child exists.")
+            return
+        if self.master_pid:
+            self.log.warning("USR2 signal ignored. Parent exists.")
+            return
+        master_pid = os.getpid()
+        try:
+            self.reexec_pid = os.fork()
+        except OSError as exc:
+            self.log.error("Cannot fork a new master: %s", exc)
+            return
+        if self.reexec_pid:
+            return
+        try:
+            _core.drop_signals()
+            self.cfg.pre_exec(self)
+            _upgrade.execute(self, master_pid)
+        except BaseException:
+            self.log.exception("The new master could not be started")
+        finally:
+            os._exit(1)
 
     def maybe_promote_master(self) -> None:
-        raise NotImplementedError
+        """Take the place of the master that started this one, once it is gone."""
+        if self.master_pid and self.master_pid != os.getppid():
+            self.log.info("Master has been promoted.")
+            self.master_name = "Master"
+            self.master_pid = 0
+            self.proc_name = self.cfg.proc_name
+            os.environ.pop("GUNICORN_PID", None)
+            self._promoted_pidfile = self.cfg.pidfile
+            self._set_title("master")
+            systemd.sd_notify(f"MAINPID={self.pid}", self.log)
+            self._tell_core()
+        if self._promoted_pidfile and self.pidfile is not None:
+            self._rename_pidfile()
+
+    def _rename_pidfile(self) -> None:
+        try:
+            self.pidfile.rename(self._promoted_pidfile)
+        except RuntimeError:
+            return  # its owner is dead, but not yet collected by its parent: next time
+        except OSError as exc:
+            self.log.error("Cannot rename the pidfile: %s", exc)
+        self._promoted_pidfile = None
+        self._tell_core()
 
 
 def _explain_silence(worker, phase: str, silent: float) -> str:
@@ -542,3 +711,10 @@ def _explain_silence(worker, phase: str, silent: float) -> str:
     if slot is None or not slot.method:
         return f"has given no sign of life for {silent:.1f} s"
     return f"has been running {slot.method} {slot.path} for {silent:.1f} s"
+
+
+def _explain_request(worker) -> str:
+    slot = worker.tmp.slot if worker is not None else None
+    if slot is None or slot.busy_since is None or not slot.method:
+        return ""
+    return f" It was running {slot.method} {slot.path}."

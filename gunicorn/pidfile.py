@@ -46,10 +46,11 @@ class Pidfile:
             raise
 
     def rename(self, path: str) -> None:
-        """Move to `path`. Raises what create() raises."""
+        """Move to `path`. Raises what create() raises; the file is where it was then."""
+        moved = Pidfile(path)
+        moved.create(self.pid)
         self.unlink()
         self.fname = path
-        self.create(self.pid)
 
     def unlink(self) -> None:
         """Remove the file if it is ours: if it still names the process that create() wrote."""

@@ -168,7 +168,7 @@ def _sock_type(address) -> type[BaseSocket]:
     raise TypeError(f"Unable to create socket from: {address!r}")
 
 
-def _take_over(fd: int, conf, log) -> BaseSocket:
+def take_over(fd: int, conf, log) -> BaseSocket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=fd)
     try:
         address = sock.getsockname()
@@ -217,7 +217,7 @@ def create_sockets(conf, log, fds=None) -> list[BaseSocket]:
     addresses = conf.address
     inherited = [address for address in addresses if isinstance(address, int)] + list(fds or ())
     if inherited:
-        return [_take_over(fd, conf, log) for fd in inherited]
+        return [take_over(fd, conf, log) for fd in inherited]
     return [create_socket(address, conf, log) for address in addresses]
 
 

@@ -1,5 +1,7 @@
 #include "ext/ext_proc.h"
 
+#include "proc/oom.h"
+#include "proc/refuse.h"
 #include "proc/signals.h"
 #include "proc/title.h"
 
@@ -28,7 +30,29 @@ static PyObject *set_proc_title(PyObject *module, PyObject *title)
     Py_RETURN_NONE;
 }
 
+static PyObject *py_refuse(PyObject *module, PyObject *fd_object)
+{
+    int fd = PyObject_AsFileDescriptor(fd_object);
+
+    (void)module;
+    if (fd < 0)
+        return NULL;
+    if (refuse_new_connections(fd) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_oom_kills(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    return PyLong_FromLong(oom_kills());
+}
+
 static PyMethodDef proc_functions[] = {
+    {"refuse_new_connections", py_refuse, METH_O,
+     "Lets a TCP listener take no new connection; those in its queue stay. Raises OSError."},
+    {"oom_kills", py_oom_kills, METH_NOARGS,
+     "How many processes of our control group were killed for want of memory; -1: unknown."},
     {"replay_signals", replay_signals, METH_NOARGS,
      "Sends this worker the signals that came before it had handlers of its own."},
     {"drop_signals", drop_signals, METH_NOARGS,

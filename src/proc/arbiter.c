@@ -217,7 +217,7 @@ int64_t arbiter_fork_failed(struct arbiter *a)
 
 void arbiter_new_generation(struct arbiter *a)
 {
-    a->goal.generation++;
+    a->goal.generation = ++a->generations;
     a->goal.proven = false;
     backoff_reset(&a->backoff);
 }

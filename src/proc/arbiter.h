@@ -65,9 +65,10 @@ struct arbiter {
     struct children children;
     struct backoff backoff;
     struct children_goal goal;
-    int wake_pipe[2];   /* workers write to it when their slot deserves a look */
-    int life_pipe[2];   /* the master alone holds [1]: workers see [0] close when it dies */
-    int64_t timeout_ms; /* 0: none */
+    uint32_t generations; /* the highest number given: none is used twice */
+    int wake_pipe[2];     /* workers write to it when their slot deserves a look */
+    int life_pipe[2];     /* the master alone holds [1]: workers see [0] close when it dies */
+    int64_t timeout_ms;   /* 0: none */
     int64_t graceful_ms;
     int64_t tick_ms;     /* run every duty at least this often; 0: only when there is cause */
     int64_t watchdog_ms; /* call between() at least this often; 0: no */

@@ -1,0 +1,130 @@
+"""What a reload changes, and how it is taken back when the new configuration does not work."""
+
+import os
+import sys
+
+from gunicorn import sock
+
+RESTORED = ("worker_class", "address", "timeout", "proc_name", "LISTENERS", "pidfile")
+
+
+class Snapshot:
+    """The state of an arbiter before a reload."""
+
+    def __init__(self, arbiter, generation: int) -> None:
+        self.generation = generation
+        self.cfg = arbiter.cfg
+        self.callable = getattr(arbiter.app, "callable", None)
+        self.num_workers = arbiter.num_workers
+        self.attributes = {name: getattr(arbiter, name) for name in RESTORED}
+        self.environ = dict(os.environ)
+        self.cwd = os.getcwd()
+        self.path = sys.path[:]
+        self.modules = dict(sys.modules) if arbiter.cfg.preload_app else None
+
+    def restore(self, arbiter) -> None:
+        """Put everything back, and close what the reload opened."""
+        _close_all_but(arbiter.LISTENERS, self.attributes["LISTENERS"])
+        _unlink_other(arbiter.pidfile, self.attributes["pidfile"])
+        if self.modules is not None:
+            sys.modules.clear()
+            sys.modules.update(self.modules)
+        sys.path[:] = self.path
+        os.chdir(self.cwd)
+        _set_environ(self.environ)
+        arbiter.app.cfg = arbiter.cfg = self.cfg
+        if hasattr(arbiter.app, "callable"):
+            arbiter.app.callable = self.callable
+        for name, value in self.attributes.items():
+            setattr(arbiter, name, value)
+        arbiter.num_workers = self.num_workers
+        arbiter.log.setup(self.cfg)
+
+    def discard(self, arbiter) -> None:
+        """The reload worked: close what only the old configuration used."""
+        _close_all_but(self.attributes["LISTENERS"], arbiter.LISTENERS)
+        _unlink_other(self.attributes["pidfile"], arbiter.pidfile)
+
+
+def _close_all_but(listeners, kept) -> None:
+    sock.close_sockets([listener for listener in listeners if listener not in kept])
+
+
+def _unlink_other(pidfile, kept) -> None:
+    if pidfile is not None and (kept is None or pidfile.fname != kept.fname):
+        pidfile.unlink()
+
+
+def _set_environ(wanted: dict) -> None:
+    for name in set(os.environ) - set(wanted):
+        del os.environ[name]
+    for name, value in wanted.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
+def reset_environ(cfg) -> None:
+    """Take back what `raw_env` set, so that the new configuration sets it anew."""
+    for name in cfg.env:
+        if name in cfg.env_orig:
+            os.environ[name] = cfg.env_orig[name]
+        else:
+            os.environ.pop(name, None)
+
+
+def rebind(arbiter, log) -> None:
+    """Listen where the new configuration says; an address that stays keeps its socket.
+
+    The listeners that are not wanted any more stay open, for the workers that are still to come
+    if the reload fails. Ends with SystemExit when an address cannot be bound.
+    """
+    cfg = arbiter.cfg
+    if cfg.reuse_port:
+        arbiter.LISTENERS = []
+        return
+    sock.check_certificates(cfg)
+    present = {listener.cfg_addr: listener for listener in arbiter.LISTENERS}
+    made = []
+    try:
+        for address in cfg.address:
+            listener = present.get(address)
+            if listener is None:
+                if isinstance(address, int):
+                    listener = sock.take_over(address, cfg, log)
+                else:
+                    listener = sock.create_socket(address, cfg, log)
+                made.append(listener)
+                present[address] = listener
+    except BaseException:
+        sock.close_sockets(made)
+        raise
+    arbiter.LISTENERS = [present[address] for address in cfg.address]
+
+
+def forget_application(before: set) -> None:
+    """Let the modules that the preloaded application brought in be imported anew.
+
+    Not those of packages with extension modules, most of which cannot be loaded twice in a
+    process, nor the standard library's.
+    """
+    names = [name for name in sys.modules if name not in before]
+    kept = {"gunicorn", "__main__", *sys.stdlib_module_names}
+    for name in names:
+        path = getattr(sys.modules[name], "__file__", None)
+        if not path or not path.endswith((".py", ".pyc")):
+            spec = getattr(sys.modules[name], "__spec__", None)
+            if path or spec is None or not spec.submodule_search_locations:
+                kept.add(name.partition(".")[0])
+    for name in names:
+        if name.partition(".")[0] not in kept:
+            del sys.modules[name]
+    import importlib
+
+    importlib.invalidate_caches()
+
+
+def reason_of(exc: BaseException) -> BaseException:
+    """What made a reload end: a mistake in the configuration arrives as SystemExit."""
+    if isinstance(exc, SystemExit) and exc.__context__ is not None:
+        return exc.__context__
+    return exc
