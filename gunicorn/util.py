@@ -171,6 +171,14 @@ def _call_factory(factory, args, kwargs):
         raise AppImportError(f"{type(exc).__name__}: {exc}") from None
 
 
+def _hint_at_module(path, obj):
+    """Raise an ImportError that tells the module's name when `path` is its file's."""
+    file = path if path.endswith(".py") else f"{path}.py"
+    if (file == path or "/" in path) and os.path.exists(file):
+        meant = os.path.normpath(file)[: -len(".py")].replace("/", ".")
+        raise ImportError(f"Failed to find application, did you mean '{meant}:{obj}'?") from None
+
+
 def import_app(module):
     """Return the WSGI application that `module` names: MODULE, MODULE:NAME or MODULE:CALL(...).
 
@@ -182,14 +190,8 @@ def import_app(module):
         obj = "application"
     try:
         mod = import_module(module)
-    except ImportError:
-        path = module if module.endswith(".py") else f"{module}.py"
-        if path == module or "/" in module:  # a path, where the name of a module belongs
-            if os.path.exists(path):
-                meant = os.path.normpath(path)[: -len(".py")].replace("/", ".")
-                raise ImportError(
-                    f"Failed to find application, did you mean '{meant}:{obj}'?"
-                ) from None
+    except (ImportError, TypeError):  # TypeError: a name that begins with a dot
+        _hint_at_module(module, obj)
         raise
     name, args, kwargs = _parse_app_reference(obj)
     try:

@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import gunicorn
 import pytest
+
+import gunicorn
 
 COMMAND_TIMEOUT = 60  # seconds
 

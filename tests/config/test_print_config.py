@@ -1,0 +1,187 @@
+"""`--print-config` and `--check-config`, beside gunicorn's own where there is one.
+
+GUNICORN_REFERENCE is the path of a virtual environment with the original gunicorn. Without it, what
+is printed is compared with the facts that these tests keep.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import COMMAND_TIMEOUT, command_environment
+from facts import COMPUTED, FACTS, HOOK
+
+REFERENCE = os.environ.get("GUNICORN_REFERENCE")
+
+HOOKS = """
+from multiprocessing import cpu_count
+
+def when_ready(server):
+    pass
+
+class Hooks:
+    @staticmethod
+    def on_exit(server):
+        pass
+
+on_exit = Hooks.on_exit
+post_fork = lambda server, worker: None
+def worker_class():
+    return "gthread"
+logconfig_dict = {"loggers": {"x": {"level": "DEBUG"}}}
+secure_scheme_headers = {"X-Forwarded-Ssl": "on"}
+workers = 2 * 2 + 1
+bind = ["127.0.0.1:8000", "unix:/tmp/x.sock"]
+raw_env = "A=1"
+proxy_protocol = False
+sendfile = False
+"""
+
+CONFIGURATIONS = {
+    "defaults": ([], {}, None),
+    "flags": (["-w", "4", "-b", ":80", "-b", "[::1]:81", "-t", "0", "-D", "-R"], {}, None),
+    "process": (["-u", "0", "-g", "0", "-m", "0022", "--initgroups", "-n", "shop"], {}, None),
+    "umask": (["--umask", "0x12", "--control-socket-mode", "0o660"], {}, None),
+    "paths": (["--chdir", "sub", "-p", "x.pid", "--pythonpath", "a,b", "--name", " x "], {}, None),
+    "logging": (
+        ["--access-logfile=-", "--log-level=DEBUG", "--capture-output", "--log-syslog",
+         "--statsd-host=localhost", "--statsd-prefix=a.b", "--logger-class=simple"], {}, None,
+    ),
+    "statsd": (["--statsd-host=unix:///tmp/s"], {}, None),
+    "statsd host": (["--statsd-host=unix:123"], {}, None),
+    "proxies": (
+        ["--forwarded-allow-ips=*", "--proxy-allow-from=10.0.0.0/8,::1", "--proxy-protocol=true",
+         "--forwarder-headers=A, B", "--header-map=Refuse"], {}, None,
+    ),
+    "tls": (
+        ["--certfile=c", "--keyfile=k", "--cert-reqs=2", "--ciphers=x", "--no-sendfile"], {}, None,
+    ),
+    "variables": (
+        [],
+        {"WEB_CONCURRENCY": "3", "PORT": "5000", "FORWARDED_ALLOW_IPS": "10.1.2.3",
+         "SENDFILE": "0", "GUNICORN_CMD_ARGS": "--threads 3 --env 'A=b c' -e B=1"}, None,
+    ),
+    "file": (["--threads", "2"], {"GUNICORN_CMD_ARGS": "--threads 1"}, HOOKS),
+    "runtime directory": ([], {"XDG_RUNTIME_DIR": "/tmp"}, None),
+    "worker": (["-k", "gunicorn.workers.sync.SyncWorker", "--threads=4"], {}, None),
+    "lists": (["--dirty-app=a:B", "--reload-extra-file=app.py", "--paste-global=a=b"], {}, None),
+}  # fmt: skip
+
+
+def reference(directory, arguments, env):
+    environ = command_environment(directory, env)
+    del environ["PYTHONPATH"]
+    return subprocess.run(
+        [str(Path(REFERENCE) / "bin" / "gunicorn"), *arguments],
+        cwd=directory,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_TIMEOUT,
+    )
+
+
+@pytest.mark.skipif(not REFERENCE, reason="GUNICORN_REFERENCE names no gunicorn to compare with")
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_like_gunicorn(directory, command, name):
+    arguments, env, file = CONFIGURATIONS[name]
+    (directory / "sub").mkdir()
+    (directory / "sub" / "app.py").write_text((directory / "app.py").read_text())
+    if file:
+        (directory / "gunicorn.conf.py").write_text(file)
+    arguments = ["--print-config", *arguments, "app:app"]
+    ours, theirs = command(*arguments, env=env), reference(directory, arguments, env)
+    assert ours.stdout.splitlines() == theirs.stdout.splitlines()
+    assert ours.returncode == theirs.returncode == 0, ours.stderr
+
+
+def test_defaults_are_printed(command):
+    result = command("--print-config", "app:app")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert len(lines) == len(FACTS)
+    width = max(len(fact[0]) for fact in FACTS)
+    for line, (name, _section, _flags, _kind, default) in zip(lines, sorted(FACTS), strict=True):
+        assert line.startswith(f"{name:{width}} = ")
+        shown = line[width + 3 :]
+        if default is HOOK:
+            assert shown.endswith(f".{name}()>")
+        elif name == "default_proc_name":
+            assert shown == "app:app"
+        elif name == "print_config":
+            assert shown == "True"
+        elif default is not COMPUTED:
+            assert shown == str(default)
+
+
+def test_hooks_are_printed(directory, command):
+    (directory / "gunicorn.conf.py").write_text(HOOKS)
+    printed = command("--print-config", "app:app").stdout
+    assert " = <when_ready()>\n" in printed
+    assert " = <Hooks.on_exit()>\n" in printed
+    assert " = <<lambda>()>\n" in printed
+    assert "worker_class                       = gthread\n" in printed
+
+
+def test_check_says_nothing_when_all_is_well(command):
+    result = command("--check-config", "app:app")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "arguments,said",
+    [
+        (["nosuch:app"], "ModuleNotFoundError: No module named 'nosuch'"),
+        (["app.py:app"], "ImportError: Failed to find application, did you mean 'app:app'?"),
+        (["./app:app"], "ImportError: Failed to find application, did you mean 'app:app'?"),
+        (["app:nosuch"], "AppImportError: Failed to find attribute 'nosuch' in 'app'."),
+        (["app:nothing"], "AppImportError: Failed to find application object: 'nothing'"),
+        (["app:number"], "AppImportError: Application object must be callable."),
+        (["app:make()"], "AppImportError: TypeError: make() missing 1 required positional"),
+        (["app:make(x)"], "AppImportError: Failed to parse arguments as literal values"),
+        (["app:a.b"], "AppImportError: Failed to parse 'a.b' as an attribute name or function"),
+        (["app:a b"], "AppImportError: Failed to parse 'a b' as an attribute name or function"),
+        (["app:a.b()"], "AppImportError: Function reference must be a simple name: 'a.b()'"),
+        (["app:broken()"], "TypeError: from inside"),
+        (["-k", "snyc", "app:app"], "class uri 'snyc' invalid or not found: did you mean 'sync'?"),
+        (["-k", "a.b.C", "app:app"], "class uri 'a.b.C' invalid or not found"),
+        (["-k", "app.C", "app:app"], "class uri 'app.C' invalid or not found: app has no C"),
+        (["-k", "egg:nosuch#x", "app:app"], "class uri 'egg:nosuch#x' invalid or not found"),
+        (["-b", "localhost:http", "app:app"], "Error: 'http' is not a valid port number."),
+        (["-b", "fd://x", "app:app"], "Error: 'x' is not a valid file descriptor."),
+        (["-e", "A", "app:app"], "Error: environment setting 'A' invalid"),
+        (["-c", "nosuch.py", "app:app"], "Error: 'nosuch.py' doesn't exist"),
+        ([], "Error: No application module specified."),
+    ],
+)
+def test_check_finds(command, arguments, said):
+    result = command("--check-config", *arguments)
+    assert result.returncode == 1
+    assert said in result.stderr
+    assert result.stdout == ""
+
+
+def test_factories(command):
+    assert command("--check-config", "app:make('hi', debug=True)").returncode == 0
+    assert command("--check-config", "app:make(greeting='hi')").returncode == 0
+    assert command("--check-config", "app").returncode == 0
+
+
+def test_version(command):
+    result = command("--version")
+    assert (result.returncode, result.stdout) == (0, "gunicorn (version 27.0.1)\n")
+    assert command("-v").stdout == result.stdout
+
+
+def test_help_is_grouped(command):
+    result = command("--help")
+    assert result.returncode == 0
+    assert "usage: gunicorn [OPTIONS] [APP_MODULE]" in result.stdout
+    for section in {fact[1] for fact in FACTS if fact[2]}:
+        assert f"\n{section}:\n" in result.stdout
+    for fact in FACTS:
+        for flag in fact[2].split():
+            assert flag in result.stdout
