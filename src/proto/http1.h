@@ -28,8 +28,7 @@ enum http1_result {
  */
 #define HTTP1_HEAD_MAX (UINT32_MAX / 2)
 
-/* Why a head was refused. http1_error_status() gives the status code, http1_error_text() the words.
- */
+/* Why a head was refused: see http1_error_status() and http1_error_text(). */
 enum http1_error {
     HTTP1_NO_ERROR,
     HTTP1_BAD_REQUEST_LINE,
@@ -95,12 +94,12 @@ struct http1_head {
     uint8_t major, minor;        /* of the version */
     bool keep_alive; /* the client's wish (RFC 9112 §9.3), by tokens of every Connection field */
     bool expect_continue;
-    bool must_close;  /* framing that forbids reuse: a transfer coding before chunked, CONNECT */
-    bool https;       /* the scheme: forwarded_apply() sets it */
-    bool script_name; /* a trusted peer gave SCRIPT_NAME or PATH_INFO: forwarded_apply() */
+    bool must_close; /* framing that forbids reuse: a transfer coding before chunked, CONNECT */
+    bool https;      /* the scheme: forwarded_apply() sets it */
     enum http1_framing framing;
     uint64_t content_length; /* at most INT64_MAX */
     uint64_t seen;           /* bit 1 << id for each id that occurs, FIELD_OTHER included */
+    uint32_t script_name;    /* 1 + index of the last SCRIPT_NAME, or 0: forwarded_apply() */
     uint32_t underscores;    /* fields whose name has a '_' */
     uint32_t field_count;
     uint32_t field_capacity;
