@@ -144,7 +144,7 @@ def test_spew(directory, command):
 
 
 @pytest.mark.parametrize(
-    "worker,threads,resolved",
+    "given,threads,resolved",
     [
         ("sync", 1, "sync"),
         ("sync", 2, "gthread"),
@@ -153,11 +153,11 @@ def test_spew(directory, command):
         ("my.Worker", 1, "my.Worker"),
     ],
 )
-def test_worker_class_str(directory, worker, threads, resolved):
+def test_worker_class_str(directory, given, threads, resolved):
     from gunicorn.config import Config
 
     cfg = Config()
-    cfg.set("worker_class", worker)
+    cfg.set("worker_class", given)
     cfg.set("threads", threads)
     assert cfg.worker_class_str == resolved
 
