@@ -257,10 +257,10 @@ class Config:
             raise ConfigError(f"GUNICORN_CMD_ARGS: {exc}: {text}") from None
 
     def parser(self):
-        """Return the argparse parser of the command line, options grouped by section."""
-        from gunicorn._cli import make_parser
+        """Return the parser of the command line: argparse's, or what stands for it."""
+        from gunicorn._cli import CommandLine
 
-        return make_parser(self, __version__)
+        return CommandLine(self, __version__)
 
     # ---- workers and loggers ----
 

@@ -1,0 +1,55 @@
+"""The command line's parser in full: argparse, with nearest matches for unknown options."""
+
+import argparse
+
+
+class Parser(argparse.ArgumentParser):
+    """Exits with status 2 and a usage line at a mistake, like any argparse parser.
+
+    `origin` is put in front of the message: the variable that the arguments came from.
+    """
+
+    origin = ""
+
+    def error(self, message):
+        unknown = "unrecognized arguments: "
+        if message.startswith(unknown):
+            message += self._hint(message[len(unknown) :].split())
+        super().error(f"{self.origin}: {message}" if self.origin else message)
+
+    def _hint(self, arguments):
+        from difflib import get_close_matches
+
+        hints = []
+        for argument in arguments:
+            if argument.startswith("--"):
+                name = argument.partition("=")[0].replace("_", "-")
+                near = get_close_matches(name, self._option_string_actions, 1)
+                hints += [f"did you mean {near[0]}?"] if near else []
+        return f" ({' '.join(hints)})" if hints else ""
+
+
+def make_parser(cfg, version, origin):
+    """Return the parser for the settings of `cfg`."""
+    parser = Parser(
+        usage=cfg.usage,
+        prog=cfg.prog,
+    )
+    parser.origin = origin
+    parser.add_argument(
+        "-v",
+        "--version",
+        action="version",
+        default=argparse.SUPPRESS,
+        version=f"%(prog)s (version {version})\n",
+        help="show program's version number and exit",
+    )
+    parser.add_argument("args", nargs="*", help=argparse.SUPPRESS)
+    groups = {}
+    for setting in sorted(cfg.settings.values(), key=lambda s: s.order):
+        if setting.cli:
+            group = groups.get(setting.section)
+            if group is None:
+                group = groups[setting.section] = parser.add_argument_group(setting.section)
+            setting.add_option(group)
+    return parser
