@@ -1,5 +1,7 @@
 """What docs/settings.md says of a setting beyond its line in the table: Markdown by name."""
 
+# ruff: noqa: E501
+
 INTRODUCTION = """\
 Each setting has a name for the configuration file, and most have a flag for the command line.
 A value comes from the first of these that gives one:
