@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -16,8 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 static struct engine *engine;
+static int signal_pipe[2];
 
 static void add_length(struct request *request, uint64_t n)
 {
@@ -61,10 +64,11 @@ static void nothing(void *app)
     (void)app;
 }
 
-static bool never_interrupted(void *app)
+/* The only signals that are caught end the server. */
+static bool interrupted(void *app)
 {
     (void)app;
-    return true;
+    return false;
 }
 
 static void note(void *app, enum note_level level, const char *text)
@@ -83,10 +87,9 @@ static const struct app_ops ops = {
     .run = run,
     .attach = nothing,
     .detach = nothing,
-    .interrupted = never_interrupted,
+    .interrupted = interrupted,
     .note = note,
     .release = no_release,
-    .conn_closed = no_release,
 };
 
 static void *thread_main(void *argument)
@@ -99,7 +102,7 @@ static void *thread_main(void *argument)
 static void stop(int signal_number)
 {
     (void)signal_number;
-    engine_drain(engine);
+    (void)!write(signal_pipe[1], "", 1);
 }
 
 static int listen_on(uint16_t port)
@@ -118,13 +121,14 @@ static int listen_on(uint16_t port)
 
 int main(int argc, char **argv)
 {
-    struct forward_policy policy;
+    static const struct forwarded forwarded;
+    static const struct trust trust;
     uint32_t threads = argc > 2 ? (uint32_t)atoi(argv[2]) : 1;
     int listener = listen_on((uint16_t)(argc > 1 ? atoi(argv[1]) : 8000));
-    forward_policy_init(&policy);
     struct engine_options options = {
         .limits = {.request_line = 4094, .fields = 100, .field_size = 8190},
-        .forward = &policy,
+        .forwarded = &forwarded,
+        .trust = &trust,
         .keepalive_ms = 2000,
         .worker_connections = 20000,
         .threads = threads,
@@ -133,7 +137,8 @@ int main(int argc, char **argv)
         .loop = argc > 3 ? argv[3] : NULL,
     };
     engine = engine_create(&options, &ops, NULL, &listener, 1);
-    if (!engine) {
+    if (!engine || pipe2(signal_pipe, O_NONBLOCK | O_CLOEXEC) < 0 ||
+        engine_watch_signals(engine, signal_pipe[0]) < 0) {
         perror("echo");
         return 1;
     }
@@ -147,6 +152,5 @@ int main(int argc, char **argv)
         pthread_join(others[i], NULL);
     mem_free(others);
     engine_destroy(engine);
-    forward_policy_free(&policy);
     return 0;
 }

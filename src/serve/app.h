@@ -26,9 +26,6 @@ struct app_ops {
 
     /* Gives back a ref of response_write_ref(). Attached. */
     void (*release)(void *app, void *ref);
-
-    /* The connection that conn->app_data belonged to is closed. Attached. */
-    void (*conn_closed)(void *app, void *app_data);
 };
 
 #endif

@@ -95,7 +95,7 @@ void conn_close(struct engine *engine, struct conn *conn)
     if (conn->request)
         request_put(engine, conn->request);
     conn->request = NULL;
-    conn->next_garbage = engine->dead;
+    conn->next_dead = engine->dead;
     engine->dead = conn;
     engine->connections--;
 }
@@ -195,12 +195,19 @@ static void went_on(struct engine *engine, struct conn *conn, enum body_progress
     }
 }
 
+/* May its header fields say how the request reached it (forwarded_allow_ips)? */
+static bool is_trusted(const struct engine *engine, const struct conn *conn)
+{
+    return conn->listener->local ||
+           trust_has(engine->options.trust, conn->peer.address,
+                     conn->peer.family == AF_INET6 ? 16 : 4);
+}
+
 static void head_done(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
-    bool trusted = conn->listener->local ||
-                   trust_has(&engine->options.forward->trust, conn->peer.family, conn->peer.address);
-    if (!forwarded_apply(engine->options.forward, &request->head, request->input, trusted)) {
+    if (forwarded_apply(engine->options.forwarded, &request->head, request->input,
+                        is_trusted(engine, conn), false) != HTTP1_OK) {
         refuse_head(engine, conn);
         return;
     }
@@ -372,6 +379,11 @@ static bool may_have_unread(const struct conn *conn)
     const struct request *request = conn->request;
     return !request->body.complete || request->head.error != HTTP1_NO_ERROR ||
            request->input_at < request->input_size || conn->readable;
+}
+
+void conn_taken(struct conn *conn)
+{
+    conn_move(conn, CONN_RUNNING);
 }
 
 void conn_answered(struct engine *engine, struct conn *conn)

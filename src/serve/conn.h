@@ -53,8 +53,7 @@ struct conn {
     struct list link;          /* engine's idle list or its list of all others */
     struct listener *listener;
     struct request *request;   /* NULL while idle */
-    void *app_data;            /* the application's, given back by conn_closed */
-    struct conn *next_garbage;
+    struct conn *next_dead;
     uint64_t linger_until;
     struct peer peer;
     uint32_t served;           /* requests answered so far */
@@ -65,6 +64,9 @@ struct conn *conn_create(struct engine *engine, struct listener *listener, int f
 
 /* Reads what there is and goes as far as it can. Leader only, as all below. */
 void conn_read(struct engine *engine, struct conn *conn);
+
+/* A thread has taken the request: the connection is its own until it is answered. */
+void conn_taken(struct conn *conn);
 
 /* What follows when the application is through with conn->request. */
 void conn_answered(struct engine *engine, struct conn *conn);

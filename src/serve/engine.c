@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "serve/engine.h"
 
 #include "base/clock.h"
@@ -239,14 +238,8 @@ void engine_reap(struct engine *engine)
 {
     while (engine->dead) {
         struct conn *conn = engine->dead;
-        engine->dead = conn->next_garbage;
-        if (!conn->app_data) {
-            mem_free(conn);
-            continue;
-        }
-        conn->next_garbage = atomic_load(&engine->garbage_conns);
-        while (!atomic_compare_exchange_weak(&engine->garbage_conns, &conn->next_garbage, conn))
-            ;
+        engine->dead = conn->next_dead;
+        mem_free(conn);
     }
 }
 
@@ -352,7 +345,7 @@ struct request *engine_poll(struct engine *engine)
 static bool must_return(struct engine *engine, bool main_thread)
 {
     return atomic_load(&engine->stopped) || atomic_load(&engine->garbage_parts) ||
-           atomic_load(&engine->garbage_conns) || atomic_load(&engine->notes) ||
+           atomic_load(&engine->notes) ||
            (main_thread && atomic_load(&engine->interrupted));
 }
 
@@ -483,23 +476,10 @@ static void collect_notes(struct engine *engine)
     }
 }
 
-static void collect_conns(struct engine *engine)
-{
-    struct conn *conn = atomic_exchange(&engine->garbage_conns, NULL);
-    while (conn) {
-        struct conn *next = conn->next_garbage;
-        engine->ops->conn_closed(engine->app, conn->app_data);
-        mem_free(conn);
-        conn = next;
-    }
-}
-
 void engine_collect(struct engine *engine)
 {
     if (atomic_load_explicit(&engine->notes, memory_order_relaxed))
         collect_notes(engine);
-    if (atomic_load_explicit(&engine->garbage_conns, memory_order_relaxed))
-        collect_conns(engine);
     if (!atomic_load_explicit(&engine->garbage_parts, memory_order_relaxed))
         return;
     struct part *part = atomic_exchange(&engine->garbage_parts, NULL);

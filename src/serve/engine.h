@@ -28,7 +28,8 @@
 
 struct engine_options {
     struct http1_limits limits;
-    struct forward_policy *forward; /* borrowed */
+    const struct forwarded *forwarded; /* borrowed */
+    const struct trust *trust;         /* borrowed: forwarded_allow_ips */
     uint32_t keepalive_ms;          /* 0: one request a connection */
     uint32_t worker_connections;    /* open connections; idle ones are closed to stay below */
     uint32_t threads;               /* application threads */
@@ -98,7 +99,6 @@ struct engine {
     struct ready ready;
 
     _Atomic(struct part *) garbage_parts;
-    _Atomic(struct conn *) garbage_conns;
     _Atomic(struct note *) notes;
 
     atomic_bool interrupted; /* a signal came: the main thread looks after it */
@@ -134,7 +134,7 @@ struct request *engine_take(struct engine *engine, bool main_thread);
 /* The application is through with the request. Any thread. */
 void engine_finish(struct engine *engine, struct request *request);
 
-/* Notes, refs and connections that need an attached thread. */
+/* Notes and refs that need an attached thread. */
 void engine_collect(struct engine *engine);
 
 /* No new connections; ends by itself when the last request is answered, at latest after DRAIN_IDLE_MS of idleness. */

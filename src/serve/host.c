@@ -5,6 +5,7 @@
 
 static void run_one(struct engine *engine, struct request *request)
 {
+    conn_taken(request->conn);
     request->begun_ns = clock_ns();
     atomic_fetch_add_explicit(&engine->running, 1, memory_order_relaxed);
     if (!atomic_load_explicit(&engine->standby_awake, memory_order_relaxed))

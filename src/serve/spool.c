@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "serve/spool.h"
 
 #include "base/mem.h"

@@ -1,0 +1,182 @@
+"""What the C core leaves to Python: hooks, logging, and whatever no usual request comes across."""
+
+import errno
+import os
+import sys
+
+from gunicorn.glogging import Logger
+from gunicorn.http import errors, wsgi
+
+CLIENT_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
+
+
+class Bridge:
+    """The Python half of one worker's engine."""
+
+    def __init__(self, worker) -> None:
+        self.worker = worker
+        self.cfg = worker.cfg
+        self.log = worker.log
+        self.slot = getattr(worker, "slot", None)
+        limit = getattr(worker, "max_requests", 0)
+        self.max_requests = 0 if limit == sys.maxsize else limit
+        self.wants_objects = self._has_hooks() or self._logs_requests()
+
+    def _has_hooks(self) -> bool:
+        if self.cfg.post_request is not self.cfg.settings["post_request"].default:
+            return True
+        if self.cfg.pre_request is not self.cfg.settings["pre_request"].default:
+            return True
+        return self.cfg.loglevel.lower() == "debug"
+
+    def _logs_requests(self) -> bool:
+        if getattr(type(self.log), "access", None) is not Logger.access:
+            return True
+        return self.log.access_log_enabled
+
+    # ---- environ ----
+
+    def templates(self, worker, file_wrapper, empty_input) -> list[dict]:
+        """Return an environ for each listener, with all that does not change from request to request."""
+        from gunicorn import SERVER_SOFTWARE
+
+        base = {
+            "wsgi.errors": wsgi.WSGIErrorsWrapper(self.cfg),
+            "wsgi.version": (1, 0),
+            "wsgi.multithread": worker.multithread,
+            "wsgi.multiprocess": self.cfg.workers > 1,
+            "wsgi.run_once": False,
+            "wsgi.file_wrapper": file_wrapper,
+            "wsgi.input_terminated": True,
+            "wsgi.input": empty_input,
+            "wsgi.url_scheme": "http",
+            "SERVER_SOFTWARE": SERVER_SOFTWARE,
+            "REQUEST_METHOD": "GET",
+            "QUERY_STRING": "",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "SCRIPT_NAME": os.environ.get("SCRIPT_NAME", ""),
+        }
+        return [{**base, **self._server(sock)} for sock in worker.sockets]
+
+    @staticmethod
+    def _server(sock) -> dict:
+        name = sock.getsockname()
+        if isinstance(name, tuple):
+            return {"SERVER_NAME": name[0], "SERVER_PORT": str(name[1])}
+        if isinstance(name, bytes):
+            name = os.fsdecode(name)
+        return {"SERVER_NAME": name, "SERVER_PORT": ""}
+
+    def script_name_mismatch(self, environ):
+        """Raise what says that the path is outside SCRIPT_NAME."""
+        raise errors.ConfigurationProblem(
+            f"Request path {environ['RAW_URI']!r} does not start with "
+            f"SCRIPT_NAME {environ['SCRIPT_NAME']!r}"
+        )
+
+    # ---- answers ----
+
+    def raise_error(self, name, culprit):
+        """Raise the class `name` of gunicorn.http.errors; a header's value is not repeated."""
+        raise getattr(errors, name)(repr(culprit))
+
+    def early_hints(self, headers) -> bytes:
+        """Return an interim answer 103 (RFC 8297) with `headers`, pairs of str or bytes."""
+        lines = ["HTTP/1.1 103 Early Hints"]
+        for name, value in headers:
+            name = name.decode("latin-1") if isinstance(name, bytes) else name
+            value = value.decode("latin-1") if isinstance(value, bytes) else value
+            if not _is_token(name):
+                raise errors.InvalidResponseHeaderName(repr(name))
+            if not _is_value(value):
+                raise errors.InvalidResponseHeader(repr(name))
+            lines.append(f"{name}: {value.strip(' ' + chr(9))}")
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+    def look_at_socket(self, fd, what):
+        """Return one thing about the client's socket, which stays the engine's."""
+        import socket
+
+        sock = socket.socket(fileno=fd)
+        try:
+            value = getattr(sock, what)
+            return value() if callable(value) else value
+        finally:
+            sock.detach()
+
+    def take_over_socket(self, fd):
+        """Return the client's socket as a blocking one, for an application that talks on it."""
+        import socket
+
+        sock = socket.socket(fileno=fd)
+        sock.setblocking(True)
+        return sock
+
+    # ---- hooks and logs ----
+
+    def make_request(
+        self, method, uri, path, query, version, headers, address, https, port, number, body
+    ):
+        """Return what hooks see of a request."""
+        from gunicorn.http.message import Request
+
+        peer = (address, port) if address else ""
+        return Request(method, uri, path, query, version, headers, peer, https, number, body)
+
+    def make_response(self, *args):
+        """Return what hooks see of an answer."""
+        return wsgi.Response(*args)
+
+    def before(self, req):
+        """Run `pre_request`; return when the request began."""
+        from datetime import datetime
+
+        self.cfg.pre_request(self.worker, req)
+        return datetime.now()
+
+    def after(self, req, environ, resp, started) -> None:
+        """Write the access log's line and run `post_request`."""
+        from datetime import datetime
+
+        self.worker.nr += 1
+        if environ is not None:
+            self.log.access(resp, req, environ, datetime.now() - started)
+        try:
+            self.cfg.post_request(self.worker, req, environ, resp)
+        except Exception:
+            self.log.exception("Exception in post_request hook")
+
+    def failed(self, exc, method, uri, sent, broken):
+        """Log why a request failed. Return the status and the text to answer, (0, "") for none."""
+        if isinstance(exc, StopIteration):
+            self.log.debug("Closing connection. %s", exc)
+            return 0, ""
+        if broken or (sent and isinstance(exc, OSError) and exc.errno in CLIENT_GONE):
+            self.log.debug("Ignoring a client that has closed its connection")
+            return 0, ""
+        if isinstance(exc, errors.ConfigurationProblem):
+            self.log.warning("Invalid request: %s", exc)
+            return 500, str(exc)
+        self.log.exception("Error handling request %s %s", method, uri, exc_info=exc)
+        return 500, ""
+
+    def retire(self) -> bool:
+        """The worker has served `max_requests`. Return whether it has to stop by itself."""
+        self.log.info("Autorestarting worker after current request.")
+        if self.slot is not None:
+            self.slot.retire()
+            return False
+        self.worker.alive = False
+        return True
+
+
+def _is_token(text) -> bool:
+    if not isinstance(text, str):
+        raise TypeError(f"{text!r} is not a string")
+    return bool(text) and all(c.isascii() and (c.isalnum() or c in "!#$%&'*+-.^_`|~") for c in text)
+
+
+def _is_value(text) -> bool:
+    if not isinstance(text, str):
+        raise TypeError(f"{text!r} is not a string")
+    return all(c == "\t" or " " <= c <= "~" or "\x80" <= c <= "\xff" for c in text)

@@ -1,0 +1,53 @@
+"""The threaded worker: `threads` requests at a time, any number of connections."""
+
+import os
+import signal
+import threading
+
+from gunicorn import _core
+from gunicorn.workers.base import Worker
+
+
+class ThreadWorker(Worker):
+    """Runs the application in `threads` threads; the main thread looks after signals."""
+
+    multithread = True
+
+    @classmethod
+    def check_config(cls, cfg, log) -> None:
+        """Warn about settings that do not fit together."""
+        if cfg.threads >= cfg.worker_connections and cfg.keepalive:
+            log.warning("No keepalived connections can be handled. Check the number of "
+                        "worker connections and threads.")  # fmt: skip
+
+    def run(self) -> None:
+        """Serve until the worker is told to stop."""
+        engine = _core.Engine(self, self.cfg.threads)
+        threads = [threading.Thread(target=self._serve, args=(engine,), name=f"request-{n}",
+                                    daemon=True)
+                   for n in range(1, self.cfg.threads + 1)]  # fmt: skip
+        _start_without_signals(threads)
+        try:
+            while engine.wait():
+                if not self.alive:
+                    engine.drain()
+        finally:
+            engine.stop()
+        for thread in threads:
+            thread.join()
+
+    def _serve(self, engine) -> None:
+        try:
+            engine.run()
+        finally:
+            os.write(self.PIPE[1], b"\0")  # the main thread looks whether that was the end
+
+
+def _start_without_signals(threads) -> None:
+    """Start threads in which no signal arrives: the main thread is the one to handle them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        for thread in threads:
+            thread.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,20 @@
+"""The default worker: one request at a time, any number of connections."""
+
+from gunicorn import _core
+from gunicorn.workers.base import Worker
+
+
+class SyncWorker(Worker):
+    """Runs the application in the main thread, one request after the other.
+
+    Slow and idle clients do not occupy it: the engine hands on whole requests, and takes whole
+    answers.
+    """
+
+    multithread = False
+
+    def run(self) -> None:
+        """Serve until the worker is told to stop."""
+        if "h2" in self.cfg.http_protocols:
+            self.log.warning("The sync worker does not support HTTP/2: HTTP/1.1 is served.")
+        _core.Engine(self).run()

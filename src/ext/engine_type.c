@@ -1,0 +1,474 @@
+#include "ext/wsgi.h"
+
+#include "base/mem.h"
+#include "ext/ext_proc.h"
+#include "serve/host.h"
+#include "serve/limits.h"
+
+#include <poll.h>
+#include <stddef.h>
+#include <string.h>
+#include <unistd.h>
+
+/* gunicorn._core.Engine: what a sync or gthread worker's run() makes of its configuration, and runs. */
+
+struct engine_object {
+    PyObject_HEAD
+    struct wsgi wsgi;
+    struct forwarded forwarded;
+    struct trust trust;
+    char *tmp_dir;
+    int wake_fd; /* the worker's pipe that signal handlers write to */
+};
+
+enum { ACCEPT_SHARED = 1 }; /* connections a turn when other workers share the listeners */
+
+static PyObject *setting(PyObject *cfg, const char *name)
+{
+    return PyObject_GetAttrString(cfg, name);
+}
+
+static int get_number(PyObject *cfg, const char *name, uint32_t *out)
+{
+    PyObject *value = setting(cfg, name);
+    unsigned long number = value ? PyLong_AsUnsignedLong(value) : 0;
+    Py_XDECREF(value);
+    if (PyErr_Occurred())
+        return -1;
+    *out = number > UINT32_MAX ? UINT32_MAX : (uint32_t)number;
+    return 0;
+}
+
+static int get_flag(PyObject *cfg, const char *name, bool *out)
+{
+    PyObject *value = setting(cfg, name);
+    int truth = value ? PyObject_IsTrue(value) : -1;
+    Py_XDECREF(value);
+    if (truth < 0)
+        return -1;
+    *out = truth;
+    return 0;
+}
+
+static int read_limits(PyObject *cfg, struct http1_limits *limits)
+{
+    if (get_number(cfg, "limit_request_line", &limits->request_line) < 0 ||
+        get_number(cfg, "limit_request_fields", &limits->fields) < 0 ||
+        get_number(cfg, "limit_request_field_size", &limits->field_size) < 0 ||
+        get_flag(cfg, "permit_obsolete_folding", &limits->permit_obsolete_folding) < 0 ||
+        get_flag(cfg, "permit_unconventional_http_method",
+                 &limits->permit_unconventional_method) < 0 ||
+        get_flag(cfg, "permit_unconventional_http_version",
+                 &limits->permit_unconventional_version) < 0 ||
+        get_flag(cfg, "strip_header_spaces", &limits->strip_header_spaces) < 0)
+        return -1;
+    return get_flag(cfg, "casefold_http_method", &limits->casefold_method);
+}
+
+static int text_of(PyObject *object, struct str *out)
+{
+    Py_ssize_t n;
+    out->p = PyUnicode_AsUTF8AndSize(object, &n);
+    out->n = (size_t)n;
+    return out->p ? 0 : -1;
+}
+
+/* Calls add() for each string of a sequence. */
+static int each_text(PyObject *sequence, int (*add)(struct engine_object *self, struct str text),
+                     struct engine_object *self)
+{
+    PyObject *items = sequence ? PySequence_List(sequence) : NULL;
+    int result = items ? 0 : -1;
+    for (Py_ssize_t i = 0; result == 0 && i < PyList_GET_SIZE(items); i++) {
+        PyObject *text = PyObject_Str(PyList_GET_ITEM(items, i));
+        struct str s;
+        result = text && text_of(text, &s) == 0 ? add(self, s) : -1;
+        Py_XDECREF(text);
+    }
+    Py_XDECREF(items);
+    Py_XDECREF(sequence);
+    return result;
+}
+
+static int add_trusted(struct engine_object *self, struct str text)
+{
+    if (trust_add(&self->trust, text) == TRUST_OK)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "forwarded_allow_ips: %.100s is no address or network", text.p);
+    return -1;
+}
+
+static int add_forwarder(struct engine_object *self, struct str text)
+{
+    if (forwarded_add_name(&self->forwarded, text))
+        return 0;
+    PyErr_NoMemory();
+    return -1;
+}
+
+static int read_schemes(struct engine_object *self, PyObject *cfg)
+{
+    PyObject *headers = setting(cfg, "secure_scheme_headers");
+    PyObject *name, *value;
+    Py_ssize_t at = 0;
+    int result = headers ? 0 : -1;
+    if (headers && !PyDict_Check(headers)) {
+        PyErr_Format(PyExc_TypeError, "secure_scheme_headers: %R is no dict", headers);
+        result = -1;
+    }
+    while (result == 0 && PyDict_Next(headers, &at, &name, &value)) {
+        struct str n, v;
+        if (text_of(name, &n) < 0 || text_of(value, &v) < 0)
+            result = -1;
+        else if (!forwarded_add_scheme(&self->forwarded, n, v))
+            result = PyErr_NoMemory() ? 0 : -1;
+    }
+    Py_XDECREF(headers);
+    return result;
+}
+
+static int read_header_map(struct engine_object *self, PyObject *cfg)
+{
+    PyObject *map = setting(cfg, "header_map");
+    if (!map)
+        return -1;
+    if (PyUnicode_CompareWithASCIIString(map, "refuse") == 0)
+        self->forwarded.map = FORWARDED_REFUSE;
+    else if (PyUnicode_CompareWithASCIIString(map, "dangerous") == 0)
+        self->forwarded.map = FORWARDED_DANGEROUS;
+    Py_DECREF(map);
+    return 0;
+}
+
+static int read_forwarding(struct engine_object *self, PyObject *cfg)
+{
+    if (read_header_map(self, cfg) < 0 || read_schemes(self, cfg) < 0 ||
+        each_text(setting(cfg, "forwarded_allow_ips"), add_trusted, self) < 0)
+        return -1;
+    return each_text(setting(cfg, "forwarder_headers"), add_forwarder, self);
+}
+
+static int read_tmp_dir(struct engine_object *self, PyObject *cfg)
+{
+    PyObject *dir = setting(cfg, "tmp_upload_dir");
+    struct str text;
+    int result = 0;
+    if (!dir)
+        return -1;
+    if (dir != Py_None) {
+        result = text_of(dir, &text);
+        if (result == 0 && !(self->tmp_dir = mem_alloc(text.n + 1)))
+            result = PyErr_NoMemory() ? 0 : -1;
+        if (result == 0)
+            memcpy(self->tmp_dir, text.p, text.n + 1);
+    }
+    Py_DECREF(dir);
+    return result;
+}
+
+static int read_options(struct engine_object *self, PyObject *cfg, struct engine_options *options)
+{
+    uint32_t keepalive, workers;
+    *options = (struct engine_options){.standby = true};
+    if (read_limits(cfg, &options->limits) < 0 || read_forwarding(self, cfg) < 0 ||
+        read_tmp_dir(self, cfg) < 0 || get_number(cfg, "keepalive", &keepalive) < 0 ||
+        get_number(cfg, "workers", &workers) < 0 ||
+        get_number(cfg, "worker_connections", &options->worker_connections) < 0 ||
+        get_flag(cfg, "sendfile", &options->sendfile) < 0)
+        return -1;
+    options->keepalive_ms = keepalive > UINT32_MAX / 1000 ? UINT32_MAX : keepalive * 1000;
+    options->accept_batch = workers > 1 ? ACCEPT_SHARED : ACCEPT_BATCH;
+    options->forwarded = &self->forwarded;
+    options->trust = &self->trust;
+    options->tmp_dir = self->tmp_dir;
+    return 0;
+}
+
+/* The descriptors of worker.sockets, in an array that the caller frees with mem_free(). */
+static int *listener_fds(PyObject *worker, uint32_t *count)
+{
+    PyObject *sockets = PyObject_GetAttrString(worker, "sockets");
+    PyObject *list = sockets ? PySequence_List(sockets) : NULL;
+    int *fds = list ? mem_alloc(sizeof(int) * ((size_t)PyList_GET_SIZE(list) + 1)) : NULL;
+    *count = 0;
+    for (Py_ssize_t i = 0; fds && i < PyList_GET_SIZE(list); i++) {
+        fds[i] = PyObject_AsFileDescriptor(PyList_GET_ITEM(list, i));
+        if (fds[i] < 0) {
+            mem_free(fds);
+            fds = NULL;
+            break;
+        }
+        (*count)++;
+    }
+    Py_XDECREF(list);
+    Py_XDECREF(sockets);
+    if (!fds && !PyErr_Occurred())
+        PyErr_NoMemory();
+    return fds;
+}
+
+/* The part of the environ that is the same for all requests of a listener, made in Python. */
+static int make_templates(struct wsgi *wsgi, PyObject *worker, uint32_t count)
+{
+    PyObject *made =
+        PyObject_CallMethod(wsgi->handler, "templates", "OOO", worker,
+                            (PyObject *)wsgi->state->file_wrapper_type, wsgi->empty_input);
+    wsgi->templates = made ? PyMem_Calloc(count + 1, sizeof(PyObject *)) : NULL;
+    if (made && (!PyList_Check(made) || PyList_GET_SIZE(made) != (Py_ssize_t)count))
+        PyErr_SetString(PyExc_SystemError, "a template for each listener was expected");
+    else if (!wsgi->templates && made)
+        PyErr_NoMemory();
+    for (uint32_t i = 0; wsgi->templates && !PyErr_Occurred() && i < count; i++)
+        wsgi->templates[i] = Py_NewRef(PyList_GET_ITEM(made, i));
+    if (wsgi->templates && !PyErr_Occurred() && count > 0) {
+        PyObject *script =
+            PyDict_GetItemWithError(wsgi->templates[0], NAME(wsgi->state, script_name));
+        wsgi->environ_script_name = script && PyUnicode_GET_LENGTH(script) > 0;
+    }
+    Py_XDECREF(made);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static int read_worker(struct engine_object *self, PyObject *worker)
+{
+    struct wsgi *wsgi = &self->wsgi;
+    PyObject *bridge = PyImport_ImportModule("gunicorn.http._bridge");
+    wsgi->handler = bridge ? PyObject_CallMethod(bridge, "Bridge", "O", worker) : NULL;
+    Py_XDECREF(bridge);
+    wsgi->worker = Py_NewRef(worker);
+    wsgi->application = PyObject_GetAttrString(worker, "wsgi");
+    wsgi->cfg = PyObject_GetAttrString(worker, "cfg");
+    wsgi->log = PyObject_GetAttrString(worker, "log");
+    wsgi->empty_input = input_new(wsgi->state, NULL);
+    if (!wsgi->handler || !wsgi->application || !wsgi->cfg || !wsgi->log || !wsgi->empty_input)
+        return -1;
+    PyObject *slot = PyObject_GetAttrString(wsgi->handler, "slot");
+    PyObject *max = PyObject_GetAttrString(wsgi->handler, "max_requests");
+    bool wants = false;
+    int result = !slot || !max || get_flag(wsgi->handler, "wants_objects", &wants) < 0 ? -1 : 0;
+    wsgi->hooks = wants;
+    if (result == 0) {
+        wsgi->slot = ext_slot_from(slot);
+        wsgi->max_requests = PyLong_AsUnsignedLongLong(max);
+        if (PyErr_Occurred())
+            result = -1;
+    }
+    Py_XDECREF(slot);
+    Py_XDECREF(max);
+    return result;
+}
+
+static int watch_pipes(struct engine_object *self, PyObject *worker)
+{
+    struct engine *engine = self->wsgi.engine;
+    PyObject *pipe = PyObject_GetAttrString(worker, "PIPE");
+    PyObject *end = pipe ? PySequence_GetItem(pipe, 0) : NULL;
+    PyObject *master = PyObject_GetAttrString(worker, "master_pipe");
+    long wake_fd = end ? PyLong_AsLong(end) : -1, master_fd = master ? PyLong_AsLong(master) : -1;
+    Py_XDECREF(pipe);
+    Py_XDECREF(end);
+    Py_XDECREF(master);
+    if (PyErr_Occurred())
+        return -1;
+    self->wake_fd = (int)wake_fd;
+    if (!self->wsgi.threaded && engine_watch_signals(engine, (int)wake_fd) < 0)
+        return -1;
+    return master_fd >= 0 ? engine_watch_master(engine, (int)master_fd) : 0;
+}
+
+static int start(struct engine_object *self, PyObject *worker, uint32_t threads)
+{
+    struct engine_options options;
+    uint32_t count = 0;
+    if (read_worker(self, worker) < 0 || read_options(self, self->wsgi.cfg, &options) < 0)
+        return -1;
+    options.threads = threads ? threads : 1;
+    self->wsgi.threaded = threads > 0;
+    int *fds = listener_fds(worker, &count);
+    if (!fds)
+        return -1;
+    self->wsgi.engine = engine_create(&options, &wsgi_ops, &self->wsgi, fds, count);
+    mem_free(fds);
+    if (!self->wsgi.engine) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    if (make_templates(&self->wsgi, worker, count) < 0)
+        return -1;
+    if (watch_pipes(self, worker) < 0) {
+        if (!PyErr_Occurred())
+            PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    return 0;
+}
+
+/* Engine(worker, threads=0): with threads the main thread looks after signals alone. */
+static int engine_init(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"worker", "threads", NULL};
+    struct engine_object *self = (struct engine_object *)op;
+    PyObject *worker;
+    unsigned int threads = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|I:Engine", names, &worker, &threads))
+        return -1;
+    if (self->wsgi.worker) {
+        PyErr_SetString(PyExc_RuntimeError, "an Engine is made once");
+        return -1;
+    }
+    self->wsgi.module = PyType_GetModuleByDef(Py_TYPE(op), &core_module);
+    if (!self->wsgi.module)
+        return -1;
+    Py_INCREF(self->wsgi.module);
+    self->wsgi.state = core_state_of(self->wsgi.module);
+    return start(self, worker, threads);
+}
+
+static struct engine *engine_of(PyObject *op)
+{
+    struct engine *engine = ((struct engine_object *)op)->wsgi.engine;
+    if (!engine)
+        PyErr_SetString(PyExc_RuntimeError, "Engine was not initialised");
+    return engine;
+}
+
+/* Serves in this thread until the worker stops; raises what a signal handler raised. */
+static PyObject *engine_run(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    struct engine *engine = engine_of(op);
+    if (!engine)
+        return NULL;
+    host_run(engine, !((struct engine_object *)op)->wsgi.threaded);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* Waits for a signal or the engine's end, in the main thread of a threaded worker. */
+static PyObject *engine_wait(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    struct engine *engine = engine_of(op);
+    if (!engine)
+        return NULL;
+    int fd = ((struct engine_object *)op)->wake_fd;
+    Py_BEGIN_ALLOW_THREADS
+    struct pollfd pollfd = {.fd = fd, .events = POLLIN};
+    char bytes[64];
+    poll(&pollfd, 1, -1);
+    while (read(fd, bytes, sizeof(bytes)) > 0)
+        ;
+    Py_END_ALLOW_THREADS
+    if (PyErr_CheckSignals() < 0)
+        return NULL;
+    return PyBool_FromLong(!atomic_load(&engine->stopped));
+}
+
+static PyObject *engine_drain_method(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    struct engine *engine = engine_of(op);
+    if (!engine)
+        return NULL;
+    engine_drain(engine);
+    Py_RETURN_NONE;
+}
+
+static PyObject *engine_stop_method(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    struct engine *engine = engine_of(op);
+    if (!engine)
+        return NULL;
+    engine_stop(engine);
+    Py_RETURN_NONE;
+}
+
+static int engine_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    struct wsgi *wsgi = &((struct engine_object *)op)->wsgi;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(wsgi->module);
+    Py_VISIT(wsgi->worker);
+    Py_VISIT(wsgi->application);
+    Py_VISIT(wsgi->cfg);
+    Py_VISIT(wsgi->log);
+    Py_VISIT(wsgi->handler);
+    return 0;
+}
+
+static int engine_clear(PyObject *op)
+{
+    struct wsgi *wsgi = &((struct engine_object *)op)->wsgi;
+    Py_CLEAR(wsgi->worker);
+    Py_CLEAR(wsgi->application);
+    Py_CLEAR(wsgi->cfg);
+    Py_CLEAR(wsgi->log);
+    Py_CLEAR(wsgi->handler);
+    return 0;
+}
+
+static void free_calls(struct wsgi *wsgi)
+{
+    while (wsgi->calls) {
+        struct call *call = wsgi->calls;
+        wsgi->calls = call->next;
+        call_free(call);
+    }
+}
+
+static void engine_dealloc(PyObject *op)
+{
+    struct engine_object *self = (struct engine_object *)op;
+    struct wsgi *wsgi = &self->wsgi;
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    if (wsgi->engine) {
+        uint32_t count = wsgi->engine->listener_count;
+        engine_destroy(wsgi->engine);
+        for (uint32_t i = 0; wsgi->templates && i < count; i++)
+            Py_XDECREF(wsgi->templates[i]);
+    }
+    PyMem_Free(wsgi->templates);
+    free_calls(wsgi);
+    text_cache_clear(&wsgi->texts);
+    Py_XDECREF(wsgi->empty_input);
+    engine_clear(op);
+    Py_XDECREF(wsgi->module);
+    forwarded_free(&self->forwarded);
+    trust_free(&self->trust);
+    mem_free(self->tmp_dir);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyMethodDef engine_methods[] = {
+    {"run", engine_run, METH_NOARGS,
+     "run()\n--\n\nServe in this thread until the engine has stopped."},
+    {"wait", engine_wait, METH_NOARGS,
+     "wait()\n--\n\nWait for a signal; False when the engine has stopped."},
+    {"drain", engine_drain_method, METH_NOARGS,
+     "drain()\n--\n\nTake no new connections; stop when all requests are answered."},
+    {"stop", engine_stop_method, METH_NOARGS,
+     "stop()\n--\n\nEnd each thread after its present request."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot engine_slots[] = {
+    {Py_tp_init, engine_init},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_dealloc, engine_dealloc},
+    {Py_tp_traverse, engine_traverse},
+    {Py_tp_clear, engine_clear},
+    {Py_tp_methods, engine_methods},
+    {Py_tp_doc, "Engine(worker, threads=0)\n--\n\nThe engine of a sync or gthread worker."},
+    {0, NULL},
+};
+
+PyType_Spec engine_spec = {
+    .name = "gunicorn._core.Engine",
+    .basicsize = sizeof(struct engine_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = engine_slots,
+};

@@ -1,0 +1,73 @@
+#include "ext/state.h"
+
+#include "ext/ext_proc.h"
+
+static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
+{
+    *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    return *type ? PyModule_AddType(module, *type) : -1;
+}
+
+static int core_exec(PyObject *module)
+{
+    struct core_state *state = core_state_of(module);
+    if (core_names_init(state) < 0 || add_type(module, &bound_spec, &state->bound_type) < 0 ||
+        add_type(module, &input_spec, &state->input_type) < 0 ||
+        add_type(module, &socket_spec, &state->socket_type) < 0 ||
+        add_type(module, &file_wrapper_spec, &state->file_wrapper_type) < 0 ||
+        add_type(module, &engine_spec, &state->engine_type) < 0)
+        return -1;
+    return ext_proc_init(module);
+}
+
+static int core_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    struct core_state *state = core_state_of(module);
+    Py_VISIT(state->engine_type);
+    Py_VISIT(state->bound_type);
+    Py_VISIT(state->input_type);
+    Py_VISIT(state->socket_type);
+    Py_VISIT(state->file_wrapper_type);
+    return 0;
+}
+
+static int core_clear(PyObject *module)
+{
+    struct core_state *state = core_state_of(module);
+    Py_CLEAR(state->engine_type);
+    Py_CLEAR(state->bound_type);
+    Py_CLEAR(state->input_type);
+    Py_CLEAR(state->socket_type);
+    Py_CLEAR(state->file_wrapper_type);
+    for (int i = 0; i < NAME_COUNT; i++)
+        Py_CLEAR(state->names[i]);
+    for (int i = 0; i < FIELD_COUNT; i++)
+        Py_CLEAR(state->header_keys[i]);
+    return 0;
+}
+
+static void core_free(void *module)
+{
+    core_clear((PyObject *)module);
+}
+
+static PyModuleDef_Slot core_slots[] = {
+    {Py_mod_exec, core_exec},
+    {0, NULL},
+};
+
+struct PyModuleDef core_module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "gunicorn._core",
+    .m_doc = "The engine, the WSGI bridge and the arbiter's core, in C.",
+    .m_size = sizeof(struct core_state),
+    .m_slots = core_slots,
+    .m_traverse = core_traverse,
+    .m_clear = core_clear,
+    .m_free = core_free,
+};
+
+PyMODINIT_FUNC PyInit__core(void)
+{
+    return PyModuleDef_Init(&core_module);
+}

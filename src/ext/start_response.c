@@ -1,0 +1,249 @@
+#include "ext/wsgi.h"
+
+#include "serve/response.h"
+
+/* The bytes of a WSGI string; false with a TypeError or ValueError that names the culprit. */
+static bool latin1(PyObject *text, struct str *out)
+{
+    if (!PyUnicode_Check(text)) {
+        PyErr_Format(PyExc_TypeError, "%.100R is not a string", text);
+        return false;
+    }
+#if PY_VERSION_HEX < 0x030C0000
+    if (PyUnicode_READY(text) < 0)
+        return false;
+#endif
+    if (PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND) {
+        PyErr_Format(PyExc_ValueError, "%R has characters outside Latin-1", text);
+        return false;
+    }
+    out->p = (const char *)PyUnicode_1BYTE_DATA(text);
+    out->n = (size_t)PyUnicode_GET_LENGTH(text);
+    return true;
+}
+
+static int raise_http_error(struct call *call, const char *class, PyObject *culprit)
+{
+    Py_XDECREF(PyObject_CallMethod(call->wsgi->handler, "raise_error", "sO", class, culprit));
+    return -1;
+}
+
+int raise_response_error(struct call *call, int error, PyObject *culprit)
+{
+    switch (error) {
+    case RESPONSE_BAD_STATUS:
+        PyErr_Format(PyExc_ValueError, "Invalid status %R", culprit);
+        return -1;
+    case RESPONSE_BAD_NAME:
+        return raise_http_error(call, "InvalidResponseHeaderName", culprit);
+    case RESPONSE_BAD_VALUE:
+    case RESPONSE_BAD_LENGTH:
+        return raise_http_error(call, "InvalidResponseHeader", culprit);
+    case RESPONSE_NO_MEMORY:
+        PyErr_NoMemory();
+        return -1;
+    default:
+        PyErr_SetString(PyExc_BrokenPipeError, "the client has closed the connection");
+        return -1;
+    }
+}
+
+static int set_status(struct call *call, PyObject *status)
+{
+    struct str text;
+    if (!latin1(status, &text))
+        return -1;
+    enum response_error error = response_start(call->request, text.p, text.n);
+    if (error == RESPONSE_BAD_VALUE)
+        error = RESPONSE_BAD_STATUS;
+    return error == RESPONSE_OK ? 0 : raise_response_error(call, error, status);
+}
+
+static int add_pair(struct call *call, PyObject *name, PyObject *value)
+{
+    struct str n, v;
+    if (!latin1(name, &n) || !latin1(value, &v))
+        return -1;
+    enum response_error error = response_field(call->request, n, v);
+    return error == RESPONSE_OK ? 0 : raise_response_error(call, error, name);
+}
+
+static int add_header(struct call *call, PyObject *header)
+{
+    if (PyTuple_CheckExact(header) && PyTuple_GET_SIZE(header) == 2)
+        return add_pair(call, PyTuple_GET_ITEM(header, 0), PyTuple_GET_ITEM(header, 1));
+    PyObject *pair = PySequence_Tuple(header);
+    int result = -1;
+    if (pair && PyTuple_GET_SIZE(pair) == 2 && !PyUnicode_Check(header))
+        result = add_pair(call, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1));
+    else if (pair || PyErr_ExceptionMatches(PyExc_TypeError))
+        PyErr_Format(PyExc_TypeError, "response header %.100R is not a (name, value) tuple", header);
+    Py_XDECREF(pair);
+    return result;
+}
+
+static int add_headers(struct call *call, PyObject *headers)
+{
+    if (PyList_CheckExact(headers)) {
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(headers); i++) {
+            PyObject *header = Py_NewRef(PyList_GET_ITEM(headers, i));
+            int result = add_header(call, header);
+            Py_DECREF(header);
+            if (result < 0)
+                return -1;
+        }
+        return 0;
+    }
+    PyObject *items = PySequence_List(headers);
+    if (!items) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError))
+            PyErr_Format(PyExc_TypeError, "response headers %.100R are not a list", headers);
+        return -1;
+    }
+    int result = add_headers(call, items);
+    Py_DECREF(items);
+    return result;
+}
+
+/* Once the head is sent the new status cannot be told: the exception goes on. */
+static int reraise(PyObject *exc_info)
+{
+    PyObject *type, *value, *traceback;
+    if (!PyArg_ParseTuple(exc_info, "OOO;exc_info must be (type, value, traceback)", &type, &value,
+                          &traceback))
+        return -1;
+    if (traceback == Py_None)
+        traceback = NULL;
+    PyErr_Restore(Py_NewRef(type), Py_NewRef(value), Py_XNewRef(traceback));
+    return -1;
+}
+
+static int may_start(struct call *call, PyObject *exc_info)
+{
+    const struct response *response = &call->request->response;
+    if (exc_info && PyObject_IsTrue(exc_info)) {
+        if (!response->sent_head)
+            return 0;
+        if (PyTuple_Check(exc_info))
+            return reraise(exc_info);
+        PyErr_Format(PyExc_TypeError, "exc_info %R is not a tuple", exc_info);
+        return -1;
+    }
+    if (!response->started)
+        return 0;
+    PyErr_SetString(PyExc_AssertionError, "Response headers already set!");
+    return -1;
+}
+
+static int parse_arguments(PyObject *const *args, Py_ssize_t count, PyObject *kwnames,
+                           PyObject *out[3])
+{
+    static const char *const names[] = {"status", "headers", "exc_info"};
+    Py_ssize_t keywords = kwnames ? PyTuple_GET_SIZE(kwnames) : 0;
+    for (Py_ssize_t i = 0; i < count && i < 3; i++)
+        out[i] = args[i];
+    for (Py_ssize_t i = 0; i < keywords; i++) {
+        PyObject *name = PyTuple_GET_ITEM(kwnames, i);
+        int at = 0;
+        while (at < 3 && PyUnicode_CompareWithASCIIString(name, names[at]) != 0)
+            at++;
+        if (at == 3 && PyUnicode_CompareWithASCIIString(name, "response_headers") == 0)
+            at = 1;
+        if (at == 3 || out[at]) {
+            PyErr_Format(PyExc_TypeError, "start_response() got an unexpected argument %R", name);
+            return -1;
+        }
+        out[at] = args[count + i];
+    }
+    if (count <= 3 && out[0] && out[1])
+        return 0;
+    PyErr_Format(PyExc_TypeError,
+                 "start_response() takes status, headers and exc_info, got %zd arguments",
+                 count + keywords);
+    return -1;
+}
+
+PyObject *start_response_call(PyObject *self, PyObject *const *args, size_t nargsf,
+                              PyObject *kwnames)
+{
+    PyObject *given[3] = {NULL};
+    struct call *call = bound_call(self);
+    if (!call || parse_arguments(args, PyVectorcall_NARGS(nargsf), kwnames, given) < 0 ||
+        may_start(call, given[2]) < 0)
+        return NULL;
+    if (set_status(call, given[0]) < 0 || add_headers(call, given[1]) < 0) {
+        call->request->response.started = false;
+        return NULL;
+    }
+    if (call->wsgi->hooks) {
+        Py_XSETREF(call->status, Py_NewRef(given[0]));
+        Py_XSETREF(call->headers, Py_NewRef(given[1]));
+    }
+    return Py_NewRef(call->write);
+}
+
+/* Bytes go as they are; what else has a buffer was never allowed (PEP 3333: bytestrings). */
+int call_write(struct call *call, PyObject *item, bool last)
+{
+    struct response *response = &call->request->response;
+    bool kept = false;
+    if (!PyBytes_Check(item)) {
+        PyErr_Format(PyExc_TypeError, "%.100R is not a byte string: a WSGI body consists of bytes",
+                     item);
+        return -1;
+    }
+    size_t n = (size_t)PyBytes_GET_SIZE(item);
+    if (!response->started) {
+        if (n == 0)
+            return 0;
+        PyErr_SetString(PyExc_AssertionError,
+                        "the application sends a body before it has called start_response()");
+        return -1;
+    }
+    Py_INCREF(item);
+    enum response_error error =
+        response_write(call->request, PyBytes_AS_STRING(item), n, item, &kept, last);
+    if (!kept)
+        Py_DECREF(item);
+    return error == RESPONSE_OK ? 0 : raise_response_error(call, error, item);
+}
+
+PyObject *write_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    struct call *call = bound_call(self);
+    if (!call)
+        return NULL;
+    if (PyVectorcall_NARGS(nargsf) != 1 || kwnames) {
+        PyErr_SetString(PyExc_TypeError, "write() takes one argument");
+        return NULL;
+    }
+    if (call_write(call, args[0], false) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* RFC 8297, for HTTP/1.1 clients and before the head: the lines are made in Python. */
+PyObject *early_hints_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    struct call *call = bound_call(self);
+    if (!call)
+        return NULL;
+    if (PyVectorcall_NARGS(nargsf) != 1 || kwnames) {
+        PyErr_SetString(PyExc_TypeError, "wsgi.early_hints() takes one list of headers");
+        return NULL;
+    }
+    const struct http1_head *head = &call->request->head;
+    if (call->request->response.sent_head || (head->major == 1 && head->minor == 0))
+        Py_RETURN_NONE;
+    PyObject *lines = PyObject_CallMethod(call->wsgi->handler, "early_hints", "O", args[0]);
+    if (!lines)
+        return NULL;
+    enum response_error error = response_interim(call->request, PyBytes_AS_STRING(lines),
+                                                 (size_t)PyBytes_GET_SIZE(lines));
+    Py_DECREF(lines);
+    if (error != RESPONSE_OK) {
+        raise_response_error(call, error, self);
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}

@@ -1,0 +1,340 @@
+#include "ext/wsgi.h"
+
+#include "base/clock.h"
+#include "proc/scoreboard.h"
+#include "serve/refusal.h"
+#include "serve/response.h"
+
+static PyTypeObject *wrapper_type(const struct call *call)
+{
+    return call->wsgi->state->file_wrapper_type;
+}
+
+/* A sequence of one item is known to be the last one: head, body and end leave together. */
+static int send_sequence(struct call *call, PyObject *result)
+{
+    bool list = PyList_CheckExact(result);
+    for (Py_ssize_t i = 0;; i++) {
+        Py_ssize_t size = list ? PyList_GET_SIZE(result) : PyTuple_GET_SIZE(result);
+        if (i >= size)
+            return 0;
+        PyObject *item = list ? PyList_GET_ITEM(result, i) : PyTuple_GET_ITEM(result, i);
+        Py_INCREF(item);
+        int sent = call_write(call, item, i == size - 1);
+        Py_DECREF(item);
+        if (sent < 0)
+            return -1;
+    }
+}
+
+static int send_iterable(struct call *call, PyObject *result)
+{
+    PyObject *iterator = PyObject_GetIter(result);
+    if (!iterator) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError))
+            PyErr_Format(PyExc_TypeError,
+                         "the application returned %.100R, which is no iterable of byte strings",
+                         result);
+        return -1;
+    }
+    PyObject *item;
+    int sent = 0;
+    while (sent == 0 && (item = PyIter_Next(iterator))) {
+        sent = call_write(call, item, false);
+        Py_DECREF(item);
+    }
+    Py_DECREF(iterator);
+    return PyErr_Occurred() ? -1 : sent;
+}
+
+static int send_body(struct call *call, PyObject *result)
+{
+    if (PyObject_TypeCheck(result, wrapper_type(call))) {
+        int sent = file_wrapper_send(call, result);
+        if (sent != 0)
+            return sent < 0 ? -1 : 0;
+    }
+    if (PyList_CheckExact(result) || PyTuple_CheckExact(result))
+        return send_sequence(call, result);
+    return send_iterable(call, result);
+}
+
+static int finish_response(struct call *call)
+{
+    if (!call->request->response.started) {
+        PyErr_SetString(PyExc_AssertionError,
+                        "the application returned without calling start_response()");
+        return -1;
+    }
+    enum response_error error = response_finish(call->request);
+    return error == RESPONSE_OK ? 0 : raise_response_error(call, error, Py_None);
+}
+
+/* close() is called however the body ended (PEP 3333); an exception of the body goes first. */
+static int close_result(PyObject *result)
+{
+    if (PyList_CheckExact(result) || PyTuple_CheckExact(result))
+        return 0;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *close = PyObject_GetAttrString(result, "close");
+    PyObject *closed = NULL;
+    if (close)
+        closed = PyObject_CallNoArgs(close);
+    else if (PyErr_ExceptionMatches(PyExc_AttributeError))
+        PyErr_Clear();
+    Py_XDECREF(close);
+    Py_XDECREF(closed);
+    if (!type)
+        return PyErr_Occurred() ? -1 : 0;
+    if (PyErr_Occurred())
+        PyErr_WriteUnraisable(result);
+    PyErr_Restore(type, value, traceback);
+    return -1;
+}
+
+static PyObject *request_text(struct call *call, struct str s)
+{
+    return text_value(&call->wsgi->texts, s.p, s.n);
+}
+
+/* What the hooks, the access log and the log of exceptions see of a request. */
+static PyObject *describe_request(struct call *call)
+{
+    const struct request *request = call->request;
+    const struct http1_head *head = &request->head;
+    PyObject *headers = PyList_New(0);
+    for (uint32_t i = 0; headers && i < head->field_count; i++) {
+        const struct http1_field *field = &head->fields[i];
+        if (field->id == FIELD_DROPPED)
+            continue;
+        PyObject *pair = Py_BuildValue(
+            "(NN)", text_new(request->input + field->name, field->name_len),
+            text_value(&call->wsgi->texts, request->input + field->value, field->value_len));
+        if (!pair || PyList_Append(headers, pair) < 0)
+            Py_CLEAR(headers);
+        Py_XDECREF(pair);
+    }
+    if (!headers)
+        return NULL;
+    PyObject *path = text_value(&call->wsgi->texts, request->input + head->path, head->path_len);
+    PyObject *query =
+        text_value(&call->wsgi->texts, request->input + head->query, head->query_len);
+    PyObject *address = text_address(&call->wsgi->texts, &request->conn->peer);
+    return PyObject_CallMethod(
+        call->wsgi->handler, "make_request", "NNNN(ii)NNOiKO", request_text(call, request_method(request)),
+        request_text(call, request_target(request)), path, query, (int)head->major,
+        (int)head->minor, headers, address, head->https ? Py_True : Py_False,
+        (int)request->conn->peer.port, (unsigned long long)request->conn->served + 1,
+        call->input ? call->input : call->wsgi->empty_input);
+}
+
+static PyObject *describe_response(struct call *call, PyObject *environ)
+{
+    const struct response *response = &call->request->response;
+    (void)environ;
+    return PyObject_CallMethod(call->wsgi->handler, "make_response", "OOiKOOO",
+                               call->status ? call->status : Py_None,
+                               call->headers ? call->headers : Py_None, (int)response->status,
+                               (unsigned long long)response->body_sent,
+                               response->has_length ? Py_True : Py_False,
+                               response->chunked ? Py_True : Py_False,
+                               response->sent_head ? Py_True : Py_False);
+}
+
+/*
+ * The exception that is set ends the request: logged, answered by 500 when nothing was sent, by the
+ * end of the connection when something was.
+ */
+static void fail(struct call *call)
+{
+    struct wsgi *wsgi = call->wsgi;
+    struct request *request = call->request;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback)
+        PyException_SetTraceback(value, traceback);
+    struct str method = request_method(request), target = request_target(request);
+    PyObject *answer = PyObject_CallMethod(
+        wsgi->handler, "failed", "ONNOO", value, text_new(method.p, method.n),
+        text_new(target.p, target.n), request->response.sent_head ? Py_True : Py_False,
+        request->response.broken ? Py_True : Py_False);
+    int status = 500;
+    const char *text = "";
+    if (!answer || !PyArg_ParseTuple(answer, "is", &status, &text))
+        PyErr_WriteUnraisable(wsgi->handler);
+    if (!request->response.sent_head && status > 0 && !call->socket_taken)
+        refusal_send(request, status, text);
+    response_abort(request);
+    Py_XDECREF(answer);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+}
+
+static int call_application(struct call *call, PyObject *environ)
+{
+    PyObject *args[] = {environ, call->start_response};
+    PyObject *result = PyObject_Vectorcall(call->wsgi->application, args, 2, NULL);
+    if (!result)
+        return -1;
+    int sent = send_body(call, result);
+    if (sent == 0)
+        sent = finish_response(call);
+    if (sent < 0 && !PyErr_Occurred())
+        PyErr_SetString(PyExc_SystemError, "a response failed without an exception");
+    if (close_result(result) < 0)
+        sent = -1;
+    Py_DECREF(result);
+    return sent;
+}
+
+/* With hooks or an access log: the same in the order in which gunicorn calls them. */
+static int call_with_hooks(struct call *call)
+{
+    struct wsgi *wsgi = call->wsgi;
+    PyObject *described = describe_request(call);
+    PyObject *environ = NULL;
+    int sent = -1;
+    PyObject *started = described ? PyObject_CallMethod(wsgi->handler, "before", "O", described)
+                                  : NULL;
+    if (started && (environ = environ_build(wsgi, call)))
+        sent = call_application(call, environ);
+    if (sent < 0)
+        fail(call);
+    if (described && started) {
+        PyObject *response = describe_response(call, environ ? environ : Py_None);
+        PyObject *done = response ? PyObject_CallMethod(wsgi->handler, "after", "OOOO", described,
+                                                        environ ? environ : Py_None, response,
+                                                        started)
+                                  : NULL;
+        if (!done)
+            PyErr_WriteUnraisable(wsgi->handler);
+        Py_XDECREF(done);
+        Py_XDECREF(response);
+    }
+    Py_XDECREF(described);
+    Py_XDECREF(started);
+    Py_XDECREF(environ);
+    return 0;
+}
+
+static void answer(struct call *call)
+{
+    if (call->wsgi->hooks) {
+        call_with_hooks(call);
+        return;
+    }
+    PyObject *environ = environ_build(call->wsgi, call);
+    if (!environ || call_application(call, environ) < 0)
+        fail(call);
+    Py_XDECREF(environ);
+}
+
+static void retire(struct wsgi *wsgi)
+{
+    wsgi->retiring = true;
+    PyObject *done = PyObject_CallMethod(wsgi->handler, "retire", NULL);
+    if (!done)
+        PyErr_WriteUnraisable(wsgi->handler);
+    else if (done == Py_True)
+        engine_drain(wsgi->engine);
+    Py_XDECREF(done);
+}
+
+static void begin_slot(struct wsgi *wsgi, const struct request *request)
+{
+    if (!wsgi->slot)
+        return;
+    if (wsgi->threaded)
+        slot_request_count(wsgi->slot);
+    else
+        slot_request_begin(wsgi->slot, (int64_t)(request->begun_ns / 1000000),
+                           request_method(request), request_target(request));
+}
+
+static void end_slot(struct wsgi *wsgi)
+{
+    if (wsgi->slot && !wsgi->threaded)
+        slot_request_end(wsgi->slot);
+}
+
+static void wsgi_run(void *app, struct request *request)
+{
+    struct wsgi *wsgi = app;
+    begin_slot(wsgi, request);
+    struct call *call = call_begin(wsgi, request);
+    if (call) {
+        answer(call);
+        if (call->socket_taken)
+            response_abort(request);
+        call_end(call);
+    } else {
+        PyErr_WriteUnraisable(wsgi->application);
+        refusal_send(request, 500, "");
+    }
+    request->conn->served++;
+    end_slot(wsgi);
+    unsigned long long served =
+        atomic_fetch_add_explicit(&wsgi->served, 1, memory_order_relaxed) + 1;
+    if (wsgi->max_requests > 0 && served >= wsgi->max_requests && !wsgi->retiring)
+        retire(wsgi);
+}
+
+/* The interpreter's thread state of this application thread, while it is detached. */
+static _Thread_local PyThreadState *detached;
+
+static void wsgi_attach(void *app)
+{
+    (void)app;
+    PyEval_RestoreThread(detached);
+}
+
+static void wsgi_detach(void *app)
+{
+    (void)app;
+    detached = PyEval_SaveThread();
+}
+
+static bool wsgi_interrupted(void *app)
+{
+    struct wsgi *wsgi = app;
+    if (PyErr_CheckSignals() < 0) {
+        engine_stop(wsgi->engine); /* run() raises what the handler raised */
+        return true;
+    }
+    PyObject *alive = PyObject_GetAttr(wsgi->worker, NAME(wsgi->state, alive));
+    int result = alive ? PyObject_IsTrue(alive) : 0;
+    Py_XDECREF(alive);
+    if (result < 0)
+        PyErr_Clear();
+    return result > 0;
+}
+
+static void wsgi_note(void *app, enum note_level level, const char *text)
+{
+    static const char *const names[] = {"debug", "info", "warning", "error"};
+    struct wsgi *wsgi = app;
+    PyObject *line = PyUnicode_DecodeLatin1(text, (Py_ssize_t)strlen(text), NULL);
+    PyObject *done = line ? PyObject_CallMethod(wsgi->log, names[level], "sO", "%s", line) : NULL;
+    if (!done)
+        PyErr_WriteUnraisable(wsgi->log);
+    Py_XDECREF(done);
+    Py_XDECREF(line);
+}
+
+static void wsgi_release(void *app, void *ref)
+{
+    (void)app;
+    Py_DECREF((PyObject *)ref);
+}
+
+const struct app_ops wsgi_ops = {
+    .run = wsgi_run,
+    .attach = wsgi_attach,
+    .detach = wsgi_detach,
+    .interrupted = wsgi_interrupted,
+    .note = wsgi_note,
+    .release = wsgi_release,
+};

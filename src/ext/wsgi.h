@@ -1,0 +1,116 @@
+#ifndef EXT_WSGI_H
+#define EXT_WSGI_H
+
+#include "ext/state.h"
+
+#include "serve/engine.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+/*
+ * The WSGI application as the engine sees it (PEP 3333). One struct wsgi a worker; one struct call a
+ * request that runs, kept for the next one together with its Python objects.
+ */
+
+enum {
+    VALUE_CACHE_SIZE = 512, /* header values that were decoded before; a power of two */
+    VALUE_CACHE_MAX = 256,  /* bytes of the longest value kept */
+    KEY_CACHE_SIZE = 128,   /* environ keys of header names outside the field table */
+    KEY_CACHE_MAX = 48,     /* bytes of the longest such name */
+};
+
+struct cached_key {
+    uint8_t size;
+    char name[KEY_CACHE_MAX];
+    PyObject *key;
+};
+
+/* Decoded strings of earlier requests: most header lines of most clients are those of the last request. */
+struct text_cache {
+    PyObject *values[VALUE_CACHE_SIZE];
+    struct cached_key keys[KEY_CACHE_SIZE];
+    struct peer peer; /* REMOTE_ADDR of the last new address */
+    PyObject *peer_address;
+};
+
+struct call {
+    struct wsgi *wsgi;
+    struct request *request; /* NULL between requests: the objects below are dead */
+    PyObject *start_response;
+    PyObject *write;
+    PyObject *early_hints;
+    PyObject *socket;
+    PyObject *input;
+    PyObject *status;  /* what the application gave, for hooks and the access log */
+    PyObject *headers;
+    bool socket_taken; /* the application talks on the socket itself */
+    struct call *next;
+};
+
+struct slot;
+
+struct wsgi {
+    struct core_state *state;
+    struct engine *engine;
+    PyObject *module;
+    PyObject *worker, *application, *cfg, *log;
+    PyObject *handler;       /* gunicorn.http._bridge: hooks, logging, rare paths in Python */
+    PyObject **templates;    /* an environ a listener */
+    PyObject *empty_input;
+    struct slot *slot;       /* NULL: nobody watches */
+    struct call *calls;      /* free ones */
+    struct text_cache texts;
+    uint64_t max_requests;   /* 0: none */
+    atomic_ullong served;
+    bool hooks;              /* pre_request, post_request or an access log want Python objects */
+    bool threaded;
+    bool retiring;
+    bool environ_script_name;
+};
+
+extern const struct app_ops wsgi_ops;
+
+/* environ.c: a new dict, or NULL with an exception. */
+PyObject *environ_build(struct wsgi *wsgi, struct call *call);
+
+/* text.c: new references, or NULL with an exception. */
+PyObject *text_value(struct text_cache *cache, const char *p, size_t n);
+PyObject *text_key(struct text_cache *cache, struct str name);
+PyObject *text_address(struct text_cache *cache, const struct peer *peer);
+PyObject *text_unquoted(struct text_cache *cache, const char *p, size_t n);
+PyObject *text_new(const char *p, size_t n);
+void text_cache_clear(struct text_cache *cache);
+
+/* call.c */
+struct call *call_begin(struct wsgi *wsgi, struct request *request);
+void call_end(struct call *call);
+void call_free(struct call *call);
+
+/* An object of `type` whose calls go to `function`, for as long as the request runs. */
+PyObject *bound_new(struct core_state *state, vectorcallfunc function, struct call *call);
+struct call *bound_call(PyObject *object);
+
+PyObject *input_new(struct core_state *state, struct request *request);
+void input_detach(PyObject *input);
+PyObject *socket_new(struct core_state *state, struct call *call);
+void socket_detach(PyObject *socket);
+bool socket_is_real(PyObject *socket);
+
+/* start_response.c */
+PyObject *start_response_call(PyObject *self, PyObject *const *args, size_t nargsf,
+                              PyObject *kwnames);
+PyObject *write_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames);
+PyObject *early_hints_call(PyObject *self, PyObject *const *args, size_t nargsf,
+                           PyObject *kwnames);
+
+/* Sends an item of the body. 0, or -1 with an exception. */
+int call_write(struct call *call, PyObject *item, bool last);
+
+/* file_wrapper.c: sends a wrapper by sendfile. 1: done, 0: it has no file, -1: exception. */
+int file_wrapper_send(struct call *call, PyObject *wrapper);
+
+/* Raises an exception that says what a response_error means. Returns -1. */
+int raise_response_error(struct call *call, int error, PyObject *culprit);
+
+#endif
