@@ -40,6 +40,12 @@ class Snapshot:
         arbiter.num_workers = self.num_workers
         arbiter.log.setup(self.cfg)
 
+    def close_in_worker(self, arbiter) -> None:
+        """In a worker of the new configuration: let go of what only the old one uses."""
+        for listener in self.attributes["LISTENERS"]:
+            if listener not in arbiter.LISTENERS:
+                listener.close()
+
     def discard(self, arbiter) -> None:
         """The reload worked: close what only the old configuration used."""
         _close_all_but(self.attributes["LISTENERS"], arbiter.LISTENERS)
@@ -82,7 +88,6 @@ def rebind(arbiter, log) -> None:
     if cfg.reuse_port:
         arbiter.LISTENERS = []
         return
-    sock.check_certificates(cfg)
     present = {listener.cfg_addr: listener for listener in arbiter.LISTENERS}
     made = []
     try:

@@ -435,6 +435,8 @@ class Arbiter:
         """The worker's whole life. Raises SystemExit."""
         try:
             self._set_title("worker")
+            if self._reloading is not None:
+                self._reloading.close_in_worker(self)
             self.log.info("Booting worker with pid: %s", worker.pid)
             if self.cfg.reuse_port:
                 worker.sockets = sock.create_sockets(self.cfg, self.log)
@@ -607,6 +609,7 @@ class Arbiter:
         if self.master_pid:
             self.proc_name += ".2"
         self.log.reopen_files()
+        sock.check_certificates(self.cfg)
         if old.address != self.cfg.address:
             _reload.rebind(self, self.log)
             self.log.info("Listening at: %s", ",".join(map(str, self.LISTENERS)))

@@ -1,0 +1,109 @@
+"""Masters of the tests: each test starts its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from helpers.server import Server
+from helpers.wire import wait_until
+
+PLAIN = ["-k", "process.plain.PlainWorker"]
+
+
+class Master(Server):
+    """A master with plain workers, and what tests ask of it."""
+
+    def get(self, path: str = "/", timeout: float = 10.0) -> str:
+        """The body of the answer to GET `path`."""
+        import socket
+
+        family = socket.AF_UNIX if isinstance(self.address, str) else socket.AF_INET
+        if not isinstance(self.address, str) and ":" in self.address[0]:
+            family = socket.AF_INET6
+        with socket.socket(family, socket.SOCK_STREAM) as client:
+            client.settimeout(timeout)
+            client.connect(self.address)
+            client.sendall(b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path.encode())
+            data = b""
+            while chunk := client.recv(65536):
+                data += chunk
+        head, _, body = data.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200"), data
+        return body.decode()
+
+    def wait_workers(self, count: int, timeout: float = 10.0) -> list[int]:
+        """The workers, once there are exactly so many and each has booted."""
+
+        def settled():
+            pids = self.worker_pids()
+            return pids if len(pids) == count else None
+
+        return wait_until(settled, f"{count} workers: {self.worker_pids()}\n{self.log}", timeout)
+
+    def wait_gone(self, pids, timeout: float = 10.0) -> None:
+        """Until none of these processes lives."""
+        wait_until(
+            lambda: not any(alive(pid) for pid in pids), f"{pids} are gone\n{self.log}", timeout
+        )
+
+    def config(self, text: str) -> None:
+        (self.cwd / "gunicorn.conf.py").write_text(text)
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+@pytest.fixture
+def master(tmp_path):
+    """master(*args, config=..., app=...): a started master; all are stopped at the end."""
+    started: list[Master] = []
+
+    def start(
+        *args: str,
+        config: str | None = None,
+        app: str = "process.plain:app",
+        workers: int | None = 1,  # None: as the configuration says
+        launch: bool = False,
+        plain: bool = True,
+        **options,
+    ) -> Master:
+        options.setdefault("expect_trouble", True)
+        kind = PLAIN if plain else []
+        number = [] if workers is None else ["-w", str(workers)]
+        one = Master([*kind, *number, "--no-control-socket", *args, app], tmp_path, **options)
+        if config is not None:
+            one.config(config)
+        started.append(one)
+        if launch:
+            one.launch()
+        else:
+            one.start(workers or 1)
+        return one
+
+    yield start
+    for one in started:
+        if one.process is not None:
+            end(one)
+
+
+def end(one: Master) -> None:
+    """Whatever a test left behind."""
+    if one.process.poll() is None:
+        one.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 5
+        while one.process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+    try:
+        os.killpg(one.process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    one.process.wait()

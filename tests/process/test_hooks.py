@@ -1,0 +1,144 @@
+"""Server hooks: their order, their arguments, and what an exception in one does."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+
+ALL = """
+def on_starting(server): server.log.info('> on_starting %s', not server.LISTENERS)
+def when_ready(server): server.log.info('> when_ready %s', len(server.LISTENERS))
+def on_reload(server): server.log.info('> on_reload')
+def pre_fork(server, worker): server.log.info('> pre_fork %s', worker.age)
+def post_fork(server, worker): server.log.info('> post_fork %s %s', worker.age, worker.pid)
+def post_worker_init(worker): worker.log.info('> post_worker_init %s', callable(worker.wsgi))
+def worker_int(worker): worker.log.info('> worker_int')
+def worker_exit(server, worker): server.log.info('> worker_exit %s', worker.pid)
+def child_exit(server, worker): server.log.info('> child_exit %s', worker.pid)
+def nworkers_changed(server, new, old): server.log.info('> nworkers_changed %s %s', new, old)
+def on_exit(server): server.log.info('> on_exit %s', len(server.WORKERS))
+"""
+
+
+def said(one) -> list[str]:
+    return re.findall(r"> (.*)", one.log)
+
+
+def test_the_order(master):
+    one = master(config=ALL)
+    (worker,) = one.wait_workers(1)
+    one.get()
+    assert one.stop() == 0
+    assert said(one) == [
+        "nworkers_changed 1 None",
+        "on_starting True",
+        "when_ready 1",
+        "pre_fork 1",
+        f"post_fork 1 {worker}",
+        "post_worker_init True",
+        f"worker_exit {worker}",
+        f"child_exit {worker}",
+        "on_exit 0",
+    ]
+
+
+def test_reload_and_scaling(master):
+    one = master(config=ALL)
+    old = one.wait_workers(1)
+    one.get()
+    one.kill(signal.SIGHUP)
+    one.wait_gone(old)
+    one.get()
+    one.kill(signal.SIGTTIN)
+    one.wait_workers(2)
+    assert "on_reload" in said(one)
+    assert said(one)[-3:-2] != []
+    assert "nworkers_changed 2 1" in said(one)
+    assert one.stop() == 0
+
+
+def test_worker_int(master):
+    one = master(config=ALL)
+    (worker,) = one.wait_workers(1)
+    one.get()
+    os.kill(worker, signal.SIGINT)
+    one.wait_for_log(f"> child_exit {worker}")
+    assert said(one).index("worker_int") < said(one).index(f"worker_exit {worker}")
+    assert one.stop() == 0
+
+
+def test_an_exception_in_post_fork_is_a_failed_boot(master):
+    one = master(config="def post_fork(server, worker):\n    1 / 0\n", launch=True)
+    assert one.wait() == 3
+    assert "ZeroDivisionError" in one.log
+
+
+def test_an_exception_in_worker_exit_is_logged(master):
+    one = master(config="def worker_exit(server, worker):\n    1 / 0\n")
+    one.get()
+    assert one.stop() == 0
+    assert "ZeroDivisionError" in one.log
+
+
+def test_an_exception_in_a_hook_of_the_master_ends_it(master):
+    one = master(config="def child_exit(server, worker):\n    1 / 0\n")
+    (worker,) = one.wait_workers(1)
+    one.get()
+    os.kill(worker, signal.SIGKILL)
+    assert one.wait() == 255
+    assert "Unhandled exception in main loop" in one.log
+    assert "ZeroDivisionError" in one.log
+
+
+SUBCLASS = """
+import time
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from process.plain import app
+
+class Watching(Arbiter):
+    rounds = 0
+
+    def manage_workers(self):
+        super().manage_workers()
+        self.rounds += 1
+        if self.rounds == 2:
+            self.log.info('second round: %s', sorted(w.age for w in self.WORKERS.values()))
+            self.spawn_worker()
+            self.log.info('spawned')
+
+    def kill_worker(self, pid, sig):
+        self.log.info('kill_worker %s', self.WORKERS[pid].age)
+        super().kill_worker(pid, sig)
+
+class Site(BaseApplication):
+    def load_config(self):
+        self.cfg.set('bind', '127.0.0.1:0')
+        self.cfg.set('workers', 2)
+        self.cfg.set('control_socket_disable', True)
+        self.cfg.set('worker_class', 'process.plain.PlainWorker')
+
+    def load(self):
+        return app
+
+    def run(self):
+        Watching(self).run()
+
+Site().run()
+"""
+
+
+def test_a_subclass_of_the_arbiter(master, tmp_path):
+    """As others write them: own rounds each second, own spawning and killing."""
+    from helpers.server import gunicorn_command, interpreter_of
+
+    script = tmp_path / "watching.py"
+    script.write_text(SUBCLASS)
+    one = master(launch=True, command=[*interpreter_of(gunicorn_command()), str(script)])
+    one.wait_for_log(r"second round: \[1, 2\]")
+    one.wait_for_log("kill_worker 1")
+    time.sleep(0.3)
+    assert len(one.worker_pids()) == 2
+    assert one.stop() == 0

@@ -1,0 +1,181 @@
+"""Pidfile, daemon, titles, users, directories, and silence when there is nothing to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from helpers.wire import wait_until
+
+
+def title(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()
+
+
+def test_pidfile(master, tmp_path):
+    path = tmp_path / "pid"
+    one = master("--pid", str(path))
+    assert path.read_text() == f"{one.pid}\n"
+    assert path.stat().st_mode & 0o777 == 0o644
+    other = master("--pid", str(path), launch=True)
+    assert other.wait() == 1
+    assert f"Already running on PID {one.pid} (or pid file '{path}' is stale)" in other.log
+    assert one.stop() == 0
+    assert not path.exists()
+
+
+def test_a_stale_pidfile_is_replaced(master, tmp_path):
+    path = tmp_path / "pid"
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    path.write_text(f"{gone.pid}\n")
+    one = master("--pid", str(path))
+    assert path.read_text() == f"{one.pid}\n"
+
+
+def test_a_pidfile_that_cannot_be_written(master, tmp_path):
+    one = master("--pid", str(tmp_path / "nowhere" / "pid"), launch=True)
+    assert one.wait() == 1
+    assert "doesn't exist. Can't create pidfile." in one.log
+
+
+def test_titles(master):
+    one = master("--name", "shop")
+    (worker,) = one.wait_workers(1)
+    one.get()
+    assert title(one.pid) == "gunicorn: master [shop]"
+    assert title(worker) == "gunicorn: worker [shop]"
+
+
+def test_the_environment_survives_the_title(master):
+    one = master(env={"LONG": "x" * 3000, "LAST": "y"})
+    assert one.get("/env/LONG") == "x" * 3000
+    assert one.get("/env/LAST") == "y"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_user_and_group(master, tmp_path):
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(0o755)
+    path = tmp_path / "s"
+    one = master("--user", "nobody", "--group", "65534", bind=[f"unix:{path}"])
+    assert one.get("/ids") == "65534 65534"
+    assert (path.stat().st_uid, path.stat().st_gid) == (65534, 65534)
+    assert one.stop() == 0
+
+
+def test_chdir(master, tmp_path):
+    there = tmp_path / "there"
+    there.mkdir()
+    one = master("--chdir", str(there))
+    assert one.get("/cwd") == str(there)
+
+
+def test_daemon(master, tmp_path):
+    pidfile, log = tmp_path / "pid", tmp_path / "log"
+    one = master("--daemon", "--pid", str(pidfile), "--error-logfile", str(log), launch=True)
+    assert one.wait() == 0
+    wait_until(lambda: pidfile.exists() and "Booting worker" in log.read_text(), "started")
+    pid = int(pidfile.read_text())
+    try:
+        assert os.getsid(pid) not in (os.getsid(0), pid, one.pid), "a session of its own, not led"
+        for fd in (0, 1, 2):
+            assert os.readlink(f"/proc/{pid}/fd/{fd}") == "/dev/null"
+        os.kill(pid, signal.SIGWINCH)
+        wait_until(lambda: "graceful stop of workers" in log.read_text(), "WINCH")
+        wait_until(lambda: not children(pid), "no workers")
+        os.kill(pid, signal.SIGHUP)
+        wait_until(lambda: children(pid), "HUP brings them back")
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        one.wait_gone([pid])
+    assert not pidfile.exists()
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def test_threads_of_a_preloaded_application_are_named(master, tmp_path):
+    (tmp_path / "threaded.py").write_text(
+        "import threading, time\n"
+        "threading.Thread(target=time.sleep, args=(60,), name='poller', daemon=True).start()\n"
+        "from process.plain import app\n"
+    )
+    one = master("--preload", app="threaded:app")
+    one.wait_for_log(r"\[WARNING\] The application started threads.*: poller")
+    one.get()
+    assert one.stop() == 0
+
+
+def test_fork_callbacks_run(master, tmp_path):
+    one = master(
+        "--preload",
+        config="import os\n"
+        "os.register_at_fork(before=lambda: print('before', flush=True),\n"
+        "    after_in_child=lambda: print('child', flush=True),\n"
+        "    after_in_parent=lambda: print('parent', flush=True))\n",
+    )
+    one.get()
+    assert one.stop() == 0
+    assert sorted(one.stdout.split()) == ["before", "child", "parent"]
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+def test_an_idle_server_makes_no_system_call(master):
+    one = master("--timeout", "1", workers=2)
+    workers = one.wait_workers(2)
+    for _ in range(4):
+        one.get()
+    time.sleep(2.5)
+    command = ["strace", "-f", "-o", str(one.cwd / "trace")]
+    for pid in (one.pid, *workers):
+        command += ["-p", str(pid)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as tracer:
+        time.sleep(4)
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait()
+    lines = (one.cwd / "trace").read_text().splitlines()
+    calls = [line for line in lines if "restart_syscall" not in line and "detached" not in line]
+    resumed = [line for line in calls if "poll(" not in line]
+    assert not resumed, "\n".join(lines)
+    one.get()
+    assert one.stop() == 0
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+def test_a_fork_that_fails_leaves_a_master_that_lives(master, tmp_path):
+    from helpers.server import gunicorn_command
+
+    calls = "clone,clone3,fork,vfork"
+    failing = ["strace", "-D", "-o", str(tmp_path / "trace"), "-e", f"trace={calls}"]
+    failing += ["-e", f"inject={calls}:error=EAGAIN:when=1..2"]
+    one = master(command=[*failing, *gunicorn_command()], launch=True)
+    one.wait_for_log(r"Cannot fork a worker: .*\. The next try is in [\d.]+ s\.")
+    one.wait_for_log("Booting worker with pid")
+    assert one.log.count("Cannot fork a worker") == 2
+    assert one.stop() == 0
+
+
+def test_a_full_descriptor_table_leaves_a_master_that_lives(master):
+    """The worker cannot boot; the master says so and goes on, or ends with a reason."""
+    one = master(
+        config="def post_fork(server, worker):\n"
+        "    import resource\n"
+        "    if worker.age == 2:\n"
+        "        resource.setrlimit(resource.RLIMIT_NOFILE, (4, 4))\n",
+        workers=1,
+    )
+    (first,) = one.wait_workers(1)
+    one.get()
+    one.kill(signal.SIGTTIN)
+    one.wait_for_log("Too many open files")
+    one.wait_workers(2)
+    assert first in one.worker_pids()
+    one.get()
+    assert one.stop() == 0

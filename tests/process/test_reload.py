@@ -1,0 +1,210 @@
+"""SIGHUP: the new configuration takes effect, or nothing changes."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+
+import pytest
+from helpers.wire import wait_until
+
+CONFIG = "raw_env = ['COLOUR=%s']\n"
+
+
+def replaced(one, old, count):
+    """Until `count` workers serve and none of `old` is among them."""
+    one.wait_gone(old)
+    return one.wait_workers(count)
+
+
+def test_a_new_configuration_takes_effect(master, tmp_path):
+    one = master(config=CONFIG % "red", workers=1, plain=True)
+    old = one.wait_workers(1)
+    assert one.get("/env/COLOUR") == "red"
+    one.config(
+        CONFIG % "blue" + "proc_name = 'renamed'\n"
+        "def post_fork(server, worker):\n    server.log.info('new hook')\n"
+    )
+    one.kill(signal.SIGHUP)
+    replaced(one, old, 1)
+    assert one.get("/env/COLOUR") == "blue"
+    assert "Hang up: Master" in one.log
+    assert "new hook" in one.log
+    assert one.stop() == 0
+
+
+def test_the_number_of_workers_changes(master):
+    one = master(config="workers = 3\n", workers=None)
+    old = one.wait_workers(3)
+    for count in (1, 4):
+        one.config(f"workers = {count}\n")
+        one.kill(signal.SIGHUP)
+        old = replaced(one, old, count)
+    assert one.stop() == 0
+
+
+def test_old_workers_serve_until_a_new_one_is_ready(master):
+    one = master(workers=2, config="")
+    old = one.wait_workers(2)
+    one.config("def post_worker_init(worker):\n    import time\n    time.sleep(1)\n")
+    one.kill(signal.SIGHUP)
+    one.wait_for_log("Hang up")
+    time.sleep(0.5)
+    assert set(old) < set(one.worker_pids()), "all the old ones live"
+    assert len(one.worker_pids()) == 3, "one new worker is tried"
+    assert int(one.get()) in old
+    one.wait_gone(old)
+    one.wait_workers(2)
+    assert one.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1 / 0\n", "ZeroDivisionError"),
+        ("workers = 'many'\n", "many"),
+        ("def on_reload(server):\n    raise RuntimeError('not today')\n", "not today"),
+        ("def syntax error\n", "SyntaxError"),
+        ("keyfile = '/nowhere/key'\n", "/nowhere/key"),
+    ],
+)
+def test_a_broken_configuration_changes_nothing(master, text, words):
+    one = master(config=CONFIG % "red", workers=2)
+    old = one.wait_workers(2)
+    one.get()
+    one.config(CONFIG % "blue" + text)
+    one.kill(signal.SIGHUP)
+    one.wait_for_log("The reload failed, everything stays as it was")
+    assert words in one.log
+    time.sleep(0.3)
+    assert one.worker_pids() == old
+    assert one.get("/env/COLOUR") == "red"
+    one.config(CONFIG % "green")
+    one.kill(signal.SIGHUP)
+    replaced(one, old, 2)
+    assert one.get("/env/COLOUR") == "green"
+    assert one.stop() == 0
+
+
+@pytest.mark.parametrize("preload", [False, True])
+def test_a_broken_application_changes_nothing(master, tmp_path, preload):
+    module = tmp_path / "changing.py"
+    module.write_text("def app(e, s):\n    return [b'one']\n")
+    one = master(*(["--preload"] if preload else []), app="changing:app", workers=2)
+    old = one.wait_workers(2)
+    assert one.get() == "one"
+    module.write_text("1 / 0  # broken\n")
+    one.kill(signal.SIGHUP)
+    one.wait_for_log("The reload failed, everything stays as it was")
+    assert "ZeroDivisionError" in one.log
+    time.sleep(0.5)
+    assert one.worker_pids() == old
+    assert one.get() == "one"
+    module.write_text("def app(e, s):\n    return [b'three']\n")
+    one.kill(signal.SIGHUP)
+    replaced(one, old, 2)
+    assert one.get() == "three"
+    assert one.stop() == 0
+
+
+def test_preload_loads_new_code(master, tmp_path):
+    package = tmp_path / "pack"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "part.py").write_text("WORD = b'one'\n")
+    (package / "web.py").write_text(
+        "from pack.part import WORD\ndef app(e, s):\n    return [WORD]\n"
+    )
+    one = master("--preload", app="pack.web:app", workers=1)
+    old = one.wait_workers(1)
+    assert one.get() == "one"
+    (package / "part.py").write_text("WORD = b'fourteen'\n")
+    one.kill(signal.SIGHUP)
+    replaced(one, old, 1)
+    assert one.get() == "fourteen"
+    assert one.stop() == 0
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def test_bind_changes_and_what_stays_keeps_its_socket(master, tmp_path):
+    first, second, third = free_port(), free_port(), tmp_path / "s"
+    one = master(bind=[], config=f"bind = ['127.0.0.1:{first}', '127.0.0.1:{second}']\n")
+    old = one.wait_workers(1)
+    one.get()
+    one.config(f"bind = ['127.0.0.1:{second}', 'unix:{third}']\n")
+    one.kill(signal.SIGHUP)
+    replaced(one, old, 1)
+    one.addresses = [("127.0.0.1", second)]
+    one.get()
+    one.addresses = [str(third)]
+    one.get()
+    one.addresses = [("127.0.0.1", first)]
+    with pytest.raises(ConnectionRefusedError):
+        one.get()
+    assert one.stop() == 0
+    assert not third.exists()
+
+
+def test_an_address_that_cannot_be_bound_changes_nothing(master):
+    port = free_port()
+    one = master(bind=[], config=f"bind = '127.0.0.1:{port}'\n")
+    old = one.wait_workers(1)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        one.config(f"bind = '127.0.0.1:{taken.getsockname()[1]}'\n")
+        one.kill(signal.SIGHUP)
+        one.wait_for_log("The reload failed, everything stays as it was")
+    assert one.worker_pids() == old
+    one.get()
+    assert one.stop() == 0
+
+
+def test_the_pidfile_moves(master, tmp_path):
+    a, b = tmp_path / "a.pid", tmp_path / "b.pid"
+    one = master(config=f"pidfile = '{a}'\n")
+    old = one.wait_workers(1)
+    assert a.read_text() == f"{one.pid}\n"
+    one.config(f"pidfile = '{b}'\n")
+    one.kill(signal.SIGHUP)
+    replaced(one, old, 1)
+    wait_until(lambda: b.exists() and not a.exists(), "moved")
+    assert b.read_text() == f"{one.pid}\n"
+    assert one.stop() == 0
+    assert not b.exists()
+
+
+def test_reload_while_reloading(master):
+    one = master(config="", workers=2)
+    old = one.wait_workers(2)
+    one.config("def post_worker_init(worker):\n    import time\n    time.sleep(0.6)\n")
+    one.kill(signal.SIGHUP)
+    one.wait_for_log("Hang up")
+    time.sleep(0.2)
+    one.config(CONFIG % "last")
+    one.kill(signal.SIGHUP)
+    replaced(one, old, 2)
+    time.sleep(1)
+    one.wait_workers(2)
+    assert one.get("/env/COLOUR") == "last"
+    assert one.stop() == 0
+
+
+def test_recycling_boots_the_successor_first(master):
+    one = master("--max-requests", "3", workers=1)
+    (old,) = one.wait_workers(1)
+    for _ in range(3):
+        assert one.get() == str(old)
+    one.wait_gone([old])
+    one.wait_workers(1)
+    log = one.log
+    assert "Autorestarting worker after current request." in log
+    successor = log.rindex("Booting worker with pid")
+    assert successor < log.index(f"Worker exiting (pid: {old})")
+    assert one.stop() == 0

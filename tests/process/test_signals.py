@@ -1,0 +1,125 @@
+"""Signals of the master and of the workers."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+from helpers.wire import wait_until
+
+
+def test_ttin_and_ttou(master):
+    one = master()
+    one.wait_workers(1)
+    one.kill(signal.SIGTTIN)
+    first, second = one.wait_workers(2)
+    one.kill(signal.SIGTTOU)
+    assert one.wait_workers(1) == [second], "the oldest goes"
+    one.kill(signal.SIGTTOU)  # one is the least
+    one.kill(signal.SIGTTIN)
+    one.wait_workers(2)
+    assert one.stop() == 0
+
+
+def test_no_signal_is_lost_and_none_is_handled_twice(master):
+    """TTIN and TTOU one after the other, each on its own: the sum is exact."""
+    one = master()
+    one.wait_workers(1)
+    steps = [signal.SIGTTIN] * 12 + [signal.SIGTTOU] * 4
+    for count, number in enumerate(steps, 1):
+        one.kill(number)
+        wait_until(lambda n=count: one.log.count("Handling signal: tt") == n, "handled", 5)
+    one.wait_workers(9)
+    assert one.stop() == 0
+
+
+def test_a_storm_of_signals(master):
+    one = master(workers=2)
+    one.wait_workers(2)
+    choice = random.Random(1)
+    for _ in range(1000):
+        one.kill(choice.choice([signal.SIGUSR1, signal.SIGCHLD, signal.SIGTTIN, signal.SIGTTOU]))
+    one.kill(signal.SIGUSR1)
+    time.sleep(1)
+    seen = one.log
+    wanted = max(1, 2 + seen.count("signal: ttin") - seen.count("signal: ttou"))
+    # At one worker TTOU has no effect, so there may be more than the difference says.
+    assert len(one.worker_pids()) >= min(wanted, 1)
+    one.get()
+    assert one.stop() == 0
+
+
+def test_usr1_opens_the_logs_anew(master, tmp_path):
+    log = tmp_path / "error.log"
+    one = master("--error-logfile", str(log), launch=True)
+    wait_until(lambda: log.exists() and "Booting worker" in log.read_text(), "started")
+    time.sleep(0.3)
+    log.rename(tmp_path / "error.log.1")
+    one.kill(signal.SIGUSR1)
+    wait_until(log.exists, "a new file")
+    one.kill(signal.SIGTTIN)
+    wait_until(lambda: "Booting worker" in log.read_text(), "written to")
+    one.kill(signal.SIGTERM)
+    assert one.wait() == 0
+    assert "Shutting down: Master" in log.read_text()
+    assert log.read_text().count("Worker exiting") == 2, "the workers have opened it too"
+
+
+def test_winch_is_for_daemons(master):
+    one = master("--log-level", "debug")
+    one.wait_workers(1)
+    one.kill(signal.SIGWINCH)
+    one.wait_for_log("SIGWINCH ignored. Not daemonized")
+    assert one.get()
+    assert one.stop() == 0
+
+
+def test_term_reaches_a_worker_that_is_still_booting(master, tmp_path):
+    """What comes before the worker has handlers of its own is not lost."""
+    one = master(
+        config="def post_fork(server, worker):\n    import time\n    time.sleep(0.7)\n", workers=1
+    )
+    time.sleep(0.1)
+    (worker,) = one.worker_pids()
+    os.kill(worker, signal.SIGTERM)
+    one.wait_for_log(rf"Worker exiting \(pid: {worker}\)")
+    one.wait_for_log(r"Booting worker with pid: (?!%d)\d+" % worker)
+    assert one.stop() == 0
+
+
+def test_handlers_of_the_application_work(master, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "import signal\n"
+        "seen = []\n"
+        "signal.signal(signal.SIGUSR2, lambda *a: seen.append(b'seen'))\n"
+        "def app(environ, start_response):\n"
+        "    return seen or [b'nothing']\n"
+    )
+    one = master(app="own:app")
+    (worker,) = one.wait_workers(1)
+    assert one.get() == "nothing"
+    os.kill(worker, signal.SIGUSR2)
+    assert one.get() == "seen"
+    assert one.stop() == 0
+
+
+def test_worker_signals(master):
+    one = master(workers=1)
+    for number, line in [
+        (signal.SIGTERM, "Worker exiting"),
+        (signal.SIGQUIT, "Worker exiting"),
+        (signal.SIGINT, "Worker exiting"),
+        (signal.SIGABRT, "exited with code 1"),
+        (signal.SIGHUP, r"was sent SIGHUP!"),
+    ]:
+        one.get()
+        time.sleep(1.1)
+        before = len(one.log)
+        (worker,) = one.wait_workers(1)
+        os.kill(worker, number)
+        one.wait_for_log(line, start=before)
+        one.wait_gone([worker])
+        one.wait_workers(1)
+    assert one.stop() == 0

@@ -1,0 +1,167 @@
+"""Where a server listens: every kind of address, and sockets that others made."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+
+import pytest
+from helpers.wire import wait_until
+
+
+def test_several_addresses(master, tmp_path):
+    path = tmp_path / "s"
+    one = master(bind=["127.0.0.1:0", f"unix:{path}", "[::1]:0"])
+    assert len(one.addresses) == 3
+    for address in list(one.addresses):
+        one.addresses = [address]
+        one.get()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o777
+    assert one.stop() == 0
+    assert not path.exists()
+
+
+def test_umask_is_the_mode_of_a_unix_socket(master, tmp_path):
+    path = tmp_path / "s"
+    one = master("--umask", "0177", bind=[f"unix:{path}"])
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    one.get()
+
+
+def test_a_stale_unix_socket_is_replaced(master, tmp_path):
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as old:
+        old.bind(str(path))
+    one = master(bind=[f"unix:{path}"])
+    one.get()
+
+
+def test_another_file_is_not_replaced(master, tmp_path):
+    path = tmp_path / "s"
+    path.write_text("precious")
+    one = master(bind=[f"unix:{path}"], launch=True)
+    assert one.wait() != 0
+    assert "is not a socket" in one.log
+    assert path.read_text() == "precious"
+
+
+def test_an_abstract_socket(master):
+    name = f"monoceros-test-{os.getpid()}"
+    one = master(bind=[], config=f"bind = 'unix:\\0{name}'\n")
+    one.addresses = [f"\0{name}"]
+    one.get()
+    assert one.stop() == 0
+
+
+def test_a_descriptor_that_is_inherited(master):
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        one = master(bind=[f"fd://{sock.fileno()}"], pass_fds=[sock.fileno()])
+        assert one.addresses == [sock.getsockname()]
+        one.get()
+        assert one.stop() == 0
+
+
+def test_reuse_port(master):
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+        one = master("--reuse-port", bind=[f"127.0.0.1:{port}"], workers=2, launch=True)
+        wait_until(lambda: one.log.count("Booting worker") == 2, "two workers")
+        one.addresses = [("127.0.0.1", port)]
+
+        def answers():
+            try:
+                return one.get()
+            except OSError:
+                return None
+
+        wait_until(answers, "an answer")
+        assert len({one.get() for _ in range(40)}) == 2
+        assert one.stop() == 0
+
+
+ACTIVATE = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+def activated(command, fd):
+    return [sys.executable, "-c", ACTIVATE, str(fd), *command]
+
+
+@pytest.fixture
+def notified(tmp_path):
+    """A service manager's end of NOTIFY_SOCKET: notified() is all it was told so far."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.setblocking(False)
+        told: list[str] = []
+
+        def read():
+            while True:
+                try:
+                    told.append(sock.recv(4096).decode())
+                except BlockingIOError:
+                    return told
+
+        yield read
+
+
+def test_socket_activation_and_notifications(master, notified, tmp_path):
+    from helpers.server import gunicorn_command
+
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        one = master(
+            config="def post_worker_init(worker):\n    import time\n    time.sleep(0.5)\n",
+            command=activated(gunicorn_command(), sock.fileno()),
+            bind=[],
+            pass_fds=[sock.fileno()],
+            env={"NOTIFY_SOCKET": str(tmp_path / "notify")},
+        )
+        assert one.addresses == [sock.getsockname()]
+        assert notified() == [], "not ready before the workers are"
+        wait_until(lambda: any(t.startswith("READY=1") for t in notified()), "READY")
+        assert one.get("/env/LISTEN_FDS") == ""
+        one.config("")
+        one.kill(signal.SIGHUP)
+        wait_until(
+            lambda: any(t.startswith("RELOADING=1\nMONOTONIC_USEC=") for t in notified()), "R"
+        )
+        wait_until(lambda: notified()[-1].startswith("READY=1"), "READY again")
+        assert one.stop() == 0
+        assert any(t.startswith("STOPPING=1") for t in notified())
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+
+
+def test_watchdog(master, notified, tmp_path):
+    one = master(env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"})
+    time.sleep(1.5)
+    assert 5 <= notified().count("WATCHDOG=1") <= 12
+    assert one.stop() == 0
+
+
+def test_no_descriptor_leaks_into_what_hooks_execute(master, tmp_path):
+    out = tmp_path / "fds"
+    command = f"ls -l /proc/self/fd > {out}"
+    one = master(
+        config="def post_worker_init(worker):\n"
+        "    import os, subprocess\n"
+        f"    subprocess.run({command!r}, shell=True, close_fds=False)\n"
+    )
+    one.get()
+    assert "socket:" not in out.read_text()
+    assert out.read_text().count("pipe:") <= 1
+    assert subprocess.run(["true"]).returncode == 0

@@ -1,0 +1,120 @@
+"""SIGUSR2: a second master on the same sockets, promotion and rollback."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+
+from helpers.wire import wait_until
+
+CONFIG = "pidfile = %r\ndef pre_exec(server):\n    server.log.info('pre_exec ran')\n"
+
+
+def upgraded(one, tmp_path) -> int:
+    """The second master, started by SIGUSR2."""
+    second = tmp_path / "pid.2"
+    one.kill(signal.SIGUSR2)
+    wait_until(second.exists, f"{second}\n{one.log}")
+    pid = int(second.read_text())
+    wait_until(lambda: len(children(pid)) == 1, "it has its worker")
+    return pid
+
+
+def children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def title(pid: int) -> str:
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read().rstrip(b"\0").decode()
+
+
+def parent(pid: int) -> int:
+    with open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
+
+
+def test_upgrade_and_promotion(master, tmp_path):
+    one = master(config=CONFIG % str(tmp_path / "pid"))
+    one.get()
+    new = upgraded(one, tmp_path)
+    try:
+        assert "pre_exec ran" in one.log
+        assert title(new) == "gunicorn: master [process.plain:app.2]"
+        answers = {int(one.get()) for _ in range(60)}
+        assert answers == {*children(new), *(set(children(one.pid)) - {new})}, "both serve"
+        one.kill(signal.SIGUSR2)
+        one.wait_for_log("USR2 signal ignored. Child exists.")
+        os.kill(new, signal.SIGUSR2)
+        one.wait_for_log("USR2 signal ignored. Parent exists.")
+
+        one.kill(signal.SIGQUIT)
+        assert one.wait() == 0
+        one.wait_for_log("Master has been promoted.")
+        wait_until(lambda: not (tmp_path / "pid.2").exists(), "the pidfile is renamed")
+        assert (tmp_path / "pid").read_text() == f"{new}\n"
+        assert title(new) == "gunicorn: master [process.plain:app]"
+        assert [int(one.get())] == children(new)
+    finally:
+        os.kill(new, signal.SIGTERM)
+        one.wait_gone([new])
+    assert not (tmp_path / "pid").exists()
+
+
+def test_rollback(master, tmp_path):
+    """As the documentation of signals teaches it: HUP to the old master, QUIT to the new."""
+    one = master(config=CONFIG % str(tmp_path / "pid"), workers=1)
+    new = upgraded(one, tmp_path)
+    old = set(children(one.pid)) - {new}
+    one.kill(signal.SIGHUP)
+    one.wait_gone(old)
+    os.kill(new, signal.SIGQUIT)
+    one.wait_gone([new])
+    wait_until(lambda: len(children(one.pid)) == 1, "only workers are left")
+    assert [int(one.get())] == children(one.pid)
+    assert (tmp_path / "pid").read_text() == f"{one.pid}\n"
+    second = upgraded(one, tmp_path)  # and it can be tried again
+    os.kill(second, signal.SIGTERM)
+    one.wait_gone([second])
+    one.get()
+    assert one.stop() == 0
+
+
+def test_a_unix_socket_survives_the_old_master(master, tmp_path):
+    path = tmp_path / "s"
+    one = master(bind=[f"unix:{path}"], config=CONFIG % str(tmp_path / "pid"))
+    new = upgraded(one, tmp_path)
+    assert one.stop() == 0
+    wait_until(lambda: not (tmp_path / "pid.2").exists(), "promoted")
+    one.get()
+    os.kill(new, signal.SIGTERM)
+    one.wait_gone([new])
+    assert not path.exists()
+
+
+def test_a_new_program_that_fails_leaves_the_old_master(master, tmp_path):
+    one = master(config=CONFIG % str(tmp_path / "pid"))
+    one.config("1 / 0\n")
+    one.kill(signal.SIGUSR2)
+    one.wait_for_log("ZeroDivisionError")
+    time.sleep(0.5)
+    one.get()
+    one.config(CONFIG % str(tmp_path / "pid"))
+    new = upgraded(one, tmp_path)
+    os.kill(new, signal.SIGTERM)
+    one.wait_gone([new])
+    assert one.stop() == 0
+
+
+def test_pre_exec_that_fails(master, tmp_path):
+    one = master(config="def pre_exec(server):\n    raise RuntimeError('not now')\n")
+    one.kill(signal.SIGUSR2)
+    one.wait_for_log("not now")
+    time.sleep(0.3)
+    assert len(children(one.pid)) == 1
+    one.get()
+    assert one.stop() == 0
+    assert len(re.findall("Shutting down", one.log)) == 1
