@@ -166,6 +166,22 @@ HTTP1_COLD static enum http1_result folded(struct http1_reader *in, struct line 
     return add_field(in, line);
 }
 
+/* Where the line ends: at `bad`, its first control character, unless a CRLF comes later. */
+static const char *line_end(const struct http1_reader *in, const char *bad)
+{
+    const char *lf = memchr(bad, '\n', (size_t)(in->end - bad));
+    return lf != NULL && lf > bad && lf[-1] == '\r' ? lf - 1 : bad;
+}
+
+static bool is_token(const char *p, const char *end)
+{
+    if (p == end)
+        return false;
+    while (p < end && octet_is(*p, OCTET_TOKEN))
+        p++;
+    return p == end;
+}
+
 /*
  * A line whose name does not end with a colon where its token ends. The words of the refusal
  * depend on whether there is a colon at all, so that the line has to be whole, unless a control
@@ -175,25 +191,23 @@ HTTP1_COLD static enum http1_result folded(struct http1_reader *in, struct line 
 HTTP1_COLD static enum http1_result odd_name(struct http1_reader *in, struct line *line)
 {
     char *from = line->name;
-    const char *end = scan_value(in->data, from, in->end);
-    if (end == in->end || (*end == '\r' && end + 1 == in->end))
+    const char *bad = scan_value(in->data, from, in->end);
+    if (bad == in->end || (*bad == '\r' && bad + 1 == in->end))
         return HTTP1_PARTIAL;
-    if (is_too_long(in, from, end + 2))
+    if (is_too_long(in, from, bad + 2))
         return http1_refuse(in->head, HTTP1_FIELD_TOO_LONG);
-    if (*end == '\n')
-        return http1_refuse_at(in, HTTP1_BARE_LF, from, end);
+    if (*bad == '\n')
+        return http1_refuse_at(in, HTTP1_BARE_LF, from, bad);
+    const char *end = line_end(in, bad);
     char *colon = memchr(from, ':', (size_t)(end - from));
     if (colon == NULL || colon == from)
         return http1_refuse_at(in, HTTP1_BAD_FIELD_LINE, from, end);
     const char *name_end = colon;
     while (in->limits->strip_header_spaces && name_end > from && octet_is_blank(name_end[-1]))
         name_end--;
-    line->name_len = (size_t)(name_end - from);
-    for (const char *p = from; p < name_end; p++)
-        if (!octet_is(*p, OCTET_TOKEN))
-            return http1_refuse_at(in, HTTP1_BAD_FIELD_NAME, from, name_end);
-    if (line->name_len == 0)
+    if (!is_token(from, name_end))
         return http1_refuse_at(in, HTTP1_BAD_FIELD_NAME, from, name_end);
+    line->name_len = (size_t)(name_end - from);
     line->value = colon + 1;
     return HTTP1_OK;
 }

@@ -113,6 +113,12 @@ static enum http1_result line_done(struct http1_reader *in, const char *next)
     return HTTP1_OK;
 }
 
+static enum http1_result line_too_long(struct http1_reader *in, const char *from, const char *to)
+{
+    in->head->error_limit = in->limits->request_line;
+    return http1_refuse_at(in, HTTP1_LINE_TOO_LONG, from, to);
+}
+
 /*
  * Whatever the short way below did not take: lines that are not whole, are wrong, or are rare. A
  * control character refuses a line that is not whole: it was sent by something that does not speak
@@ -123,18 +129,15 @@ HTTP1_COLD static enum http1_result line_slowly(struct http1_reader *in, const c
     const char *p = scan_value(in->data, from, in->end);
     if (p == in->end || (*p == '\r' && p + 1 == in->end))
         return HTTP1_PARTIAL;
-    if (in->limits->request_line != 0 && p - from > (ptrdiff_t)in->limits->request_line) {
-        in->head->error_limit = in->limits->request_line;
-        return http1_refuse_at(in, HTTP1_LINE_TOO_LONG, from, p);
-    }
-    if (*p == '\n')
-        return http1_refuse_at(in, HTTP1_BARE_LF, from, p);
-    if (*p != '\r' || p[1] != '\n') {
-        const char *lf = find(p, in->end, '\n');
-        return http1_refuse_at(in, HTTP1_BAD_REQUEST_LINE, from, lf - (lf[-1] == '\r'));
-    }
-    enum http1_result result = line_check(in, from, p);
-    return result == HTTP1_OK ? line_done(in, p + 2) : result;
+    if (in->limits->request_line != 0 && p - from > (ptrdiff_t)in->limits->request_line)
+        return line_too_long(in, from, p);
+    const char *lf = find(p, in->end, '\n');
+    if (lf == in->end)
+        return http1_refuse_at(in, HTTP1_BAD_REQUEST_LINE, from, lf);
+    if (lf == from || lf[-1] != '\r')
+        return http1_refuse_at(in, HTTP1_BARE_LF, from, lf);
+    enum http1_result result = line_check(in, from, lf - 1);
+    return result == HTTP1_OK ? line_done(in, lf + 1) : result;
 }
 
 /* One empty line before the request line (RFC 9112 §2.2). NULL: there may be one, wait. */
