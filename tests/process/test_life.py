@@ -103,7 +103,7 @@ def test_a_worker_that_fails_later_does_not_take_the_others_down(master, tmp_pat
     module.write_text("from process.plain import app\n")
     one = master(app="later:app", workers=2)
     first, second = one.wait_workers(2)
-    one.get()
+    time.sleep(1)  # both have booted
     module.write_text("1 / 0\n")
     os.kill(first, signal.SIGKILL)
     one.wait_for_log(r"exited with code 3\.")

@@ -85,7 +85,7 @@ def test_term_reaches_a_worker_that_is_still_booting(master, tmp_path):
     (worker,) = one.worker_pids()
     os.kill(worker, signal.SIGTERM)
     one.wait_for_log(rf"Worker exiting \(pid: {worker}\)")
-    one.wait_for_log(r"Booting worker with pid: (?!%d)\d+" % worker)
+    one.wait_for_log(rf"Booting worker with pid: (?!{worker})\d+")
     assert one.stop() == 0
 
 

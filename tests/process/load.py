@@ -1,0 +1,87 @@
+"""Clients that never stop asking, and count what they lost."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+
+PAUSE = 0.005  # seconds between two requests of a client
+PATIENCE = 20.0  # seconds until an answer counts as lost
+
+
+class Load:
+    """So many clients on kept connections, so many with a connection for each request.
+
+    A refused connection, an end before the whole answer, a status other than 200: each is a loss,
+    also on a kept connection that was idle. An answer with `Connection: close` is followed by a new
+    connection.
+    """
+
+    def __init__(self, address, kept: int = 64, closing: int = 64, path: str = "/") -> None:
+        self.address = address
+        self.kept = kept
+        self.closing = closing
+        self.path = path
+        self.answers = 0
+        self.losses: Counter[str] = Counter()
+        self._stop = False
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self._stop = True
+        self._thread.join()
+
+    def settle(self, more: int = 300, timeout: float = 30.0) -> None:
+        """Until so many more answers have come."""
+        goal = self.answers + more
+        deadline = time.monotonic() + timeout
+        while self.answers < goal:
+            assert time.monotonic() < deadline, f"{self.answers} of {goal}, lost {self.losses}"
+            time.sleep(0.01)
+
+    async def _main(self) -> None:
+        clients = [self._client(True) for _ in range(self.kept)]
+        clients += [self._client(False) for _ in range(self.closing)]
+        await asyncio.gather(*clients)
+
+    async def _open(self):
+        if isinstance(self.address, str):
+            return await asyncio.open_unix_connection(self.address)
+        return await asyncio.open_connection(*self.address)
+
+    async def _client(self, keep: bool) -> None:
+        connection = None
+        while not self._stop:
+            stage = "connect"
+            try:
+                connection = connection or await self._open()
+                stage = "kept" if keep else "new"
+                reusable = await asyncio.wait_for(self._ask(*connection, keep), PATIENCE)
+                self.answers += 1
+            except Exception as exc:
+                self.losses[f"{stage}: {type(exc).__name__}: {exc}"] += 1
+                reusable = False
+                await asyncio.sleep(0.05)
+            if not reusable and connection:
+                connection[1].close()
+                connection = None
+            await asyncio.sleep(PAUSE)
+        if connection:
+            connection[1].close()
+
+    async def _ask(self, reader, writer, keep: bool) -> bool:
+        """One request and its answer; whether the connection may be used again."""
+        close = "" if keep else "Connection: close\r\n"
+        writer.write(f"GET {self.path} HTTP/1.1\r\nHost: a\r\n{close}\r\n".encode())
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        if not head.startswith("http/1.1 200"):
+            raise ValueError(head.partition("\r\n")[0])
+        length = int(head.partition("content-length:")[2].split()[0])
+        await reader.readexactly(length)
+        return keep and "connection: close" not in head

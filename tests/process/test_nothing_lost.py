@@ -1,0 +1,116 @@
+"""Whatever the master is told under load, no request is lost and no client cut off."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from helpers.wire import wait_until
+from process.load import Load
+
+APP = """
+def app(environ, start_response):
+    start_response('200 OK', [('Content-Length', '5')])
+    return [b'hello']
+"""
+
+KINDS = [["-k", "sync"], ["-k", "gthread", "--threads", "4"]]
+
+
+@pytest.fixture(params=KINDS, ids=["sync", "gthread"])
+def server(request, master, tmp_path):
+    (tmp_path / "hello.py").write_text(APP)
+
+    def start(*args, workers=2, **options):
+        one = master(
+            *request.param, *args, app="hello:app", workers=workers, plain=False, **options
+        )
+        time.sleep(0.3)
+        return one
+
+    return start
+
+
+def check(load: Load, one) -> None:
+    assert not load.losses, f"{dict(load.losses)} of {load.answers}\n{one.log[-3000:]}"
+    assert "Traceback" not in one.log
+
+
+def test_reload(server):
+    one = server()
+    with Load(one.address) as load:
+        for _ in range(3):
+            old = set(one.worker_pids())
+            load.settle()
+            one.kill(signal.SIGHUP)
+            one.wait_gone(old, timeout=20)
+        load.settle()
+    check(load, one)
+    assert one.stop() == 0
+
+
+def test_more_and_fewer_workers(server):
+    one = server()
+    with Load(one.address) as load:
+        for number in [signal.SIGTTIN, signal.SIGTTIN, signal.SIGTTOU, signal.SIGTTOU] * 2:
+            load.settle(150)
+            one.kill(number)
+        load.settle()
+    check(load, one)
+    assert one.stop() == 0
+
+
+def test_recycling(server):
+    one = server("--max-requests", "300", "--max-requests-jitter", "100")
+    first = set(one.worker_pids())
+    with Load(one.address) as load:
+        load.settle(4000, timeout=60)
+    check(load, one)
+    assert not first & set(one.worker_pids())
+    assert one.stop() == 0
+
+
+def test_upgrade(server, tmp_path):
+    pidfile = tmp_path / "pid"
+    one = server("--pid", str(pidfile))
+    new = 0
+    try:
+        with Load(one.address) as load:
+            load.settle()
+            one.kill(signal.SIGUSR2)
+            second = Path(f"{pidfile}.2")
+            wait_until(second.exists, "the second master")
+            new = int(second.read_text())
+            load.settle(1000)
+            one.kill(signal.SIGTERM)
+            assert one.wait() == 0
+            load.settle()
+        check(load, one)
+    finally:
+        if new:
+            os.kill(new, signal.SIGTERM)
+            one.wait_gone([new])
+
+
+def test_stop(server):
+    """What was accepted or waits is answered; only then are clients refused."""
+    one = server()
+    with Load(one.address) as load:
+        load.settle(500)
+        one.kill(signal.SIGTERM)
+        assert one.wait() == 0
+    lost = {what: n for what, n in load.losses.items() if not what.startswith("connect:")}
+    assert not lost, f"{lost} of {load.answers}\n{one.log[-3000:]}"
+
+
+def test_a_killed_worker_loses_only_what_it_ran(server):
+    one = server()
+    with Load(one.address, kept=0, closing=64) as load:
+        load.settle()
+        os.kill(one.worker_pids()[0], signal.SIGKILL)
+        load.settle(500)
+    assert sum(load.losses.values()) <= 64
+    assert one.stop() == 0
