@@ -146,12 +146,27 @@ class Bridge:
         except Exception:
             self.log.exception("Exception in post_request hook")
 
-    def failed(self, exc, method, uri, sent, broken):
-        """Log why a request failed. Return the status and the text to answer, (0, "") for none."""
-        if isinstance(exc, StopIteration):
+    def body_dropped(self, method, status) -> None:
+        """Warn of a body where HTTP has none."""
+        import logging
+
+        logging.getLogger("gunicorn.http.wsgi").warning(
+            "WSGI app sent body bytes on a no-body response (method=%s status=%s); "
+            "dropping per RFC 9110.",
+            method,
+            status,
+        )
+
+    def failed(self, exc, method, uri, broken, socket_taken):
+        """Log why a request failed. Return the status and the text to answer, (0, "") for none.
+
+        An application that talks on the client's socket ends so: WebSocket libraries raise
+        StopIteration then.
+        """
+        if socket_taken and isinstance(exc, StopIteration):
             self.log.debug("Closing connection. %s", exc)
             return 0, ""
-        if broken or (sent and isinstance(exc, OSError) and exc.errno in CLIENT_GONE):
+        if broken and isinstance(exc, OSError) and exc.errno in CLIENT_GONE:
             self.log.debug("Ignoring a client that has closed its connection")
             return 0, ""
         if isinstance(exc, errors.ConfigurationProblem):

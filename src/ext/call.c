@@ -98,7 +98,7 @@ struct call *call_begin(struct wsgi *wsgi, struct request *request)
         call->wsgi = wsgi;
     }
     call->request = request;
-    call->socket_taken = false;
+    call->socket_taken = call->warned = false;
     if (make_objects(call) &&
         (request->head.framing == HTTP1_NO_BODY ||
          (call->input = input_new(wsgi->state, request))))

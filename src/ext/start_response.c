@@ -2,11 +2,13 @@
 
 #include "serve/response.h"
 
+#include <errno.h>
+
 /* The bytes of a WSGI string; false with a TypeError or ValueError that names the culprit. */
-static bool latin1(PyObject *text, struct str *out)
+static bool latin1(PyObject *text, const char *what, PyObject *name, struct str *out)
 {
     if (!PyUnicode_Check(text)) {
-        PyErr_Format(PyExc_TypeError, "%.100R is not a string", text);
+        PyErr_Format(PyExc_TypeError, "%s %.100R: %.100R is not a string", what, name, text);
         return false;
     }
 #if PY_VERSION_HEX < 0x030C0000
@@ -14,7 +16,7 @@ static bool latin1(PyObject *text, struct str *out)
         return false;
 #endif
     if (PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND) {
-        PyErr_Format(PyExc_ValueError, "%R has characters outside Latin-1", text);
+        PyErr_Format(PyExc_ValueError, "%s %.100R: characters outside Latin-1", what, name);
         return false;
     }
     out->p = (const char *)PyUnicode_1BYTE_DATA(text);
@@ -37,13 +39,13 @@ int raise_response_error(struct call *call, int error, PyObject *culprit)
     case RESPONSE_BAD_NAME:
         return raise_http_error(call, "InvalidResponseHeaderName", culprit);
     case RESPONSE_BAD_VALUE:
-    case RESPONSE_BAD_LENGTH:
         return raise_http_error(call, "InvalidResponseHeader", culprit);
     case RESPONSE_NO_MEMORY:
         PyErr_NoMemory();
         return -1;
     default:
-        PyErr_SetString(PyExc_BrokenPipeError, "the client has closed the connection");
+        errno = EPIPE;
+        PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
 }
@@ -51,7 +53,7 @@ int raise_response_error(struct call *call, int error, PyObject *culprit)
 static int set_status(struct call *call, PyObject *status)
 {
     struct str text;
-    if (!latin1(status, &text))
+    if (!latin1(status, "status", status, &text))
         return -1;
     enum response_error error = response_start(call->request, text.p, text.n);
     if (error == RESPONSE_BAD_VALUE)
@@ -62,9 +64,14 @@ static int set_status(struct call *call, PyObject *status)
 static int add_pair(struct call *call, PyObject *name, PyObject *value)
 {
     struct str n, v;
-    if (!latin1(name, &n) || !latin1(value, &v))
+    if (!latin1(name, "response header", name, &n) ||
+        !latin1(value, "value of response header", name, &v))
         return -1;
     enum response_error error = response_field(call->request, n, v);
+    if (error == RESPONSE_BAD_LENGTH) {
+        PyErr_Format(PyExc_ValueError, "Content-Length %.100R is no number of bytes", value);
+        return -1;
+    }
     return error == RESPONSE_OK ? 0 : raise_response_error(call, error, name);
 }
 
@@ -182,14 +189,28 @@ PyObject *start_response_call(PyObject *self, PyObject *const *args, size_t narg
     return Py_NewRef(call->write);
 }
 
+/* Once a response: HEAD, 1xx, 204 and 304 have no body (RFC 9110 §6.4.1). */
+static int warn_of_dropped_body(struct call *call)
+{
+    if (call->warned)
+        return 0;
+    call->warned = true;
+    struct str method = request_method(call->request);
+    PyObject *done =
+        PyObject_CallMethod(call->wsgi->handler, "body_dropped", "Ni", text_new(method.p, method.n),
+                            (int)call->request->response.status);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
 /* Bytes go as they are; what else has a buffer was never allowed (PEP 3333: bytestrings). */
 int call_write(struct call *call, PyObject *item, bool last)
 {
     struct response *response = &call->request->response;
     bool kept = false;
     if (!PyBytes_Check(item)) {
-        PyErr_Format(PyExc_TypeError, "%.100R is not a byte string: a WSGI body consists of bytes",
-                     item);
+        PyErr_Format(PyExc_TypeError, "%.100R (%.100s) is not a byte string: a WSGI body consists of bytes", item,
+                     Py_TYPE(item)->tp_name);
         return -1;
     }
     size_t n = (size_t)PyBytes_GET_SIZE(item);
@@ -205,6 +226,8 @@ int call_write(struct call *call, PyObject *item, bool last)
         response_write(call->request, PyBytes_AS_STRING(item), n, item, &kept, last);
     if (!kept)
         Py_DECREF(item);
+    if (response->no_body && n > 0 && error == RESPONSE_OK)
+        return warn_of_dropped_body(call);
     return error == RESPONSE_OK ? 0 : raise_response_error(call, error, item);
 }
 

@@ -33,8 +33,9 @@ static int send_iterable(struct call *call, PyObject *result)
     if (!iterator) {
         if (PyErr_ExceptionMatches(PyExc_TypeError))
             PyErr_Format(PyExc_TypeError,
-                         "the application returned %.100R, which is no iterable of byte strings",
-                         result);
+                         "the application returned %.100R (%.100s), which is no iterable of byte "
+                         "strings",
+                         result, Py_TYPE(result)->tp_name);
         return -1;
     }
     PyObject *item;
@@ -158,8 +159,8 @@ static void fail(struct call *call)
     struct str method = request_method(request), target = request_target(request);
     PyObject *answer = PyObject_CallMethod(
         wsgi->handler, "failed", "ONNOO", value, text_new(method.p, method.n),
-        text_new(target.p, target.n), request->response.sent_head ? Py_True : Py_False,
-        request->response.broken ? Py_True : Py_False);
+        text_new(target.p, target.n), request->response.broken ? Py_True : Py_False,
+        call->socket_taken ? Py_True : Py_False);
     int status = 500;
     const char *text = "";
     if (!answer || !PyArg_ParseTuple(answer, "is", &status, &text))

@@ -44,6 +44,7 @@ struct call {
     PyObject *input;
     PyObject *status;  /* what the application gave, for hooks and the access log */
     PyObject *headers;
+    bool warned;       /* that the body of this response is dropped */
     bool socket_taken; /* the application talks on the socket itself */
     struct call *next;
 };

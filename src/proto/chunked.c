@@ -18,7 +18,8 @@
 enum state {
     SIZE_FIRST,
     SIZE,
-    EXT_BLANK, /* a blank where ";" must follow */
+    SIZE_BLANK, /* a blank where ";" must follow */
+    EXT_BLANK,  /* the same behind an extension */
     EXT_NAME_FIRST,
     EXT_NAME,
     EXT_NAME_BLANK, /* a blank where "=" or ";" must follow */
@@ -65,7 +66,7 @@ static enum state after_size(struct chunked *dec, char c)
         return SIZE_LF;
     if (c == ';')
         return EXT_NAME_FIRST;
-    return octet_is_blank(c) ? EXT_BLANK : fail(dec, CHUNKED_BAD_SIZE);
+    return octet_is_blank(c) ? SIZE_BLANK : fail(dec, CHUNKED_BAD_SIZE);
 }
 
 static enum state step_size(struct chunked *dec, char c)
@@ -92,10 +93,14 @@ static enum state after_part(struct chunked *dec, char c, enum state blank)
 static enum state step_ext_name(struct chunked *dec, char c)
 {
     switch (dec->state) {
+    case SIZE_BLANK:
+        if (octet_is_blank(c))
+            return SIZE_BLANK;
+        return c == ';' ? EXT_NAME_FIRST : fail(dec, CHUNKED_BAD_SIZE);
     case EXT_BLANK:
         if (octet_is_blank(c))
             return EXT_BLANK;
-        return c == ';' ? EXT_NAME_FIRST : fail(dec, CHUNKED_BAD_SIZE);
+        return c == ';' ? EXT_NAME_FIRST : fail(dec, CHUNKED_BAD_EXTENSION);
     case EXT_NAME_FIRST:
         if (octet_is_blank(c))
             return EXT_NAME_FIRST;

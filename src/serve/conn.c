@@ -174,6 +174,7 @@ static void ready(struct engine *engine, struct conn *conn)
 static void went_on(struct engine *engine, struct conn *conn, enum body_progress progress)
 {
     char peer[PEER_TEXT_SIZE];
+    const char *text;
     switch (progress) {
     case BODY_COMPLETE:
     case BODY_STREAMS:
@@ -183,9 +184,10 @@ static void went_on(struct engine *engine, struct conn *conn, enum body_progress
         deadline_in(engine, conn, BODY_TIMEOUT_MS);
         break;
     case BODY_MALFORMED:
-        engine_note(engine, NOTE_WARNING, "Invalid request from ip=%s: Invalid chunk",
-                    peer_text(&conn->peer, peer));
-        refuse(engine, conn, 400, "Invalid chunk");
+        text = chunked_error_text(&conn->request->body.chunked);
+        engine_note(engine, NOTE_WARNING, "Invalid request from ip=%s: %s",
+                    peer_text(&conn->peer, peer), text);
+        refuse(engine, conn, chunked_error_status(&conn->request->body.chunked), text);
         break;
     case BODY_NO_ROOM:
         engine_note(engine, NOTE_ERROR, "Cannot buffer a request body from ip=%s: %s",
