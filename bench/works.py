@@ -1,0 +1,87 @@
+"""What is measured: each work is one way of asking, and what we mean to reach at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: The Python servers that a goal against "the best peer" means.
+PEERS = ("fastpysgi", "bjoern", "granian", "uwsgi", "gunicorn")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A bound on CPU time a request.
+
+    ``at_most``: ours is at most this many times that of ``other``.
+    ``at_least``: the best of the peers needs at least this many times ours.
+    """
+
+    other: str
+    at_most: float | None = None
+    at_least: float | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """One load: the path, wrk's script and its argument, and the number of connections."""
+
+    name: str
+    what: str
+    path: str
+    script: str = "constant.lua"
+    argument: str = "0"
+    headers: tuple[str, ...] = ()
+    connections: int = 64
+    goals: tuple[Goal, ...] = ()
+    leave_out: tuple[str, ...] = ()
+
+
+def post(size: int, label: str, ratio: float) -> Work:
+    return Work(
+        name=f"post-{label}",
+        what=f"POST {label}, echoed",
+        path="/echo",
+        argument=str(size),
+        goals=(Goal("peers", at_least=ratio),),
+    )
+
+
+WORKS = (
+    Work(
+        "hello",
+        "GET, 13 bytes, 64 keep-alive connections",
+        "/hello",
+        goals=(
+            Goal("nginx", at_most=1.0),
+            Goal("peers", at_least=1.5),
+            Goal("gthread/ours", at_most=1.2),
+        ),
+    ),
+    Work(
+        "browser",
+        "a browser's 16 fields (1.1 KB), the query and 3 fields vary",
+        "/hello",
+        script="browser.lua",
+        goals=(Goal("nginx", at_most=1.15), Goal("peers", at_least=2.0)),
+    ),
+    post(4096, "4k", 1.4),
+    post(65536, "64k", 1.4),
+    post(1048576, "1m", 1.2),
+    Work("bytes", "1 MiB as one bytes object", "/bytes", goals=(Goal("peers", at_least=1.0),)),
+    Work("generator", "16 x 64 KiB, generated", "/gen", goals=(Goal("peers", at_least=1.0),)),
+    Work("file", "1 MiB by wsgi.file_wrapper", "/file", goals=(Goal("nginx", at_most=1.1),)),
+    Work(
+        "close",
+        "GET with Connection: close",
+        "/hello",
+        headers=("Connection: close",),
+        goals=(Goal("nginx", at_most=1.1),),
+    ),
+    Work(
+        "hello-1000",
+        "GET, 1,000 keep-alive connections",
+        "/hello",
+        connections=1000,
+        goals=(Goal("hello", at_most=1.1),),
+    ),
+)
