@@ -7,6 +7,7 @@ VENV ?= .venv
 BUILD ?= build
 BIND ?= 127.0.0.1:8000
 TIME ?= 60
+COUNT ?= 5000
 WERROR ?= false
 SANITIZE ?= none
 ARGS ?=
@@ -45,11 +46,11 @@ WATCHED = LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" \
           TSAN_OPTIONS=die_after_fork=0:suppressions=$(abspath tools/tsan.supp)
 endif
 
-.PHONY: help run build test unit pytest asan tsan fuzz bench lint format wheel clean
+.PHONY: help run build test unit pytest differential asan tsan fuzz bench lint format wheel clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 $(READY):
 	tools/prerequisites.sh $(PYTHON) build
@@ -90,6 +91,14 @@ unit: $(READY)
 
 pytest: $(VENV)/.testing
 	$(WATCHED) $(BIN)/pytest $(ARGS)
+
+differential: $(READY) ## Compare our parser with gunicorn's on COUNT=5000 generated requests
+	test -f $(BUILD)/unit/build.ninja || $(MESON) setup $(BUILD)/unit -Dextension=false $(SETUP)
+	$(MESON) compile -C $(BUILD)/unit parse_cli
+	test -x $(VENV)-original/bin/gunicorn || { $(PYTHON) -m venv --clear $(VENV)-original && \
+	    $(VENV)-original/bin/pip install -q gunicorn==27.0.1; }
+	$(BIN)/python tests/differential/compare_http1.py --gunicorn $(VENV)-original \
+	    --cli $(BUILD)/unit/tests/differential/parse_cli --count $(COUNT)
 
 asan: ## Run all the tests with AddressSanitizer and UBSan
 	$(MAKE) test VENV=$(VENV)-asan BUILD=$(BUILD)/asan SANITIZE=address,undefined

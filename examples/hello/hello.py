@@ -1,4 +1,4 @@
-"""A small WSGI application to try the server with: ``gunicorn --chdir examples/hello hello:app``."""
+"""A small application to try the server with: ``gunicorn --chdir examples/hello hello:app``."""
 
 import html
 import os
