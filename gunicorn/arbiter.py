@@ -502,7 +502,7 @@ class Arbiter:
             pid,
             self.cfg.graceful_timeout,
         )
-        self.kill_worker(pid, signal.SIGKILL)
+        self.kill_worker(pid, signal.SIGABRT)  # its stacks go to the log; SIGKILL follows
 
     # ---- deaths ----
 
@@ -563,8 +563,10 @@ class Arbiter:
 
     def _boot_failed(self, code: int) -> None:
         """A worker could not boot. Raises HaltServer unless others serve meanwhile."""
-        serving = any(phase in ("ready", "retiring") for *_, phase in self._core.children())
+        phases = [phase for *_, phase in self._core.children()]
+        serving = phases.count("ready") + phases.count("retiring")
         if self._settled and serving:
+            self.log.error("A worker cannot be replaced; %s serve meanwhile", serving)
             return
         reason = (
             "Worker failed to boot." if code == self.WORKER_BOOT_ERROR else "App failed to load."

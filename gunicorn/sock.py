@@ -4,7 +4,6 @@ import errno
 import os
 import socket
 import stat
-import struct
 import sys
 import time
 
@@ -111,9 +110,9 @@ class TCPSocket(BaseSocket):
                 return 0
             try:
                 info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_SIZE)
-                return struct.unpack_from("I", info, TCP_INFO_UNACKED)[0]
-            except (OSError, struct.error):
+            except OSError:
                 return 0
+            return int.from_bytes(info[TCP_INFO_UNACKED : TCP_INFO_UNACKED + 4], sys.byteorder)
 
 
 class TCP6Socket(TCPSocket):

@@ -52,31 +52,48 @@ void arbiter_close(struct arbiter *a)
 
 /* ---- deadlines ---- */
 
+static int64_t later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* When a worker that is told of has been busy for too long, or is to be asked whether it still is.
+ */
+static int64_t busy_deadline(const struct arbiter *a, const struct child *child)
+{
+    if (a->timeout_ms == 0 || !child->watching)
+        return INT64_MAX;
+    int64_t busy = atomic_load(&child->slot->busy_since);
+    return busy == 0 ? child->look_at : later(busy + a->timeout_ms, child->spared_to);
+}
+
+static int64_t stop_deadline(const struct arbiter *a, const struct child *child)
+{
+    if (a->draining || a->graceful_ms == 0)
+        return INT64_MAX;
+    return later(child->since + a->graceful_ms + ARBITER_SLACK_MS, child->spared_to);
+}
+
 /* The moment at which this child needs a look; INT64_MAX for never. */
 static int64_t child_deadline(const struct arbiter *a, const struct child *child)
 {
-    int64_t busy;
-
     switch (child->phase) {
     case CHILD_ABORTED:
         return child->since + ARBITER_ABORT_MS;
-    case CHILD_STOPPING:
-        if (!a->draining && a->graceful_ms > 0)
-            return child->since + a->graceful_ms + ARBITER_SLACK_MS;
-        return INT64_MAX;
+    case CHILD_STOPPING: {
+        int64_t busy = a->draining ? INT64_MAX : busy_deadline(a, child);
+        int64_t stop = stop_deadline(a, child);
+        return busy < stop ? busy : stop;
+    }
     case CHILD_BOOTING:
         if (a->timeout_ms == 0)
             return INT64_MAX;
-        return child->forked_at + a->timeout_ms * (child->slow_boot_told ? ARBITER_BOOT_FACTOR : 1);
+        return later(child->forked_at +
+                         a->timeout_ms * (child->slow_boot_told ? ARBITER_BOOT_FACTOR : 1),
+                     child->spared_to);
     case CHILD_READY:
     case CHILD_RETIRING:
-        if (a->timeout_ms == 0 || !child->slot || !atomic_load(&child->slot->watched))
-            return INT64_MAX;
-        busy = atomic_load(&child->slot->busy_since);
-        if (busy == 0) /* watched since its last request: look again when that would be late */
-            busy = child->spared_to - a->timeout_ms;
-        busy += a->timeout_ms;
-        return busy > child->spared_to ? busy : child->spared_to;
+        return busy_deadline(a, child);
     default:
         return INT64_MAX;
     }
@@ -260,6 +277,18 @@ int arbiter_kill(struct arbiter *a, pid_t pid, int signo)
     return 0;
 }
 
+/* A worker that is watched and should have shown itself: idle, or silent. */
+static int look_at_busy(struct arbiter *a, struct child *child, int64_t now)
+{
+    int64_t busy = atomic_load(&child->slot->busy_since);
+
+    if (busy != 0)
+        return a->host->timed_out(a->ctx, child, now - busy);
+    child->watching = !slot_unwatch(child->slot);
+    child->look_at = now + a->timeout_ms;
+    return 0;
+}
+
 /* What has to be done about one child now; `a->children` may have changed afterwards. */
 static int murder_if_due(struct arbiter *a, struct child *child, int64_t now)
 {
@@ -269,21 +298,17 @@ static int murder_if_due(struct arbiter *a, struct child *child, int64_t now)
     case CHILD_ABORTED:
         return a->host->kill(a->ctx, child->pid, SIGKILL);
     case CHILD_STOPPING:
-        return a->host->overdue(a->ctx, child);
+        if (stop_deadline(a, child) <= now)
+            return a->host->overdue(a->ctx, child);
+        return look_at_busy(a, child, now);
     case CHILD_BOOTING:
         if (child->slow_boot_told)
             return a->host->timed_out(a->ctx, child, now - child->forked_at);
         child->slow_boot_told = true;
         return a->host->slow_boot(a->ctx, child, now - child->forked_at);
     default:
-        break;
+        return look_at_busy(a, child, now);
     }
-    int64_t busy = atomic_load(&child->slot->busy_since);
-    if (busy == 0) {
-        slot_unwatch(child->slot);
-        return 0;
-    }
-    return a->host->timed_out(a->ctx, child, now - busy);
 }
 
 int arbiter_murder(struct arbiter *a)
@@ -354,6 +379,22 @@ int arbiter_reap(struct arbiter *a)
 
 /* ---- keeping the number ---- */
 
+static void start_watching(struct arbiter *a, struct child *child, int64_t now)
+{
+    if (child->watching || !child->slot || !atomic_load(&child->slot->watched))
+        return;
+    child->watching = true;
+    child->look_at = now + a->timeout_ms;
+}
+
+/* A worker has booted: the first of its generation proves that one. */
+static int greet(struct arbiter *a, struct child *child)
+{
+    if (child->generation == a->goal.generation)
+        a->goal.proven = true;
+    return a->host->ready(a->ctx, child);
+}
+
 static int hear_children(struct arbiter *a)
 {
     int64_t now = now_ms();
@@ -361,15 +402,12 @@ static int hear_children(struct arbiter *a)
     for (size_t i = 0; i < a->children.count; i++) {
         struct child *child = &a->children.list[i];
         bool was_booting = child->phase == CHILD_BOOTING;
+        int result = child_update(child, now) && was_booting ? greet(a, child) : 0;
 
-        if (!child_update(child, now) || !was_booting)
-            continue;
-        child->spared_to = now + a->timeout_ms;
-        if (child->generation == a->goal.generation)
-            a->goal.proven = true;
-        int result = a->host->ready(a->ctx, child);
         if (result < 0)
             return result;
+        if (child->phase != CHILD_BOOTING)
+            start_watching(a, child, now);
     }
     return 0;
 }

@@ -48,6 +48,7 @@ void scoreboard_release(struct slot *slot)
 
 void slot_wake(struct slot *slot)
 {
+    atomic_store(&slot->watched, 1); /* the master will have a timer: once is enough */
     if (slot->wake_fd < 0)
         return;
     /* EAGAIN: the pipe is full, so the master is about to look. EPIPE, EBADF: it is gone, which the

@@ -18,9 +18,10 @@
  * late and never has to wake up. Anything else is the moment (ms of CLOCK_MONOTONIC) from which the
  * master counts `timeout`: a request's start, or the last sign of life of a worker that beats.
  *
- * The master sleeps without a time limit while nobody is busy. `watched` tells the worker whether
- * the master already has a timer for it: the one request that finds it clear wakes the master, so
- * this costs at most one write(2) per worker and `timeout`, and nothing at all while idle.
+ * The master sleeps without a time limit while nobody is busy. `watched` says that it has a timer
+ * for this worker, or is about to: the request that finds it clear sets it and wakes the master,
+ * which clears it when it looks a `timeout` later and finds the worker idle. So this costs at most
+ * one write(2) per worker and `timeout`, and nothing at all while idle.
  */
 
 #define SCOREBOARD_SLOTS 4096 /* most workers at a time; pages are touched only when used */

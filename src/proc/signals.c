@@ -11,6 +11,7 @@
 #define SIGNAL_BATCH 64 /* numbers read from the pipe at a time */
 
 static int pipe_read = -1, pipe_write = -1;
+static unsigned users; /* arbiters of this process, which is one but in tests */
 static unsigned char batch[SIGNAL_BATCH];
 static size_t batch_at, batch_size;
 
@@ -31,14 +32,19 @@ int signals_open(void)
 {
     int fds[2];
 
+    if (users > 0) {
+        users++;
+        return 0;
+    }
     if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
         return -1;
     pipe_read = fds[0];
     pipe_write = fds[1];
+    users = 1;
     return 0;
 }
 
-void signals_close(void)
+static void close_pipe(void)
 {
     int r = pipe_read, w = pipe_write;
 
@@ -48,6 +54,12 @@ void signals_close(void)
         close(r);
     if (w >= 0)
         close(w);
+}
+
+void signals_close(void)
+{
+    if (users > 0 && --users == 0)
+        close_pipe();
 }
 
 int signals_fd(void)
@@ -104,7 +116,8 @@ void signals_unblock(const sigset_t *before)
 
 void signals_after_fork(void)
 {
-    signals_close();
+    users = 0;
+    close_pipe();
     for (int signo = 1; signo < SIGNAL_LIMIT; signo++)
         atomic_store(&held[signo], false);
 }

@@ -71,6 +71,18 @@ def test_an_idle_worker_is_not_silent(master):
     assert "WORKER TIMEOUT" not in one.log
 
 
+def test_a_worker_that_was_idle_for_long_is_watched_again(master):
+    one = master("--timeout", "1")
+    (worker,) = one.wait_workers(1)
+    for _ in range(2):
+        one.get()
+        time.sleep(2.3)
+    watch = Stopwatch()
+    with ask(one, "/sleep/30"):
+        one.wait_for_log(rf"WORKER TIMEOUT \(pid:{worker}\)")
+        assert 0.8 < watch.seconds < 2
+
+
 def test_timeout_0_is_none(master):
     one = master("--timeout", "0")
     one.get("/sleep/2")
@@ -110,6 +122,7 @@ def test_a_retired_worker_has_graceful_timeout(master):
     one.wait_for_log(
         rf"Worker \(pid:{workers[0]}\) was told to stop and did not within graceful_timeout"
     )
+    one.wait_for_log(r"File .*plain\.py\", line \d+ in app")
     one.wait_workers(1)
     for client in clients:
         client.close()
