@@ -100,6 +100,14 @@ static bool is_crlf(const char *p, const char *end)
     return end - p >= 2 && p[0] == '\r' && p[1] == '\n';
 }
 
+/* Whether the input ends before or within the CRLF at `p`, or before the byte after it. */
+static inline bool ends_early(const struct http1_reader *in, const char *p)
+{
+    if (HTTP1_LIKELY(in->end - p >= 3))
+        return false;
+    return p == in->end || (*p == '\r' && p + 1 == in->end) || is_crlf(p, in->end);
+}
+
 /* A control character in a value that is short enough. */
 HTTP1_COLD static enum http1_result bad_value(struct http1_reader *in, const struct line *line,
                                               const char *at)
@@ -192,7 +200,7 @@ HTTP1_COLD static enum http1_result odd_name(struct http1_reader *in, struct lin
 {
     char *from = line->name;
     const char *bad = scan_value(in->data, from, in->end);
-    if (bad == in->end || (*bad == '\r' && bad + 1 == in->end))
+    if (ends_early(in, bad))
         return HTTP1_PARTIAL;
     if (is_too_long(in, from, bad + 2))
         return http1_refuse(in->head, HTTP1_FIELD_TOO_LONG);
@@ -230,12 +238,8 @@ static inline enum http1_result parse_field(struct http1_reader *in, char *from)
     while (line.value < end && octet_is_blank(*line.value))
         line.value++;
     line.value_end = scan_value(in->data, line.value, end);
-    if (HTTP1_UNLIKELY(end - line.value_end < 3)) {
-        if (line.value_end == end || (*line.value_end == '\r' && line.value_end + 1 == end))
-            return HTTP1_PARTIAL;
-        if (is_crlf(line.value_end, end))
-            return HTTP1_PARTIAL;
-    }
+    if (HTTP1_UNLIKELY(ends_early(in, line.value_end)))
+        return HTTP1_PARTIAL;
     if (HTTP1_UNLIKELY(line.value_end[0] != '\r' || line.value_end[1] != '\n'))
         return bad_value(in, &line, line.value_end);
     line.next = line.value_end + 2;
