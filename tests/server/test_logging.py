@@ -1,0 +1,396 @@
+"""What the logs say, and where: over real sockets, into real files and real receivers."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+from helpers.wire import render, wait_until
+
+RECEIVE_TIMEOUT = 10  # seconds
+CLIENTS, REQUESTS = 4, 100
+
+FILE = 'accesslog = "access.log"\n'
+TIME = r"\[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]"
+
+
+@pytest.fixture
+def logged(gunicorn, tmp_path):
+    """logged(settings, ...): a server with a configuration file, in tmp_path."""
+
+    def start(settings, *args, app="logged", **options):
+        (tmp_path / "gunicorn.conf.py").write_text(settings)
+        return gunicorn(app, *args, cwd=tmp_path, **options)
+
+    return start
+
+
+def lines_of(path, count):
+    """The lines of a log once there are so many."""
+
+    def whole():
+        lines = path.read_text().splitlines() if path.exists() else []
+        return lines if len(lines) >= count else None
+
+    lines = wait_until(whole, f"{count} lines in {path.name}")
+    assert len(lines) == count, lines
+    return lines
+
+
+# The access log
+
+
+def test_common_log_format(logged, tmp_path):
+    server = logged(FILE)
+    agent = [("User-Agent", "curl/8"), ("Referer", "http://a.example/"), ("Accept", "*/*")]
+    server.request(target="/ok?a=b%20c", headers=agent)
+    server.request("POST", "/chunked", body=b"x")
+    first, second = lines_of(tmp_path / "access.log", 2)
+    assert re.fullmatch(
+        rf'127\.0\.0\.1 - - {TIME} "GET /ok\?a=b%20c HTTP/1\.1" 200 10 '
+        r'"http://a\.example/" "curl/8"',
+        first,
+    )
+    assert re.fullmatch(
+        rf'127\.0\.0\.1 - - {TIME} "POST /chunked HTTP/1\.1" 201 20 "-" "-"', second
+    )
+
+
+def test_standard_output(logged):
+    server = logged('accesslog = "-"\naccess_log_format = "%(m)s %(U)s"\n')
+    server.request(target="/ok")
+    wait_until(lambda: server.stdout == "GET /ok\n", "the line on the standard output")
+
+
+def test_nothing_is_logged_unless_asked_for(logged):
+    server = logged("")
+    server.request(target="/ok")
+    server.stop()
+    assert server.stdout == ""
+    assert "GET" not in server.log
+
+
+def test_atoms(logged, tmp_path):
+    format = (
+        "%(h)s|%(l)s|%(u)s|%(m)s|%(U)s|%(q)s|%(H)s|%(s)s|%(b)s|%(B)s|%(f)s|%(a)s|%({x-id}i)s|"
+        "%({X-Cost}o)s|%({server_protocol}e)s|%({x-none}i)s|%({x-none}o)s|%({none}e)s|%(zz)s"
+    )
+    server = logged(FILE + f"access_log_format = {format!r}\n")
+    fields = [("X-Id", "7"), ("Authorization", "Basic YnJpYW46eA==")]
+    server.request(target="/ok?q=1", headers=fields)
+    (line,) = lines_of(tmp_path / "access.log", 1)
+    assert line == (
+        "127.0.0.1|-|brian|GET|/ok|q=1|HTTP/1.1|200|10|10|-|-|7|"
+        r"a \"b\"|HTTP/1.1|-|-|-|-"
+    )
+
+
+def test_times_and_process(logged, tmp_path):
+    server = logged(FILE + 'access_log_format = "%(T)s %(M)s %(D)s %(L)s %(p)s"\n')
+    server.request(target="/ok")
+    (line,) = lines_of(tmp_path / "access.log", 1)
+    whole, milli, micro, decimal, pid = line.split()
+    assert whole == "0"
+    assert int(milli) == int(micro) // 1000
+    assert 0 <= int(micro) < 1000000
+    assert decimal == f"0.{int(micro):06d}"
+    assert pid == f"<{server.worker_pids()[0]}>"
+
+
+def test_bytes_are_what_was_sent(logged, tmp_path):
+    server = logged(FILE + 'access_log_format = "%(U)s %(s)s %(B)s %(b)s"\n')
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 300000)
+    fields = [("X-File", str(file))]
+    server.request(target="/sent_file", headers=fields)
+    server.request(target="/other_wrapper", headers=fields)
+    server.request("HEAD", "/ok")
+    server.request(target="/nothing")
+    server.request(target="/chunked")
+    assert lines_of(tmp_path / "access.log", 5) == [
+        "/sent_file 200 300000 300000",
+        "/other_wrapper 200 300000 300000",
+        "/ok 200 0 0",
+        "/nothing 204 0 0",
+        "/chunked 201 20 20",
+    ]
+
+
+def test_each_request_of_a_connection(logged, tmp_path):
+    server = logged(FILE + 'access_log_format = "%(q)s"\n')
+    with server.connect() as connection:
+        for number in range(3):
+            connection.request(target=f"/ok?{number}")
+        connection.send(b"".join(render(target=f"/ok?{number}") for number in range(3, 6)))
+        for _ in range(3):
+            connection.read_response()
+    assert lines_of(tmp_path / "access.log", 6) == list("012345")
+
+
+@pytest.mark.xfail(reason="the engine does not log what it answers itself yet")
+def test_failures_are_logged(logged, tmp_path):
+    server = logged(FILE + 'access_log_format = "%(U)s %(s)s"\n', expect_trouble=True)
+    assert server.request(target="/fails").status == 500
+    assert lines_of(tmp_path / "access.log", 1) == ["/fails 500"]
+    server.wait_for_log(r"\[ERROR\] Error handling request GET /fails\nTraceback .*as it has to")
+
+
+@pytest.mark.xfail(reason="the engine does not log what it answers itself yet")
+def test_refused_requests_are_logged(logged, tmp_path):
+    server = logged(FILE + 'access_log_format = "%(h)s %(r)s %(s)s"\n')
+    assert server.raw(b"GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n").status == 400
+    (line,) = lines_of(tmp_path / "access.log", 1)
+    assert line.startswith("127.0.0.1 ")
+    assert line.endswith(" 400")
+
+
+@pytest.mark.parametrize(
+    "sent,written",
+    [
+        (b'a"b', r"a\"b"),
+        (b"a\\", r"a\\"),
+        (b"a\tb", r"a\x09b"),
+        (b"a\x9b\x85b", r"a\x9b\x85b"),
+        (b"%(h)s %s %", "%(h)s %s %"),
+        (b"caf\xe9", "caf\xe9"),
+    ],
+)
+@pytest.mark.parametrize("format", ['"%(a)s"', '"%({user-agent}i)s"', '"%({http_user_agent}e)s"'])
+def test_nobody_injects(logged, tmp_path, format, sent, written):
+    server = logged(FILE + f"access_log_format = {format!r}\n", env={"PYTHONUTF8": "1"})
+    server.raw(
+        b"GET /ok HTTP/1.1\r\nHost: a\r\nConnection: close\r\nUser-Agent: " + sent + b"\r\n\r\n"
+    )
+    assert lines_of(tmp_path / "access.log", 1) == [f'"{written}"']
+
+
+def test_nobody_injects_by_the_path(logged, tmp_path):
+    server = logged(FILE + 'access_log_format = "%(U)s %(r)s"\n', expect_trouble=True)
+    server.request(target="/ok%0a%22%1b%5b2J")
+    (line,) = lines_of(tmp_path / "access.log", 1)
+    assert line == r"/ok\x0a\"\x1b[2J GET /ok%0a%22%1b%5b2J HTTP/1.1"
+
+
+def test_json(logged, tmp_path):
+    server = logged(FILE + 'access_log_format = "json"\n')
+    server.request(target="/ok?a=%22", headers=[("User-Agent", 'curl "8"')])
+    (line,) = lines_of(tmp_path / "access.log", 1)
+    fields = json.loads(line)
+    assert fields["status"] == 200
+    assert fields["bytes"] == 10
+    assert fields["target"] == "/ok?a=%22"
+    assert (fields["path"], fields["query"]) == ("/ok", "a=%22")
+    assert fields["user_agent"] == 'curl "8"'
+    assert fields["remote_addr"] == "127.0.0.1"
+    assert fields["duration_us"] >= 0
+
+
+def test_lines_never_interleave(logged, tmp_path):
+    server = logged(FILE + 'access_log_format = "<%(q)s %(a)s>"\n', workers=2)
+    agent = "x" * 3000
+
+    def client(name):
+        with server.connect() as connection:
+            for number in range(REQUESTS):
+                fields = [("User-Agent", agent)]
+                assert connection.request("GET", f"/ok?{name}-{number}", fields).status == 200
+
+    threads = [threading.Thread(target=client, args=(name,)) for name in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    lines = lines_of(tmp_path / "access.log", CLIENTS * REQUESTS)
+    assert all(re.fullmatch(rf"<\d-\d+ {agent}>", line) for line in lines)
+    assert len(set(lines)) == len(lines)
+
+
+# Files
+
+
+def test_usr1_opens_the_files_again(logged, tmp_path):
+    server = logged(FILE + 'errorlog = "stderr.log"\naccess_log_format = "%(q)s"\n')
+    server.request(target="/ok?before")
+    lines_of(tmp_path / "access.log", 1)
+    for name in ("access.log", "stderr.log"):
+        (tmp_path / name).rename(tmp_path / f"{name}.1")
+    server.kill(signal.SIGUSR1)
+    wait_until(lambda: (tmp_path / "stderr.log").exists(), "a new error log")
+
+    def logged_anew():
+        server.request(target="/ok?after")
+        return (tmp_path / "access.log").exists() and (tmp_path / "access.log").read_text()
+
+    assert set(wait_until(logged_anew, "a new access log").split()) == {"after"}
+
+
+NOBODY = 65534
+
+
+def nobody_may_run(directory):
+    """Whether another user can run this Python and write in the directory."""
+    try:
+        subprocess.run(
+            [sys.executable, "-c", "import gunicorn; open('probe', 'w')"],
+            cwd=directory,
+            user=NOBODY,
+            timeout=60,
+            check=True,
+            stderr=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return True
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may change users")
+def test_files_belong_to_the_workers_user(logged, tmp_path):
+    tmp_path.chmod(0o777)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    if not nobody_may_run(tmp_path):
+        pytest.skip("another user cannot run this Python")
+    server = logged(FILE, "--user", str(NOBODY), "--group", str(NOBODY))
+    server.request(target="/ok")
+    lines_of(tmp_path / "access.log", 1)
+    assert (tmp_path / "access.log").stat().st_uid == NOBODY
+    (tmp_path / "access.log").rename(tmp_path / "access.log.1")
+    server.kill(signal.SIGUSR1)
+    wait_until(lambda: (tmp_path / "access.log").exists(), "a new access log")
+
+
+def test_captured_output(logged, tmp_path):
+    server = logged('errorlog = "stderr.log"\ncapture_output = True\n')
+    server.request(target="/printed")
+    wanted = ("to the output", "to the error", "to wsgi.errors", "to a logger")
+    wait_until(lambda: all(text in server.log for text in wanted), "all that was written")
+    assert server.stdout == ""
+
+
+# Others' loggers and handlers
+
+LOGGER = """
+from gunicorn import glogging
+
+
+class Mine(glogging.Logger):
+    def setup(self, cfg):
+        super().setup(cfg)
+        self.error_log.info("my setup")
+
+    def atoms(self, resp, req, environ, request_time):
+        atoms = super().atoms(resp, req, environ, request_time)
+        atoms["mine"] = environ["PATH_INFO"].upper()
+        return atoms
+
+
+logger_class = Mine
+accesslog = "access.log"
+access_log_format = "%(mine)s %(s)s"
+"""
+
+
+def test_logger_class(logged, tmp_path):
+    server = logged(LOGGER)
+    server.request(target="/ok")
+    assert lines_of(tmp_path / "access.log", 1) == ["/OK 200"]
+    server.wait_for_log("my setup")
+
+
+LOGCONFIG = """
+logconfig_dict = {
+    "formatters": {
+        "access": {"format": "ACCESS %(message)s"},
+        "generic": {"format": "ERROR %(levelname)s %(message)s"},
+    },
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "generic"},
+        "access": {
+            "class": "logging.FileHandler", "formatter": "access", "filename": "access.log",
+        },
+    },
+    "loggers": {
+        "gunicorn.error": {"level": "INFO", "handlers": ["console"], "propagate": False},
+        "gunicorn.access": {"level": "INFO", "handlers": ["access"], "propagate": False},
+    },
+}
+access_log_format = "%(m)s %(U)s"
+"""
+
+
+def test_logconfig_dict(logged, tmp_path):
+    server = logged(LOGCONFIG)
+    server.request(target="/ok")
+    assert lines_of(tmp_path / "access.log", 1) == ["ACCESS GET /ok"]
+    server.wait_for_log("ERROR INFO Booting worker")
+
+
+def test_a_handler_added_by_the_application(logged, tmp_path):
+    (tmp_path / "added.py").write_text(
+        "import logging\n"
+        "from logged import application as inner\n"
+        "class Handler(logging.Handler):\n"
+        "    def emit(self, record):\n"
+        "        with open('added.log', 'a') as f:\n"
+        "            print(record.args['m'], record.args.get('U'), 'h' in record.args, file=f)\n"
+        "logging.getLogger('gunicorn.access').addHandler(Handler())\n"
+        "application = inner\n"
+    )
+    server = logged(FILE, app="added")
+    server.request(target="/ok")
+    assert lines_of(tmp_path / "added.log", 1) == ["GET /ok True"]
+    lines_of(tmp_path / "access.log", 1)
+
+
+# Receivers
+
+
+@pytest.fixture
+def receiver():
+    """A datagram socket, and what it got so far."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(RECEIVE_TIMEOUT)
+        yield server
+
+
+def received_until(receiver, wanted):
+    """Datagrams until one matches the pattern `wanted`; the match comes last."""
+    got = []
+    while not got or not re.fullmatch(wanted, got[-1]):
+        got.append(receiver.recv(8192).rstrip(b"\0").decode())
+    return got
+
+
+def test_syslog(logged, receiver):
+    port = receiver.getsockname()[1]
+    server = logged(
+        f"syslog = True\nsyslog_addr = 'udp://127.0.0.1:{port}'\nproc_name = 'shop'\n"
+        "access_log_format = '%(m)s %(s)s'\n"
+    )
+    server.request(target="/ok")
+    got = received_until(receiver, r"<14>gunicorn\.shop\.access: \[\d+\] GET 200")
+    assert any("gunicorn.shop.error: " in text and "Listening at" in text for text in got)
+
+
+def test_statsd(logged, receiver):
+    port = receiver.getsockname()[1]
+    server = logged(f"statsd_host = '127.0.0.1:{port}'\nstatsd_prefix = 'shop'\n")
+    server.request(target="/ok")
+    got = received_until(receiver, r"shop\.gunicorn\.request\.status\.200:1\|c\|@1\.0")
+    assert "shop.gunicorn.workers:1|g" in got
+    assert "shop.gunicorn.requests:1|c|@1.0" in got
+    assert any(re.fullmatch(r"shop\.gunicorn\.request\.duration:[\d.]+\|ms", t) for t in got)
+
+
+def test_dead_statsd(logged):
+    server = logged("statsd_host = '127.0.0.1:1'\n")
+    for _ in range(3):
+        assert server.request(target="/ok").status == 200
+    server.stop()
+    assert "statsd" not in server.log

@@ -1,0 +1,267 @@
+"""Slow and idle clients cost the others nothing, in every worker."""
+
+import resource
+import select
+import statistics
+import threading
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from helpers.server import Stopwatch
+from helpers.wire import Connection, render, wait_until
+
+#: Seconds that a request may take beside any number of slow clients, on a busy machine.
+UNDELAYED = 1.0
+
+LARGE = 8 << 20
+
+
+@pytest.fixture(scope="module", autouse=True)
+def descriptors():
+    """Room for a thousand connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 8192 if hard == resource.RLIM_INFINITY else min(8192, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture
+def server(shared):
+    return shared("busy", "--worker-connections", "3000", "--keep-alive", "30")
+
+
+class Crowd:
+    """Many connections at once, closed at the end."""
+
+    def __init__(self, server, stack):
+        self.server = server
+        self.stack = stack
+
+    def connect(self, **options):
+        return self.stack.enter_context(self.server.connect(**options))
+
+    def idle(self, count):
+        """Connections that never say anything."""
+        return [self.connect() for _ in range(count)]
+
+    def kept(self, count):
+        """Connections that had an answer and wait with the next request."""
+        connections = [self.connect() for _ in range(count)]
+        for connection in connections:
+            connection.request()
+        return connections
+
+    def not_reading(self, count, path):
+        """Connections that asked for much and take none of it."""
+        connections = [self.connect(receive_buffer=4096) for _ in range(count)]
+        for connection in connections:
+            connection.send(render(target=path))
+        return connections
+
+    def dripping(self, count):
+        """Connections that send a byte a second, half of them in the head, half in the body."""
+        head = render(target="/" + "a" * 3000)
+        body = render("POST", "/", [("Content-Length", "1000000")])
+        connections = []
+        for n in range(count):
+            connection = self.connect()
+            connection.send(head[:20] if n % 2 else body)
+            connections.append(connection)
+        stop = threading.Event()
+
+        def drip():
+            while not stop.wait(1):
+                for connection in connections:
+                    connection.send_if_open(b"a")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        self.stack.callback(thread.join)
+        self.stack.callback(stop.set)
+        return connections
+
+
+@pytest.fixture
+def crowd(server):
+    with ExitStack() as stack:
+        yield Crowd(server, stack)
+
+
+def latencies(server, count=30):
+    """Seconds that each of some requests on new connections takes."""
+    times = []
+    for _ in range(count):
+        watch = Stopwatch()
+        assert server.request().status == 200
+        times.append(watch.seconds)
+    return times
+
+
+def assert_undelayed(server):
+    times = latencies(server)
+    assert max(times) < UNDELAYED
+    assert statistics.median(times) < UNDELAYED / 5
+
+
+def test_idle_connections(server, crowd):
+    crowd.idle(500)
+    assert_undelayed(server)
+
+
+def test_kept_alive_connections(server, crowd):
+    crowd.kept(300)
+    assert_undelayed(server)
+
+
+def test_dripping_connections(server, crowd):
+    crowd.dripping(500)
+    assert_undelayed(server)
+    time.sleep(1.2)
+    assert_undelayed(server)
+
+
+@pytest.mark.parametrize("path", ["/large", "/chunks"])
+def test_readers_that_do_not_read(server, crowd, path):
+    crowd.not_reading(20, path)
+    assert_undelayed(server)
+
+
+def test_all_of_them(server, crowd):
+    """500 that drip, 500 that are idle and 20 that never read delay nobody."""
+    crowd.idle(500)
+    crowd.dripping(500)
+    crowd.not_reading(20, "/large")
+    assert_undelayed(server)
+    time.sleep(1.2)
+    assert_undelayed(server)
+
+
+def test_threads_stay_free(server, crowd, gate, worker):
+    """Slow clients hold no application thread: all of them can run requests."""
+    threads = 4 if worker == "gthread" else 1
+    crowd.dripping(20)
+    crowd.not_reading(20, "/large")
+    connections = [crowd.connect() for _ in range(threads)]
+    for connection in connections:
+        connection.send(render(target="/gate", headers=[("X-Gate", gate.path)]))
+    gate.step(threads)
+    for connection in connections:
+        assert connection.read_response().status == 200
+
+
+@pytest.mark.parametrize("path", ["/large", "/chunks"])
+def test_slow_reader_gets_it_all(server, crowd, path):
+    """What a client takes late is kept for it, whole and in order."""
+    connections = crowd.not_reading(5, path)
+    assert_undelayed(server)
+    for connection in connections:
+        body = connection.read_response().body
+        assert (len(body), body.count(b"x")) == (LARGE, LARGE)
+        assert connection.request().status == 200
+
+
+def test_slow_sender_is_served(server, crowd):
+    """A request that comes in pieces is answered like any other."""
+    data = render("POST", "/", body=b"y" * 30)
+    connection = crowd.connect()
+    for start in range(0, len(data), 10):
+        connection.send(data[start : start + 10])
+        time.sleep(0.05)
+    assert b'"size": 30' in connection.read_response().body
+
+
+def test_busy_application_delays_no_refusal(server, crowd, gate, worker):
+    """While every thread runs an application, the engine goes on: it refuses what is bad."""
+    threads = 4 if worker == "gthread" else 1
+    for _ in range(threads):
+        crowd.connect().send(render(target="/gate", headers=[("X-Gate", gate.path)]))
+    gate.wait(threads)
+    try:
+        watch = Stopwatch()
+        assert server.raw(b"GET / HTTP/1.1\r\nA : b\r\n\r\n").status == 400
+        assert watch.seconds < UNDELAYED
+    finally:
+        gate.open()
+
+
+def test_busy_application_delays_no_100_continue(server, crowd, gate, worker):
+    threads = 4 if worker == "gthread" else 1
+    holders = [crowd.connect() for _ in range(threads)]
+    for connection in holders:
+        connection.send(render(target="/gate", headers=[("X-Gate", gate.path)]))
+    gate.wait(threads)
+    uploader = crowd.connect()
+    try:
+        uploader.send(render("POST", "/", [("Expect", "100-continue"), ("Content-Length", "3")]))
+        assert uploader.read_head().status == 100
+        uploader.send(b"abc")
+    finally:
+        gate.open()
+    assert b'"size": 3' in uploader.read_response().body
+    for connection in holders:
+        assert connection.read_response().status == 200
+
+
+def test_busy_application_delays_no_reader(server, crowd, gate, worker):
+    """A large answer flows to its reader while every thread runs an application."""
+    threads = 4 if worker == "gthread" else 1
+    reader = crowd.not_reading(1, "/large")[0]
+    readable, _, _ = select.select([reader.sock], [], [], 10)
+    assert readable
+    for _ in range(threads):
+        crowd.connect().send(render(target="/gate", headers=[("X-Gate", gate.path)]))
+    gate.wait(threads)
+    try:
+        assert len(reader.read_response().body) == LARGE
+    finally:
+        gate.open()
+
+
+def test_one_busy_client_does_not_starve_another(server, crowd):
+    """A client that pipelines without end leaves room for the others."""
+    stop = threading.Event()
+    flood = crowd.connect()
+    batch = render() * 50
+
+    def pour():
+        while not stop.is_set() and flood.send_if_open(batch):
+            pass
+
+    def drain():
+        try:
+            while flood.sock.recv(1 << 16):
+                pass
+        except OSError:
+            pass
+
+    threads = [threading.Thread(target=pour), threading.Thread(target=drain)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert max(latencies(server, 20)) < UNDELAYED
+    finally:
+        stop.set()
+        flood.sock.shutdown(2)
+        for thread in threads:
+            thread.join(10)
+        assert not any(thread.is_alive() for thread in threads)
+
+
+def test_clients_that_come_and_go(server):
+    """Connections opened and dropped at once leave nothing behind."""
+    pid = server.worker_pids()[0]
+
+    def descriptors():
+        import os
+
+        return len(os.listdir(f"/proc/{pid}/fd"))
+
+    server.request()
+    before = descriptors()
+    for _ in range(500):
+        Connection(server.address).close()
+    wait_until(lambda: descriptors() <= before + 3, "the descriptors are closed")
+    assert_undelayed(server)

@@ -1,0 +1,139 @@
+"""TERM finishes what is in flight, INT does not wait; both end with exit code 0."""
+
+import signal
+import socket
+import time
+
+import pytest
+
+from helpers.server import Stopwatch
+from helpers.wire import Closed, render
+
+
+def held(server, gate):
+    connection = server.connect()
+    connection.send(render(target="/gate", headers=[("X-Gate", gate.path)]))
+    gate.wait()
+    return connection
+
+
+def terminate(server):
+    """Send TERM, and return when master and workers have had the time to heed it."""
+    server.kill(signal.SIGTERM)
+    server.wait_for_log("Handling signal: term")
+    time.sleep(0.3)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_idle_server_stops_at_once(gunicorn, number):
+    server = gunicorn("busy")
+    assert server.request().status == 200
+    watch = Stopwatch()
+    assert server.stop(number) == 0
+    assert watch.seconds < 3
+
+
+def test_term_with_idle_connections(gunicorn):
+    """Idle connections, kept or new, do not hold the server."""
+    server = gunicorn("busy", "--keep-alive", "60")
+    connections = [server.connect() for _ in range(20)]
+    for connection in connections[:10]:
+        connection.request()
+    watch = Stopwatch()
+    assert server.stop() == 0
+    assert watch.seconds < 6
+    for connection in connections:
+        connection.expect_closed()
+        connection.close()
+
+
+def test_term_finishes_a_request(gunicorn, gate):
+    server = gunicorn("busy")
+    connection = held(server, gate)
+    terminate(server)
+    gate.open()
+    assert connection.read_response().status == 200
+    connection.expect_closed()
+    assert server.wait() == 0
+
+
+def test_term_finishes_all_threads(gunicorn, gate):
+    server = gunicorn("busy", "-k", "gthread", "--threads", "4")
+    connections = [server.connect() for _ in range(4)]
+    for connection in connections:
+        connection.send(render(target="/gate", headers=[("X-Gate", gate.path)]))
+    gate.wait(4)
+    terminate(server)
+    gate.open()
+    for connection in connections:
+        assert connection.read_response().status == 200
+    assert server.wait() == 0
+
+
+def test_term_finishes_a_streaming_answer(gunicorn, gate):
+    server = gunicorn("answers")
+    connection = server.connect()
+    connection.send(render(target="/items_gated", headers=[("X-Gate", gate.path)]))
+    assert connection.read_head().status == 200
+    assert connection.read_chunk() == b"item 0"
+    gate.wait()
+    terminate(server)
+    gate.open()
+    gate.step()
+    gate.step()
+    assert [connection.read_chunk() for _ in range(4)] == [b"item 1", b"item 2", b"item 3", b""]
+    assert server.wait() == 0
+
+
+def test_term_finishes_a_slow_reader(gunicorn):
+    """An answer of which the client has taken a part is sent to its end."""
+    server = gunicorn("busy")
+    with server.connect(receive_buffer=4096) as connection:
+        connection.send(render(target="/large"))
+        assert connection.read_head().status == 200
+        terminate(server)
+        assert len(connection.read(8 << 20)) == 8 << 20
+        connection.expect_closed()
+    assert server.wait() == 0
+
+
+def test_graceful_timeout(gunicorn, gate):
+    """Who is not done in time is cut off."""
+    server = gunicorn("busy", "--graceful-timeout", "1", expect_trouble=True)
+    connection = held(server, gate)
+    watch = Stopwatch()
+    server.kill(signal.SIGTERM)
+    server.wait()
+    assert 0.8 < watch.seconds < 8
+    with pytest.raises(Closed):
+        connection.read_response()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_int_does_not_wait(gunicorn, gate, number):
+    server = gunicorn("busy", "--graceful-timeout", "30", expect_trouble=True)
+    connection = held(server, gate)
+    watch = Stopwatch()
+    server.kill(number)
+    server.wait()
+    assert watch.seconds < 10
+    connection.close()
+
+
+def test_kept_connection_at_the_end(gunicorn):
+    """A kept connection is closed, not reset, when the server stops."""
+    server = gunicorn("busy", "--keep-alive", "60")
+    with server.connect() as connection:
+        connection.request()
+        server.kill(signal.SIGTERM)
+        connection.sock.settimeout(10)
+        assert connection.sock.recv(1) == b""
+    assert server.wait() == 0
+
+
+def test_nobody_listens_afterwards(gunicorn):
+    server = gunicorn("busy")
+    server.request()
+    server.stop()
+    with pytest.raises(OSError), socket.socket() as probe:
+        probe.connect(server.address)
