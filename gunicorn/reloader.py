@@ -42,7 +42,10 @@ class ReloaderBase(threading.Thread):
             for module in tuple(sys.modules.values())
             if getattr(module, "__file__", None)
         ]
-        files.extend(self._extra_files)
+        return files + self._extra()
+
+    def _extra(self):
+        files = list(self._extra_files)
         if self._extra_patterns:
             import glob
 
@@ -65,8 +68,14 @@ class Reloader(ReloaderBase):
 
     def __init__(self, extra_files=None, interval=POLL_INTERVAL, callback=None):
         super().__init__(extra_files, interval, callback)
-        self._stamps = {}
         self._gone = set()
+        # Made before the application is loaded, started after: what is saved between is a change.
+        self._loading_since = time.time_ns()
+        self._stamps = {name: stamp for name in self._extra() if (stamp := _stamp(name))}
+
+    def _saved_while_loading(self, filename, stamp):
+        since = self._loading_since
+        return since is not None and stamp[0] > since and filename not in self._extra_files
 
     def changed_files(self):
         """The files that changed since the last call; new ones are remembered only.
@@ -88,8 +97,9 @@ class Reloader(ReloaderBase):
                 continue
             self._gone.discard(filename)
             self._stamps[filename] = now
-            if before is not None and now != before:
+            if now != before and (before or self._saved_while_loading(filename, now)):
                 changed.append(filename)
+        self._loading_since = None
         return changed
 
     def run(self):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import types
 
 import pytest
@@ -41,6 +42,20 @@ def changes(module):
 
 def test_nothing_changed(changes):
     assert changes() == []
+
+
+def test_saved_while_the_application_was_loaded(module):
+    engine = reloader.Reloader()
+    os.utime(module, (time.time() + 1, time.time() + 1))
+    assert str(module) in engine.changed_files()
+    assert str(module) not in engine.changed_files()
+
+
+def test_extra_file_saved_while_the_application_was_loaded(tmp_path):
+    (tmp_path / "a.txt").write_text("a")
+    engine = reloader.Reloader(extra_files=[str(tmp_path / "*.txt")])
+    (tmp_path / "a.txt").write_text("aa")
+    assert engine.changed_files() == [str(tmp_path / "a.txt")]
 
 
 def test_edited(changes, module):
