@@ -46,23 +46,23 @@ static inline uint32_t field_load_16(const char *p)
 }
 
 /*
- * Setting bit 5 folds the case of letters. Of the bytes of a token no other two that meet in this
- * way are both ones that a table name has, so that the comparison is exact for tokens. The last
- * word overlaps the one before it: no byte outside the n is read.
+ * Setting bit 5 folds the case of letters. Besides, it makes a CR of what should be a '-', and no
+ * other byte of a table name: without CR the comparison is exact. The last word overlaps the one
+ * before it: no byte outside the n is read.
  */
-static inline bool field_same(const char *token, const char *lower, size_t n)
+static inline bool field_same(const char *name, const char *lower, size_t n)
 {
     if (n >= 8) {
         for (size_t i = 0; i + 8 < n; i += 8)
-            if ((field_load_64(token + i) | FIELD_LOWER_64) != field_load_64(lower + i))
+            if ((field_load_64(name + i) | FIELD_LOWER_64) != field_load_64(lower + i))
                 return false;
-        return (field_load_64(token + n - 8) | FIELD_LOWER_64) == field_load_64(lower + n - 8);
+        return (field_load_64(name + n - 8) | FIELD_LOWER_64) == field_load_64(lower + n - 8);
     }
     if (n >= 4)
-        return (field_load_32(token) | FIELD_LOWER_32) == field_load_32(lower) &&
-               (field_load_32(token + n - 4) | FIELD_LOWER_32) == field_load_32(lower + n - 4);
-    return ((field_load_16(token) | FIELD_LOWER_32) == (field_load_16(lower) | FIELD_LOWER_32)) &&
-           ((field_load_16(token + n - 2) | FIELD_LOWER_32) ==
+        return (field_load_32(name) | FIELD_LOWER_32) == field_load_32(lower) &&
+               (field_load_32(name + n - 4) | FIELD_LOWER_32) == field_load_32(lower + n - 4);
+    return ((field_load_16(name) | FIELD_LOWER_32) == (field_load_16(lower) | FIELD_LOWER_32)) &&
+           ((field_load_16(name + n - 2) | FIELD_LOWER_32) ==
             (field_load_16(lower + n - 2) | FIELD_LOWER_32));
 }
 
@@ -76,14 +76,14 @@ static inline uint32_t field_slot(const char *name, size_t n)
     return (word * FIELD_HASH_MULTIPLIER) >> FIELD_HASH_SHIFT;
 }
 
-/* The id of a name that is known to be a token of at least one byte. */
-static inline enum field_id field_match(const char *token, size_t n)
+/* The id of a name in which there is no CR. */
+static inline enum field_id field_match(const char *name, size_t n)
 {
     if (n < FIELD_NAME_MIN || n > FIELD_NAME_MAX)
         return FIELD_OTHER;
-    unsigned index = field_slots[field_slot(token, n)];
+    unsigned index = field_slots[field_slot(name, n)];
     const struct field_entry *entry = &field_entries[index];
-    bool same = entry->size == n && field_same(token, entry->name, n);
+    bool same = entry->size == n && field_same(name, entry->name, n);
     return same ? (enum field_id)(index - 1) : FIELD_OTHER;
 }
 

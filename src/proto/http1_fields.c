@@ -22,6 +22,7 @@ struct line {
     char *value;
     const char *value_end;
     const char *next;
+    enum field_id id;
 };
 
 HTTP1_COLD static bool grow(struct http1_head *head)
@@ -72,7 +73,7 @@ static inline enum http1_result add_field(struct http1_reader *in, const struct 
     field->name_len = (uint32_t)line->name_len;
     field->value = http1_offset(in, line->value);
     field->value_len = (uint32_t)(line->value_end - line->value);
-    field->id = field_match(line->name, line->name_len);
+    field->id = line->id;
     uint64_t bit = http1_bit(field->id);
     uint64_t seen = head->seen;
     head->seen = seen | bit;
@@ -225,15 +226,16 @@ static inline enum http1_result parse_field(struct http1_reader *in, char *from)
 {
     struct line line = {.name = from};
     const char *const end = in->end;
-    char *p = from;
-    while (p < end && octet_is(*p, OCTET_TOKEN))
-        p++;
+    const char *p = scan_name(in->data, from, end);
     line.name_len = (size_t)(p - from);
-    line.value = p + 1;
-    if (HTTP1_UNLIKELY(p == end || *p != ':' || p == from)) {
+    line.value = from + line.name_len + 1;
+    bool named = p < end && *p == ':';
+    line.id = named ? field_match(from, line.name_len) : FIELD_OTHER;
+    if (HTTP1_UNLIKELY(line.id == FIELD_OTHER) && !(named && is_token(from, p))) {
         enum http1_result result = odd_name(in, &line);
         if (result != HTTP1_OK)
             return result;
+        line.id = field_match(from, line.name_len);
     }
     while (line.value < end && octet_is_blank(*line.value))
         line.value++;

@@ -32,6 +32,11 @@ static inline bool scan_stops_query(unsigned char c)
     return c <= 0x20 || c >= 0x7f || c == '#';
 }
 
+static inline bool scan_stops_name(unsigned char c)
+{
+    return c <= 0x20 || c >= 0x80 || c == ':';
+}
+
 #if defined(SCAN_BLOCK)
 
 static inline unsigned scan_block_value(const char *p)
@@ -44,6 +49,13 @@ static inline unsigned scan_block_value(const char *p)
 }
 
 /* As signed numbers, the bytes from 0x80 on are below 0x21 too. */
+static inline unsigned scan_block_name(const char *p)
+{
+    __m128i x = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_cmplt_epi8(x, _mm_set1_epi8(0x21)),
+                                                    _mm_cmpeq_epi8(x, _mm_set1_epi8(':'))));
+}
+
 static inline __m128i scan_not_visible(__m128i x)
 {
     return _mm_or_si128(_mm_cmplt_epi8(x, _mm_set1_epi8(0x21)),
@@ -86,6 +98,7 @@ static inline const char *scan_run(const char *begin, const char *p, const char 
 #else
 
 #define scan_block_value NULL
+#define scan_block_name NULL
 #define scan_block_path NULL
 #define scan_block_query NULL
 
@@ -105,6 +118,12 @@ static inline const char *scan_run(const char *begin, const char *p, const char 
 static inline const char *scan_value(const char *begin, const char *p, const char *end)
 {
     return scan_run(begin, p, end, scan_block_value, scan_stops_value);
+}
+
+/* To the first ':', or byte that is no visible ASCII or DEL. */
+static inline const char *scan_name(const char *begin, const char *p, const char *end)
+{
+    return scan_run(begin, p, end, scan_block_name, scan_stops_name);
 }
 
 /* To the first byte that is no visible ASCII, '?' or '#'. */

@@ -632,7 +632,7 @@ static void pages_and_reasons(void **state)
          "Bad Request"},
         {GET "A: 0123456789\r\n", "Error parsing headers: 'limit request headers fields size'",
          "Request Header Fields Too Large"},
-        {GET "X\r\n", "Invalid HTTP Header: 'X'", "Bad Request"},
+        {GET "X\r\n\r\n", "Invalid HTTP Header: 'X'", "Bad Request"},
         {GET "Expect: \"\r\n\r\n", "Unable to comply with expectation: '\"'", "Expectation Failed"},
         {"POST /01234567890123456789 HTTP/1.1\r\n", "Request Line is too large (35 > 30)",
          "URI Too Long"},
