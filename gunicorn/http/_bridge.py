@@ -55,6 +55,12 @@ class Bridge:
             "QUERY_STRING": "",
             "SERVER_PROTOCOL": "HTTP/1.1",
             "SCRIPT_NAME": os.environ.get("SCRIPT_NAME", ""),
+            # Set at each request: in the template so that a copy has room for a request's headers.
+            "PATH_INFO": "",
+            "RAW_URI": "",
+            "REMOTE_ADDR": "",
+            "gunicorn.socket": None,
+            "wsgi.early_hints": None,
         }
         return [{**base, **self._server(sock)} for sock in worker.sockets]
 
@@ -62,7 +68,7 @@ class Bridge:
     def _server(sock) -> dict:
         name = sock.getsockname()
         if isinstance(name, tuple):
-            return {"SERVER_NAME": name[0], "SERVER_PORT": str(name[1])}
+            return {"SERVER_NAME": name[0], "SERVER_PORT": str(name[1]), "REMOTE_PORT": ""}
         if isinstance(name, bytes):
             name = os.fsdecode(name)
         return {"SERVER_NAME": name, "SERVER_PORT": ""}

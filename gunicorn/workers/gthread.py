@@ -5,6 +5,7 @@ import signal
 import threading
 
 from gunicorn import _core
+from gunicorn.http import _bridge  # noqa: F401 - loaded before the fork, shared by all workers
 from gunicorn.workers.base import Worker
 
 

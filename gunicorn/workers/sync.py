@@ -1,6 +1,7 @@
 """The default worker: one request at a time, any number of connections."""
 
 from gunicorn import _core
+from gunicorn.http import _bridge  # noqa: F401 - loaded before the fork, shared by all workers
 from gunicorn.workers.base import Worker
 
 

@@ -73,7 +73,7 @@ static int put_peer(struct wsgi *wsgi, PyObject *environ, const struct conn *con
 {
     struct core_state *state = wsgi->state;
     if (conn->listener->local)
-        return PyDict_SetItem(environ, NAME(state, remote_addr), NAME(state, empty));
+        return 0;
     if (put(environ, NAME(state, remote_addr), text_address(&wsgi->texts, &conn->peer)) < 0)
         return -1;
     return put(environ, NAME(state, remote_port), port_text(conn->peer.port));
