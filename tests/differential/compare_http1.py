@@ -471,7 +471,7 @@ INTENDED: dict[str, Rule] = {
     "a size line over its limit is refused however it arrives": long_chunk_line,
     "trailers are never folded, nor their names stripped": trailer_rules,
     "header_map does not look at trailers, which nobody sees": trailer_underscore,
-    "refused before the head is whole": refused_early,
+    "refused before the head or the body is whole": refused_early,
 }
 
 
