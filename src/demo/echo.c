@@ -132,7 +132,6 @@ int main(int argc, char **argv)
         .keepalive_ms = 2000,
         .worker_connections = 20000,
         .threads = threads,
-        .accept_batch = 64,
         .standby = true,
         .loop = argc > 3 ? argv[3] : NULL,
     };

@@ -21,8 +21,6 @@ struct engine_object {
     int wake_fd; /* the worker's pipe that signal handlers write to */
 };
 
-enum { ACCEPT_SHARED = 1 }; /* connections a turn when other workers share the listeners */
-
 static PyObject *setting(PyObject *cfg, const char *name)
 {
     return PyObject_GetAttrString(cfg, name);
@@ -177,7 +175,7 @@ static int read_options(struct engine_object *self, PyObject *cfg, struct engine
         get_flag(cfg, "sendfile", &options->sendfile) < 0)
         return -1;
     options->keepalive_ms = keepalive > UINT32_MAX / 1000 ? UINT32_MAX : keepalive * 1000;
-    options->accept_batch = workers > 1 ? ACCEPT_SHARED : ACCEPT_BATCH;
+    options->shared = workers > 1;
     options->forwarded = &self->forwarded;
     options->trust = &self->trust;
     options->tmp_dir = self->tmp_dir;

@@ -40,13 +40,27 @@ void engine_resume(struct engine *engine, unsigned reason)
         loop_add(engine->loop, &engine->listeners[i].io, LOOP_LISTEN);
 }
 
-/* Closes the connection that has been idle for longest; false when none is idle. */
+/*
+ * Closes the connection that has been idle for longest; false when there is none. One that was just
+ * accepted is not idle yet: its request is on the way.
+ */
 static bool make_room(struct engine *engine)
 {
     if (list_empty(&engine->idle))
         return false;
-    conn_close(engine, list_entry(engine->idle.next, struct conn, link));
+    struct conn *conn = list_entry(engine->idle.next, struct conn, link);
+    if (conn->served == 0 &&
+        conn->timer.deadline > engine->now_ms + HEAD_TIMEOUT_MS - SILENT_MS)
+        return false;
+    conn_close(engine, conn);
     return true;
+}
+
+/* No place for another connection, or no descriptor: looked at again soon. */
+static void pause_for_a_while(struct engine *engine, unsigned reason, uint32_t ms)
+{
+    engine_pause(engine, reason);
+    timer_set(&engine->timers, &engine->resume, engine->now_ms + ms);
 }
 
 static void accept_failed(struct engine *engine, int error)
@@ -56,15 +70,14 @@ static void accept_failed(struct engine *engine, int error)
     if (make_room(engine))
         return;
     engine_note(engine, NOTE_ERROR, "Cannot accept a connection: %s", strerror(error));
-    engine_pause(engine, PAUSE_ERROR);
-    timer_set(&engine->timers, &engine->resume, engine->now_ms + ACCEPT_PAUSE_MS);
+    pause_for_a_while(engine, PAUSE_ERROR, ACCEPT_PAUSE_MS);
 }
 
 static bool accept_one(struct engine *engine, struct listener *listener)
 {
     struct peer peer;
     if (engine->connections >= engine->options.worker_connections && !make_room(engine)) {
-        engine_pause(engine, PAUSE_FULL);
+        pause_for_a_while(engine, PAUSE_FULL, SILENT_MS);
         return false;
     }
     int fd = socket_accept(listener->io.fd, &peer);
@@ -86,7 +99,8 @@ static void listener_ready(struct io *io, unsigned events, void *context)
     (void)events;
     struct engine *engine = context;
     struct listener *listener = list_entry(io, struct listener, io);
-    for (uint32_t i = 0; i < engine->options.accept_batch; i++)
+    int batch = engine->options.shared ? 1 : ACCEPT_BATCH;
+    for (int i = 0; i < batch; i++)
         if (engine->paused || !accept_one(engine, listener))
             return;
 }
@@ -295,7 +309,7 @@ static void timer_expired(struct timer *timer, void *context)
 {
     struct engine *engine = context;
     if (timer == &engine->resume)
-        engine_resume(engine, PAUSE_ERROR);
+        engine_resume(engine, PAUSE_ERROR | PAUSE_FULL);
     else
         conn_expired(engine, list_entry(timer, struct conn, timer));
 }

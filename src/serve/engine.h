@@ -33,7 +33,7 @@ struct engine_options {
     uint32_t keepalive_ms;          /* 0: one request a connection */
     uint32_t worker_connections;    /* open connections; idle ones are closed to stay below */
     uint32_t threads;               /* application threads */
-    uint32_t accept_batch;          /* connections taken for each time that a listener is told */
+    bool shared;                    /* other workers accept from the same listeners */
     bool sendfile;
     bool standby;
     const char *tmp_dir;            /* borrowed; NULL: the system's */

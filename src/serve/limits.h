@@ -18,6 +18,7 @@ enum {
     SEND_TIMEOUT_MS = 60 * 1000,       /* without a byte taken by the client */
     LINGER_IDLE_MS = 2 * 1000,         /* without a byte after we are done (RFC 9112 §9.6) */
     LINGER_TOTAL_MS = 30 * 1000,
+    SILENT_MS = 1000,                  /* after which a new connection without a byte counts as idle */
     ACCEPT_PAUSE_MS = 100,             /* after EMFILE and the like */
     DRAIN_IDLE_MS = 2 * 1000,          /* a retiring worker waits for idle clients' next request */
     STANDBY_TICK_MS = 2,               /* how long the engine may stand still while requests run */

@@ -25,14 +25,15 @@ static bool all_busy(struct engine *engine)
     return atomic_load(&engine->running) >= engine->options.threads;
 }
 
-/* Leads until a thread wants to: it keeps clients served, and takes new ones only for a free thread. */
+/* Leads until a thread wants to: it keeps clients served. New ones are left to a sibling
+ * while no thread of this worker is free. */
 static void lead(struct engine *engine)
 {
     if (!engine_lead(engine))
         return;
     atomic_store(&engine->standby_leads, true);
     while (!atomic_load(&engine->lead_wanted) && !atomic_load(&engine->stopped)) {
-        if (all_busy(engine))
+        if (engine->options.shared && all_busy(engine))
             engine_pause(engine, PAUSE_BUSY);
         else
             engine_resume(engine, PAUSE_BUSY);
