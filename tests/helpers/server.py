@@ -41,7 +41,7 @@ SCRUBBED = (
 FATAL = re.compile(
     r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|UndefinedBehaviorSanitizer|runtime error:"
     r"|Assertion .* failed|Fatal Python error|stack smashing|SystemError"
-    r"|was sent SIG(?:SEGV|ABRT|BUS|ILL|FPE|KILL)|WORKER TIMEOUT"
+    r"|was sent SIG(?:SEGV|ABRT|BUS|ILL|FPE)"
 )
 #: Acceptable only where a test expects it.
 TROUBLE = re.compile(r"Traceback \(most recent call last\)|\[(?:ERROR|CRITICAL)\]")

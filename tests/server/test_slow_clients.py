@@ -176,12 +176,15 @@ def test_slow_sender_is_served(server, crowd):
 def test_busy_application_delays_no_refusal(server, crowd, gate, worker):
     """While every thread runs an application, the engine goes on: it refuses what is bad."""
     threads = 4 if worker == "gthread" else 1
+    (other,) = crowd.kept(1)
     for _ in range(threads):
         crowd.connect().send(render(target="/gate", headers=[("X-Gate", gate.path)]))
     gate.wait(threads)
     try:
         watch = Stopwatch()
-        assert server.raw(b"GET / HTTP/1.1\r\nA : b\r\n\r\n").status == 400
+        other.send(b"GET / HTTP/1.1\r\nA : b\r\n\r\n")
+        assert other.read_response().status == 400
+        other.expect_closed()
         assert watch.seconds < UNDELAYED
     finally:
         gate.open()
@@ -189,11 +192,11 @@ def test_busy_application_delays_no_refusal(server, crowd, gate, worker):
 
 def test_busy_application_delays_no_100_continue(server, crowd, gate, worker):
     threads = 4 if worker == "gthread" else 1
+    (uploader,) = crowd.kept(1)
     holders = [crowd.connect() for _ in range(threads)]
     for connection in holders:
         connection.send(render(target="/gate", headers=[("X-Gate", gate.path)]))
     gate.wait(threads)
-    uploader = crowd.connect()
     try:
         uploader.send(render("POST", "/", [("Expect", "100-continue"), ("Content-Length", "3")]))
         assert uploader.read_head().status == 100
