@@ -429,6 +429,16 @@ def dropped_fields_count(case: Case, theirs: Result, ours: Result) -> bool:
     return ours.get("status") == 431 and b"_" in head_of(case)
 
 
+def buffer_limit(case: Case, theirs: Result, ours: Result) -> bool:
+    return theirs.get("text") == "max buffer headers"
+
+
+def scheme_letter(case: Case, theirs: Result, ours: Result) -> bool:
+    parts = {"path": None, "query": None, "close": None}
+    same_but_path = {**theirs, **parts} == {**ours, **parts}
+    return same_but_path and bool(re.match(r"[0-9+.-]", ours.get("uri", "")))
+
+
 def strict_brackets(case: Case, theirs: Result, ours: Result) -> bool:
     refused = "request line" in ours.get("text", "") and ours["status"] == 400
     return refused and bool(re.search(rb"//[^/?# ]*[][]", case.data))
@@ -465,6 +475,8 @@ Rule = Callable[[Case, Result, Result], bool]
 INTENDED: dict[str, Rule] = {
     "Connection is a list of tokens, over all its fields": connection_is_a_list,
     "dropped fields count against limit_request_fields": dropped_fields_count,
+    "gunicorn's limit of the whole head counts what it happened to read": buffer_limit,
+    "a scheme begins with a letter (urlsplit() of Python 3.10 takes a digit)": scheme_letter,
     "brackets in an authority stand around the whole host": strict_brackets,
     "a Content-Length above 2^63-1 is refused": huge_length,
     "a chunk size above 2^63-1 is refused": huge_chunk,
