@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-import gunicorn
-
-COMMAND_TIMEOUT = 60  # seconds
-
-#: Variables of the caller that would change what is tested.
-SCRUBBED = (
-    "FORWARDED_ALLOW_IPS",
-    "GUNICORN_CMD_ARGS",
-    "PORT",
-    "SENDFILE",
-    "WEB_CONCURRENCY",
-    "XDG_RUNTIME_DIR",
-)
+from helpers.command import COMMAND_TIMEOUT, SCRUBBED, command_environment
 
 APP = """
 def app(environ, start_response):
@@ -85,14 +70,6 @@ def refused(load, capsys):
         return capsys.readouterr().err, exit.value.code
 
     return refused
-
-
-def command_environment(directory: Path, env: dict[str, str] | None = None) -> dict[str, str]:
-    environ = {k: v for k, v in os.environ.items() if k not in SCRUBBED}
-    environ["PWD"] = str(directory)
-    environ["PYTHONDONTWRITEBYTECODE"] = "1"
-    environ["PYTHONPATH"] = str(Path(gunicorn.__file__).resolve().parents[1])
-    return environ | (env or {})
 
 
 @pytest.fixture

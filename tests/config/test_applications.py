@@ -127,7 +127,7 @@ def test_spew(directory, command):
     )
     import subprocess
 
-    from conftest import command_environment
+    from helpers.command import command_environment
 
     out = subprocess.run(
         [sys.executable, "-c", "import traced"],

@@ -147,7 +147,7 @@ class Eager(glogging.Logger):
 
 
 @pytest.mark.parametrize("cls", [glogging.Logger, Eager])
-@pytest.mark.parametrize("atom,value", ATOMS)
+@pytest.mark.parametrize("atom,value", ATOMS, ids=[atom for atom, _ in ATOMS])
 def test_atoms(access_line, atom, value, cls):
     assert access_line(f"%({atom})s", cls=cls) == f"{value}\n"
 
@@ -418,7 +418,7 @@ def test_capture_output(tmp_path):
         "os.rename('e.log', 'e.log.1'); log.reopen_files()\n"
         "print('again', flush=True); log.info('logged')\n"
     )
-    from conftest import command_environment
+    from helpers.command import command_environment
 
     result = subprocess.run(
         [sys.executable, "-c", code],

@@ -11,8 +11,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND_TIMEOUT, command_environment
 from facts import COMPUTED, FACTS, HOOK
+from helpers.command import COMMAND_TIMEOUT, command_environment
 
 REFERENCE = os.environ.get("GUNICORN_REFERENCE")
 
