@@ -314,7 +314,7 @@ static int engine_init(PyObject *op, PyObject *args, PyObject *kwargs)
         PyErr_SetString(PyExc_RuntimeError, "an Engine is made once");
         return -1;
     }
-    self->wsgi.module = PyType_GetModuleByDef(Py_TYPE(op), &core_module);
+    self->wsgi.module = PyType_GetModule(Py_TYPE(op));
     if (!self->wsgi.module)
         return -1;
     Py_INCREF(self->wsgi.module);
