@@ -1,0 +1,40 @@
+"""The original gunicorn in an environment of its own, for tests that compare."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+VERSION = "27.0.1"
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def original_gunicorn() -> list[str]:
+    """The command of the original: $GUNICORN_ORIGINAL, or installed under build/; else skips."""
+    given = os.environ.get("GUNICORN_ORIGINAL")
+    if given:
+        return [given]
+    directory = Path(os.environ.get("GUNICORN_BUILD", ROOT / "build"))
+    home = directory / "reference-{}.{}".format(*sys.version_info[:2])
+    command = home / "bin" / "gunicorn"
+    if not command.exists():
+        install(home)
+    return [str(command)]
+
+
+def install(home: Path) -> None:
+    """Create the environment; the test is skipped where the package index is out of reach."""
+    try:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        run(sys.executable, "-m", "venv", "--clear", str(home))
+        run(str(home / "bin" / "pip"), "install", "--quiet", f"gunicorn=={VERSION}")
+    except (OSError, subprocess.SubprocessError) as e:
+        pytest.skip(f"no original gunicorn to compare with: {e}")
+
+
+def run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
