@@ -126,6 +126,8 @@ static void extensions(void **state)
     static const struct vector vectors[] = {
         {INPUT("1;a\r\nx\r\n0;b=c\r\n\r\n"), BODY("x", "")},
         {INPUT("1 \t; a \t= b ;c=\"d\"\t; e\r\nx\r\n" END), BODY("x", "")},
+        {INPUT("1;abc=def;g;h  \t;i\r\nx\r\n" END), BODY("x", "")},
+        {INPUT("1;a=b  \t;c=\"d\" \t;e\r\nx\r\n" END), BODY("x", "")},
         {INPUT("1;a=\"\"\r\nx\r\n" END), BODY("x", "")},
         {INPUT("1;a=\" \t!#[]~\xe9\\\"\\\\\\a\\\t;\"\r\nx\r\n" END), BODY("x", "")},
         {INPUT("1;\r\n"), REFUSED(CHUNKED_BAD_EXTENSION)},
