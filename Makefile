@@ -8,6 +8,8 @@ BUILD ?= build
 BIND ?= 127.0.0.1:8000
 TIME ?= 60
 COUNT ?= 5000
+# Tests wait more than they compute.
+JOBS ?= 4
 WERROR ?= false
 SANITIZE ?= none
 ARGS ?=
@@ -90,7 +92,7 @@ unit: $(READY)
 	$(MESON) test -C $(BUILD)/unit --print-errorlogs
 
 pytest: $(VENV)/.testing
-	$(WATCHED) $(BIN)/pytest $(ARGS)
+	$(WATCHED) $(BIN)/pytest -n $(JOBS) $(ARGS)
 
 differential: $(READY) ## Compare our parser with gunicorn's on COUNT=5000 generated requests
 	test -f $(BUILD)/unit/build.ninja || $(MESON) setup $(BUILD)/unit -Dextension=false $(SETUP)
