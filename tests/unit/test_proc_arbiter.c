@@ -1,0 +1,418 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "proc/arbiter.h"
+#include "proc/signals.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A host without Python: workers that boot, or not, and then wait for a signal. */
+enum behaviour { BOOTS, HANGS, FAILS, WORKS_FOREVER };
+
+#define LEAVE (-7) /* what a callback returns to leave the loop */
+
+static struct host {
+    struct arbiter arbiter;
+    enum behaviour behaviour;
+    uint32_t age;
+    int ready, died, timed_out, slow_boot, overdue, hurried, strangers;
+    int leave_when_ready, leave_when_dead;
+    int64_t pause_ms;
+    int last_status;
+    bool fork_fails;
+} host;
+
+static int wait_for(void *ctx, struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    (void)ctx;
+    assert_true(timeout_ms >= 0 && timeout_ms <= 20000); /* or the test would hang */
+    return poll(fds, count, timeout_ms);
+}
+
+static int nothing(void *ctx)
+{
+    (void)ctx;
+    return 0;
+}
+
+static int on_signal(void *ctx, int signo)
+{
+    (void)ctx;
+    if (signo == SIGCHLD)
+        return arbiter_reap(&host.arbiter);
+    return signo == SIGTERM ? LEAVE : 0;
+}
+
+static int reap(void *ctx)
+{
+    (void)ctx;
+    return arbiter_reap(&host.arbiter);
+}
+
+static int murder(void *ctx)
+{
+    (void)ctx;
+    return arbiter_murder(&host.arbiter);
+}
+
+static int manage(void *ctx)
+{
+    (void)ctx;
+    return arbiter_manage(&host.arbiter);
+}
+
+static void bracket(void *ctx)
+{
+    (void)ctx;
+}
+
+static void bracket_pid(void *ctx, pid_t pid)
+{
+    (void)ctx, (void)pid;
+}
+
+static void be_worker(struct slot *slot)
+{
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGQUIT, SIG_DFL);
+    signal(SIGABRT, host.behaviour == WORKS_FOREVER ? SIG_IGN : SIG_DFL);
+    signals_replay();
+    if (host.behaviour == FAILS)
+        _exit(3);
+    if (host.behaviour != HANGS)
+        slot_set_phase(slot, SLOT_READY);
+    if (host.behaviour == WORKS_FOREVER) {
+        signal(SIGTERM, SIG_IGN);
+        slot_beat(slot, 1);
+    }
+    for (;;)
+        pause();
+}
+
+static int spawn(void *ctx, unsigned count)
+{
+    static const struct arbiter_fork_hooks hooks = {bracket, bracket_pid};
+    struct slot *slot;
+
+    (void)ctx;
+    for (; count > 0; count--) {
+        if (host.fork_fails) {
+            host.pause_ms = arbiter_fork_failed(&host.arbiter);
+            return 0;
+        }
+        pid_t pid = arbiter_fork(&host.arbiter, ++host.age, &hooks, &slot);
+        if (pid == 0)
+            be_worker(slot);
+        assert_true(pid > 0);
+    }
+    return 0;
+}
+
+static int kill_worker(void *ctx, pid_t pid, int signo)
+{
+    (void)ctx;
+    assert_int_equal(arbiter_kill(&host.arbiter, pid, signo), 0);
+    return 0;
+}
+
+static int died(void *ctx, const struct arbiter_death *death)
+{
+    (void)ctx;
+    host.died++;
+    host.last_status = death->status;
+    host.pause_ms = death->pause_ms;
+    return host.leave_when_dead == host.died ? LEAVE : 0;
+}
+
+static int stranger_died(void *ctx, pid_t pid, int status)
+{
+    (void)ctx, (void)pid, (void)status;
+    host.strangers++;
+    return 0;
+}
+
+static int ready(void *ctx, const struct child *child)
+{
+    (void)ctx, (void)child;
+    return ++host.ready == host.leave_when_ready ? LEAVE : 0;
+}
+
+static int timed_out(void *ctx, const struct child *child, int64_t silent_ms)
+{
+    (void)ctx;
+    host.timed_out++;
+    host.arbiter.goal.target = 0; /* a successor would be silent as well */
+    assert_true(silent_ms >= host.arbiter.timeout_ms);
+    return arbiter_kill(&host.arbiter, child->pid, SIGABRT);
+}
+
+static int slow_boot(void *ctx, const struct child *child, int64_t booting_ms)
+{
+    (void)ctx, (void)child, (void)booting_ms;
+    host.slow_boot++;
+    return 0;
+}
+
+static int overdue(void *ctx, const struct child *child)
+{
+    (void)ctx;
+    host.overdue++;
+    return arbiter_kill(&host.arbiter, child->pid, SIGKILL);
+}
+
+static int hurry(void *ctx)
+{
+    (void)ctx;
+    host.hurried++;
+    for (size_t i = 0; i < host.arbiter.children.count; i++)
+        kill(host.arbiter.children.list[i].pid, SIGKILL);
+    return 0;
+}
+
+static const struct arbiter_host plain_host = {
+    .wait = wait_for,
+    .between = nothing,
+    .on_signal = on_signal,
+    .reap = reap,
+    .murder = murder,
+    .manage = manage,
+    .spawn = spawn,
+    .kill = kill_worker,
+    .died = died,
+    .stranger_died = stranger_died,
+    .ready = ready,
+    .timed_out = timed_out,
+    .slow_boot = slow_boot,
+    .overdue = overdue,
+    .hurry = hurry,
+};
+
+static int setup(void **state)
+{
+    static const int signos[] = {SIGCHLD, SIGTERM, SIGINT};
+
+    (void)state;
+    host = (struct host){0};
+    if (arbiter_open(&host.arbiter, &plain_host, NULL) < 0)
+        return -1;
+    signals_install(signos, 3);
+    host.arbiter.graceful_ms = 5000;
+    host.arbiter.tick_ms = 10000;
+    host.arbiter.goal.target = 2;
+    alarm(60);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct children *children = &host.arbiter.children;
+
+    (void)state;
+    for (size_t i = 0; i < children->count; i++) {
+        kill(children->list[i].pid, SIGKILL);
+        waitpid(children->list[i].pid, NULL, 0);
+    }
+    arbiter_close(&host.arbiter);
+    alarm(0);
+    return 0;
+}
+
+static void run_until_ready(int count)
+{
+    host.leave_when_ready = count;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+}
+
+static void workers_boot_and_are_replaced(void **state)
+{
+    (void)state;
+    run_until_ready(2);
+    assert_int_equal(host.arbiter.children.count, 2);
+    kill(host.arbiter.children.list[0].pid, SIGKILL);
+    run_until_ready(3);
+    assert_int_equal(host.died, 1);
+    assert_int_equal(host.pause_ms, 0);
+    assert_int_equal(host.arbiter.children.count, 2);
+}
+
+static void workers_that_fail_are_waited_for(void **state)
+{
+    (void)state;
+    host.behaviour = FAILS;
+    host.arbiter.goal.target = 1;
+    host.leave_when_dead = BACKOFF_FREE + 1;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    assert_int_equal(host.pause_ms, BACKOFF_FIRST_MS);
+    uint32_t forked = host.age;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_int_equal(host.age, forked);
+    host.leave_when_dead++;
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    assert_int_equal(host.age, forked + 1);
+    assert_true(host.pause_ms > BACKOFF_FIRST_MS);
+}
+
+static void a_fork_that_fails_is_waited_for(void **state)
+{
+    (void)state;
+    host.fork_fails = true;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_int_equal(host.pause_ms, BACKOFF_FIRST_MS);
+    host.fork_fails = false;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_int_equal(host.age, 0);
+    run_until_ready(2);
+}
+
+static void silence_ends_in_abrt_and_kill(void **state)
+{
+    (void)state;
+    host.behaviour = WORKS_FOREVER; /* since the machine was started */
+    host.arbiter.goal.target = 1;
+    host.arbiter.timeout_ms = 200;
+    host.leave_when_dead = 1;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    assert_int_equal(host.timed_out, 1);
+    assert_true(WIFSIGNALED(host.last_status));
+    assert_int_equal(WTERMSIG(host.last_status), SIGKILL);
+}
+
+static void a_boot_that_hangs_is_told_and_ended(void **state)
+{
+    (void)state;
+    host.behaviour = HANGS;
+    host.arbiter.goal.target = 1;
+    host.arbiter.timeout_ms = 50;
+    host.leave_when_dead = 1;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    assert_int_equal(host.slow_boot, 1);
+    assert_int_equal(host.timed_out, 1);
+    assert_int_equal(WTERMSIG(host.last_status), SIGABRT);
+}
+
+static void who_does_not_stop_is_overdue(void **state)
+{
+    (void)state;
+    host.behaviour = WORKS_FOREVER;
+    host.arbiter.graceful_ms = 1;
+    run_until_ready(2);
+    host.arbiter.goal.target = 1;
+    host.leave_when_dead = 1;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    assert_int_equal(host.overdue, 1);
+}
+
+static void a_new_generation_replaces_the_old(void **state)
+{
+    (void)state;
+    run_until_ready(2);
+    pid_t old = host.arbiter.children.list[0].pid;
+    arbiter_new_generation(&host.arbiter);
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_int_equal(host.arbiter.children.count, 3);
+    host.leave_when_dead = 2;
+    host.leave_when_ready = 0;
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    assert_null(children_find(&host.arbiter.children, old));
+    assert_int_equal(host.arbiter.children.count, 2);
+}
+
+static void an_old_generation_can_be_restored(void **state)
+{
+    (void)state;
+    run_until_ready(2);
+    arbiter_new_generation(&host.arbiter);
+    host.behaviour = FAILS;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    host.leave_when_dead = 1;
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    assert_false(host.arbiter.goal.proven);
+    arbiter_restore_generation(&host.arbiter, 0);
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_int_equal(host.arbiter.children.count, 2);
+    assert_int_equal(host.age, 3);
+    arbiter_new_generation(&host.arbiter);
+    assert_int_equal(host.arbiter.goal.generation, 2); /* no number twice */
+}
+
+static void draining_waits_for_everyone(void **state)
+{
+    (void)state;
+    run_until_ready(2);
+    for (size_t i = 0; i < 2; i++)
+        arbiter_kill(&host.arbiter, host.arbiter.children.list[i].pid, SIGTERM);
+    assert_int_equal(arbiter_drain(&host.arbiter, 5000, false), 0);
+    assert_int_equal(host.died, 2);
+    assert_int_equal(host.hurried, 0);
+}
+
+static void draining_has_a_limit_and_can_be_hurried(void **state)
+{
+    (void)state;
+    host.behaviour = WORKS_FOREVER;
+    run_until_ready(2);
+    assert_int_equal(arbiter_drain(&host.arbiter, 50, false), 0);
+    assert_int_equal(host.died, 0);
+    raise(SIGINT);
+    assert_int_equal(arbiter_drain(&host.arbiter, 10000, false), 0);
+    assert_int_equal(host.hurried, 1);
+    assert_int_equal(host.died, 2);
+}
+
+static void strangers_are_reaped(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(0);
+    for (int i = 0; i < 500 && host.strangers == 0; i++) {
+        assert_int_equal(arbiter_reap(&host.arbiter), 0);
+        usleep(10000);
+    }
+    assert_int_equal(host.strangers, 1);
+}
+
+static void killing_the_dead_is_an_error(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(0);
+    waitpid(pid, NULL, 0);
+    assert_int_equal(arbiter_kill(&host.arbiter, pid, SIGTERM), -1);
+    assert_int_equal(errno, ESRCH);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(workers_boot_and_are_replaced),
+        TEST(workers_that_fail_are_waited_for),
+        TEST(a_fork_that_fails_is_waited_for),
+        TEST(silence_ends_in_abrt_and_kill),
+        TEST(a_boot_that_hangs_is_told_and_ended),
+        TEST(who_does_not_stop_is_overdue),
+        TEST(a_new_generation_replaces_the_old),
+        TEST(an_old_generation_can_be_restored),
+        TEST(draining_waits_for_everyone),
+        TEST(draining_has_a_limit_and_can_be_hurried),
+        TEST(strangers_are_reaped),
+        TEST(killing_the_dead_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,232 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "proc/children.h"
+
+/* A registry whose workers have slots that the test writes, as the workers would. */
+struct registry {
+    struct children children;
+    struct slot slots[16];
+    struct children_goal goal;
+    pid_t last_pid;
+};
+
+static int setup(void **state)
+{
+    struct registry *r = aligned_alloc(64, sizeof(*r));
+    memset(r, 0, sizeof(*r));
+    children_init(&r->children);
+    r->goal.proven = true;
+    *state = r;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct registry *r = *state;
+    children_free(&r->children);
+    free(r);
+    return 0;
+}
+
+static pid_t add(struct registry *r, enum slot_phase said)
+{
+    pid_t pid = ++r->last_pid;
+    struct slot *slot = &r->slots[pid];
+
+    slot->phase = said;
+    assert_non_null(
+        children_add(&r->children, pid, (uint32_t)pid, r->goal.generation, slot, pid * 10));
+    child_update(children_find(&r->children, pid), pid * 10);
+    return pid;
+}
+
+static void say(struct registry *r, pid_t pid, enum slot_phase said)
+{
+    r->slots[pid].phase = said;
+    child_update(children_find(&r->children, pid), 1000);
+}
+
+static pid_t surplus(struct registry *r)
+{
+    struct child *child = children_surplus(&r->children, &r->goal);
+    return child ? child->pid : 0;
+}
+
+static void stop(struct registry *r, pid_t pid)
+{
+    child_move(children_find(&r->children, pid), CHILD_STOPPING, 2000);
+}
+
+static void phases_move_as_the_diagram_says(void **state)
+{
+    (void)state;
+    for (int from = 0; from < CHILD_PHASE_COUNT; from++) {
+        assert_false(child_may_move(from, from));
+        assert_false(child_may_move(from, CHILD_BOOTING));
+        assert_int_equal(child_may_move(from, CHILD_KILLED), from != CHILD_KILLED);
+        for (int to = from + 1; to < CHILD_PHASE_COUNT; to++)
+            assert_int_equal(child_may_move(from, to),
+                             !(from == CHILD_BOOTING && to == CHILD_RETIRING));
+        for (int to = 0; to < from; to++)
+            assert_false(child_may_move(from, to));
+    }
+}
+
+static void many_come_and_go_and_stay_in_order(void **state)
+{
+    struct registry *r = *state;
+
+    for (int i = 1; i <= 1000; i++)
+        assert_non_null(children_add(&r->children, i, (uint32_t)i, 0, NULL, 0));
+    for (int i = 1; i <= 1000; i += 2)
+        children_remove(&r->children, children_find(&r->children, i));
+    assert_int_equal(r->children.count, 500);
+    assert_null(children_find(&r->children, 1));
+    for (size_t i = 0; i < 500; i++)
+        assert_int_equal(r->children.list[i].pid, 2 * (i + 1));
+}
+
+static void missing_workers_are_counted(void **state)
+{
+    struct registry *r = *state;
+
+    r->goal.target = 3;
+    assert_int_equal(children_missing(&r->children, &r->goal), 3);
+    add(r, SLOT_BOOTING);
+    pid_t ready = add(r, SLOT_READY);
+    assert_int_equal(children_missing(&r->children, &r->goal), 1);
+    stop(r, ready);
+    assert_int_equal(children_missing(&r->children, &r->goal), 2);
+}
+
+static void the_oldest_of_too_many_goes(void **state)
+{
+    struct registry *r = *state;
+    pid_t first = add(r, SLOT_READY), second = add(r, SLOT_READY);
+
+    add(r, SLOT_READY);
+    r->goal.target = 3;
+    assert_int_equal(surplus(r), 0);
+    r->goal.target = 1;
+    assert_int_equal(surplus(r), first);
+    stop(r, first);
+    assert_int_equal(surplus(r), second);
+    stop(r, second);
+    assert_int_equal(surplus(r), 0);
+}
+
+static void who_retires_serves_until_its_successor_is_ready(void **state)
+{
+    struct registry *r = *state;
+    pid_t old = add(r, SLOT_READY);
+
+    r->goal.target = 1;
+    say(r, old, SLOT_RETIRING);
+    assert_int_equal(children_missing(&r->children, &r->goal), 1);
+    assert_int_equal(surplus(r), 0);
+    pid_t successor = add(r, SLOT_BOOTING);
+    assert_int_equal(children_missing(&r->children, &r->goal), 0);
+    assert_int_equal(surplus(r), 0);
+    say(r, successor, SLOT_READY);
+    assert_int_equal(surplus(r), old);
+    stop(r, old);
+    assert_int_equal(surplus(r), 0);
+}
+
+static void a_reload_tries_one_worker_first(void **state)
+{
+    struct registry *r = *state;
+    pid_t old[3] = {add(r, SLOT_READY), add(r, SLOT_READY), add(r, SLOT_READY)};
+
+    r->goal = (struct children_goal){.target = 3, .generation = 1};
+    assert_int_equal(children_missing(&r->children, &r->goal), 1);
+    pid_t probe = add(r, SLOT_BOOTING);
+    assert_int_equal(children_missing(&r->children, &r->goal), 0);
+    assert_int_equal(surplus(r), 0);
+
+    say(r, probe, SLOT_READY);
+    r->goal.proven = true;
+    assert_int_equal(children_missing(&r->children, &r->goal), 2);
+    assert_int_equal(surplus(r), old[0]);
+    stop(r, old[0]);
+    assert_int_equal(surplus(r), 0);
+    add(r, SLOT_READY);
+    assert_int_equal(surplus(r), old[1]);
+}
+
+static void a_reload_to_fewer_workers_waits_for_the_first_new_one(void **state)
+{
+    struct registry *r = *state;
+
+    for (int i = 0; i < 4; i++)
+        add(r, SLOT_READY);
+    r->goal = (struct children_goal){.target = 1, .generation = 1};
+    assert_int_equal(surplus(r), 0);
+    pid_t probe = add(r, SLOT_READY);
+    r->goal.proven = true;
+    for (pid_t pid; (pid = surplus(r)); stop(r, pid))
+        assert_int_not_equal(pid, probe);
+    assert_int_equal(children_missing(&r->children, &r->goal), 0);
+}
+
+static void a_failed_reload_leaves_the_old_workers(void **state)
+{
+    struct registry *r = *state;
+
+    add(r, SLOT_READY);
+    add(r, SLOT_READY);
+    r->goal = (struct children_goal){.target = 2, .generation = 1};
+    pid_t probe = add(r, SLOT_BOOTING);
+    children_remove(&r->children, children_find(&r->children, probe));
+    r->goal = (struct children_goal){.target = 2, .generation = 0, .proven = true};
+    assert_int_equal(children_missing(&r->children, &r->goal), 0);
+    assert_int_equal(surplus(r), 0);
+}
+
+static void no_workers_at_all_can_be_wanted(void **state)
+{
+    struct registry *r = *state;
+
+    add(r, SLOT_READY);
+    add(r, SLOT_BOOTING);
+    r->goal = (struct children_goal){.target = 0, .generation = 1};
+    for (pid_t pid; (pid = surplus(r));)
+        stop(r, pid);
+    for (size_t i = 0; i < r->children.count; i++)
+        assert_int_equal(r->children.list[i].phase, CHILD_STOPPING);
+    assert_int_equal(children_missing(&r->children, &r->goal), 0);
+}
+
+static void a_worker_without_a_slot_says_nothing(void **state)
+{
+    struct registry *r = *state;
+    struct child *child = children_add(&r->children, 7, 1, 0, NULL, 0);
+
+    assert_false(child_update(child, 1));
+    assert_int_equal(child->phase, CHILD_BOOTING);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(phases_move_as_the_diagram_says),
+        TEST(many_come_and_go_and_stay_in_order),
+        TEST(missing_workers_are_counted),
+        TEST(the_oldest_of_too_many_goes),
+        TEST(who_retires_serves_until_its_successor_is_ready),
+        TEST(a_reload_tries_one_worker_first),
+        TEST(a_reload_to_fewer_workers_waits_for_the_first_new_one),
+        TEST(a_failed_reload_leaves_the_old_workers),
+        TEST(no_workers_at_all_can_be_wanted),
+        TEST(a_worker_without_a_slot_says_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,147 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "proc/scoreboard.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct scoreboard board;
+static int wake[2];
+
+static int setup(void **state)
+{
+    (void)state;
+    assert_int_equal(pipe2(wake, O_NONBLOCK), 0);
+    return scoreboard_open(&board);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    close(wake[0]);
+    close(wake[1]);
+    scoreboard_close(&board);
+    return 0;
+}
+
+static int wakes(void)
+{
+    char bytes[64];
+    ssize_t n = read(wake[0], bytes, sizeof(bytes));
+    return n < 0 ? 0 : (int)n;
+}
+
+static void slots_are_aligned_and_taken_once(void **state)
+{
+    (void)state;
+    struct slot *a = scoreboard_take(&board, 1, 0, -1), *b = scoreboard_take(&board, 2, 0, -1);
+
+    assert_ptr_not_equal(a, b);
+    assert_int_equal((uintptr_t)a % 64, 0);
+    assert_int_equal((uintptr_t)b % 64, 0);
+    scoreboard_release(a);
+    assert_ptr_equal(scoreboard_take(&board, 3, 0, -1), a);
+}
+
+static void there_is_a_limit(void **state)
+{
+    (void)state;
+    for (int i = 0; i < SCOREBOARD_SLOTS; i++)
+        assert_non_null(scoreboard_take(&board, (uint32_t)i, 0, -1));
+    assert_null(scoreboard_take(&board, 0, 0, -1));
+}
+
+static void another_process_sees_what_is_stored(void **state)
+{
+    (void)state;
+    struct slot *slot = scoreboard_take(&board, 1, 0, wake[1]);
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        slot_set_phase(slot, SLOT_READY);
+        slot_request_begin(slot, 123, STR("GET"), STR("/slow"));
+        _exit(0);
+    }
+    waitpid(pid, NULL, 0);
+    assert_int_equal(slot->phase, SLOT_READY);
+    assert_int_equal(slot->busy_since, 123);
+    assert_int_equal(slot->requests, 1);
+    assert_memory_equal(slot->method, "GET", 3);
+    assert_int_equal(slot->path_len, 5);
+    assert_memory_equal(slot->path, "/slow", 5);
+    assert_int_equal(wakes(), 1);
+    slot_request_end(slot);
+    assert_int_equal(slot->busy_since, 0);
+}
+
+static void long_texts_are_cut(void **state)
+{
+    (void)state;
+    char text[1000];
+    struct slot *slot = scoreboard_take(&board, 1, 0, -1);
+
+    memset(text, 'x', sizeof(text));
+    slot_request_begin(slot, 1, (struct str){text, sizeof(text)}, (struct str){text, sizeof(text)});
+    assert_int_equal(slot->method_len, SLOT_METHOD_MAX);
+    assert_int_equal(slot->path_len, SLOT_PATH_MAX);
+}
+
+static void an_unwatched_worker_wakes_the_master_once(void **state)
+{
+    (void)state;
+    struct slot *slot = scoreboard_take(&board, 1, 0, wake[1]);
+
+    slot_beat(slot, 1); /* watched from the start */
+    slot_idle(slot);
+    assert_int_equal(wakes(), 0);
+    assert_true(slot_unwatch(slot));
+    for (int i = 1; i < 10; i++) {
+        slot_request_begin(slot, i, STR("GET"), STR("/"));
+        slot_request_end(slot);
+    }
+    assert_int_equal(wakes(), 1);
+}
+
+static void a_busy_worker_stays_watched(void **state)
+{
+    (void)state;
+    struct slot *slot = scoreboard_take(&board, 1, 0, wake[1]);
+
+    slot_beat(slot, 1);
+    assert_false(slot_unwatch(slot));
+    slot_idle(slot);
+    slot_beat(slot, 2);
+    assert_int_equal(wakes(), 0);
+}
+
+static void a_full_pipe_does_not_block(void **state)
+{
+    (void)state;
+    struct slot *slot = scoreboard_take(&board, 1, 0, wake[1]);
+
+    for (int i = 0; i < 70000; i++)
+        slot_wake(slot);
+    assert_true(wakes() > 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(slots_are_aligned_and_taken_once),
+        TEST(there_is_a_limit),
+        TEST(another_process_sees_what_is_stored),
+        TEST(long_texts_are_cut),
+        TEST(an_unwatched_worker_wakes_the_master_once),
+        TEST(a_busy_worker_stays_watched),
+        TEST(a_full_pipe_does_not_block),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
