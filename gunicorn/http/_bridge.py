@@ -20,7 +20,7 @@ class Bridge:
         self.slot = getattr(worker, "slot", None)
         limit = getattr(worker, "max_requests", 0)
         self.max_requests = 0 if limit == sys.maxsize else limit
-        self.wants_objects = self._has_hooks() or self._logs_requests()
+        self.access_in_c = False  # the engine says that it writes the access log
 
     def _has_hooks(self) -> bool:
         if self.cfg.post_request is not self.cfg.settings["post_request"].default:
@@ -28,6 +28,19 @@ class Bridge:
         if self.cfg.pre_request is not self.cfg.settings["pre_request"].default:
             return True
         return self.cfg.loglevel.lower() == "debug"
+
+    @property
+    def wants_objects(self) -> bool:
+        """Whether each request has to pass through here."""
+        return self._has_hooks() or (self._logs_requests() and not self.access_in_c)
+
+    def access_target(self) -> tuple[int, str] | None:
+        """The descriptor and the format of an access log that C may write."""
+        access_fd = getattr(self.log, "access_fd", None)
+        if access_fd is None or not self._logs_requests():
+            return None
+        fd = access_fd()
+        return None if fd is None else (fd, self.cfg.access_log_format)
 
     def _logs_requests(self) -> bool:
         if getattr(type(self.log), "access", None) is not Logger.access:
@@ -145,7 +158,7 @@ class Bridge:
         from datetime import datetime
 
         self.worker.nr += 1
-        if environ is not None:
+        if environ is not None and not self.access_in_c:
             self.log.access(resp, req, environ, datetime.now() - started)
         try:
             self.cfg.post_request(self.worker, req, environ, resp)

@@ -242,9 +242,7 @@ static int read_worker(struct engine_object *self, PyObject *worker)
         return -1;
     PyObject *slot = PyObject_GetAttrString(wsgi->handler, "slot");
     PyObject *max = PyObject_GetAttrString(wsgi->handler, "max_requests");
-    bool wants = false;
-    int result = !slot || !max || get_flag(wsgi->handler, "wants_objects", &wants) < 0 ? -1 : 0;
-    wsgi->hooks = wants;
+    int result = slot && max ? 0 : -1;
     if (result == 0) {
         wsgi->slot = ext_slot_from(slot);
         wsgi->max_requests = PyLong_AsUnsignedLongLong(max);
@@ -254,6 +252,14 @@ static int read_worker(struct engine_object *self, PyObject *worker)
     Py_XDECREF(slot);
     Py_XDECREF(max);
     return result;
+}
+
+/* Whether each request has to be shown to Python, also for an access log that C cannot write. */
+static int read_hooks(struct wsgi *wsgi)
+{
+    if (access_open(wsgi, &wsgi->engine->access_log) < 0)
+        return -1;
+    return get_flag(wsgi->handler, "wants_objects", &wsgi->hooks);
 }
 
 static int watch_pipes(struct engine_object *self, PyObject *worker)
@@ -291,7 +297,7 @@ static int start(struct engine_object *self, PyObject *worker, uint32_t threads)
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
-    if (make_templates(&self->wsgi, worker, count) < 0)
+    if (read_hooks(&self->wsgi) < 0 || make_templates(&self->wsgi, worker, count) < 0)
         return -1;
     if (watch_pipes(self, worker) < 0) {
         if (!PyErr_Occurred())
@@ -360,6 +366,7 @@ static PyObject *engine_wait(PyObject *op, PyObject *unused)
     Py_END_ALLOW_THREADS
     if (PyErr_CheckSignals() < 0)
         return NULL;
+    access_reopen(&((struct engine_object *)op)->wsgi);
     return PyBool_FromLong(!atomic_load(&engine->stopped));
 }
 

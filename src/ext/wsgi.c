@@ -204,6 +204,7 @@ static int call_with_hooks(struct call *call)
         sent = call_application(call, environ);
     if (sent < 0)
         fail(call);
+    access_write(call, environ);
     if (described && started) {
         PyObject *response = describe_response(call, environ ? environ : Py_None);
         PyObject *done = response ? PyObject_CallMethod(wsgi->handler, "after", "OOOO", described,
@@ -230,6 +231,7 @@ static void answer(struct call *call)
     PyObject *environ = environ_build(call->wsgi, call);
     if (!environ || call_application(call, environ) < 0)
         fail(call);
+    access_write(call, environ);
     Py_XDECREF(environ);
 }
 
@@ -305,6 +307,7 @@ static bool wsgi_interrupted(void *app)
         engine_stop(wsgi->engine); /* run() raises what the handler raised */
         return true;
     }
+    access_reopen(wsgi);
     PyObject *alive = PyObject_GetAttr(wsgi->worker, NAME(wsgi->state, alive));
     int result = alive ? PyObject_IsTrue(alive) : 0;
     Py_XDECREF(alive);

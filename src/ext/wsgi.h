@@ -49,6 +49,7 @@ struct call {
     struct call *next;
 };
 
+struct access_log;
 struct slot;
 
 struct wsgi {
@@ -110,6 +111,15 @@ int call_write(struct call *call, PyObject *item, bool last);
 
 /* file_wrapper.c: sends a wrapper by sendfile. 1: done, 0: it has no file, -1: exception. */
 int file_wrapper_send(struct call *call, PyObject *wrapper);
+
+/* access.c: *log is set when C writes the access log. 0, or -1 with an exception. */
+int access_open(struct wsgi *wsgi, struct access_log **log);
+
+/* Follows the logger to the file that it has opened anew. */
+void access_reopen(struct wsgi *wsgi);
+
+/* Adds the line about a request; without an environ the application has not seen it. */
+void access_write(struct call *call, PyObject *environ);
 
 /* Raises an exception that says what a response_error means. Returns -1. */
 int raise_response_error(struct call *call, int error, PyObject *culprit);

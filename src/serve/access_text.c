@@ -221,11 +221,11 @@ void access_put_number(struct access_line *line, uint64_t number, int digits)
 {
     char text[20];
     size_t at = sizeof(text);
-    do
+    while (at > 0 && (number > 0 || at == sizeof(text) || digits > 0)) {
         text[--at] = (char)('0' + number % 10);
-    while ((number /= 10) > 0 && at > 0);
-    while ((int)(sizeof(text) - at) < digits)
-        text[--at] = '0';
+        number /= 10;
+        digits--;
+    }
     access_put(line, (struct str){text + at, sizeof(text) - at});
 }
 

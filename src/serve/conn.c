@@ -1,6 +1,7 @@
 #include "serve/conn.h"
 
 #include "base/mem.h"
+#include "serve/access_log.h"
 #include "serve/engine.h"
 #include "serve/limits.h"
 #include "serve/refusal.h"
@@ -151,6 +152,8 @@ static void refuse(struct engine *engine, struct conn *conn, int status, const c
     conn->close_after = true;
     conn_move(conn, CONN_FLUSH);
     refusal_send(conn->request, status, text);
+    if (engine->access_log)
+        access_log_refused(engine->access_log, conn->request);
     conn_answered(engine, conn);
 }
 
@@ -416,10 +419,21 @@ void conn_answered(struct engine *engine, struct conn *conn)
         conn_close(engine, conn);
 }
 
+/* A request that did not come whole in time gets no answer, but a line in the access log. */
+static void log_expired(struct engine *engine, struct conn *conn)
+{
+    if (!engine->access_log || (conn->state != CONN_HEAD && conn->state != CONN_BODY))
+        return;
+    conn->request->response.status = 408;
+    access_log_refused(engine->access_log, conn->request);
+}
+
 void conn_expired(struct engine *engine, struct conn *conn)
 {
-    if (conn->state != CONN_READY && conn->state != CONN_RUNNING)
-        conn_close(engine, conn);
+    if (conn->state == CONN_READY || conn->state == CONN_RUNNING)
+        return;
+    log_expired(engine, conn);
+    conn_close(engine, conn);
 }
 
 void conn_drain(struct engine *engine, struct conn *conn)

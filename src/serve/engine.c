@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "serve/access_log.h"
 #include "serve/limits.h"
 
 #include <errno.h>
@@ -221,6 +222,7 @@ void engine_destroy(struct engine *engine)
         engine->pool = request->next;
         request_free(request);
     }
+    access_log_destroy(engine->access_log);
     if (engine->loop)
         loop_destroy(engine->loop);
     ready_destroy(&engine->ready);
@@ -339,6 +341,8 @@ void engine_step(struct engine *engine, int timeout_ms)
         atomic_load(&engine->interrupted) || atomic_load(&engine->lead_wanted) ||
         (atomic_load(&engine->draining) && !engine->drained))
         timeout_ms = 0;
+    if (timeout_ms != 0)
+        access_log_flush(engine->access_log);
     loop_wait(engine->loop, timeout_ms, engine);
     atomic_store(&engine->waiting, false);
     engine->now_ms = clock_ms();
@@ -387,6 +391,7 @@ static void follow(struct engine *engine)
         atomic_store(&engine->lead_wanted, true);
         engine_kick(engine);
     }
+    access_log_flush(engine->access_log);
     ready_wait(&engine->ready, engine);
 }
 

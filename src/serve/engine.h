@@ -43,6 +43,8 @@ struct engine_options {
 /* Why listeners are out of the loop. */
 enum { PAUSE_FULL = 1, PAUSE_ERROR = 2, PAUSE_BUSY = 4, PAUSE_DRAIN = 8 };
 
+struct access_log;
+
 struct listener {
     struct io io;
     bool local;     /* a Unix socket: its peers are trusted */
@@ -97,6 +99,8 @@ struct engine {
     atomic_bool slow;              /* requests take long: promote a follower at once */
     _Atomic(struct request *) answered;
     struct ready ready;
+
+    struct access_log *access_log; /* owned; NULL: no log, or Python writes it */
 
     _Atomic(struct part *) garbage_parts;
     _Atomic(struct note *) notes;

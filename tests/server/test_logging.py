@@ -132,7 +132,6 @@ def test_each_request_of_a_connection(logged, tmp_path):
     assert lines_of(tmp_path / "access.log", 6) == list("012345")
 
 
-@pytest.mark.xfail(reason="the engine does not log what it answers itself yet")
 def test_failures_are_logged(logged, tmp_path):
     server = logged(FILE + 'access_log_format = "%(U)s %(s)s"\n', expect_trouble=True)
     assert server.request(target="/fails").status == 500
@@ -140,7 +139,6 @@ def test_failures_are_logged(logged, tmp_path):
     server.wait_for_log(r"\[ERROR\] Error handling request GET /fails\nTraceback .*as it has to")
 
 
-@pytest.mark.xfail(reason="the engine does not log what it answers itself yet")
 def test_refused_requests_are_logged(logged, tmp_path):
     server = logged(FILE + 'access_log_format = "%(h)s %(r)s %(s)s"\n')
     assert server.raw(b"GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n").status == 400
