@@ -59,12 +59,17 @@ static int flush(struct request *request)
     return result == OUTQ_BROKEN ? gone(request) : 0;
 }
 
-/* Neither memory nor disk takes more: this thread waits for the client, and only it. */
+/*
+ * Neither memory nor disk takes more: this thread waits for the client, and only it. The engine's
+ * leader, who sends refusals, has no time for that.
+ */
 static int wait_for_client(struct request *request)
 {
     struct engine *engine = request->engine;
     struct outq *q = &request->out;
     int result = 0;
+    if (request->conn->state != CONN_RUNNING)
+        return gone(request);
     pthread_mutex_unlock(&q->lock);
     engine->ops->detach(engine->app);
     if (socket_wait(request->conn->io.fd, POLLOUT, SEND_TIMEOUT_MS) <= 0)
@@ -72,23 +77,6 @@ static int wait_for_client(struct request *request)
     engine->ops->attach(engine->app);
     pthread_mutex_lock(&q->lock);
     return result < 0 ? result : flush(request);
-}
-
-/* With the lock. */
-static int store_parts(struct request *request, struct iovec *parts, int count, int body, void *ref,
-                       bool *kept)
-{
-    for (int i = 0; i < count; i++) {
-        if (parts[i].iov_len == 0)
-            continue;
-        int stored;
-        while ((stored = store(request, &parts[i], i == body ? ref : NULL)) < 0)
-            if (wait_for_client(request) < 0)
-                return -1;
-        if (stored == 1)
-            *kept = true;
-    }
-    return 0;
 }
 
 static void skip(struct iovec *parts, int count, size_t n)
@@ -99,6 +87,38 @@ static void skip(struct iovec *parts, int count, size_t n)
         parts[i].iov_len -= take;
         n -= take;
     }
+}
+
+/*
+ * With the lock: there is no place for a part, so this thread waits until the client takes some of
+ * what is queued, or of the part itself when nothing is.
+ */
+static int make_place(struct request *request, struct iovec *part)
+{
+    if (wait_for_client(request) < 0)
+        return -1;
+    if (request->out.head)
+        return 0;
+    ssize_t sent = send_now(request, part, 1, false);
+    if (sent > 0)
+        skip(part, 1, (size_t)sent);
+    return sent < 0 ? -1 : 0;
+}
+
+/* With the lock. */
+static int store_parts(struct request *request, struct iovec *parts, int count, int body, void *ref,
+                       bool *kept)
+{
+    for (int i = 0; i < count; i++) {
+        int stored = 0;
+        while (parts[i].iov_len > 0 &&
+               (stored = store(request, &parts[i], i == body ? ref : NULL)) < 0)
+            if (make_place(request, &parts[i]) < 0)
+                return -1;
+        if (stored == 1)
+            *kept = true;
+    }
+    return 0;
 }
 
 static int send_or_store(struct request *request, struct iovec *parts, int count, int body,
