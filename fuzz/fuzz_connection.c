@@ -308,6 +308,16 @@ static void nothing(void *app)
     (void)app;
 }
 
+static bool receive(size_t n);
+
+/* This thread is about to wait for the client, who is the same thread. */
+static void read_all(void *app)
+{
+    (void)app;
+    while (receive(BLOCK_SIZE))
+        ;
+}
+
 static bool go_on(void *app)
 {
     (void)app;
@@ -330,7 +340,7 @@ static void release(void *app, void *ref)
     world.refs--;
 }
 
-static const struct app_ops ops = {run, nothing, nothing, go_on, note, release};
+static const struct app_ops ops = {run, nothing, read_all, go_on, note, release};
 
 static void finish_put_off(void)
 {
@@ -638,11 +648,9 @@ static void run_out(bool lead)
         require(turns < END_TURNS);
         finish_put_off();
         turn(lead);
-        while (receive(BLOCK_SIZE))
-            ;
+        read_all(NULL);
     }
-    while (receive(BLOCK_SIZE))
-        ;
+    read_all(NULL);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
