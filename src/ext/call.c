@@ -120,6 +120,10 @@ void call_end(struct call *call)
     keep_or_cut(&call->start_response, bound_detach);
     keep_or_cut(&call->write, bound_detach);
     keep_or_cut(&call->early_hints, bound_detach);
+    if (call->socket && socket_is_real(call->socket)) {
+        socket_detach(call->socket);
+        Py_CLEAR(call->socket);
+    }
     keep_or_cut(&call->socket, socket_detach);
     call->next = wsgi->calls;
     wsgi->calls = call;

@@ -25,18 +25,15 @@ PyObject *socket_new(struct core_state *state, struct call *call)
     return (PyObject *)self;
 }
 
-/* The descriptor is the engine's: the real socket object lets go of it, without closing it. */
+/* The descriptor is the engine's: the real socket object lets go of it, and is a closed one then. */
 void socket_detach(PyObject *op)
 {
     struct client_socket *self = (struct client_socket *)op;
     self->call = NULL;
-    if (!self->real)
-        return;
-    PyObject *fd = PyObject_CallMethod(self->real, "detach", NULL);
+    PyObject *fd = self->real ? PyObject_CallMethod(self->real, "detach", NULL) : Py_NewRef(Py_None);
     if (!fd)
         PyErr_WriteUnraisable(op);
     Py_XDECREF(fd);
-    Py_CLEAR(self->real);
 }
 
 bool socket_is_real(PyObject *op)
