@@ -15,7 +15,10 @@
 bool engine_lead(struct engine *engine)
 {
     bool expected = false;
-    return atomic_compare_exchange_strong(&engine->lead, &expected, true);
+    if (!atomic_compare_exchange_strong(&engine->lead, &expected, true))
+        return false;
+    engine->now_ms = clock_ms();
+    return true;
 }
 
 void engine_kick(struct engine *engine)
