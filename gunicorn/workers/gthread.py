@@ -44,9 +44,13 @@ class ThreadWorker(Worker):
             os.write(self.PIPE[1], b"\0")  # the main thread looks whether that was the end
 
 
+# What a thread's own fault raises: blocked, it would end the process without a word.
+FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP}
+
+
 def _start_without_signals(threads) -> None:
     """Start threads in which no signal arrives: the main thread is the one to handle them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - FAULTS)
     try:
         for thread in threads:
             thread.start()

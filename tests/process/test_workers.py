@@ -1,0 +1,142 @@
+"""The master with the workers that people use."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from helpers.wire import wait_until
+
+APP = """
+import os, time
+
+def app(environ, start_response):
+    _, kind, *rest = environ['PATH_INFO'].split('/')
+    if kind == 'sleep':
+        time.sleep(float(rest[0]))
+    elif kind == 'stuck':
+        sum(range(10**12))
+    body = b'%d' % os.getpid()
+    start_response('200 OK', [('Content-Length', str(len(body)))])
+    return [body]
+"""
+
+KINDS = {"sync": ["-k", "sync"], "gthread": ["-k", "gthread", "--threads", "4"]}
+
+
+@pytest.fixture(params=list(KINDS))
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def server(kind, master, tmp_path):
+    (tmp_path / "web.py").write_text(APP)
+
+    def start(*args, workers=1, **options):
+        return master(*KINDS[kind], *args, app="web:app", workers=workers, plain=False, **options)
+
+    return start
+
+
+def ask(one, path: str):
+    client = one.connect()
+    client.send(b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path.encode())
+    return client
+
+
+def test_workers_go_when_the_master_is_killed(server):
+    one = server(workers=2)
+    workers = one.wait_workers(2)
+    with ask(one, "/sleep/1") as client:
+        time.sleep(0.3)
+        one.kill(signal.SIGKILL)
+        one.wait()
+        assert client.read_response("GET").status == 200, "what runs is finished"
+    one.wait_gone(workers, timeout=5)
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+def test_an_idle_server_makes_no_system_call(server):
+    one = server("--timeout", "1", "--keep-alive", "1", workers=2)
+    workers = one.wait_workers(2)
+    for _ in range(4):
+        one.request()
+    time.sleep(3)
+    command = ["strace", "-f", "-o", str(one.cwd / "trace")]
+    for pid in (one.pid, *workers):
+        command += ["-p", str(pid)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as tracer:
+        time.sleep(4)
+        tracer.send_signal(signal.SIGINT)
+        tracer.wait()
+    lines = (one.cwd / "trace").read_text().splitlines()
+    pending = ("restart_syscall", "detached", "poll(", "epoll_", "futex(")
+    assert not [line for line in lines if not any(word in line for word in pending)]
+    assert len(lines) <= 20, "\n".join(lines)
+    assert one.request().status == 200
+    assert one.stop() == 0
+
+
+def test_the_request_that_takes_too_long_is_named(server, kind):
+    if kind != "sync":
+        pytest.skip("timeout is for each request in sync workers only")
+    one = server("--timeout", "1")
+    (worker,) = one.wait_workers(1)
+    one.request()
+    for path in ("/sleep/30", "/stuck"):
+        before = len(one.log)
+        (worker,) = one.wait_workers(1)
+        with ask(one, path):
+            one.wait_for_log(rf"WORKER TIMEOUT \(pid:{worker}\)", start=before)
+            one.wait_for_log(
+                rf"Worker \(pid:{worker}\) has been running GET {path} for [12]\.\d s", start=before
+            )
+            one.wait_for_log(r"File .*web\.py\", line \d+ in app", start=before)
+        one.wait_gone([worker])
+        one.wait_workers(1)
+    assert one.request().status == 200
+    assert one.stop() == 0
+
+
+def test_threads_may_take_long(server, kind):
+    if kind != "gthread":
+        pytest.skip("of threads")
+    one = server("--timeout", "1")
+    with ask(one, "/sleep/3") as client:
+        assert client.read_response("GET").status == 200
+    assert "WORKER TIMEOUT" not in one.log
+    assert one.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_stopping_while_a_request_runs(server, number):
+    one = server("--graceful-timeout", "5")
+    with ask(one, "/sleep/1") as client:
+        time.sleep(0.4)
+        one.kill(number)
+        if number == signal.SIGTERM:
+            assert client.read_response("GET").status == 200
+        assert one.wait() == 0
+
+
+def test_a_worker_that_crashes_says_where(server, tmp_path):
+    one = server()
+    (worker,) = one.wait_workers(1)
+    (tmp_path / "web.py").write_text("import ctypes\ndef app(e, s):\n    ctypes.string_at(0)\n")
+    one.kill(signal.SIGHUP)
+    one.wait_gone([worker])
+    (worker,) = one.wait_workers(1)
+    time.sleep(0.3)
+    with ask(one, "/crash"):
+        one.wait_for_log(r"Fatal Python error: Segmentation fault")
+        one.wait_for_log(r"File .*web\.py\", line 3 in app")
+        one.wait_for_log(rf"Worker \(pid:{worker}\) was sent SIGSEGV!")
+    wait_until(
+        lambda: Path(f"/proc/{one.pid}").exists() and len(one.worker_pids()) == 1, "replaced"
+    )
+    assert one.stop() == 0
