@@ -341,7 +341,7 @@ void engine_step(struct engine *engine, int timeout_ms)
         timeout_ms = due;
     atomic_store(&engine->waiting, true);
     if (atomic_load(&engine->answered) || atomic_load(&engine->stopped) ||
-        atomic_load(&engine->interrupted) || atomic_load(&engine->lead_wanted) ||
+        atomic_load(&engine->lead_wanted) ||
         (atomic_load(&engine->draining) && !engine->drained))
         timeout_ms = 0;
     if (timeout_ms != 0)
@@ -388,14 +388,14 @@ static struct request *lead_once(struct engine *engine)
     return request;
 }
 
-static void follow(struct engine *engine)
+static void follow(struct engine *engine, bool main_thread)
 {
     if (atomic_load(&engine->standby_leads)) {
         atomic_store(&engine->lead_wanted, true);
         engine_kick(engine);
     }
     access_log_flush(engine->access_log);
-    ready_wait(&engine->ready, engine);
+    ready_wait(&engine->ready, engine, main_thread);
 }
 
 struct request *engine_take(struct engine *engine, bool main_thread)
@@ -409,7 +409,7 @@ struct request *engine_take(struct engine *engine, bool main_thread)
             if (request)
                 return request;
         } else {
-            follow(engine);
+            follow(engine, main_thread);
         }
     }
 }

@@ -176,7 +176,7 @@ struct request *ready_pop(struct ready *ready);
 bool ready_empty(struct ready *ready);
 void ready_wake(struct ready *ready);
 void ready_wake_all(struct ready *ready);
-void ready_wait(struct ready *ready, struct engine *engine);
+void ready_wait(struct ready *ready, struct engine *engine, bool main_thread);
 
 /* standby.c */
 int standby_start(struct engine *engine);

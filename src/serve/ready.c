@@ -70,16 +70,22 @@ void ready_wake_all(struct ready *ready)
     pthread_mutex_unlock(&ready->lock);
 }
 
+static bool must_go(struct engine *engine, bool main_thread)
+{
+    return !atomic_load(&engine->lead) || atomic_load(&engine->stopped) ||
+           (main_thread && atomic_load(&engine->interrupted));
+}
+
 /*
  * Waits until told to go. Whoever gives up leadership without going on to lead, or pushes with
- * nobody to run it, tells one; a lead that is free already is seen here, under the lock.
+ * nobody to run it, tells one; a lead that is free already is seen here, under the lock, and so is
+ * a signal, which is the main thread's alone: another may have taken the turn meant for it.
  */
-void ready_wait(struct ready *ready, struct engine *engine)
+void ready_wait(struct ready *ready, struct engine *engine, bool main_thread)
 {
     pthread_mutex_lock(&ready->lock);
     ready->waiting++;
-    while (ready->wakes == 0 && !ready->head && atomic_load(&engine->lead) &&
-           !atomic_load(&engine->stopped))
+    while (ready->wakes == 0 && !ready->head && !must_go(engine, main_thread))
         pthread_cond_wait(&ready->wake, &ready->lock);
     ready->waiting--;
     if (ready->wakes > 0)
