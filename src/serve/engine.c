@@ -380,6 +380,9 @@ static void promote(struct engine *engine)
 
 static struct request *lead_once(struct engine *engine)
 {
+    /* Said to a stand-by that had just yielded by itself: it would keep this leader from waiting. */
+    if (atomic_load(&engine->lead_wanted))
+        atomic_store(&engine->lead_wanted, false);
     engine_step(engine, -1);
     struct request *request = ready_pop(&engine->ready);
     engine_yield(engine);
