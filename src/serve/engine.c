@@ -45,19 +45,31 @@ void engine_resume(struct engine *engine, unsigned reason)
 }
 
 /*
- * Closes the connection that has been idle for longest; false when there is none. One that was just
- * accepted is not idle yet: its request is on the way.
+ * The connection that has been idle for longest, or NULL. One that was just accepted is not idle
+ * yet: its request is on the way.
  */
-static bool make_room(struct engine *engine)
+static struct conn *longest_idle(struct engine *engine)
 {
     if (list_empty(&engine->idle))
-        return false;
+        return NULL;
     struct conn *conn = list_entry(engine->idle.next, struct conn, link);
-    if (conn->served == 0 &&
-        conn->timer.deadline > engine->now_ms + HEAD_TIMEOUT_MS - SILENT_MS)
-        return false;
-    conn_close(engine, conn);
-    return true;
+    bool fresh = conn->served == 0 &&
+                 conn->timer.deadline > engine->now_ms + HEAD_TIMEOUT_MS - SILENT_MS;
+    return fresh ? NULL : conn;
+}
+
+/* Closes it; false when there is none. */
+static bool make_room(struct engine *engine)
+{
+    struct conn *conn = longest_idle(engine);
+    if (conn)
+        conn_close(engine, conn);
+    return conn;
+}
+
+static bool has_room(struct engine *engine)
+{
+    return engine->connections < engine->options.worker_connections || longest_idle(engine);
 }
 
 /* No place for another connection, or no descriptor: looked at again soon. */
@@ -294,8 +306,7 @@ static void finish_step(struct engine *engine)
     flush_batch(engine);
     if (engine->dead)
         engine_reap(engine);
-    if ((engine->paused & PAUSE_FULL) &&
-        engine->connections < engine->options.worker_connections)
+    if ((engine->paused & PAUSE_FULL) && has_room(engine))
         engine_resume(engine, PAUSE_FULL);
     if (atomic_load_explicit(&engine->draining, memory_order_relaxed) &&
         engine->connections == 0 && engine->drained)
