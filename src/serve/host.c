@@ -7,8 +7,9 @@ static void run_one(struct engine *engine, struct request *request)
 {
     conn_taken(request->conn);
     request->begun_ns = clock_ns();
-    atomic_fetch_add_explicit(&engine->running, 1, memory_order_relaxed);
-    if (!atomic_load_explicit(&engine->standby_awake, memory_order_relaxed))
+    /* In this order for all to see: the stand-by falls asleep, then looks who runs. */
+    atomic_fetch_add(&engine->running, 1);
+    if (!atomic_load(&engine->standby_awake))
         standby_arm(engine);
     engine->ops->run(engine->app, request);
     atomic_fetch_sub_explicit(&engine->running, 1, memory_order_relaxed);
