@@ -1,10 +1,14 @@
 """The application of the command `gunicorn`."""
 
 import os
+import sys
 
 from gunicorn import util
 from gunicorn.app.base import Application
 from gunicorn.errors import ConfigError
+
+# Modules that only the original has, of versions far apart.
+FILES_OF_THE_ORIGINAL = ("http/unreader.py", "http/parser.py")
 
 
 class WSGIApplication(Application):
@@ -53,8 +57,22 @@ class WSGIApplication(Application):
         return self.load_wsgiapp()
 
 
+def warn_of_the_original(directory):
+    """Say so when files of the original gunicorn are mixed with ours in `directory`.
+
+    Both were installed, one over the other; which file is whose is anybody's guess then.
+    """
+    if any(os.path.exists(os.path.join(directory, name)) for name in FILES_OF_THE_ORIGINAL):
+        print(
+            f"Warning: the original gunicorn is installed over monoceros in {directory}. To mend "
+            "it: pip uninstall gunicorn monoceros, then pip install monoceros.",
+            file=sys.stderr,
+        )
+
+
 def run(prog=None):
     """The command `gunicorn`."""
+    warn_of_the_original(os.path.dirname(os.path.dirname(__file__)))
     WSGIApplication("%(prog)s [OPTIONS] [APP_MODULE]", prog=prog).run()
 
 

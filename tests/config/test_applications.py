@@ -117,6 +117,19 @@ def test_reload_reads_the_file_again(load, directory, monkeypatch):
     assert application.cfg.chdir == str(directory)
 
 
+def test_files_of_the_original_are_noticed(directory, capsys):
+    from gunicorn.app.wsgiapp import warn_of_the_original
+
+    warn_of_the_original(str(directory))
+    assert capsys.readouterr().err == ""
+    (directory / "http").mkdir()
+    (directory / "http" / "unreader.py").write_text("")
+    warn_of_the_original(str(directory))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "pip uninstall gunicorn monoceros" in said
+
+
 def test_spew(directory, command):
     result = command("--spew", "--nosuch")
     assert result.returncode == 2
