@@ -159,6 +159,18 @@ class TableSetting(Setting):
 KNOWN_SETTINGS.extend(TableSetting(row, order) for order, row in enumerate(ROWS))
 
 
+def __getattr__(name):
+    """Settings by the names that their classes have in gunicorn, such as AccessLogFormat.
+
+    Software of others reads their defaults.
+    """
+    wanted = name.lower()
+    for known in KNOWN_SETTINGS:
+        if isinstance(known, TableSetting) and known.name.replace("_", "") == wanted:
+            return known
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def make_settings(ignore=None):
     """Return all settings, by name, with their defaults."""
     ignore = ignore or ()
