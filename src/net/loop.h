@@ -70,6 +70,7 @@ static inline void loop_remove(struct loop *loop, struct io *io)
     loop->ops->remove(loop, io);
 }
 
+/* Asks for what was told already. Thread-safe. */
 static inline void loop_arm(struct loop *loop, struct io *io, unsigned interest)
 {
     if (loop->ops->arm)

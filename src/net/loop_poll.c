@@ -10,8 +10,8 @@
 
 /*
  * The portable backend. Interest is one-shot: what was told is not asked for again until loop_arm().
- * The table may change while a wait is under way (loop_add is thread-safe): the wait works on a copy and
- * a change wakes it.
+ * The table may change while a wait is under way (loop_add and loop_arm are thread-safe): the wait
+ * works on a copy and a change wakes it.
  */
 struct poll_loop {
     struct loop base;
@@ -22,6 +22,7 @@ struct poll_loop {
     struct pollfd *copy; /* what the wait under way looks at */
     struct io **told;
     int count, capacity, copy_capacity;
+    bool waiting;        /* a wait looks at a copy that a change makes old */
 };
 
 static void poll_destroy(struct loop *base)
@@ -114,8 +115,10 @@ static int poll_add(struct loop *base, struct io *io, unsigned interest)
         loop->ios[io->slot] = io;
         loop->fds[io->slot] = (struct pollfd){.fd = io->fd, .events = poll_events(interest)};
     }
+    bool waiting = loop->waiting;
     pthread_mutex_unlock(&loop->lock);
-    poll_wake(base);
+    if (waiting)
+        poll_wake(base);
     return result;
 }
 
@@ -137,7 +140,10 @@ static void poll_arm(struct loop *base, struct io *io, unsigned interest)
     pthread_mutex_lock(&loop->lock);
     loop->fds[io->slot].events |= poll_events(interest);
     loop->fds[io->slot].fd = io->fd;
+    bool waiting = loop->waiting;
     pthread_mutex_unlock(&loop->lock);
+    if (waiting)
+        poll_wake(base);
 }
 
 static int copy_table(struct poll_loop *loop)
@@ -187,25 +193,33 @@ static void disarm(struct pollfd *fd, short told)
         fd->fd = -1;
 }
 
+/* What is told is asked for no more; a callback may add, arm or remove after that. */
+static void disarm_told(struct poll_loop *loop, int count)
+{
+    for (int i = 1; i < count; i++)
+        if (loop->copy[i].revents && !(loop->told[i]->interest & LOOP_LISTEN))
+            disarm(&loop->fds[loop->told[i]->slot], loop->copy[i].revents);
+}
+
 static int poll_loop_wait(struct loop *base, int timeout_ms, void *context)
 {
     struct poll_loop *loop = (struct poll_loop *)base;
     pthread_mutex_lock(&loop->lock);
     int count = copy_table(loop);
+    loop->waiting = count >= 0;
     pthread_mutex_unlock(&loop->lock);
     if (count < 0)
         return -1;
     int found = poll(loop->copy, (nfds_t)count, timeout_ms);
+    pthread_mutex_lock(&loop->lock);
+    loop->waiting = false;
+    if (found > 0)
+        disarm_told(loop, count);
+    pthread_mutex_unlock(&loop->lock);
     if (found <= 0)
         return found;
     if (loop->copy[0].revents)
         drain_wake_pipe(loop);
-    /* First disarm what will be told, then tell: a callback may add, arm or remove. */
-    pthread_mutex_lock(&loop->lock);
-    for (int i = 1; i < count; i++)
-        if (loop->copy[i].revents && !(loop->told[i]->interest & LOOP_LISTEN))
-            disarm(&loop->fds[loop->told[i]->slot], loop->copy[i].revents);
-    pthread_mutex_unlock(&loop->lock);
     for (int i = 1; i < count; i++)
         if (loop->copy[i].revents)
             loop->told[i]->on_event(loop->told[i], events_of(loop->copy[i].revents), context);

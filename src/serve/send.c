@@ -56,6 +56,8 @@ static int flush(struct request *request)
     struct part *rest = result == OUTQ_BROKEN ? outq_clear(&request->out) : NULL;
     engine_discard(request->engine, done);
     engine_discard(request->engine, rest);
+    if (result == OUTQ_BLOCKED && request->conn->watched)
+        loop_arm(request->engine->loop, &request->conn->io, LOOP_WRITE);
     return result == OUTQ_BROKEN ? gone(request) : 0;
 }
 
