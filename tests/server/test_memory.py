@@ -1,0 +1,201 @@
+"""Many requests of each kind leave nothing behind: no object, no reference, no byte."""
+
+import itertools
+import json
+import os
+
+import pytest
+
+from helpers.server import resident_kib
+from helpers.wire import Connection, WireError, chunked, render
+
+#: Requests of each kind that are counted; twice as many come before to warm up.
+ROUNDS = int(os.environ.get("GUNICORN_MEMORY_ROUNDS", "400"))
+
+#: Kinds that take long because of what they log or move.
+SLOW = {"raises", "raises-later", "wrong-header", "wrong-body", "no-start", "deaf", "large"}
+
+#: What may differ between two measurements without growing.
+SLACK = {"blocks": 150, "objects": 60, "descriptors": 2, "threads": 1}
+
+RESIDENT_SLACK_KIB = 1024
+
+
+class Client:
+    """Sends requests on a connection that is renewed when the server closes it."""
+
+    def __init__(self, server):
+        self.server = server
+        self.connection = None
+
+    def exchange(self, data, method="GET"):
+        if self.connection is None:
+            self.connection = Connection(self.server.address)
+        self.connection.send(data)
+        try:
+            kept = self.connection.read_response(method).keeps_alive
+        except WireError:
+            kept = False
+        if not kept:
+            self.close()
+
+    def close(self):
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+
+def same(data, method="GET"):
+    """The same request again and again."""
+
+    def run(client, n):
+        client.exchange(data, method)
+
+    return run
+
+
+def varying(client, n):
+    """A browser's headers, of which some change."""
+    fields = [
+        ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64)"),
+        ("Accept", "text/html,application/xhtml+xml"),
+        ("Cookie", f"session={n * 7919}; other={'x' * (n % 50)}"),
+        (f"X-Header-{n % 300}", str(n)),
+        ("X-Latin", "caf\xe9"),
+    ]
+    client.exchange(render(target=f"/hello?n={n}&{'y' * (n % 70)}", headers=fields))
+
+
+def closing(client, n):
+    client.exchange(render(target="/hello", headers=[("Connection", "close")]))
+
+
+def aborting(client, n):
+    """The client goes away at some point of its upload."""
+    data = render("POST", "/echo", body=b"x" * 3000)
+    with client.server.connect() as connection:
+        connection.send(data[: n * 31 % len(data)])
+        connection.abort()
+
+
+def deaf(client, n):
+    """The client goes away in the middle of a large answer."""
+    with client.server.connect(receive_buffer=4096) as connection:
+        connection.send(render(target="/large"))
+        connection.sock.recv(100)
+        connection.abort()
+
+
+def spooled(client, n):
+    """A body that goes through a file, now and then."""
+    if n % 50 == 0:
+        client.exchange(render("POST", "/echo", body=b"x" * (2 << 20)))
+
+
+def pipelined(client, n):
+    if client.connection is None:
+        client.connection = Connection(client.server.address)
+    client.connection.send(render(target="/hello") * 5)
+    for _ in range(5):
+        client.connection.read_response()
+
+
+def expecting(client, n):
+    fields = [("Expect", "100-continue"), ("Content-Length", "5")]
+    client.exchange(render("POST", "/echo", fields, None) + b"hello")
+
+
+TE = [("Transfer-Encoding", "chunked")]
+
+KINDS = {
+    "hello": same(render(target="/hello")),
+    "head": same(render("HEAD", "/hello"), "HEAD"),
+    "http-1.0": same(b"GET /hello HTTP/1.0\r\n\r\n"),
+    "varying": varying,
+    "closing": closing,
+    "pipelined": pipelined,
+    "echo": same(render("POST", "/echo", body=b"x" * 5000)),
+    "echo-chunked": same(render("POST", "/echo", TE, chunked(b"x" * 500, b"y" * 5000))),
+    "lines": same(render("POST", "/lines", body=b"a\nb\n" * 50)),
+    "unread": same(render("POST", "/unread", body=b"x" * 5000)),
+    "spooled": spooled,
+    "expecting": expecting,
+    "stream": same(render(target="/stream")),
+    "writes": same(render(target="/writes")),
+    "replaces": same(render(target="/replaces")),
+    "file": same(render(target="/file")),
+    "hints": same(render(target="/hints")),
+    "sockets": same(render(target="/sockets")),
+    "cyclic": same(render(target="/cyclic")),
+    "large": same(render(target="/large")),
+    "raises": same(render(target="/raises")),
+    "raises-later": same(render(target="/raises_later")),
+    "wrong-header": same(render(target="/wrong_header")),
+    "wrong-body": same(render(target="/wrong_body")),
+    "no-start": same(render(target="/no_start")),
+    "bad-request": same(b"GET / HTTP/1.1\r\nA : b\r\n\r\n"),
+    "bad-chunk": same(render("POST", "/echo", TE, b"5\r\nhelloX\r\n")),
+    "aborting": aborting,
+    "deaf": deaf,
+}
+
+
+@pytest.fixture
+def server(shared):
+    return shared("memory", expect_trouble=True)
+
+
+def held(server):
+    """What the worker holds, while nothing else runs."""
+    return server.json(target="/held")
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_steady(server, kind):
+    """After a round to warm up, a second one changes nothing."""
+    run = KINDS[kind]
+    (pid,) = server.worker_pids()
+    rounds = ROUNDS // 4 if kind in SLOW else ROUNDS
+    client = Client(server)
+    numbers = itertools.count()
+
+    def measure():
+        for _ in range(rounds):
+            run(client, next(numbers))
+        client.close()
+        held(server)
+        return held(server), resident_kib(pid)
+
+    measure()
+    before, resident_before = measure()
+    after, resident_after = measure()
+    for what, slack in SLACK.items():
+        assert after[what] - before[what] <= slack, (what, before, after)
+    for one, other in zip(before["references"], after["references"]):
+        assert abs(other - one) <= 20 + rounds // 20, (before, after)
+    assert resident_after - resident_before <= RESIDENT_SLACK_KIB
+    assert server.worker_pids() == [pid]
+
+
+def test_idle_connections_are_small(gunicorn):
+    """What a kept connection costs when nothing is said on it."""
+    server = gunicorn("memory", "--worker-connections", "3000", "--keep-alive", "60")
+    (pid,) = server.worker_pids()
+    body = json.dumps({"x": "y" * 3000}).encode()
+    connections = []
+
+    def more(count):
+        for _ in range(count):
+            connection = server.connect()
+            assert connection.request("POST", "/echo", body=body).keeps_alive
+            connections.append(connection)
+        return resident_kib(pid)
+
+    try:
+        more(200)
+        before = resident_kib(pid)
+        after = more(600)
+    finally:
+        for connection in connections:
+            connection.close()
+    assert (after - before) / 600 < 2.0
