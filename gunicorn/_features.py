@@ -8,8 +8,24 @@ import sys
 from gunicorn.errors import ConfigError
 
 
+OWN_WORKERS = ("sync", "gthread")
+PLANNED_WORKERS = ("gevent", "gevent_wsgi", "gevent_pywsgi", "eventlet", "tornado")
+
+
 def _fatal(cfg):
     worker = cfg.worker_class_str
+    if worker in PLANNED_WORKERS:
+        yield f"worker_class: {worker} workers are not available in this version; use gthread"
+    if worker in OWN_WORKERS and cfg.is_ssl:
+        yield (
+            "certfile, keyfile: TLS is not available in this version; "
+            "let the proxy in front speak it, or use a worker class that brings its own"
+        )
+    if worker in OWN_WORKERS and cfg.proxy_protocol != "off":
+        yield (
+            f"proxy_protocol: {cfg.proxy_protocol!r} is not available in this version; "
+            "let the proxy send X-Forwarded-For"
+        )
     if worker == "gaiohttp":
         yield "worker_class: gaiohttp is gone; use aiohttp.GunicornWebWorker of the package aiohttp"
     elif worker == "asgi" and not _has_module("gunicorn.workers.gasgi"):

@@ -118,12 +118,14 @@ static int put_path(struct wsgi *wsgi, PyObject *environ, const struct request *
     const struct http1_head *head = &request->head;
     const char *path = request->input + head->path;
     size_t size = head->path_len;
+    if (head->script_name) {
+        const struct http1_field *field = &head->fields[head->script_name - 1];
+        if (put(environ, NAME(state, script_name),
+                text_value(&wsgi->texts, request->input + field->value, field->value_len)) < 0)
+            return -1;
+    }
     PyObject *script = NULL;
-    if (head->script_name)
-        script = PyDict_GetItemString(environ, "HTTP_SCRIPT_NAME");
-    if (script && PyDict_SetItem(environ, NAME(state, script_name), script) < 0)
-        return -1;
-    if (!script && wsgi->environ_script_name)
+    if (head->script_name || wsgi->environ_script_name)
         script = PyDict_GetItemWithError(environ, NAME(state, script_name));
     if (script && PyUnicode_GET_LENGTH(script) > 0) {
         size_t n = (size_t)PyUnicode_GET_LENGTH(script);

@@ -320,7 +320,7 @@ static void wsgi_note(void *app, enum note_level level, const char *text)
 {
     static const char *const names[] = {"debug", "info", "warning", "error"};
     struct wsgi *wsgi = app;
-    PyObject *line = PyUnicode_DecodeLatin1(text, (Py_ssize_t)strlen(text), NULL);
+    PyObject *line = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "backslashreplace");
     PyObject *done = line ? PyObject_CallMethod(wsgi->log, names[level], "sO", "%s", line) : NULL;
     if (!done)
         PyErr_WriteUnraisable(wsgi->log);

@@ -164,6 +164,7 @@ static void refuse_head(struct engine *engine, struct conn *conn)
     http1_error_text(&request->head, request->input, text, sizeof(text));
     engine_note(engine, NOTE_WARNING, "Invalid request from ip=%s: %s",
                 peer_text(&conn->peer, peer), text);
+    http1_error_page_text(&request->head, request->input, text, sizeof(text));
     refuse(engine, conn, http1_error_status(request->head.error), text);
 }
 
