@@ -26,6 +26,7 @@ class Load:
         self.path = path
         self.answers = 0
         self.losses: Counter[str] = Counter()
+        self.lost_at: list[float] = []  # of time.monotonic()
         self._stop = False
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
 
@@ -66,6 +67,7 @@ class Load:
                 self.answers += 1
             except Exception as exc:
                 self.losses[f"{stage}: {type(exc).__name__}: {exc}"] += 1
+                self.lost_at.append(time.monotonic())
                 reusable = False
                 await asyncio.sleep(0.05)
             if not reusable and connection:
