@@ -333,7 +333,7 @@ SECTIONS = {
     ),
     "Process Naming": (
         Row("proc_name", "-n --name", STRING, None,
-            "The name that ps and top show, if the package setproctitle is installed."),
+            "The name that ps and top show."),
         Row("default_proc_name", "", STRING, "gunicorn",
             "The name when proc_name is unset. Set by the server."),
     ),

@@ -5,6 +5,7 @@ or of an extra file. `reloader_engines` has them by name.
 """
 
 import os
+import select
 import sys
 import threading
 import time
@@ -12,6 +13,9 @@ import time
 from gunicorn import util
 
 POLL_INTERVAL = 1  # seconds
+LOOK_INTERVAL = 5.0  # seconds between looks of an engine that is told of changes
+SETTLE_TIME = 0.05  # seconds for whatever belongs to the same change
+EVENTS_SIZE = 65536  # bytes of events read at a time
 
 
 def source_of(path):
@@ -73,9 +77,14 @@ class Reloader(ReloaderBase):
         self._loading_since = time.time_ns()
         self._stamps = {name: stamp for name in self._extra() if (stamp := _stamp(name))}
 
+    def add_extra_file(self, filename):
+        super().add_extra_file(filename)
+        if (stamp := _stamp(filename)) is not None:
+            self._stamps.setdefault(filename, stamp)
+
     def _saved_while_loading(self, filename, stamp):
         since = self._loading_since
-        return since is not None and stamp[0] > since and filename not in self._extra_files
+        return since is not None and stamp[0] > since
 
     def changed_files(self):
         """The files that changed since the last call; new ones are remembered only.
@@ -110,11 +119,82 @@ class Reloader(ReloaderBase):
             time.sleep(self._interval)
 
 
+try:
+    from gunicorn._core import inotify_open, inotify_watch
+except ImportError:
+    has_inotify = False
+else:
+    has_inotify = True
+
+
 class InotifyReloader(Reloader):
-    """The engine `inotify`. It polls, for the time being."""
+    """The engine `inotify`: Linux tells of changes. Looks by itself now and then, too.
+
+    Events say where to look and no more: what has changed is found as the engine `poll` finds it.
+    """
+
+    def __init__(self, extra_files=None, interval=POLL_INTERVAL, callback=None):
+        if not has_inotify:
+            raise ImportError("reload_engine: inotify is a feature of Linux; use poll")
+        super().__init__(extra_files, interval, callback)
+        self._directories = set()
+
+    def directories(self):
+        """The directories that files to watch are in, and those that links lead to."""
+        files = {os.path.abspath(name) for name in self.get_files()}
+        files |= {os.path.realpath(name) for name in files if os.path.islink(name)}
+        return {os.path.dirname(name) for name in files} | set(
+            map(pattern_directory, self._extra_patterns)
+        )
+
+    def watch_new(self, fd):
+        """Watch directories that are not watched yet, and return whether there were any."""
+        new = self.directories() - self._directories
+        self._directories |= new
+        for directory in new:
+            try:
+                inotify_watch(fd, directory)
+            except OSError:
+                pass  # gone, no directory, or one too many: the look now and then has to do
+        return bool(new)
+
+    def report(self):
+        for filename in self.changed_files():
+            if self._callback:
+                self._callback(filename)
+
+    def run(self):
+        fd = inotify_open()
+        events, look_at = False, 0.0
+        while True:
+            now = time.monotonic()
+            if self.watch_new(fd) or events or self._gone or now >= look_at:
+                look_at = now + LOOK_INTERVAL
+                self.report()
+            events = bool(select.select([fd], [], [], self._interval)[0])
+            if events:
+                time.sleep(SETTLE_TIME)
+                while drain(fd):
+                    pass
 
 
-preferred_reloader = Reloader
+def pattern_directory(pattern):
+    """The directory in which all files are that match a pattern, or their directories."""
+    directory = os.path.dirname(pattern)
+    while util.is_glob_pattern(directory):
+        directory = os.path.dirname(directory)
+    return os.path.abspath(directory)
+
+
+def drain(fd):
+    """Throw away what is to be read; False when that is nothing."""
+    try:
+        return os.read(fd, EVENTS_SIZE)
+    except BlockingIOError:
+        return b""
+
+
+preferred_reloader = InotifyReloader if has_inotify else Reloader
 
 reloader_engines = {
     "auto": preferred_reloader,

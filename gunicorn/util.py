@@ -20,23 +20,10 @@ hop_headers = {
 DRAIN_CHUNK = 4096  # bytes that close_graceful reads at a time
 
 
-def _no_title(title):
-    """Process titles are left alone."""
+def _setproctitle(title):
+    from gunicorn import _core
 
-
-if sys.platform == "darwin":  # setproctitle is not safe after fork there
-    _setproctitle = _no_title
-else:
-    try:
-        import setproctitle as _title
-    except ImportError:
-        _setproctitle = _no_title
-    else:
-        # It finds the memory of the title through the environment: before anybody changes that.
-        _title.getproctitle()
-
-        def _setproctitle(title):
-            _title.setproctitle(f"gunicorn: {title}")
+    _core.set_proc_title(f"gunicorn: {title}")
 
 
 # ---- classes and applications by name ----

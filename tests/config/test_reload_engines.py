@@ -131,3 +131,40 @@ def test_engines_call_back(module, name):
         if seen.wait(0.1):
             break
     assert seen.is_set()
+
+
+def test_inotify_is_told(module, monkeypatch):
+    """Changes are noticed although the engine does not look by itself."""
+    import threading
+
+    if not reloader.has_inotify:
+        pytest.skip("inotify is a feature of Linux")
+    monkeypatch.setattr(reloader, "LOOK_INTERVAL", 3600.0)
+    directory = module.parent
+    (directory / "templates").mkdir()
+    (directory / "templates" / "a.html").write_text("a")
+    changed = threading.Condition()
+    seen = []
+
+    def callback(filename):
+        with changed:
+            seen.append(os.path.basename(filename))
+            changed.notify()
+
+    engine = reloader.InotifyReloader([str(directory / "**" / "*.html")], 0.1, callback)
+    engine.start()
+    steps = [
+        ("watched.py", lambda: module.write_text("x = 22")),
+        ("a.html", lambda: (directory / "templates" / "a.html").write_text("aa")),
+        ("watched.py", module.unlink),
+    ]
+    with changed:
+        for name, change in steps:
+            seen.clear()
+            while engine._stamps.get(str(module)) is None:
+                changed.wait(0.01)
+            change()
+            assert changed.wait_for(lambda name=name: name in seen, 5), name
+        seen.clear()
+        (directory / "unrelated").write_text("y")
+        assert not changed.wait_for(lambda: seen, 0.5)
