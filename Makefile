@@ -44,8 +44,7 @@ WATCHED = LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=
           ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONMALLOC=malloc
 endif
 ifneq ($(filter thread%,$(SANITIZE)),)
-WATCHED = LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" \
-          TSAN_OPTIONS=die_after_fork=0:suppressions=$(abspath tools/tsan.supp)
+WATCHED = LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" TSAN_OPTIONS=die_after_fork=0
 endif
 
 .PHONY: help run build test unit pytest differential asan tsan fuzz bench lint format wheel clean
@@ -103,10 +102,10 @@ differential: $(READY) ## Compare our parser with gunicorn's on COUNT=5000 gener
 	    --cli $(BUILD)/unit/tests/differential/parse_cli --count $(COUNT)
 
 asan: ## Run all the tests with AddressSanitizer and UBSan
-	$(MAKE) test VENV=$(VENV)-asan BUILD=$(BUILD)/asan SANITIZE=address,undefined
+	$(MAKE) test VENV=$(VENV)-asan BUILD=$(BUILD)/asan SANITIZE=address,undefined JOBS=2
 
 tsan: ## Run all the tests with ThreadSanitizer
-	$(MAKE) test VENV=$(VENV)-tsan BUILD=$(BUILD)/tsan SANITIZE=thread
+	$(MAKE) test VENV=$(VENV)-tsan BUILD=$(BUILD)/tsan SANITIZE=thread JOBS=2
 
 fuzz: $(READY) ## Run each fuzz target for TIME=60 seconds
 	tools/prerequisites.sh $(PYTHON) build fuzz
