@@ -1,0 +1,345 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "serve/outq.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { FILE_SIZE = 300 * 1000, EXPECTED_MAX = 8 * 1024 * 1024 };
+
+struct world {
+    struct outq q;
+    int ours, peer;
+    int refs; /* that came back */
+    char *expected, *got;
+    size_t expected_size, got_size;
+};
+
+static char referenced[200 * 1000];
+static int file = -1;
+
+static int open_world(void **state)
+{
+    static struct world world;
+    int ends[2], size = 4096;
+    memset(&world, 0, sizeof(world));
+    outq_init(&world.q);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+    setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    world.ours = ends[0];
+    world.peer = ends[1];
+    world.expected = malloc(EXPECTED_MAX);
+    world.got = malloc(EXPECTED_MAX);
+    *state = &world;
+    return 0;
+}
+
+static void discard(struct world *world, struct part *parts)
+{
+    while (parts) {
+        struct part *next = parts->next;
+        if (parts->kind == PART_REF) {
+            assert_ptr_equal(parts->ref, world);
+            world->refs++;
+        }
+        part_free(parts);
+        parts = next;
+    }
+}
+
+static int close_world(void **state)
+{
+    struct world *world = *state;
+    mem_fail_never();
+    discard(world, outq_clear(&world->q));
+    assert_int_equal(atomic_load(&outq_memory_total), 0);
+    outq_destroy(&world->q);
+    close(world->ours);
+    if (world->peer >= 0)
+        close(world->peer);
+    free(world->expected);
+    free(world->got);
+    return 0;
+}
+
+static void expect(struct world *world, const char *data, size_t n)
+{
+    assert_true(world->expected_size + n <= EXPECTED_MAX);
+    memcpy(world->expected + world->expected_size, data, n);
+    world->expected_size += n;
+}
+
+static void add_copy(struct world *world, const char *text)
+{
+    assert_int_equal(outq_copy(&world->q, text, strlen(text)), 0);
+    expect(world, text, strlen(text));
+}
+
+static void add_ref(struct world *world, size_t n)
+{
+    assert_int_equal(outq_ref(&world->q, referenced, n, world), 0);
+    expect(world, referenced, n);
+}
+
+static void add_file(struct world *world, off_t offset, size_t n)
+{
+    assert_int_equal(outq_file(&world->q, dup(file), offset, n), 0);
+    assert_int_equal(pread(file, world->expected + world->expected_size, n, offset), n);
+    world->expected_size += n;
+}
+
+static void add_spooled(struct world *world, const char *data, size_t n)
+{
+    assert_int_equal(outq_spool(&world->q, data, n, NULL), 0);
+    expect(world, data, n);
+}
+
+static void receive(struct world *world)
+{
+    ssize_t n;
+    while ((n = recv(world->peer, world->got + world->got_size, EXPECTED_MAX - world->got_size,
+                     0)) > 0)
+        world->got_size += (size_t)n;
+}
+
+static enum outq_result flush(struct world *world, bool *progress)
+{
+    struct part *done = NULL;
+    *progress = false;
+    enum outq_result result = outq_flush(&world->q, world->ours, &done, progress);
+    discard(world, done);
+    return result;
+}
+
+/* Sends in turns with a client that reads; returns how often the socket was full. */
+static int exchange(struct world *world)
+{
+    int blocked = 0;
+    bool progress;
+    while (flush(world, &progress) == OUTQ_BLOCKED) {
+        assert_true(atomic_load(&world->q.pending));
+        receive(world);
+        blocked++;
+    }
+    receive(world);
+    assert_false(atomic_load(&world->q.pending));
+    assert_int_equal(world->q.memory, 0);
+    assert_int_equal(world->got_size, world->expected_size);
+    assert_memory_equal(world->got, world->expected, world->got_size);
+    return blocked;
+}
+
+static void empty_is_not_pending(void **state)
+{
+    struct world *world = *state;
+    bool progress;
+    assert_false(atomic_load(&world->q.pending));
+    assert_int_equal(flush(world, &progress), OUTQ_EMPTY);
+    assert_false(progress);
+}
+
+static void a_small_copy_leaves_at_once(void **state)
+{
+    struct world *world = *state;
+    char text[] = "hello";
+    add_copy(world, text);
+    memset(text, 0, sizeof(text)); /* the queue has its own */
+    assert_true(atomic_load(&world->q.pending));
+    assert_int_equal(world->q.memory, 5);
+    assert_int_equal(atomic_load(&outq_memory_total), 5);
+    assert_int_equal(exchange(world), 0);
+}
+
+static void all_kinds_in_their_order(void **state)
+{
+    struct world *world = *state;
+    add_copy(world, "head");
+    add_ref(world, sizeof(referenced));
+    add_copy(world, "between");
+    add_file(world, 7, FILE_SIZE - 7);
+    add_spooled(world, "spooled", 7);
+    add_spooled(world, referenced, sizeof(referenced));
+    add_copy(world, "end");
+    add_spooled(world, "again", 5);
+    assert_int_equal(world->q.memory, 4 + sizeof(referenced) + 7 + 3);
+    assert_true(exchange(world) > 3);
+    assert_int_equal(world->refs, 1);
+}
+
+static void many_small_parts(void **state)
+{
+    struct world *world = *state;
+    for (int i = 0; i < 1000; i++) {
+        char text[32];
+        snprintf(text, sizeof(text), "part %d,", i);
+        add_copy(world, text);
+    }
+    exchange(world);
+}
+
+static void what_is_spooled_in_a_row_is_one_part(void **state)
+{
+    struct world *world = *state;
+    bool progress;
+    for (int i = 0; i < 5; i++)
+        add_spooled(world, referenced, 40 * 1000);
+    assert_ptr_equal(world->q.head, world->q.tail);
+    assert_int_equal(world->q.head->left, 5 * 40 * 1000);
+    /* It may still become longer when some of it has been sent. */
+    assert_int_equal(flush(world, &progress), OUTQ_BLOCKED);
+    assert_true(progress);
+    add_spooled(world, "more", 4);
+    assert_ptr_equal(world->q.head, world->q.tail);
+    exchange(world);
+}
+
+static void a_full_socket_makes_no_progress(void **state)
+{
+    struct world *world = *state;
+    bool progress;
+    add_ref(world, sizeof(referenced));
+    assert_int_equal(flush(world, &progress), OUTQ_BLOCKED);
+    assert_true(progress);
+    while (progress)
+        assert_int_equal(flush(world, &progress), OUTQ_BLOCKED);
+    assert_int_equal(world->refs, 0);
+    exchange(world);
+    assert_int_equal(world->refs, 1);
+}
+
+static void a_peer_that_has_gone(void **state)
+{
+    struct world *world = *state;
+    bool progress;
+    add_copy(world, "never read");
+    add_ref(world, 10);
+    add_file(world, 0, 10);
+    close(world->peer);
+    world->peer = -1;
+    assert_int_equal(flush(world, &progress), OUTQ_BROKEN);
+    assert_false(progress);
+    discard(world, outq_clear(&world->q));
+    assert_int_equal(world->refs, 1);
+    assert_int_equal(world->q.memory, 0);
+    assert_false(atomic_load(&world->q.pending));
+}
+
+static void a_file_shorter_than_promised(void **state)
+{
+    struct world *world = *state;
+    bool progress;
+    enum outq_result result;
+    assert_int_equal(outq_file(&world->q, dup(file), FILE_SIZE - 10, 11), 0);
+    while ((result = flush(world, &progress)) == OUTQ_BLOCKED)
+        receive(world);
+    assert_int_equal(result, OUTQ_BROKEN);
+    receive(world);
+    assert_int_equal(world->got_size, 10);
+}
+
+static void no_memory(void **state)
+{
+    struct world *world = *state;
+    mem_fail_after(0);
+    assert_int_equal(outq_copy(&world->q, "x", 1), -1);
+    assert_int_equal(outq_ref(&world->q, "x", 1, world), -1);
+    assert_int_equal(outq_file(&world->q, file, 0, 1), -1);
+    assert_int_equal(outq_spool(&world->q, "x", 1, NULL), -1);
+    assert_int_equal(world->q.spooled, 0);
+    assert_false(atomic_load(&world->q.pending));
+    mem_fail_never();
+    add_spooled(world, "y", 1);
+    exchange(world);
+}
+
+static void no_place_on_disk(void **state)
+{
+    struct world *world = *state;
+    struct rlimit old, small;
+    assert_int_equal(outq_spool(&world->q, "x", 1, "/nonexistent/dir"), -1);
+    assert_int_equal(errno, ENOENT);
+    signal(SIGXFSZ, SIG_IGN);
+    add_spooled(world, "first", 5);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = (struct rlimit){1000, old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    int result = outq_spool(&world->q, referenced, 2000, NULL);
+    int error = errno;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(result, -1);
+    assert_int_equal(error, EFBIG);
+    add_spooled(world, "second", 6); /* nothing of what failed is in between */
+    exchange(world);
+}
+
+static void out_of_descriptors(void **state)
+{
+    struct world *world = *state;
+    struct rlimit old, none;
+    add_spooled(world, "first", 5);
+    add_copy(world, ","); /* so that the next needs a descriptor of its own */
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    none = (struct rlimit){0, old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int result = outq_spool(&world->q, "lost", 4, NULL);
+    int error = errno;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_int_equal(result, -1);
+    assert_int_equal(error, EMFILE);
+    add_spooled(world, "second", 6);
+    exchange(world);
+}
+
+static int open_file(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/test-outq-XXXXXX", piece[1000];
+    file = mkstemp(path);
+    assert_true(file >= 0);
+    unlink(path);
+    for (int i = 0; i < FILE_SIZE / (int)sizeof(piece); i++) {
+        memset(piece, 'a' + i % 26, sizeof(piece));
+        assert_int_equal(write(file, piece, sizeof(piece)), sizeof(piece));
+    }
+    for (size_t i = 0; i < sizeof(referenced); i++)
+        referenced[i] = (char)('A' + i % 23);
+    return 0;
+}
+
+static int close_file(void **state)
+{
+    (void)state;
+    return close(file);
+}
+
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, open_world, close_world)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_WORLD(empty_is_not_pending),
+        IN_WORLD(a_small_copy_leaves_at_once),
+        IN_WORLD(all_kinds_in_their_order),
+        IN_WORLD(many_small_parts),
+        IN_WORLD(what_is_spooled_in_a_row_is_one_part),
+        IN_WORLD(a_full_socket_makes_no_progress),
+        IN_WORLD(a_peer_that_has_gone),
+        IN_WORLD(a_file_shorter_than_promised),
+        IN_WORLD(no_memory),
+        IN_WORLD(no_place_on_disk),
+        IN_WORLD(out_of_descriptors),
+    };
+    return cmocka_run_group_tests(tests, open_file, close_file);
+}
