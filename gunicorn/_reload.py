@@ -24,7 +24,8 @@ class Snapshot:
 
     def restore(self, arbiter) -> None:
         """Put everything back, and close what the reload opened."""
-        _close_all_but(arbiter.LISTENERS, self.attributes["LISTENERS"])
+        kept = self.attributes["LISTENERS"]
+        sock.close_sockets([one for one in arbiter.LISTENERS if one not in kept])
         _unlink_other(arbiter.pidfile, self.attributes["pidfile"])
         if self.modules is not None:
             sys.modules.clear()
@@ -48,12 +49,10 @@ class Snapshot:
 
     def discard(self, arbiter) -> None:
         """The reload worked: close what only the old configuration used."""
-        _close_all_but(self.attributes["LISTENERS"], arbiter.LISTENERS)
+        gone = [one for one in self.attributes["LISTENERS"] if one not in arbiter.LISTENERS]
+        sock.refuse_new_connections(gone, arbiter.log)
+        sock.close_sockets(gone)
         _unlink_other(self.attributes["pidfile"], arbiter.pidfile)
-
-
-def _close_all_but(listeners, kept) -> None:
-    sock.close_sockets([listener for listener in listeners if listener not in kept])
 
 
 def _unlink_other(pidfile, kept) -> None:
@@ -82,7 +81,7 @@ def rebind(arbiter, log) -> None:
     """Listen where the new configuration says; an address that stays keeps its socket.
 
     The listeners that are not wanted any more stay open, for the workers that are still to come
-    if the reload fails. Ends with SystemExit when an address cannot be bound.
+    if the reload fails. Raises RuntimeError when an address cannot be bound.
     """
     cfg = arbiter.cfg
     if cfg.reuse_port:
@@ -100,8 +99,10 @@ def rebind(arbiter, log) -> None:
                     listener = sock.create_socket(address, cfg, log)
                 made.append(listener)
                 present[address] = listener
-    except BaseException:
+    except BaseException as exc:
         sock.close_sockets(made)
+        if isinstance(exc, SystemExit):
+            raise RuntimeError(f"cannot listen at {address}") from None
         raise
     arbiter.LISTENERS = [present[address] for address in cfg.address]
 

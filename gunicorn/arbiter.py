@@ -211,6 +211,8 @@ class Arbiter:
         self._set_title("master")
         try:
             self.manage_workers()
+            if self.num_workers == 0:
+                self._notify_ready()
             self._core.run()
         except (StopIteration, KeyboardInterrupt):
             self.halt()
@@ -347,7 +349,7 @@ class Arbiter:
             self._notify_stopping()
         shared = self.reexec_pid != 0 or self.master_pid != 0 or self.systemd
         if graceful and not shared:
-            self._refuse_new_connections()
+            sock.refuse_new_connections(self.LISTENERS, self.log)
         sock.close_sockets(self.LISTENERS, unlink=not shared and not self.cfg.reuse_port)
         self.LISTENERS = []
         self.kill_workers(signal.SIGTERM if graceful else signal.SIGQUIT)
@@ -361,14 +363,6 @@ class Arbiter:
             systemd.sd_notify(f"MAINPID={self.reexec_pid}", self.log)
         else:
             systemd.sd_notify("STOPPING=1\nSTATUS=Stopping", self.log)
-
-    def _refuse_new_connections(self) -> None:
-        for listener in self.LISTENERS:
-            if isinstance(listener, sock.TCPSocket):
-                try:
-                    _core.refuse_new_connections(listener)
-                except OSError as exc:
-                    self.log.debug("Cannot shut %s to new connections: %s", listener, exc)
 
     def _hurry(self) -> None:
         """A second INT or QUIT came while stopping."""
@@ -421,19 +415,20 @@ class Arbiter:
         )
         self.cfg.pre_fork(self, worker)
         pid, slot = self._core.fork(self.worker_age)
+        if pid == 0:
+            self._be_worker(worker, slot)
+        worker.pid = pid
         worker.tmp.slot = slot
-        if pid:
-            worker.pid = pid
-            self.WORKERS[pid] = worker
-            self._stats["workers_spawned"] += 1
-            return pid
-        worker.pid = os.getpid()
-        worker.master_pipe = self._core.master_pipe
-        self._be_worker(worker)
+        self.WORKERS[pid] = worker
+        self._stats["workers_spawned"] += 1
+        return pid
 
-    def _be_worker(self, worker) -> None:
-        """The worker's whole life. Raises SystemExit."""
+    def _be_worker(self, worker, slot) -> None:
+        """The worker's whole life. Raises SystemExit alone, for the caller is the master."""
+        worker.pid = os.getpid()
         try:
+            worker.tmp.slot = slot
+            worker.master_pipe = self._core.master_pipe
             self._set_title("worker")
             if self._reloading is not None:
                 self._reloading.close_in_worker(self)
@@ -449,7 +444,7 @@ class Arbiter:
             self.log.debug("Exception while loading the application", exc_info=True)
             print(exc, file=sys.stderr, flush=True)
             sys.exit(self.APP_LOAD_ERROR)
-        except Exception as exc:
+        except BaseException as exc:
             self.log.exception("Exception in worker process")
             print(exc, file=sys.stderr, flush=True)
             sys.exit(-1 if worker.booted else self.WORKER_BOOT_ERROR)
@@ -534,7 +529,7 @@ class Arbiter:
             return
         if self._is_failed_probe(phase, generation):
             self._cancel_reload(f"its first worker (pid:{pid}) did not boot")
-        elif code in (self.WORKER_BOOT_ERROR, self.APP_LOAD_ERROR):
+        elif phase == "booting" and code in (self.WORKER_BOOT_ERROR, self.APP_LOAD_ERROR):
             self._boot_failed(code)
 
     def _log_signal_death(self, pid: int, signo: int, phase: str, worker) -> None:
@@ -620,6 +615,8 @@ class Arbiter:
 
     def _reload_pidfile(self, old) -> None:
         if old.pidfile == self.cfg.pidfile:
+            if self.pidfile is not None and self.pidfile.validate() != self.pid:
+                self.pidfile.create(self.pid)  # somebody has removed it
             return
         self.pidfile = None
         if self.cfg.pidfile is not None:

@@ -7,7 +7,7 @@ import stat
 import sys
 import time
 
-from gunicorn import util
+from gunicorn import _core, util
 
 BIND_TRIES = 5
 BIND_PAUSE = 1.0  # seconds between two tries
@@ -227,6 +227,20 @@ def close_sockets(listeners, unlink: bool = True) -> None:
         listener.close()
         if unlink and _sock_type(name) is UnixSocket and name and not _is_abstract(name):
             util.unlink(name)
+
+
+def refuse_new_connections(listeners, log) -> None:
+    """Let TCP listeners take no new connection, for every process that shares them.
+
+    What waits in their queues can still be accepted. So nothing arrives between a worker's last
+    accept and its close, to be lost.
+    """
+    for listener in listeners:
+        if listener.family in (socket.AF_INET, socket.AF_INET6):
+            try:
+                _core.refuse_new_connections(listener)
+            except OSError as exc:
+                log.debug("Cannot shut %s to new connections: %s", listener, exc)
 
 
 # ---- TLS ----

@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 
-from gunicorn import _core, util
+from gunicorn import _core, sock, util
 from gunicorn.workers.workertmp import WorkerTmp
 
 FAST_EXIT_PAUSE = 0.1  # seconds; what worker_int started may say its last word
@@ -100,8 +100,8 @@ class Worker:
         self.PIPE = list(os.pipe())  # not inheritable
         for fd in self.PIPE:
             util.set_non_blocking(fd)
-        for sock in self.sockets:
-            util.close_on_exec(sock.fileno())
+        for listener in self.sockets:
+            util.close_on_exec(listener.fileno())
         self.wait_fds = [*self.sockets, self.PIPE[0]]
         self.log.close_on_exec()
 
@@ -179,6 +179,8 @@ class Worker:
     def handle_exit(self, sig, frame) -> None:
         """Stop once what runs is done."""
         self.alive = False
+        if self.cfg.reuse_port:  # the queue is this worker's own, and lost when it closes
+            sock.refuse_new_connections(self.sockets, self.log)
 
     def handle_quit(self, sig, frame) -> None:
         """Stop now."""

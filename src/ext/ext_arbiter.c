@@ -3,6 +3,7 @@
 #include "proc/signals.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 /*
  * The Python face of proc/arbiter: `owner`, a gunicorn.arbiter.Arbiter, is the host. Every duty and
@@ -283,6 +284,8 @@ static PyObject *py_fork(PyObject *op, PyObject *age_object)
     if (pid < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     PyObject *object = ext_slot_new(self->slot_type, op, slot);
+    if (!object && pid == 0)
+        _exit(1); /* an exception here would be taken for the master's */
     return object ? Py_BuildValue("iN", (int)pid, object) : NULL;
 }
 

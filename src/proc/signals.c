@@ -124,8 +124,9 @@ void signals_after_fork(void)
 
 void signals_replay(void)
 {
-    int signo;
+    static const int replayed[] = {SIGQUIT, SIGINT, SIGTERM};
 
-    while ((signo = take_held()))
-        kill(getpid(), signo);
+    for (size_t i = 0; i < sizeof(replayed) / sizeof(replayed[0]); i++)
+        if (atomic_exchange(&held[replayed[i]], false))
+            kill(getpid(), replayed[i]);
 }

@@ -179,3 +179,38 @@ def test_a_full_descriptor_table_leaves_a_master_that_lives(master):
     assert first in one.worker_pids()
     one.get()
     assert one.stop() == 0
+
+
+UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc"]
+
+
+def may_unshare() -> bool:
+    try:
+        return subprocess.run([*UNSHARE, "true"], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not may_unshare(), reason="needs a process namespace")
+def test_process_1_of_a_container(master, tmp_path):
+    """Orphans of workers are reaped, and the signals of the master work as anywhere."""
+    from helpers.server import gunicorn_command
+
+    one = master(
+        "--log-level",
+        "debug",
+        command=[*UNSHARE, *gunicorn_command()],
+        config="def post_worker_init(worker):\n"
+        "    import subprocess\n"
+        "    subprocess.run('sleep 0.5 & true', shell=True)\n",
+        launch=True,
+    )
+    one.wait_for_log(r"Listening at: \S+ \(1\)")
+    one.wait_for_log("Reaped unknown child process")
+    (inner,) = children(one.pid)
+    os.kill(int(inner), signal.SIGHUP)
+    one.wait_for_log("Hang up: Master")
+    one.wait_for_log("Worker exiting")
+    os.kill(int(inner), signal.SIGTERM)
+    assert one.wait() == 0
+    assert "Shutting down: Master" in one.log

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -49,6 +50,44 @@ def test_reload(server):
             one.wait_gone(old, timeout=20)
         load.settle()
     check(load, one)
+    assert one.stop() == 0
+
+
+def test_reload_with_a_queue_for_each_worker(server):
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind(("127.0.0.1", 0))  # and does not listen
+        port = holder.getsockname()[1]
+        one = server("--reuse-port", bind=[f"127.0.0.1:{port}"], workers=None, launch=True)
+        one.addresses = [("127.0.0.1", port)]
+        one.wait_workers(1)
+        one.kill(signal.SIGTTIN)
+        one.wait_workers(2)
+        time.sleep(0.5)
+        with Load(one.address) as load:
+            for _ in range(3):
+                old = set(one.worker_pids())
+                load.settle()
+                one.kill(signal.SIGHUP)
+                one.wait_gone(old, timeout=20)
+            load.settle()
+    check(load, one)
+    assert one.stop() == 0
+
+
+def test_a_new_address_under_load(server, tmp_path):
+    """The old one is served until it is closed, and refused from then on."""
+    one = server(bind=[], config="bind = ['127.0.0.1:0', 'unix:one']\n")
+    old = one.wait_workers(2)
+    with Load(one.addresses[0]) as kept:
+        with Load(str(tmp_path / "one"), kept=0, closing=32) as left:
+            kept.settle()
+            one.config("bind = ['127.0.0.1:0', 'unix:two']\n")
+            one.kill(signal.SIGHUP)
+            one.wait_gone(old, timeout=20)
+            kept.settle()
+    check(kept, one)
+    assert all(what.startswith("connect:") for what in left.losses), left.losses
     assert one.stop() == 0
 
 

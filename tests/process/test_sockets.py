@@ -89,15 +89,19 @@ def test_reuse_port(master):
 
 
 ACTIVATE = """
-import os, sys
-os.dup2(int(sys.argv[1]), 3)
-os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
-os.execvp(sys.argv[2], sys.argv[2:])
+import fcntl, os, sys
+count = int(sys.argv[1])
+fds = [fcntl.fcntl(int(fd), fcntl.F_DUPFD, 3 + count) for fd in sys.argv[2 : 2 + count]]
+for number, fd in enumerate(fds, 3):
+    os.dup2(fd, number)
+    os.close(fd)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(count)}
+os.execvp(sys.argv[2 + count], sys.argv[2 + count :])
 """
 
 
-def activated(command, fd):
-    return [sys.executable, "-c", ACTIVATE, str(fd), *command]
+def activated(command, *fds):
+    return [sys.executable, "-c", ACTIVATE, str(len(fds)), *map(str, fds), *command]
 
 
 @pytest.fixture
@@ -144,6 +148,38 @@ def test_socket_activation_and_notifications(master, notified, tmp_path):
         assert one.stop() == 0
         assert any(t.startswith("STOPPING=1") for t in notified())
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+
+
+def test_an_upgrade_of_an_activated_service(master, notified, tmp_path):
+    """The sockets stay where the protocol wants them; the manager learns the main process."""
+    from helpers.server import gunicorn_command
+
+    with socket.socket() as first, socket.socket() as second:
+        for sock in (first, second):
+            sock.bind(("127.0.0.1", 0))
+            sock.listen()
+        one = master(
+            config="pidfile = 'pid'\n",
+            command=activated(gunicorn_command(), first.fileno(), second.fileno()),
+            bind=[],
+            pass_fds=[first.fileno(), second.fileno()],
+            env={"NOTIFY_SOCKET": str(tmp_path / "notify")},
+        )
+        one.kill(signal.SIGUSR2)
+        wait_until((tmp_path / "pid.2").exists, "the second master")
+        new = int((tmp_path / "pid.2").read_text())
+        try:
+            wait_until(lambda: one.log.count("Booting worker") == 2, "its worker")
+            assert one.log.count(f"http://127.0.0.1:{second.getsockname()[1]} (") == 2
+            assert one.stop() == 0
+            one.wait_for_log("Master has been promoted")
+            wait_until(lambda: notified().count(f"MAINPID={new}") == 2, "both masters say so")
+            for sock in (first, second):
+                one.addresses = [sock.getsockname()]
+                one.get()
+        finally:
+            os.kill(new, signal.SIGTERM)
+            one.wait_gone([new])
 
 
 def test_watchdog(master, notified, tmp_path):

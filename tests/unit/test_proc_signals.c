@@ -11,14 +11,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const int caught[] = {SIGUSR1, SIGUSR2, SIGTTIN};
+static const int caught[] = {SIGUSR1, SIGUSR2, SIGTTIN, SIGTERM};
 
 static int setup(void **state)
 {
     (void)state;
     if (signals_open() < 0)
         return -1;
-    signals_install(caught, 3);
+    signals_install(caught, 4);
     return 0;
 }
 
@@ -79,7 +79,7 @@ static int replayed;
 
 static void on_replay(int signo)
 {
-    replayed += signo == SIGUSR1;
+    replayed += signo == SIGTERM;
 }
 
 static int child_status(pid_t pid)
@@ -96,8 +96,10 @@ static void a_worker_gets_what_came_before_its_handlers(void **state)
 
     if (pid == 0) {
         signals_after_fork();
-        raise(SIGUSR1);
-        signal(SIGUSR1, on_replay);
+        raise(SIGTERM);
+        raise(SIGTTIN); /* its default would stop the process */
+        signal(SIGTERM, on_replay);
+        signal(SIGTTIN, SIG_DFL);
         signals_replay();
         signals_replay();
         _exit(replayed);
