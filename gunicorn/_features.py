@@ -7,7 +7,6 @@ import sys
 
 from gunicorn.errors import ConfigError
 
-
 OWN_WORKERS = ("sync", "gthread")
 PLANNED_WORKERS = ("gevent", "gevent_wsgi", "gevent_pywsgi", "eventlet", "tornado")
 
@@ -16,16 +15,6 @@ def _fatal(cfg):
     worker = cfg.worker_class_str
     if worker in PLANNED_WORKERS:
         yield f"worker_class: {worker} workers are not available in this version; use gthread"
-    if worker in OWN_WORKERS and cfg.is_ssl:
-        yield (
-            "certfile, keyfile: TLS is not available in this version; "
-            "let the proxy in front speak it, or use a worker class that brings its own"
-        )
-    if worker in OWN_WORKERS and cfg.proxy_protocol != "off":
-        yield (
-            f"proxy_protocol: {cfg.proxy_protocol!r} is not available in this version; "
-            "let the proxy send X-Forwarded-For"
-        )
     if worker == "gaiohttp":
         yield "worker_class: gaiohttp is gone; use aiohttp.GunicornWebWorker of the package aiohttp"
     elif worker == "asgi" and not _has_module("gunicorn.workers.gasgi"):
@@ -52,6 +41,22 @@ def _has_module(name):
     from importlib.util import find_spec
 
     return find_spec(name) is not None
+
+
+def check_serving(cfg):
+    """Raise ConfigError for what would be served otherwise than it was asked for."""
+    if cfg.worker_class_str not in OWN_WORKERS:
+        return
+    if cfg.is_ssl:
+        raise ConfigError(
+            "certfile, keyfile: TLS is not available in this version; "
+            "let the proxy in front speak it, or use a worker class that brings its own"
+        )
+    if cfg.proxy_protocol != "off":
+        raise ConfigError(
+            f"proxy_protocol: {cfg.proxy_protocol!r} is not available in this version; "
+            "let the proxy send X-Forwarded-For"
+        )
 
 
 def check(cfg):

@@ -6,6 +6,7 @@ import sys
 from gunicorn import util
 from gunicorn.app._configfile import FileSource, run_file, warn_of_misspelt
 from gunicorn.config import Config, get_default_config_file
+from gunicorn.errors import ConfigError
 
 ENVIRONMENT_VARIABLE = "GUNICORN_CMD_ARGS"
 
@@ -74,8 +75,18 @@ class BaseApplication:
     def reload(self):
         """Load the configuration again."""
         self.do_load_config()
+        self._check_features()
         if self.cfg.spew:
             _spew()
+
+    def _check_features(self):
+        """End the process when something was asked for that cannot be served."""
+        from gunicorn import _features
+
+        try:
+            _features.check_serving(self.cfg)
+        except ConfigError as exc:
+            _die(exc)
 
     def wsgi(self):
         """Return the application, loaded once."""
@@ -184,6 +195,8 @@ class Application(BaseApplication):
     def run(self):
         if self.cfg.print_config:
             print(self.cfg)
+        else:
+            self._check_features()
         if self.cfg.print_config or self.cfg.check_config:
             self._check()
         if self.cfg.spew:

@@ -27,7 +27,9 @@ class Request:
         "version",
     )
 
-    def __init__(self, method, uri, path, query, version, headers, peer, https, number, body) -> None:
+    def __init__(
+        self, method, uri, path, query, version, headers, peer, https, number, body
+    ) -> None:
         self.method = method
         self.uri = uri
         self.path = path
