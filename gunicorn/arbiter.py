@@ -6,6 +6,7 @@ Python: loading, hooks, log lines, and the decisions around a reload.
 """
 
 import errno
+import gc
 import os
 import signal
 import sys
@@ -649,6 +650,9 @@ class Arbiter:
     def _finish_reload(self) -> None:
         snapshot, self._reloading = self._reloading, None
         snapshot.discard(self)
+        if snapshot.modules is not None:
+            del snapshot
+            gc.collect()  # the old application, which is full of cycles
         self.log.debug("The new configuration works: the workers of the old one are replaced")
         self._notify_ready()
 
