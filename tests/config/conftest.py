@@ -24,6 +24,9 @@ def broken():
 
 nothing = None
 number = 3
+
+class OwnWorker:
+    pass
 """
 
 

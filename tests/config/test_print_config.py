@@ -53,11 +53,12 @@ CONFIGURATIONS = {
     "statsd": (["--statsd-host=unix:///tmp/s"], {}, None),
     "statsd host": (["--statsd-host=unix:123"], {}, None),
     "proxies": (
-        ["--forwarded-allow-ips=*", "--proxy-allow-from=10.0.0.0/8,::1", "--proxy-protocol=true",
-         "--forwarder-headers=A, B", "--header-map=Refuse"], {}, None,
+        ["-k", "app.OwnWorker", "--forwarded-allow-ips=*", "--proxy-allow-from=10.0.0.0/8,::1",
+         "--proxy-protocol=true", "--forwarder-headers=A, B", "--header-map=Refuse"], {}, None,
     ),
     "tls": (
-        ["--certfile=c", "--keyfile=k", "--cert-reqs=2", "--ciphers=x", "--no-sendfile"], {}, None,
+        ["-k", "app.OwnWorker", "--certfile=c", "--keyfile=k", "--cert-reqs=2", "--ciphers=x",
+         "--no-sendfile"], {}, None,
     ),
     "variables": (
         [],

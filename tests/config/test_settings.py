@@ -82,6 +82,14 @@ FLAGGED = [fact for fact in FACTS if fact[2] and OWN_VALUES.get(fact[0], "") is 
 NAMES = [fact[0] for fact in FACTS]
 
 
+@pytest.fixture(autouse=True)
+def every_feature(monkeypatch):
+    """Values are what is tested here; whether their features exist is in test_sources.py."""
+    from gunicorn import _features
+
+    monkeypatch.setattr(_features, "check", lambda cfg: None)
+
+
 def value_of(cfg, name):
     return cfg.settings[name].get()
 
