@@ -11,7 +11,6 @@ import urllib.parse
 from pathlib import Path
 
 import pytest
-
 from helpers.server import server_has
 from helpers.wire import chunked
 

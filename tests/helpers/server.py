@@ -63,13 +63,13 @@ def gunicorn_command() -> list[str]:
     return [sys.executable, "-m", "gunicorn"]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def is_reference(command: tuple[str, ...] | None = None) -> bool:
     """Whether the command is the original gunicorn, which has no extension module."""
     return not _answer(command, "import importlib.util as u; print(u.find_spec('gunicorn._core'))")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def server_has(module: str) -> bool:
     """Whether the interpreter of the server under test can import a module."""
     return bool(_answer(None, f"import importlib.util as u; print(u.find_spec({module!r}))"))

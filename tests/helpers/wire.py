@@ -8,12 +8,11 @@ import socket
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Union
 
 #: Seconds that any single step of a conversation may take before the test fails.
 STEP_TIMEOUT = float(os.environ.get("GUNICORN_TEST_TIMEOUT", "15"))
 
-Address = Union[str, tuple]
+Address = str | tuple
 
 STATUS_LINE = re.compile(rb"HTTP/(\d\.\d) (\d{3}) ([\t \x21-\x7e\x80-\xff]*)")
 FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t \x21-\x7e\x80-\xff]*)")

@@ -7,7 +7,6 @@ import stat
 import subprocess
 
 import pytest
-
 from helpers.server import Server
 from helpers.wire import Connection, render, wait_until
 

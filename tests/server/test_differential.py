@@ -1,8 +1,8 @@
 """Generated requests get the same answer from the original gunicorn and from ours.
 
 The same bytes go to both, each on a connection of its own: valid requests, mutated ones, and random
-ones, always the same for a seed. Statuses and, where a request is accepted, the environ and the body
-that the application saw are compared. Where we differ on purpose, DIFFERENCES says why.
+ones, always the same for a seed. Statuses and, where a request is accepted, the environ and the
+body that the application saw are compared. Where we differ on purpose, DIFFERENCES says why.
 """
 
 import json
@@ -11,7 +11,6 @@ import random
 import re
 
 import pytest
-
 from helpers.original import original_gunicorn
 from helpers.server import Server
 from helpers.wire import Closed, Connection, WireError

@@ -5,7 +5,6 @@ import json
 import os
 
 import pytest
-
 from helpers.server import resident_kib
 from helpers.wire import Connection, WireError, chunked, render
 
@@ -171,7 +170,7 @@ def test_steady(server, kind):
     after, resident_after = measure()
     for what, slack in SLACK.items():
         assert after[what] - before[what] <= slack, (what, before, after)
-    for one, other in zip(before["references"], after["references"]):
+    for one, other in zip(before["references"], after["references"], strict=True):
         assert abs(other - one) <= 20 + rounds // 20, (before, after)
     assert resident_after - resident_before <= RESIDENT_SLACK_KIB
     assert server.worker_pids() == [pid]

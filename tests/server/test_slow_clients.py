@@ -8,7 +8,6 @@ import time
 from contextlib import ExitStack
 
 import pytest
-
 from helpers.server import Stopwatch
 from helpers.wire import Connection, render, wait_until
 

@@ -5,7 +5,6 @@ import socket
 import time
 
 import pytest
-
 from helpers.server import Stopwatch
 from helpers.wire import Closed, render
 

@@ -1,4 +1,4 @@
-"""From the application to the client: framing, headers, start_response, write, errors (PEP 3333)."""
+"""From the application to the client: framing, headers, start_response, errors (PEP 3333)."""
 
 import email.utils
 import json
@@ -7,7 +7,6 @@ import time
 import uuid
 
 import pytest
-
 from helpers.wire import Closed, wait_until
 
 

@@ -4,7 +4,6 @@ import json
 import socket
 
 import pytest
-
 from helpers.wire import Connection, render
 
 ALWAYS = {
@@ -301,9 +300,43 @@ def test_socket(shared):
 
 def test_socket_is_writable(shared):
     """An application may write to the client before the server does."""
-    response = shared("takeover").request()
+    response = shared("takeover").request(target="/interim")
     assert [interim.status for interim in response.interim] == [102]
     assert response.body == b"ok"
+
+
+def test_socket_taken_over(shared):
+    """A protocol of the application's own, until it raises StopIteration: then the end."""
+    server = shared("takeover")
+    with server.connect() as connection:
+        connection.send(render(target="/echo", headers=[("Upgrade", "lines")]))
+        assert connection.read_head().status == 101
+        for n in range(50):
+            connection.send(b"line %d\n" % n)
+            assert connection.read(len(b"line %d\n" % n)) == b"LINE %d\n" % n
+        connection.send(b"bye\n")
+        connection.expect_closed()
+    assert server.request(target="/interim").status == 200
+
+
+def test_socket_taken_over_with_data_behind_the_head(shared):
+    """What the client sent at once with its request is the application's, too."""
+    with shared("takeover").connect() as connection:
+        connection.send(render(target="/echo", headers=[("Upgrade", "lines")]) + b"early\n")
+        assert connection.read_head().status == 101
+        connection.send(b"later\nbye\n")
+        rest = connection.read_to_end()
+    assert rest in (b"EARLY\nLATER\n", b"LATER\n")
+
+
+def test_socket_closed_by_the_application(shared):
+    """Its number is not closed a second time, when it may be that of something else."""
+    server = shared("takeover")
+    for _ in range(5):
+        assert server.request(target="/closes").body == b"ok"
+    names = server.json(target="/check")
+    assert names == ["/dev/null"] * len(names)
+    assert len(names) >= 5
 
 
 # wsgiref.validate

@@ -6,7 +6,6 @@ import time
 import uuid
 
 import pytest
-
 from helpers.wire import wait_until
 
 

@@ -6,7 +6,6 @@ import json
 import random
 
 import pytest
-
 from helpers.wire import chunked, render
 
 LINES = b"first\nsecond line\n\n\r\nx" + b"long " * 3000 + b"\nlast without end"
@@ -16,7 +15,7 @@ def split(body, count):
     """The body in about so many pieces of unequal size."""
     cuts = sorted(random.Random(count).sample(range(1, len(body)), min(count, len(body) - 1)))
     edges = [0, *cuts, len(body)]
-    return [body[a:b] for a, b in zip(edges, edges[1:])]
+    return [body[a:b] for a, b in zip(edges, edges[1:], strict=False)]
 
 
 def framed(framing, target, body):
