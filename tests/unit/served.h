@@ -1,0 +1,230 @@
+#ifndef TESTS_UNIT_SERVED_H
+#define TESTS_UNIT_SERVED_H
+
+#include "base/mem.h"
+#include "serve/engine.h"
+#include "serve/response.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/*
+ * The engine in one thread, one client over a socket pair, and an application that is a function.
+ * Whoever tests calls served_turn() where a server would wait, so that nothing depends on time.
+ */
+
+enum { SERVED_OUTPUT_MAX = 16 * 1024 * 1024, SERVED_TURNS = 20000, SERVED_SMALL = 4096 };
+
+struct served {
+    struct engine *engine;
+    void (*run)(struct request *request);
+    int client; /* -1 when closed */
+    char *output;
+    size_t output_size;
+    int runs, releases, waits; /* calls of the application, of release(), of detach() */
+    char notes[4096];          /* what was noted, a line each */
+    bool reads_while_waiting;  /* the client reads when the application's thread waits for it */
+};
+
+static struct served served;
+
+static inline void served_read(void)
+{
+    ssize_t n;
+    while (served.client >= 0 &&
+           (n = recv(served.client, served.output + served.output_size,
+                     SERVED_OUTPUT_MAX - served.output_size - 1, MSG_DONTWAIT)) > 0)
+        served.output_size += (size_t)n;
+    served.output[served.output_size] = '\0';
+}
+
+static inline void served_app_run(void *app, struct request *request)
+{
+    (void)app;
+    served.runs++;
+    served.run(request);
+}
+
+static inline void served_app_attach(void *app)
+{
+    (void)app;
+}
+
+static inline void served_app_detach(void *app)
+{
+    (void)app;
+    served.waits++;
+    if (served.reads_while_waiting)
+        served_read();
+}
+
+static inline bool served_app_interrupted(void *app)
+{
+    (void)app;
+    return true;
+}
+
+static inline void served_app_note(void *app, enum note_level level, const char *text)
+{
+    (void)app;
+    (void)level;
+    size_t at = strlen(served.notes);
+    snprintf(served.notes + at, sizeof(served.notes) - at, "%s\n", text);
+}
+
+static inline void served_app_release(void *app, void *ref)
+{
+    (void)app;
+    assert_ptr_equal(ref, &served);
+    served.releases++;
+}
+
+static const struct app_ops served_ops = {
+    .run = served_app_run,
+    .attach = served_app_attach,
+    .detach = served_app_detach,
+    .interrupted = served_app_interrupted,
+    .note = served_app_note,
+    .release = served_app_release,
+};
+
+static inline struct engine_options served_options(void)
+{
+    static const struct forwarded forwarded;
+    static const struct trust trust;
+    return (struct engine_options){
+        .limits = {.request_line = 4094, .fields = 100, .field_size = 8190},
+        .forwarded = &forwarded,
+        .trust = &trust,
+        .keepalive_ms = 3600 * 1000,
+        .worker_connections = 1000,
+        .threads = 1,
+    };
+}
+
+static inline void served_open(const struct engine_options *options,
+                               void (*run)(struct request *request))
+{
+    memset(&served, 0, sizeof(served));
+    served.run = run;
+    served.client = -1;
+    served.output = malloc(SERVED_OUTPUT_MAX);
+    served.output[0] = '\0';
+    served.reads_while_waiting = true;
+    served.engine = engine_create(options, &served_ops, NULL, NULL, 0);
+    assert_non_null(served.engine);
+}
+
+/* A new client; with small buffers an answer of some KiB has to wait for it. NULL: no memory. */
+static inline struct conn *served_connect(bool small)
+{
+    static struct listener listener = {.local = true};
+    static const struct peer peer = {.family = AF_UNIX};
+    int ends[2], size = SERVED_SMALL;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+    if (small)
+        setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    if (served.client >= 0)
+        close(served.client);
+    served.client = ends[1];
+    served.output_size = 0;
+    assert_true(engine_lead(served.engine));
+    struct conn *conn = conn_create(served.engine, &listener, ends[0], &peer);
+    if (conn)
+        conn_read(served.engine, conn);
+    else
+        close(ends[0]);
+    engine_yield(served.engine);
+    return conn;
+}
+
+/* One turn of the loop and what it made ready; true when a request was run. */
+static inline bool served_turn(void)
+{
+    struct request *request;
+    bool ran = false;
+    assert_true(engine_lead(served.engine));
+    engine_step(served.engine, 0);
+    engine_yield(served.engine);
+    while ((request = engine_poll(served.engine))) {
+        conn_taken(request->conn);
+        served_app_run(NULL, request);
+        engine_finish(served.engine, request);
+        ran = true;
+    }
+    engine_collect(served.engine);
+    return ran;
+}
+
+static inline void served_send(const char *data, size_t n)
+{
+    for (int turns = 0; n > 0; turns++) {
+        ssize_t sent = send(served.client, data, n, MSG_NOSIGNAL);
+        if (sent > 0) {
+            data += sent;
+            n -= (size_t)sent;
+        }
+        served_turn();
+        assert_true(turns < SERVED_TURNS);
+    }
+}
+
+static inline void served_say(const char *text)
+{
+    served_send(text, strlen(text));
+}
+
+/* Reads and turns until there is nothing more to read. */
+static inline const char *served_answer(void)
+{
+    int quiet = 0;
+    while (quiet < 3) {
+        size_t before = served.output_size;
+        bool ran = served_turn();
+        served_read();
+        quiet = ran || served.output_size > before ? 0 : quiet + 1;
+    }
+    return served.output;
+}
+
+/* Sends, and gives all that is answered. */
+static inline const char *served_ask(const char *text)
+{
+    served.output_size = 0;
+    served_say(text);
+    return served_answer();
+}
+
+/* The answer's Date is the present one: replaced by "DATE" to compare with. */
+static inline const char *served_dateless(void)
+{
+    for (char *at = served.output; (at = strstr(at, "\r\nDate: "));) {
+        at += strlen("\r\nDate: ");
+        char *end = strstr(at, "\r\n");
+        assert_non_null(end);
+        assert_int_equal(end - at, 29);
+        memcpy(at, "DATE", 4);
+        memmove(at + 4, end, strlen(end) + 1);
+    }
+    served.output_size = strlen(served.output);
+    return served.output;
+}
+
+static inline bool served_is_open(void)
+{
+    return served.engine->connections > 0;
+}
+
+static inline void served_close(void)
+{
+    mem_fail_never();
+    engine_destroy(served.engine);
+    assert_int_equal(atomic_load(&outq_memory_total), 0);
+    if (served.client >= 0)
+        close(served.client);
+    free(served.output);
+}
+
+#endif
