@@ -45,6 +45,7 @@ struct loop_ops {
 
 struct loop {
     const struct loop_ops *ops;
+    void (*woken)(void *context); /* before the events of a wait are told; NULL: nobody asks */
 };
 
 extern const struct loop_ops loop_epoll_ops;

@@ -31,7 +31,7 @@ static struct loop *epoll_loop_create(void)
     struct epoll_loop *loop = mem_alloc(sizeof(*loop));
     if (!loop)
         return NULL;
-    loop->base.ops = &loop_epoll_ops;
+    loop->base = (struct loop){.ops = &loop_epoll_ops};
     loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event wake = {.events = EPOLLIN, .data.ptr = NULL};
@@ -78,6 +78,8 @@ static int epoll_loop_wait(struct loop *base, int timeout_ms, void *context)
 {
     struct epoll_loop *loop = (struct epoll_loop *)base;
     int count = epoll_wait(loop->epoll_fd, loop->events, LOOP_BATCH, timeout_ms);
+    if (count > 0 && base->woken)
+        base->woken(context);
     for (int i = 0; i < count; i++) {
         struct io *io = loop->events[i].data.ptr;
         if (io) {

@@ -218,6 +218,8 @@ static int poll_loop_wait(struct loop *base, int timeout_ms, void *context)
     pthread_mutex_unlock(&loop->lock);
     if (found <= 0)
         return found;
+    if (base->woken)
+        base->woken(context);
     if (loop->copy[0].revents)
         drain_wake_pipe(loop);
     for (int i = 1; i < count; i++)

@@ -73,7 +73,7 @@ struct engine {
     struct loop *loop;
     struct timers timers;
     struct timer resume; /* a paused listener tries again */
-    uint64_t now_ms;     /* since when there is a leader, or of its last step */
+    uint64_t now_ms;     /* since when there is a leader, or when its loop last woke */
 
     struct listener *listeners;
     uint32_t listener_count;
