@@ -311,21 +311,25 @@ static bool wsgi_interrupted(void *app)
     PyObject *alive = PyObject_GetAttr(wsgi->worker, NAME(wsgi->state, alive));
     int result = alive ? PyObject_IsTrue(alive) : 0;
     Py_XDECREF(alive);
-    if (result < 0)
-        PyErr_Clear();
+    if (PyErr_Occurred())
+        PyErr_WriteUnraisable(wsgi->worker);
     return result > 0;
 }
 
+/* Also called on the way out, with the exception that run() is to raise. */
 static void wsgi_note(void *app, enum note_level level, const char *text)
 {
     static const char *const names[] = {"debug", "info", "warning", "error"};
     struct wsgi *wsgi = app;
+    PyObject *raised[3];
+    PyErr_Fetch(&raised[0], &raised[1], &raised[2]);
     PyObject *line = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "backslashreplace");
     PyObject *done = line ? PyObject_CallMethod(wsgi->log, names[level], "sO", "%s", line) : NULL;
     if (!done)
         PyErr_WriteUnraisable(wsgi->log);
     Py_XDECREF(done);
     Py_XDECREF(line);
+    PyErr_Restore(raised[0], raised[1], raised[2]);
 }
 
 static void wsgi_release(void *app, void *ref)

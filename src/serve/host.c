@@ -30,12 +30,20 @@ static struct request *wait_for_one(struct engine *engine, bool main_thread)
     return request;
 }
 
+/* What a signal left to do; it may have stopped the engine. */
+static void look_after_signals(struct engine *engine)
+{
+    if (atomic_exchange(&engine->interrupted, false) && !engine->ops->interrupted(engine->app))
+        engine_drain(engine);
+}
+
 void host_run(struct engine *engine, bool main_thread)
 {
     while (!atomic_load(&engine->stopped)) {
-        if (main_thread && atomic_exchange(&engine->interrupted, false) &&
-            !engine->ops->interrupted(engine->app))
-            engine_drain(engine);
+        if (main_thread)
+            look_after_signals(engine);
+        if (atomic_load(&engine->stopped))
+            break;
         struct request *request = engine_poll(engine);
         if (!request)
             request = wait_for_one(engine, main_thread);
