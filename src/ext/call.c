@@ -1,8 +1,13 @@
 #include "ext/wsgi.h"
 
+#include "serve/conn.h"
 #include "serve/response.h"
 
 #include <stddef.h>
+#include <sys/socket.h>
+#include <time.h>
+
+enum { OTHERS_PAUSE_NS = 1000 * 1000 };
 
 /* A callable that belongs to a request: start_response, write, wsgi.early_hints. */
 struct bound {
@@ -107,9 +112,25 @@ struct call *call_begin(struct wsgi *wsgi, struct request *request)
     return NULL;
 }
 
+/* A thread of the application that still reads or writes would find the next request's memory. */
+static void await_others(struct request *request)
+{
+    const struct timespec pause = {.tv_nsec = OTHERS_PAUSE_NS};
+    while (request->blocked > 0) {
+        Py_BEGIN_ALLOW_THREADS
+        nanosleep(&pause, NULL);
+        Py_END_ALLOW_THREADS
+        if (request->blocked > 0) {
+            shutdown(request->conn->io.fd, SHUT_RDWR);
+            response_abort(request);
+        }
+    }
+}
+
 void call_end(struct call *call)
 {
     struct wsgi *wsgi = call->wsgi;
+    await_others(call->request);
     call->request = NULL;
     Py_CLEAR(call->status);
     Py_CLEAR(call->headers);

@@ -16,6 +16,7 @@ struct input {
     struct request *request; /* NULL: no body, or the request is over */
     char *ahead;             /* read but not yet given, for readline() on what is not in memory */
     size_t ahead_at, ahead_size;
+    bool busy; /* a thread reads, detached */
 };
 
 PyObject *input_new(struct core_state *state, struct request *request)
@@ -25,6 +26,7 @@ PyObject *input_new(struct core_state *state, struct request *request)
         self->request = request;
         self->ahead = NULL;
         self->ahead_at = self->ahead_size = 0;
+        self->busy = false;
     }
     return (PyObject *)self;
 }
@@ -42,6 +44,19 @@ static void input_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
+static ssize_t read_detached(struct input *self, struct request *request, char *out, size_t n)
+{
+    ssize_t got;
+    self->busy = true;
+    request->blocked++;
+    Py_BEGIN_ALLOW_THREADS
+    got = body_read(request, out, n);
+    Py_END_ALLOW_THREADS
+    request->blocked--;
+    self->busy = false;
+    return got;
+}
+
 /* Up to n bytes, at least one; 0 at the end; -1 with an exception. */
 static ssize_t fetch(struct input *self, char *out, size_t n)
 {
@@ -49,10 +64,12 @@ static ssize_t fetch(struct input *self, char *out, size_t n)
     ssize_t got;
     if (!request || n == 0)
         return 0;
+    if (self->busy) {
+        PyErr_SetString(PyExc_RuntimeError, "another thread reads this request's body");
+        return -1;
+    }
     if (body_blocks(request) || request->body.spool.file >= 0) {
-        Py_BEGIN_ALLOW_THREADS
-        got = body_read(request, out, n);
-        Py_END_ALLOW_THREADS
+        got = read_detached(self, request, out, n);
     } else {
         got = body_read(request, out, n);
     }

@@ -58,6 +58,7 @@ struct request {
     struct response response;
     struct outq out;
     uint64_t begun_ns;         /* when a thread took it */
+    uint32_t blocked;          /* calls of the application's threads that wait detached; attached only */
 };
 
 /* From the pool or new; NULL when there is no memory. Leader only. */

@@ -73,10 +73,12 @@ static int wait_for_client(struct request *request)
     if (request->conn->state != CONN_RUNNING)
         return gone(request);
     pthread_mutex_unlock(&q->lock);
+    request->blocked++;
     engine->ops->detach(engine->app);
     if (socket_wait(request->conn->io.fd, POLLOUT, SEND_TIMEOUT_MS) <= 0)
         result = gone(request);
     engine->ops->attach(engine->app);
+    request->blocked--;
     pthread_mutex_lock(&q->lock);
     return result < 0 ? result : flush(request);
 }
