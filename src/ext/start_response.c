@@ -75,41 +75,54 @@ static int add_pair(struct call *call, PyObject *name, PyObject *value)
     return error == RESPONSE_OK ? 0 : raise_response_error(call, error, name);
 }
 
-static int add_header(struct call *call, PyObject *header)
+static bool is_pair(PyObject *header)
 {
-    if (PyTuple_CheckExact(header) && PyTuple_GET_SIZE(header) == 2)
-        return add_pair(call, PyTuple_GET_ITEM(header, 0), PyTuple_GET_ITEM(header, 1));
-    PyObject *pair = PySequence_Tuple(header);
-    int result = -1;
-    if (pair && PyTuple_GET_SIZE(pair) == 2 && !PyUnicode_Check(header))
-        result = add_pair(call, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1));
-    else if (pair || PyErr_ExceptionMatches(PyExc_TypeError))
-        PyErr_Format(PyExc_TypeError, "response header %.100R is not a (name, value) tuple", header);
-    Py_XDECREF(pair);
-    return result;
+    return PyTuple_CheckExact(header) && PyTuple_GET_SIZE(header) == 2;
 }
 
-static int add_headers(struct call *call, PyObject *headers)
+/* Replaces what is no tuple of two. */
+static int make_pair(PyObject *items, Py_ssize_t i)
 {
+    PyObject *header = PyList_GET_ITEM(items, i);
+    PyObject *pair = PyUnicode_Check(header) ? NULL : PySequence_Tuple(header);
+    if (pair && is_pair(pair))
+        return PyList_SetItem(items, i, pair);
+    if (!PyErr_Occurred() || PyErr_ExceptionMatches(PyExc_TypeError))
+        PyErr_Format(PyExc_TypeError, "response header %.100R is not a (name, value) tuple", header);
+    Py_XDECREF(pair);
+    return -1;
+}
+
+/*
+ * The headers as a list of pairs, a new reference. Whatever of the application's code has to run for
+ * that runs here: while it does, another of its threads may end the request.
+ */
+static PyObject *header_pairs(PyObject *headers)
+{
+    Py_ssize_t i = 0;
     if (PyList_CheckExact(headers)) {
-        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(headers); i++) {
-            PyObject *header = Py_NewRef(PyList_GET_ITEM(headers, i));
-            int result = add_header(call, header);
-            Py_DECREF(header);
-            if (result < 0)
-                return -1;
-        }
-        return 0;
+        while (i < PyList_GET_SIZE(headers) && is_pair(PyList_GET_ITEM(headers, i)))
+            i++;
+        if (i == PyList_GET_SIZE(headers))
+            return Py_NewRef(headers);
     }
     PyObject *items = PySequence_List(headers);
-    if (!items) {
-        if (PyErr_ExceptionMatches(PyExc_TypeError))
-            PyErr_Format(PyExc_TypeError, "response headers %.100R are not a list", headers);
-        return -1;
+    if (!items && PyErr_ExceptionMatches(PyExc_TypeError))
+        PyErr_Format(PyExc_TypeError, "response headers %.100R are not a list", headers);
+    for (i = 0; items && i < PyList_GET_SIZE(items); i++)
+        if (!is_pair(PyList_GET_ITEM(items, i)) && make_pair(items, i) < 0)
+            Py_CLEAR(items);
+    return items;
+}
+
+static int add_headers(struct call *call, PyObject *pairs)
+{
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(pairs); i++) {
+        PyObject *pair = PyList_GET_ITEM(pairs, i);
+        if (add_pair(call, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1)) < 0)
+            return -1;
     }
-    int result = add_headers(call, items);
-    Py_DECREF(items);
-    return result;
+    return 0;
 }
 
 /* Once the head is sent the new status cannot be told: the exception goes on. */
@@ -119,16 +132,19 @@ static int reraise(PyObject *exc_info)
     if (!PyArg_ParseTuple(exc_info, "OOO;exc_info must be (type, value, traceback)", &type, &value,
                           &traceback))
         return -1;
-    if (traceback == Py_None)
-        traceback = NULL;
-    PyErr_Restore(Py_NewRef(type), Py_NewRef(value), Py_XNewRef(traceback));
+    if (!PyExceptionInstance_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "exc_info %R is not (type, value, traceback)", exc_info);
+        return -1;
+    }
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(value)), Py_NewRef(value),
+                  traceback == Py_None ? NULL : Py_NewRef(traceback));
     return -1;
 }
 
-static int may_start(struct call *call, PyObject *exc_info)
+static int may_start(struct call *call, PyObject *exc_info, int again)
 {
     const struct response *response = &call->request->response;
-    if (exc_info && PyObject_IsTrue(exc_info)) {
+    if (again) {
         if (!response->sent_head)
             return 0;
         if (PyTuple_Check(exc_info))
@@ -170,23 +186,35 @@ static int parse_arguments(PyObject *const *args, Py_ssize_t count, PyObject *kw
     return -1;
 }
 
-PyObject *start_response_call(PyObject *self, PyObject *const *args, size_t nargsf,
-                              PyObject *kwnames)
+static PyObject *start(PyObject *self, PyObject *given[3], PyObject *pairs, int again)
 {
-    PyObject *given[3] = {NULL};
     struct call *call = bound_call(self);
-    if (!call || parse_arguments(args, PyVectorcall_NARGS(nargsf), kwnames, given) < 0 ||
-        may_start(call, given[2]) < 0)
+    if (!call || may_start(call, given[2], again) < 0)
         return NULL;
-    if (set_status(call, given[0]) < 0 || add_headers(call, given[1]) < 0) {
-        call->request->response.started = false;
+    if (set_status(call, given[0]) < 0 || add_headers(call, pairs) < 0) {
+        if ((call = bound_call(self))) /* else ended while the exception was made */
+            call->request->response.started = false;
         return NULL;
     }
+    PyObject *write = Py_NewRef(call->write);
     if (call->wsgi->hooks) {
         Py_XSETREF(call->status, Py_NewRef(given[0]));
         Py_XSETREF(call->headers, Py_NewRef(given[1]));
     }
-    return Py_NewRef(call->write);
+    return write;
+}
+
+PyObject *start_response_call(PyObject *self, PyObject *const *args, size_t nargsf,
+                              PyObject *kwnames)
+{
+    PyObject *given[3] = {NULL};
+    if (!bound_call(self) || parse_arguments(args, PyVectorcall_NARGS(nargsf), kwnames, given) < 0)
+        return NULL;
+    int again = given[2] ? PyObject_IsTrue(given[2]) : 0;
+    PyObject *pairs = again < 0 ? NULL : header_pairs(given[1]);
+    PyObject *write = pairs ? start(self, given, pairs, again) : NULL;
+    Py_XDECREF(pairs);
+    return write;
 }
 
 /* Once a response: HEAD, 1xx, 204 and 304 have no body (RFC 9110 §6.4.1). */
@@ -219,6 +247,10 @@ int call_write(struct call *call, PyObject *item, bool last)
             return 0;
         PyErr_SetString(PyExc_AssertionError,
                         "the application sends a body before it has called start_response()");
+        return -1;
+    }
+    if (response->finished && n > 0) {
+        PyErr_SetString(PyExc_AssertionError, "the response is complete: nothing follows its end");
         return -1;
     }
     Py_INCREF(item);
@@ -259,8 +291,10 @@ PyObject *early_hints_call(PyObject *self, PyObject *const *args, size_t nargsf,
     if (call->request->response.sent_head || (head->major == 1 && head->minor == 0))
         Py_RETURN_NONE;
     PyObject *lines = PyObject_CallMethod(call->wsgi->handler, "early_hints", "O", args[0]);
-    if (!lines)
+    if (!lines || !bound_call(self)) { /* ended meanwhile */
+        Py_XDECREF(lines);
         return NULL;
+    }
     enum response_error error = response_interim(call->request, PyBytes_AS_STRING(lines),
                                                  (size_t)PyBytes_GET_SIZE(lines));
     Py_DECREF(lines);
