@@ -185,7 +185,9 @@ static void choose_framing(struct request *request)
                         response->status == 304;
     response->chunked = !response->has_length && modern && !response->no_body;
     bool framed = response->has_length || response->chunked || response->no_body;
-    response->keep_alive = framed && head->keep_alive && !head->must_close &&
+    /* No client takes an interim status for an answer: it would wait, and read the next one. */
+    response->keep_alive = framed && response->status >= 200 && head->keep_alive &&
+                           !head->must_close &&
                            request->body.complete && request->engine->options.keepalive_ms > 0 &&
                            !request->conn->close_after &&
                            !atomic_load_explicit(&request->engine->draining, memory_order_relaxed);
