@@ -117,6 +117,8 @@ static void linger(struct engine *engine, struct conn *conn)
     deadline_in(engine, conn, LINGER_IDLE_MS);
     if (conn->readable)
         conn_read(engine, conn);
+    else
+        loop_arm(engine->loop, &conn->io, LOOP_READ);
 }
 
 static void read_lingering(struct engine *engine, struct conn *conn)
