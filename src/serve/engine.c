@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -79,11 +80,12 @@ static void pause_for_a_while(struct engine *engine, unsigned reason, uint32_t m
     timer_set(&engine->timers, &engine->resume, engine->now_ms + ms);
 }
 
-static void accept_failed(struct engine *engine, int error)
+/* Linux says EMFILE even when nobody waits: then no one has to go for it. */
+static void accept_failed(struct engine *engine, struct listener *listener, int error)
 {
     if (error == EAGAIN || error == EWOULDBLOCK || error == ECONNABORTED || error == EINTR)
         return;
-    if (make_room(engine))
+    if (socket_wait(listener->io.fd, POLLIN, 0) == 0 || make_room(engine))
         return;
     engine_note(engine, NOTE_ERROR, "Cannot accept a connection: %s", strerror(error));
     pause_for_a_while(engine, PAUSE_ERROR, ACCEPT_PAUSE_MS);
@@ -92,15 +94,17 @@ static void accept_failed(struct engine *engine, int error)
 static bool accept_one(struct engine *engine, struct listener *listener)
 {
     struct peer peer;
-    if (engine->connections >= engine->options.worker_connections && !make_room(engine)) {
+    if (!has_room(engine)) {
         pause_for_a_while(engine, PAUSE_FULL, SILENT_MS);
         return false;
     }
     int fd = socket_accept(listener->io.fd, &peer);
     if (fd < 0) {
-        accept_failed(engine, errno);
+        accept_failed(engine, listener, errno);
         return false;
     }
+    if (engine->connections >= engine->options.worker_connections)
+        make_room(engine);
     struct conn *conn = conn_create(engine, listener, fd, &peer);
     if (!conn) {
         close(fd);
@@ -192,13 +196,6 @@ static bool open_listeners(struct engine *engine, const int *fds, uint32_t count
     return true;
 }
 
-/* What is told now is dated now, however long the wait was. */
-static void look_at_clock(void *context)
-{
-    struct engine *engine = context;
-    engine->now_ms = clock_ms();
-}
-
 struct engine *engine_create(const struct engine_options *options, const struct app_ops *ops,
                              void *app, const int *listeners, uint32_t count)
 {
@@ -216,8 +213,6 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     list_init(&engine->active);
     ready_init(&engine->ready);
     engine->loop = loop_create(options->loop);
-    if (engine->loop)
-        engine->loop->woken = look_at_clock;
     if (!engine->loop || !open_listeners(engine, listeners, count) ||
         standby_start(engine) < 0) {
         int saved = errno;
