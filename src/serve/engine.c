@@ -196,6 +196,13 @@ static bool open_listeners(struct engine *engine, const int *fds, uint32_t count
     return true;
 }
 
+/* What is told now is dated now, however long the wait was. */
+static void look_at_clock(void *context)
+{
+    struct engine *engine = context;
+    engine->now_ms = clock_ms();
+}
+
 struct engine *engine_create(const struct engine_options *options, const struct app_ops *ops,
                              void *app, const int *listeners, uint32_t count)
 {
@@ -213,6 +220,8 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     list_init(&engine->active);
     ready_init(&engine->ready);
     engine->loop = loop_create(options->loop);
+    if (engine->loop)
+        engine->loop->woken = look_at_clock;
     if (!engine->loop || !open_listeners(engine, listeners, count) ||
         standby_start(engine) < 0) {
         int saved = errno;
