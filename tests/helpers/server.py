@@ -215,7 +215,7 @@ class Server:
         if not self.expect_trouble and TROUBLE.search(log):
             problems.append("unexpected errors in the log")
         if problems:
-            problems.append(f"command: {shlex.join(self.command)}\n{log[-6000:]}")
+            problems.append(f"command: {shlex.join(self.command)}\n{log[-2500:]}")
         return problems
 
     def _kill(self) -> None:

@@ -105,6 +105,29 @@ def test_pipelined_heads_and_bodiless(server):
             assert response.body == (b"hello" if with_body else b"")
 
 
+def test_pipelined_behind_a_slow_request(server, gate):
+    """Answers keep the order of the requests even if the first takes longest."""
+    with server.connect() as connection:
+        first = render(target="/gated", headers=[("X-Gate", gate.path)])
+        connection.send(first + render(target="/length") + render("HEAD", "/length"))
+        gate.wait()
+        connection.expect_silence(0.3)
+        gate.open()
+        assert connection.read_response().body == b"ok"
+        assert connection.read_response().body == b"hello"
+        assert connection.read_response("HEAD").header("Content-Length") == "5"
+
+
+def test_pipelined_behind_a_stream(server, gate):
+    with server.connect() as connection:
+        first = render(target="/items_gated", headers=[("X-Gate", gate.path)])
+        connection.send(first + render(target="/length"))
+        for _ in range(3):
+            gate.step()
+        assert connection.read_response().body == b"item 0item 1item 2item 3"
+        assert connection.read_response().body == b"hello"
+
+
 def test_pipelined_behind_an_error(server):
     """An answer of 500 ends the connection; what follows is not run."""
     name = uuid.uuid4().hex

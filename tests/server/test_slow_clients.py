@@ -1,5 +1,8 @@
 """Slow and idle clients cost the others nothing, in every worker."""
 
+import hashlib
+import json
+import random
 import resource
 import select
 import statistics
@@ -8,7 +11,7 @@ import time
 from contextlib import ExitStack
 
 import pytest
-from helpers.server import Stopwatch
+from helpers.server import Stopwatch, resident_kib
 from helpers.wire import Connection, render, wait_until
 
 #: Seconds that a request may take beside any number of slow clients, on a busy machine.
@@ -58,6 +61,9 @@ class Crowd:
         connections = [self.connect(receive_buffer=4096) for _ in range(count)]
         for connection in connections:
             connection.send(render(target=path))
+        for connection in connections:
+            readable, _, _ = select.select([connection.sock], [], [], 30)
+            assert readable
         return connections
 
     def dripping(self, count):
@@ -122,7 +128,7 @@ def test_dripping_connections(server, crowd):
     assert_undelayed(server)
 
 
-@pytest.mark.parametrize("path", ["/large", "/chunks"])
+@pytest.mark.parametrize("path", ["/large", "/chunks", "/file"])
 def test_readers_that_do_not_read(server, crowd, path):
     crowd.not_reading(20, path)
     assert_undelayed(server)
@@ -151,7 +157,26 @@ def test_threads_stay_free(server, crowd, gate, worker):
         assert connection.read_response().status == 200
 
 
-@pytest.mark.parametrize("path", ["/large", "/chunks"])
+def test_endless_answer_to_a_reader_that_does_not_read(gunicorn):
+    """100 MiB for somebody who takes none of it stay out of the worker's memory."""
+    server = gunicorn("busy", "-k", "gthread", "--threads", "2")
+    (pid,) = server.worker_pids()
+    assert_undelayed(server)
+    before = resident_kib(pid)
+    with server.connect(receive_buffer=4096) as connection:
+        connection.send(render(target="/stream"))
+        assert connection.read_head().status == 200
+        for _ in range(4):
+            assert_undelayed(server)
+            time.sleep(0.3)
+            assert resident_kib(pid) - before < 24 * 1024
+        size = 0
+        while chunk := connection.read_chunk():
+            size += len(chunk)
+        assert size == 1600 * 65536
+
+
+@pytest.mark.parametrize("path", ["/large", "/chunks", "/file"])
 def test_slow_reader_gets_it_all(server, crowd, path):
     """What a client takes late is kept for it, whole and in order."""
     connections = crowd.not_reading(5, path)
@@ -170,6 +195,22 @@ def test_slow_sender_is_served(server, crowd):
         connection.send(data[start : start + 10])
         time.sleep(0.05)
     assert b'"size": 30' in connection.read_response().body
+
+
+def test_uploads_side_by_side(server, crowd):
+    """Large bodies that arrive in turns do not get mixed up, in memory or in files."""
+    bodies = [random.Random(n).randbytes((1 << 20) + n * 200_000) for n in range(12)]
+    connections = [crowd.connect() for _ in bodies]
+    for connection, body in zip(connections, bodies, strict=True):
+        connection.send(render("POST", "/", [("Content-Length", str(len(body)))]))
+    for start in range(0, max(map(len, bodies)), 300_000):
+        for connection, body in zip(connections, bodies, strict=True):
+            connection.send(body[start : start + 300_000])
+    assert_undelayed(server)
+    for connection, body in zip(connections, bodies, strict=True):
+        answer = json.loads(connection.read_response().body)
+        assert answer["size"] == len(body)
+        assert answer["sha256"] == hashlib.sha256(body).hexdigest()
 
 
 def test_busy_application_delays_no_refusal(server, crowd, gate, worker):
@@ -210,9 +251,7 @@ def test_busy_application_delays_no_100_continue(server, crowd, gate, worker):
 def test_busy_application_delays_no_reader(server, crowd, gate, worker):
     """A large answer flows to its reader while every thread runs an application."""
     threads = 4 if worker == "gthread" else 1
-    reader = crowd.not_reading(1, "/large")[0]
-    readable, _, _ = select.select([reader.sock], [], [], 10)
-    assert readable
+    (reader,) = crowd.not_reading(1, "/large")
     for _ in range(threads):
         crowd.connect().send(render(target="/gate", headers=[("X-Gate", gate.path)]))
     gate.wait(threads)

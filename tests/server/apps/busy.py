@@ -1,11 +1,17 @@
 """Requests that meet at a gate, large answers, and small ones."""
 
+import hashlib
 import json
+import tempfile
 import threading
 
 from helpers.gate import pass_gate
 
 running = 0
+
+LARGE = tempfile.NamedTemporaryFile()  # noqa: SIM115
+LARGE.write(b"x" * (8 << 20))
+LARGE.flush()
 lock = threading.Lock()
 
 
@@ -24,6 +30,12 @@ def application(environ, start_response):
         if path == "/chunks":
             start_response("200 OK", [("Content-Type", "text/plain")])
             return iter([b"x" * (1 << 20)] * 8)
+        if path == "/file":
+            start_response("200 OK", [("Content-Length", str(8 << 20))])
+            return environ["wsgi.file_wrapper"](open(LARGE.name, "rb"))  # noqa: SIM115
+        if path == "/stream":
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return (b"x" * 65536 for _ in range(1600))
         body = environ["wsgi.input"].read()
         payload = json.dumps(
             {
@@ -31,6 +43,7 @@ def application(environ, start_response):
                 "multithread": environ["wsgi.multithread"],
                 "thread": threading.get_ident(),
                 "size": len(body),
+                "sha256": hashlib.sha256(body).hexdigest(),
             }
         ).encode()
         start_response("200 OK", [("Content-Length", str(len(payload)))])
