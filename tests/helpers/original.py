@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -21,15 +22,17 @@ def original_gunicorn() -> list[str]:
     directory = Path(os.environ.get("GUNICORN_BUILD", ROOT / "build"))
     home = directory / "reference-{}.{}".format(*sys.version_info[:2])
     command = home / "bin" / "gunicorn"
-    if not command.exists():
-        install(home)
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / f"{home.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not command.exists():
+            install(home)
     return [str(command)]
 
 
 def install(home: Path) -> None:
     """Create the environment; the test is skipped where the package index is out of reach."""
     try:
-        home.parent.mkdir(parents=True, exist_ok=True)
         run(sys.executable, "-m", "venv", "--clear", str(home))
         run(str(home / "bin" / "pip"), "install", "--quiet", f"gunicorn=={VERSION}")
     except (OSError, subprocess.SubprocessError) as e:
