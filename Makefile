@@ -7,6 +7,7 @@ VENV ?= .venv
 BUILD ?= build
 BIND ?= 127.0.0.1:8000
 TIME ?= 60
+SOAK ?= 3600
 COUNT ?= 5000
 # Tests wait more than they compute.
 JOBS ?= 4
@@ -47,7 +48,7 @@ ifneq ($(filter thread%,$(SANITIZE)),)
 WATCHED = LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" TSAN_OPTIONS=die_after_fork=0
 endif
 
-.PHONY: help run build test unit pytest differential asan tsan fuzz bench lint format wheel clean
+.PHONY: help run build test unit pytest differential asan tsan fuzz soak bench lint format wheel clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -113,6 +114,9 @@ fuzz: $(READY) ## Run each fuzz target for TIME=60 seconds
 	    -Dfuzz=true -Db_lto=false -Db_lundef=false -Dbuildtype=debugoptimized
 	$(MESON) compile -C $(BUILD)/fuzz
 	tools/run_fuzz.sh $(BUILD)/fuzz $(TIME)
+
+soak: $(VENV)/.testing ## Random signals, kills, reloads and upgrades under load, SOAK=3600 seconds
+	$(BIN)/python tests/process/soak.py --seconds $(SOAK) $(ARGS)
 
 bench: $(INSTALLED) ## Compare with nginx and other Python servers (ARGS=--help)
 	tools/prerequisites.sh $(PYTHON) build bench

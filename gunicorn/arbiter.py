@@ -306,7 +306,10 @@ class Arbiter:
 
     def handle_usr1(self) -> None:
         """Open the log files anew, here and in the workers."""
-        self.log.reopen_files()
+        try:
+            self.log.reopen_files()
+        except OSError as exc:
+            self.log.error("Cannot open the log files anew: %s", exc)
         self.kill_workers(signal.SIGUSR1)
 
     def handle_usr2(self) -> None:

@@ -265,17 +265,24 @@ class Logger:
     # ---- files ----
 
     def reopen_files(self):
-        """Open all log files anew, as after a rotation."""
+        """Open all log files anew, as after a rotation.
+
+        Raises OSError when one cannot be opened; logging goes on in the old file then.
+        """
         if self.cfg.capture_output and self.cfg.errorlog != "-":
             self._capture_output()
+        failure = None
         for handler in _file_handlers():
             handler.acquire()
             try:
                 if handler.stream:
-                    handler.close()
-                    handler.stream = handler._open()
+                    handler.setStream(handler._open()).close()
+            except OSError as exc:
+                failure = exc
             finally:
                 handler.release()
+        if failure is not None:
+            raise failure
 
     def close_on_exec(self):
         """Keep log files from programs that the application starts."""

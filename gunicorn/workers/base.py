@@ -167,12 +167,12 @@ class Worker:
 
     def handle_usr1(self, sig, frame) -> None:
         """Open the log files anew."""
-        self.log.reopen_files()
-        self._init_stack_dump_again()
-
-    def _init_stack_dump_again(self) -> None:
         import faulthandler
 
+        try:
+            self.log.reopen_files()
+        except OSError as exc:
+            self.log.error("Cannot open the log files anew: %s", exc)
         if faulthandler.is_enabled():
             faulthandler.enable(file=_error_descriptor(self.log), all_threads=True)
 

@@ -67,6 +67,23 @@ def test_usr1_opens_the_logs_anew(master, tmp_path):
     assert log.read_text().count("Worker exiting") == 2, "the workers have opened it too"
 
 
+def test_logs_that_cannot_be_opened_anew_end_nothing(master, tmp_path):
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    one = master("--access-logfile", str(logs / "access.log"), workers=2)
+    workers = one.wait_workers(2)
+    one.get()
+    logs.rename(tmp_path / "moved")
+    one.kill(signal.SIGUSR1)
+    wait_until(lambda: one.log.count("Cannot open the log files anew") == 3, "all say so")
+    assert one.worker_pids() == workers
+    one.get()
+    logs.mkdir()
+    one.kill(signal.SIGUSR1)
+    wait_until((logs / "access.log").exists, "and it works again")
+    assert one.stop() == 0
+
+
 def test_winch_is_for_daemons(master):
     one = master("--log-level", "debug")
     one.wait_workers(1)
