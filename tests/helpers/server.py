@@ -19,6 +19,9 @@ from helpers.wire import Address, Connection, Response, render, wait_until
 TESTS = Path(__file__).resolve().parent.parent
 APPS = TESTS / "server" / "apps"
 
+#: Whether a sanitizer watches: times and memory are not what they are otherwise.
+SANITIZED = "san.so" in os.environ.get("LD_PRELOAD", "")
+
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 20.0
 

@@ -5,7 +5,7 @@ import json
 import os
 
 import pytest
-from helpers.server import resident_kib
+from helpers.server import SANITIZED, resident_kib
 from helpers.wire import Connection, WireError, chunked, render
 
 #: Requests of each kind that are counted; twice as many come before to warm up.
@@ -172,10 +172,11 @@ def test_steady(server, kind):
         assert after[what] - before[what] <= slack, (what, before, after)
     for one, other in zip(before["references"], after["references"], strict=True):
         assert abs(other - one) <= 20 + rounds // 20, (before, after)
-    assert resident_after - resident_before <= RESIDENT_SLACK_KIB
+    assert SANITIZED or resident_after - resident_before <= RESIDENT_SLACK_KIB
     assert server.worker_pids() == [pid]
 
 
+@pytest.mark.skipif(SANITIZED, reason="memory is not what it is otherwise")
 def test_idle_connections_are_small(gunicorn):
     """What a kept connection costs when nothing is said on it."""
     server = gunicorn("memory", "--worker-connections", "3000", "--keep-alive", "60")
