@@ -1,6 +1,5 @@
 """The settings logconfig, logconfig_json and logconfig_dict: Python's own logging configuration."""
 
-import logging.config
 import os
 
 BAD_CONFIG = (AttributeError, ImportError, ValueError, TypeError)
@@ -17,6 +16,16 @@ def apply(cfg, defaults):
         _apply_dict(_read_json(cfg.logconfig_json), defaults, cfg.logconfig_json)
     elif cfg.logconfig:
         _apply_ini(cfg.logconfig)
+
+
+def check(cfg):
+    """Raise RuntimeError when there is no file, or no JSON in it. Configures nothing."""
+    if cfg.logconfig_dict:
+        return
+    if cfg.logconfig_json:
+        _read_json(cfg.logconfig_json)
+    elif cfg.logconfig:
+        _check_exists(cfg.logconfig)
 
 
 def _check_exists(path):
@@ -36,14 +45,18 @@ def _read_json(path):
 
 
 def _apply_dict(config, defaults, source):
+    from logging.config import dictConfig
+
     try:
-        logging.config.dictConfig({**defaults, **config})
+        dictConfig({**defaults, **config})
     except BAD_CONFIG as exc:
         cause = f": {exc.__cause__}" if exc.__cause__ else ""
         raise RuntimeError(f"{source}: {exc}{cause}") from exc
 
 
 def _apply_ini(path):
+    from logging.config import fileConfig
+
     _check_exists(path)
     names = {"__file__": path, "here": os.path.dirname(path)}  # as PasteDeploy has them
-    logging.config.fileConfig(path, defaults=names, disable_existing_loggers=False)
+    fileConfig(path, defaults=names, disable_existing_loggers=False)

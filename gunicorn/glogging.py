@@ -94,6 +94,17 @@ def parse_syslog_address(addr):
     return types[scheme], (host, port)
 
 
+def syslog_facility(cfg):
+    """The number of the setting's facility. Raises RuntimeError."""
+    facility = SYSLOG_FACILITIES.get(cfg.syslog_facility.lower())
+    if facility is None:
+        raise RuntimeError(
+            f"unknown facility name {cfg.syslog_facility!r}: syslog_facility must be one of "
+            f"{', '.join(SYSLOG_FACILITIES)}"
+        )
+    return facility
+
+
 class Logger:
     """What the server logs with; `logger_class` names a subclass.
 
@@ -340,12 +351,7 @@ class Logger:
         from logging.handlers import SysLogHandler
 
         prefix = cfg.syslog_prefix or cfg.proc_name.replace(":", ".")
-        facility = SYSLOG_FACILITIES.get(cfg.syslog_facility.lower())
-        if facility is None:
-            raise RuntimeError(
-                f"unknown facility name {cfg.syslog_facility!r}: syslog_facility must be one of "
-                f"{', '.join(SYSLOG_FACILITIES)}"
-            )
+        facility = syslog_facility(cfg)
         kind, address = parse_syslog_address(cfg.syslog_addr)
         try:
             handler = SysLogHandler(address=address, facility=facility, socktype=kind)

@@ -187,10 +187,19 @@ class Application(BaseApplication):
             sys.exit(1)
         try:
             self.cfg.load_worker_class()
-            self.cfg.address, self.cfg.env  # noqa: B018  (they raise)
+            self.cfg.logger_class, self.cfg.address, self.cfg.env  # noqa: B018  (they raise)
+            self._check_logging()
         except RuntimeError as exc:
             _die(exc)
         sys.exit(0)
+
+    def _check_logging(self):
+        """Raise RuntimeError for logs that could not be set up, without opening any."""
+        from gunicorn import _logconfig, glogging
+
+        glogging.parse_syslog_address(self.cfg.syslog_addr)
+        glogging.syslog_facility(self.cfg)
+        _logconfig.check(self.cfg)
 
     def run(self):
         if self.cfg.print_config:

@@ -174,6 +174,27 @@ def test_nobody_injects_by_the_path(logged, tmp_path):
     assert line == r"/ok\x0a\"\x1b[2J GET /ok%0a%22%1b%5b2J HTTP/1.1"
 
 
+def test_middleware_tells_the_client(logged, tmp_path):
+    """As ProxyFix does: what the environ says in the end is what is logged."""
+    (tmp_path / "fixed.py").write_text(
+        "from logged import application as inner\n"
+        "def application(environ, start_response):\n"
+        "    environ.update(REMOTE_ADDR='203.0.113.9', PATH_INFO='/ok', HTTP_REFERER='\\u20ac\"')\n"
+        "    return inner(environ, start_response)\n"
+    )
+    server = logged(FILE + 'access_log_format = "%(h)s %(U)s %(f)s %(r)s"\n', app="fixed")
+    server.request(target="/elsewhere")
+    (line,) = lines_of(tmp_path / "access.log", 1)
+    assert line == '203.0.113.9 /ok ?\\" GET /elsewhere HTTP/1.1'
+
+
+@pytest.mark.parametrize("format", ["%(m)5s|", "%(s)r"])
+def test_formats_that_only_python_knows(logged, tmp_path, format):
+    server = logged(FILE + f"access_log_format = {format!r}\n")
+    server.request(target="/ok")
+    lines_of(tmp_path / "access.log", 1)
+
+
 def test_json(logged, tmp_path):
     server = logged(FILE + 'access_log_format = "json"\n')
     server.request(target="/ok?a=%22", headers=[("User-Agent", 'curl "8"')])
