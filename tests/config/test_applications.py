@@ -451,3 +451,30 @@ def test_paste_server_with_a_mistake(directory, arbiter, capsys):
     assert "Invalid value for workers: 'many' (site.ini, section of the server)" in (
         capsys.readouterr().err
     )
+
+
+PASTED = """
+def factory(global_conf, greeting="hello"):
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    app.conf = (greeting, global_conf.get("colour"))
+    return app
+"""
+
+
+def test_pastedeploy_itself(directory, monkeypatch):
+    pytest.importorskip("paste.deploy")
+    from gunicorn.app.wsgiapp import WSGIApplication
+
+    (directory / "pasted.py").write_text(PASTED)
+    (directory / "site.ini").write_text(
+        "[app:main]\npaste.app_factory = pasted:factory\n"
+        "[app:other]\npaste.app_factory = pasted:factory\ngreeting = bonjour\n"
+    )
+    for uri, conf in (("site.ini", ("hello", "red")), ("site.ini#other", ("bonjour", "red"))):
+        monkeypatch.setattr(
+            sys, "argv", ["gunicorn", "--paste", uri, "--paste-global", "colour=red"]
+        )
+        assert WSGIApplication().wsgi().conf == conf
