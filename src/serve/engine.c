@@ -415,12 +415,18 @@ static struct request *lead_once(struct engine *engine)
     return request;
 }
 
+/* This thread is here again: the stand-by need not lead any more. */
+static void ask_for_lead(struct engine *engine)
+{
+    if (atomic_load(&engine->standby_leads))
+        atomic_store(&engine->lead_wanted, true);
+    engine_kick(engine);
+}
+
 static void follow(struct engine *engine, bool main_thread)
 {
-    if (atomic_load(&engine->standby_leads)) {
-        atomic_store(&engine->lead_wanted, true);
-        engine_kick(engine);
-    }
+    if (atomic_load(&engine->standby_leads))
+        ask_for_lead(engine);
     access_log_flush(engine->access_log);
     ready_wait(&engine->ready, engine, main_thread);
 }
@@ -452,7 +458,7 @@ void engine_finish(struct engine *engine, struct request *request)
     request->next = atomic_load(&engine->answered);
     while (!atomic_compare_exchange_weak(&engine->answered, &request->next, request))
         ;
-    engine_kick(engine);
+    ask_for_lead(engine);
     /* The leader may have yielded between the two: then nobody has seen it yet. */
     if (engine_lead(engine))
         engine_yield(engine);

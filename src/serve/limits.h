@@ -21,7 +21,7 @@ enum {
     SILENT_MS = 1000,                  /* after which a new connection without a byte counts as idle */
     ACCEPT_PAUSE_MS = 100,             /* after EMFILE and the like */
     DRAIN_IDLE_MS = 2 * 1000,          /* a retiring worker waits for idle clients' next request */
-    STANDBY_TICK_MS = 2,               /* how long the engine may stand still while requests run */
+    STANDBY_TICK_MS = 4,               /* how long the engine may stand still while requests run */
     STANDBY_REST_TICKS = 50,           /* quiet ticks after which the stand-by sleeps */
     STANDBY_STACK = 128 * 1024,        /* bytes */
     SLOW_REQUEST_NS = 500 * 1000,      /* a request that takes longer makes followers lead at once */
