@@ -44,6 +44,7 @@ class Arbiter:
     SIG_NAMES = {signo: signo.name[3:].lower() for signo in signal.Signals}
 
     def __init__(self, app) -> None:
+        _prepare_titles()
         os.environ["SERVER_SOFTWARE"] = SERVER_SOFTWARE
         self._num_workers = None
         self._core_object = None
@@ -545,8 +546,10 @@ class Arbiter:
         if signo == signal.SIGTERM:
             self.log.info(text)
             return
-        if phase in ("killed", "aborted"):
-            explanation = ""  # the master's own doing, and said before
+        if phase == "killed":
+            explanation = " It did not end by itself."
+        elif phase == "aborted":
+            explanation = ""  # why was said before
         else:
             explanation = self._explain_kill() if signo == signal.SIGKILL else ""
             explanation += _explain_request(worker)
@@ -710,6 +713,18 @@ class Arbiter:
             self.log.error("Cannot rename the pidfile: %s", exc)
         self._promoted_pidfile = None
         self._tell_core()
+
+
+def _prepare_titles() -> None:
+    """Let the package setproctitle, which hooks and applications use, find the title's memory.
+
+    It looks for the command line in front of the environment: before either is changed.
+    """
+    try:
+        import setproctitle
+    except ImportError:
+        return
+    setproctitle.getproctitle()
 
 
 def _explain_silence(worker, phase: str, silent: float) -> str:

@@ -52,6 +52,18 @@ def test_titles(master):
     assert title(worker) == "gunicorn: worker [shop]"
 
 
+def test_the_package_setproctitle_works_beside_it(master):
+    pytest.importorskip("setproctitle")
+    one = master(
+        config="def post_worker_init(worker):\n"
+        "    import setproctitle\n"
+        "    setproctitle.setproctitle('ready for ' + worker.cfg.proc_name)\n"
+    )
+    (worker,) = one.wait_workers(1)
+    one.get()
+    assert title(worker) == "ready for process.plain:app"
+
+
 def test_the_environment_survives_the_title(master):
     one = master(env={"LONG": "x" * 3000, "LAST": "y"})
     assert one.get("/env/LONG") == "x" * 3000
