@@ -195,6 +195,58 @@ def test_formats_that_only_python_knows(logged, tmp_path, format):
     lines_of(tmp_path / "access.log", 1)
 
 
+BY_PYTHON = """
+from gunicorn import glogging
+
+class Logger(glogging.Logger):
+    def atoms(self, *args):
+        return super().atoms(*args)
+
+logger_class = Logger
+"""
+ALL_ATOMS = (
+    '%(h)s "%(u)s" "%(r)s" %(s)s %(m)s "%(U)s" "%(q)s" %(H)s %(b)s %(B)s "%(f)s" "%(a)s" '
+    '"%({x-any}i)s" "%({HTTP_X_ANY}e)s" %({x-cost}o)s %({content-length}o)s %(zz)s 100%%'
+)
+
+
+def odd_requests():
+    """Requests with every byte that a header may have, and some that their escapes may confuse."""
+    values = [bytes([byte]) * 2 for byte in (0x09, *range(0x20, 0x7F), *range(0x80, 0x100))]
+    values += [b"", b"\\x1b", b'\\"', b"%(h)s%%", "\u20ac".encode(), b"x" * 3000]
+    users = [b"Basic YTpi", b"Basic w6k6eA==", b"Basic /zp4", b"basic YTpi", b"Basic", b"Digest x"]
+    for number, value in enumerate(values):
+        user = users[number % len(users)]
+        yield (
+            b"GET /ok?%d=%%22 HTTP/1.%d\r\nHost: a\r\nConnection: close\r\n" % (number, number % 2)
+            + b"X-Any: a" + value + b"b\r\nUser-Agent: " + value + b"\r\nReferer: " + value
+            + b"\r\nAuthorization: " + user + b"\r\nx-any: " + value + b"\r\n\r\n"
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("format", [ALL_ATOMS, "json"])
+def test_c_and_python_agree(gunicorn, tmp_path, format):
+    logs = []
+    for name, settings in (("c", ""), ("python", BY_PYTHON)):
+        directory = tmp_path / name
+        directory.mkdir()
+        (directory / "gunicorn.conf.py").write_text(
+            f"{FILE}access_log_format = {format!r}\n{settings}"
+        )
+        server = gunicorn("logged", cwd=directory, env={"PYTHONUTF8": "1"})
+        requests = list(odd_requests())
+        for request in requests:
+            assert server.raw(request).status == 200
+        lines = lines_of(directory / "access.log", len(requests))
+        if format == "json":
+            lines = [json.loads(line) for line in lines]
+            for fields in lines:
+                assert {fields.pop(name) is not None for name in ("time", "pid", "duration_us")}
+        logs.append(lines)
+    for one, other in zip(*logs, strict=True):
+        assert one == other
+
+
 def test_json(logged, tmp_path):
     server = logged(FILE + 'access_log_format = "json"\n')
     server.request(target="/ok?a=%22", headers=[("User-Agent", 'curl "8"')])
