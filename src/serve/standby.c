@@ -112,6 +112,18 @@ void standby_arm(struct engine *engine)
     pthread_mutex_unlock(&engine->standby_lock);
 }
 
+/* With a stack of that many bytes, or 0 for the system's usual size. */
+static int create_thread(struct engine *engine, size_t stack)
+{
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    if (stack)
+        pthread_attr_setstacksize(&attributes, stack);
+    int error = pthread_create(&engine->standby, &attributes, standby_main, engine);
+    pthread_attr_destroy(&attributes);
+    return error;
+}
+
 int standby_start(struct engine *engine)
 {
     pthread_mutex_init(&engine->standby_lock, NULL);
@@ -119,14 +131,12 @@ int standby_start(struct engine *engine)
     if (!engine->options.standby)
         return 0;
     sigset_t all, old;
-    pthread_attr_t attributes;
     sigfillset(&all);
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STANDBY_STACK);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    int error = pthread_create(&engine->standby, &attributes, standby_main, engine);
+    int error = create_thread(engine, STANDBY_STACK);
+    if (error == EINVAL) /* the process has more thread-local data than that */
+        error = create_thread(engine, 0);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attributes);
     engine->standby_runs = error == 0;
     errno = error;
     return error ? -1 : 0;
