@@ -59,7 +59,10 @@ static inline void loop_destroy(struct loop *loop)
     loop->ops->destroy(loop);
 }
 
-/* Watches io->fd; a readiness that exists already is told. Thread-safe. 0 or -1 with errno. */
+/*
+ * Watches io->fd for what it will ever be asked for; a readiness that exists already is told.
+ * Thread-safe. 0 or -1 with errno.
+ */
 static inline int loop_add(struct loop *loop, struct io *io, unsigned interest)
 {
     return loop->ops->add(loop, io, interest);

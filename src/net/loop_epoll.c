@@ -50,7 +50,11 @@ static int epoll_add(struct loop *base, struct io *io, unsigned interest)
     if (interest & LOOP_LISTEN)
         event.events = EPOLLIN | EPOLLEXCLUSIVE;
     else
-        event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+        event.events = EPOLLRDHUP | EPOLLET;
+    if (interest & LOOP_READ)
+        event.events |= EPOLLIN;
+    if (interest & LOOP_WRITE)
+        event.events |= EPOLLOUT;
     io->interest = interest;
     return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, io->fd, &event);
 }
