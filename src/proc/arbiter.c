@@ -1,9 +1,9 @@
 #include "proc/arbiter.h"
 
+#include "proc/pipe.h"
 #include "proc/signals.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -18,20 +18,11 @@ static int64_t now_ms(void)
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-static void close_pipe(int fds[2])
-{
-    for (int i = 0; i < 2; i++) {
-        if (fds[i] >= 0)
-            close(fds[i]);
-        fds[i] = -1;
-    }
-}
-
 int arbiter_open(struct arbiter *a, const struct arbiter_host *host, void *ctx)
 {
     *a = (struct arbiter){.wake_pipe = {-1, -1}, .life_pipe = {-1, -1}, .host = host, .ctx = ctx};
     children_init(&a->children);
-    if (pipe2(a->wake_pipe, O_CLOEXEC | O_NONBLOCK) < 0 || pipe2(a->life_pipe, O_CLOEXEC) < 0 ||
+    if (pipe_open(a->wake_pipe, false) < 0 || pipe_open(a->life_pipe, true) < 0 ||
         scoreboard_open(&a->board) < 0 || signals_open() < 0) {
         int saved = errno;
         arbiter_close(a);
@@ -44,8 +35,8 @@ int arbiter_open(struct arbiter *a, const struct arbiter_host *host, void *ctx)
 void arbiter_close(struct arbiter *a)
 {
     signals_close();
-    close_pipe(a->wake_pipe);
-    close_pipe(a->life_pipe);
+    pipe_close(a->wake_pipe);
+    pipe_close(a->life_pipe);
     scoreboard_close(&a->board);
     children_free(&a->children);
 }

@@ -1,7 +1,8 @@
 #include "proc/signals.h"
 
+#include "proc/pipe.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
@@ -10,8 +11,9 @@
 #define SIGNAL_LIMIT 65 /* the highest number of Linux, and one */
 #define SIGNAL_BATCH 64 /* numbers read from the pipe at a time */
 
-static int pipe_read = -1, pipe_write = -1;
-static unsigned users; /* arbiters of this process, which is one but in tests */
+static int pipe_read = -1;
+static atomic_int pipe_write = -1; /* read by the handler */
+static unsigned users;             /* arbiters of this process, which is one but in tests */
 static unsigned char batch[SIGNAL_BATCH];
 static size_t batch_at, batch_size;
 
@@ -36,7 +38,7 @@ int signals_open(void)
         users++;
         return 0;
     }
-    if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+    if (pipe_open(fds, false) < 0)
         return -1;
     pipe_read = fds[0];
     pipe_write = fds[1];
@@ -46,14 +48,11 @@ int signals_open(void)
 
 static void close_pipe(void)
 {
-    int r = pipe_read, w = pipe_write;
+    int fds[2] = {pipe_read, pipe_write};
 
     pipe_read = pipe_write = -1;
     batch_at = batch_size = 0;
-    if (r >= 0)
-        close(r);
-    if (w >= 0)
-        close(w);
+    pipe_close(fds);
 }
 
 void signals_close(void)
