@@ -23,7 +23,7 @@ static void conn_move(struct conn *conn, enum conn_state to)
 {
     if (!moves[conn->state][to])
         abort();
-    conn->state = to;
+    atomic_store_explicit(&conn->state, to, memory_order_relaxed);
 }
 
 static void deadline_in(struct engine *engine, struct conn *conn, uint32_t ms)

@@ -44,7 +44,7 @@ enum conn_state {
 
 struct conn {
     struct io io;
-    enum conn_state state;
+    _Atomic(enum conn_state) state; /* its owner's to change; the leader looks at all */
     bool watched;    /* the loop knows the descriptor */
     bool readable;   /* an edge was told and not used up yet */
     atomic_bool gone;/* the peer has closed or reset */

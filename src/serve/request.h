@@ -7,6 +7,7 @@
 #include "serve/outq.h"
 #include "serve/spool.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -40,7 +41,7 @@ struct response {
     bool keep_alive;       /* what the Connection field says */
     bool upgrade;          /* the application switches protocols */
     bool has_length;
-    bool broken;           /* the client has gone: further bytes are dropped */
+    atomic_bool broken;    /* the client has gone, seen by either side: further bytes are dropped */
     bool finished;         /* complete, as its framing says */
     uint64_t length;       /* declared */
     uint64_t body_sent;    /* body bytes accepted, framing not counted */

@@ -69,6 +69,21 @@ static void put_body(struct request *request)
     response_finish(request);
 }
 
+/* Until the client has gone, as either side may find out. */
+static void stream(struct request *request)
+{
+    enum response_error error;
+    response_start(request, "200 OK", 6);
+    do {
+        bool kept = false;
+        atomic_fetch_add(&world.refs, 1);
+        error = response_write(request, large, LARGE, &world, &kept, false);
+        if (!kept)
+            atomic_fetch_sub(&world.refs, 1);
+    } while (error == RESPONSE_OK);
+    response_abort(request);
+}
+
 static void run(void *app, struct request *request)
 {
     struct str target = request_target(request);
@@ -81,6 +96,10 @@ static void run(void *app, struct request *request)
     }
     if (str_eq(target, STR("/slow")))
         usleep(1000);
+    if (str_eq(target, STR("/stream"))) {
+        stream(request);
+        return;
+    }
     if (str_eq(target, STR("/large")))
         put(request, large, LARGE);
     else if (request->head.framing != HTTP1_NO_BODY)
@@ -408,6 +427,20 @@ static void converse(int client, int round)
     close(other);
 }
 
+static void clients_that_leave_a_stream(void **state)
+{
+    open_server(state, THREADS_MAX, true);
+    for (int i = 0; i < 40; i++) {
+        int client = connect_client();
+        ask(client, "/stream");
+        assert_int_equal(recv(client, (char[1]){0}, 1, 0), 1);
+        if (i & 1)
+            usleep(3000);
+        close(client);
+    }
+    stop_server();
+}
+
 static void *be_a_client(void *argument)
 {
     int client = connect_client();
@@ -488,6 +521,7 @@ int main(void)
         WITH_EACH(one_thread_serves_while_the_other_is_busy),
         WITH_EACH(what_waits_is_run),
         WITH_EACH(many_clients_and_threads),
+        WITH_EACH(clients_that_leave_a_stream),
         WITH_EACH(a_signal_ends_it),
         WITH_EACH(a_signal_waits_for_the_last_answer),
         WITH_EACH(stopped_at_once),
