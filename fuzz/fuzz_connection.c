@@ -363,7 +363,6 @@ static void turn(bool lead)
     if (!lead)
         engine_yield(engine);
     while ((request = engine_poll(engine))) {
-        conn_taken(request->conn);
         run(NULL, request);
         if (!world.put_off)
             engine_finish(engine, request);

@@ -11,12 +11,12 @@
 #include <string.h>
 #include <unistd.h>
 
-static const unsigned char moves[][8] = {
-    /*                IDLE HEAD BODY READY RUNNING FLUSH LINGER CLOSED */
-    [CONN_IDLE] = {0, 1, 0, 0, 0, 0, 0, 1},   [CONN_HEAD] = {1, 1, 1, 1, 0, 1, 0, 1},
-    [CONN_BODY] = {0, 0, 1, 1, 0, 1, 0, 1},   [CONN_READY] = {0, 0, 0, 0, 1, 0, 0, 1},
-    [CONN_RUNNING] = {1, 1, 0, 0, 0, 1, 1, 1}, [CONN_FLUSH] = {1, 1, 0, 0, 0, 0, 1, 1},
-    [CONN_LINGER] = {0, 0, 0, 0, 0, 0, 0, 1}, [CONN_CLOSED] = {0, 0, 0, 0, 0, 0, 0, 0},
+static const unsigned char moves[][7] = {
+    /*                IDLE HEAD BODY RUNNING FLUSH LINGER CLOSED */
+    [CONN_IDLE] = {0, 1, 0, 0, 0, 0, 1},    [CONN_HEAD] = {1, 1, 1, 1, 1, 0, 1},
+    [CONN_BODY] = {0, 0, 1, 1, 1, 0, 1},    [CONN_RUNNING] = {1, 1, 0, 0, 1, 1, 1},
+    [CONN_FLUSH] = {1, 1, 0, 0, 0, 1, 1},   [CONN_LINGER] = {0, 0, 0, 0, 0, 0, 1},
+    [CONN_CLOSED] = {0, 0, 0, 0, 0, 0, 0},
 };
 
 static void conn_move(struct conn *conn, enum conn_state to)
@@ -52,7 +52,7 @@ static void conn_event(struct io *io, unsigned events, void *context)
     if (!(events & LOOP_READ) || conn->state == CONN_CLOSED)
         return;
     conn->readable = true;
-    if (conn->state != CONN_READY && conn->state != CONN_RUNNING && conn->state != CONN_FLUSH)
+    if (conn->state != CONN_RUNNING && conn->state != CONN_FLUSH)
         conn_read(engine, conn);
 }
 
@@ -172,7 +172,7 @@ static void refuse_head(struct engine *engine, struct conn *conn)
 
 static void ready(struct engine *engine, struct conn *conn)
 {
-    conn_move(conn, CONN_READY);
+    conn_move(conn, CONN_RUNNING);
     timer_cancel(&conn->timer);
     list_in(&engine->active, conn);
     engine_ready(engine, conn->request);
@@ -390,11 +390,6 @@ static bool may_have_unread(const struct conn *conn)
            request->input_at < request->input_size || conn->readable;
 }
 
-void conn_taken(struct conn *conn)
-{
-    conn_move(conn, CONN_RUNNING);
-}
-
 void conn_answered(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
@@ -433,7 +428,7 @@ static void log_expired(struct engine *engine, struct conn *conn)
 
 void conn_expired(struct engine *engine, struct conn *conn)
 {
-    if (conn->state == CONN_READY || conn->state == CONN_RUNNING)
+    if (conn->state == CONN_RUNNING)
         return;
     log_expired(engine, conn);
     conn_close(engine, conn);

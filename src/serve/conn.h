@@ -16,16 +16,16 @@ struct request;
 
 /*
  * One connection. The engine's leader owns it in every state but RUNNING, when the application's
- * thread does.
+ * thread does; the state itself is written by the leader alone.
  *
  *            accept
  *              |
  *              v      byte        whole head        whole body
- *   +------> IDLE ---------> HEAD ----------> BODY -------------> READY
+ *   +------> IDLE ---------> HEAD ----------> BODY ------------> RUNNING
  *   |          |              |  \___________ no body ____________^ |
- *   |          |              | refused                             | taken by a thread
- *   |          |              v                                     v
- *   | sent,    |            FLUSH <---------- answered --------- RUNNING
+ *   |          |              | refused                             |
+ *   |          |              v                                     |
+ *   | sent,    |            FLUSH <------------ answered -----------+
  *   | keep     |              |
  *   +----------|--------------+----> LINGER
  *              v              v         v
@@ -35,8 +35,7 @@ enum conn_state {
     CONN_IDLE,    /* between requests: no buffer is held */
     CONN_HEAD,    /* a head is incomplete */
     CONN_BODY,    /* a body is being buffered */
-    CONN_READY,   /* a whole request waits for a thread */
-    CONN_RUNNING, /* the application runs */
+    CONN_RUNNING, /* the request is with the threads: it waits for one, or the application runs */
     CONN_FLUSH,   /* the answer is complete, the client has not taken all of it */
     CONN_LINGER,  /* our side is shut; what the client still sends is thrown away */
     CONN_CLOSED,
@@ -64,9 +63,6 @@ struct conn *conn_create(struct engine *engine, struct listener *listener, int f
 
 /* Reads what there is and goes as far as it can. Leader only, as all below. */
 void conn_read(struct engine *engine, struct conn *conn);
-
-/* A thread has taken the request: the connection is its own until it is answered. */
-void conn_taken(struct conn *conn);
 
 /* What follows when the application is through with conn->request. */
 void conn_answered(struct engine *engine, struct conn *conn);

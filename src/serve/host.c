@@ -5,7 +5,6 @@
 
 static void run_one(struct engine *engine, struct request *request)
 {
-    conn_taken(request->conn);
     request->begun_ns = clock_ns();
     /* In this order for all to see: the stand-by falls asleep, then looks who runs. */
     atomic_fetch_add(&engine->running, 1);

@@ -149,7 +149,6 @@ static inline bool served_turn(void)
     engine_step(served.engine, 0);
     engine_yield(served.engine);
     while ((request = engine_poll(served.engine))) {
-        conn_taken(request->conn);
         served_app_run(NULL, request);
         engine_finish(served.engine, request);
         ran = true;

@@ -399,7 +399,6 @@ static void nobody_is_closed_who_waits_for_an_answer(void **state)
         engine_yield(served.engine);
     }
     assert_non_null(request);
-    conn_taken(request->conn);
     int second = connect_client();
     ask(second);
     for (int i = 0; i < 20; i++)
