@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -191,6 +192,58 @@ def test_a_full_descriptor_table_leaves_a_master_that_lives(master):
     assert first in one.worker_pids()
     one.get()
     assert one.stop() == 0
+
+
+def memory_group() -> Path | None:
+    """A new memory group below our own (cgroup v1 or v2), where that is allowed."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        group = Path(f"/sys/fs/cgroup/{controllers}{path}/monoceros-test-{os.getpid()}")
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        for name in ("memory.limit_in_bytes", "memory.max"):
+            if (group / name).exists():
+                (group / name).write_text("80000000")
+                return group
+        group.rmdir()
+    return None
+
+
+IN_GROUP = """
+import os, sys
+open(sys.argv[1], "w").write(str(os.getpid()))
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+def test_out_of_memory_by_the_count_of_the_control_group(master, tmp_path):
+    from helpers.server import gunicorn_command
+
+    group = memory_group()
+    if group is None:
+        pytest.skip("needs a control group for memory")
+    procs = str(group / "cgroup.procs")
+    (tmp_path / "greedy.py").write_text("def app(e, s):\n    return [b'x' * 300_000_000]\n")
+    try:
+        one = master(
+            app="greedy:app",
+            command=[sys.executable, "-c", IN_GROUP, procs, *gunicorn_command()],
+        )
+        (worker,) = one.wait_workers(1)
+        with one.connect() as client:
+            client.send(b"GET /all HTTP/1.1\r\nHost: a\r\n\r\n")
+            one.wait_for_log(
+                rf"Worker \(pid:{worker}\) was sent SIGKILL! Perhaps out of memory\?"
+                r" Its control group counts 1 kill\(s\)\."
+            )
+        assert one.stop() == 0
+    finally:
+        wait_until(lambda: not (group / "cgroup.procs").read_text(), "the group is empty")
+        group.rmdir()
 
 
 UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc"]
