@@ -37,12 +37,29 @@ void engine_pause(struct engine *engine, unsigned reason)
     engine->paused |= reason;
 }
 
+/* Looked at again soon. */
+static void pause_for_a_while(struct engine *engine, unsigned reason, uint32_t ms)
+{
+    engine_pause(engine, reason);
+    timer_set(&engine->timers, &engine->resume, engine->now_ms + ms);
+}
+
 void engine_resume(struct engine *engine, unsigned reason)
 {
     unsigned before = engine->paused;
+    bool failed = false;
     engine->paused &= ~reason;
-    for (uint32_t i = 0; before && engine->paused == 0 && i < engine->listener_count; i++)
-        loop_add(engine->loop, &engine->listeners[i].io, LOOP_LISTEN);
+    if (!before || engine->paused)
+        return;
+    uint32_t i = 0;
+    while (i < engine->listener_count && !failed)
+        failed = loop_add(engine->loop, &engine->listeners[i++].io, LOOP_LISTEN) < 0;
+    if (!failed)
+        return;
+    while (--i > 0)
+        loop_remove(engine->loop, &engine->listeners[i - 1].io);
+    engine->paused = PAUSE_ERROR; /* none of them is in the loop any more */
+    pause_for_a_while(engine, PAUSE_ERROR, ACCEPT_PAUSE_MS);
 }
 
 /*
@@ -71,13 +88,6 @@ static bool make_room(struct engine *engine)
 static bool has_room(struct engine *engine)
 {
     return engine->connections < engine->options.worker_connections || longest_idle(engine);
-}
-
-/* No place for another connection, or no descriptor: looked at again soon. */
-static void pause_for_a_while(struct engine *engine, unsigned reason, uint32_t ms)
-{
-    engine_pause(engine, reason);
-    timer_set(&engine->timers, &engine->resume, engine->now_ms + ms);
 }
 
 /* Linux says EMFILE even when nobody waits: then no one has to go for it. */

@@ -471,6 +471,37 @@ static void without_descriptors_the_idle_make_room(void **state)
     close_listening();
 }
 
+/* The table of the poll backend is full and cannot grow: the listener waits, and is not forgotten.
+ */
+static void without_memory_it_tries_again(void **state)
+{
+    enum { TABLE = 64 };
+    struct engine_options options = options_of(state);
+    int kept[TABLE];
+    open_listening(&options);
+    assert_true(engine_lead(served.engine));
+    engine_pause(served.engine, PAUSE_BUSY);
+    engine_yield(served.engine);
+    for (int i = 1; i < TABLE; i++) {
+        served_connect(false);
+        kept[i] = served.client;
+        served.client = -1;
+    }
+    assert_true(engine_lead(served.engine));
+    mem_fail_after(0);
+    engine_resume(served.engine, PAUSE_BUSY);
+    mem_fail_never();
+    engine_yield(served.engine);
+    bool poll = strcmp(*state, "poll") == 0;
+    assert_int_equal(served.engine->paused, poll ? PAUSE_ERROR : 0);
+    int client = connect_client();
+    assert_true(serves(client));
+    for (int i = 1; i < TABLE; i++)
+        close(kept[i]);
+    close(client);
+    close_listening();
+}
+
 /* Retiring */
 
 static void drained_when_the_last_has_left(void **state)
@@ -678,6 +709,7 @@ int main(void)
         WITH_EACH(nobody_is_closed_who_waits_for_an_answer),
         WITH_EACH(without_descriptors_it_tries_again),
         WITH_EACH(without_descriptors_the_idle_make_room),
+        WITH_EACH(without_memory_it_tries_again),
         WITH_EACH(drained_when_the_last_has_left),
         WITH_EACH(drained_without_clients),
         WITH_EACH(a_retiring_worker_does_not_wait_long),
