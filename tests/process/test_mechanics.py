@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.server import server_has
 from helpers.wire import wait_until
 
 
@@ -54,7 +55,8 @@ def test_titles(master):
 
 
 def test_the_package_setproctitle_works_beside_it(master):
-    pytest.importorskip("setproctitle")
+    if not server_has("setproctitle"):
+        pytest.skip("needs the package setproctitle")
     one = master(
         config="def post_worker_init(worker):\n"
         "    import setproctitle\n"
