@@ -6,7 +6,7 @@ import argparse
 class Parser(argparse.ArgumentParser):
     """Exits with status 2 and a usage line at a mistake, like any argparse parser.
 
-    `origin` is put in front of the message: the variable that the arguments came from.
+    `origin` is added to the message: the variable that the arguments came from.
     """
 
     origin = ""
@@ -15,7 +15,7 @@ class Parser(argparse.ArgumentParser):
         unknown = "unrecognized arguments: "
         if message.startswith(unknown):
             message += self._hint(message[len(unknown) :].split())
-        super().error(f"{self.origin}: {message}" if self.origin else message)
+        super().error(f"{message} (in {self.origin})" if self.origin else message)
 
     def _hint(self, arguments):
         from difflib import get_close_matches

@@ -15,7 +15,7 @@ class NotPlain(Exception):
 class CommandLine:
     """What `Config.parser()` returns: an argparse parser that is made when it is needed.
 
-    `origin` is put in front of error messages: the variable that the arguments come from.
+    `origin` is added to error messages: the variable that the arguments come from.
     """
 
     def __init__(self, cfg, version):

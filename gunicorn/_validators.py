@@ -278,7 +278,7 @@ def _choice(val, choices, default):
     if val is None:
         return default
     if not isinstance(val, str):
-        raise TypeError(f"must be text, one of {', '.join(choices)}")
+        raise TypeError(f"must be a string, one of {', '.join(choices)}")
     text = val.lower().strip()
     if text not in choices:
         raise ValueError(f"must be one of {', '.join(choices)}")
@@ -339,7 +339,7 @@ def validate_http_protocols(val):
     if val is None:
         return ["h1"]
     if not isinstance(val, str):
-        raise TypeError("must be text: h1, h2 or both with a comma between")
+        raise TypeError("must be a string: h1, h2 or both with a comma between")
     protocols = [item.strip().lower() for item in val.split(",") if item.strip()]
     for protocol in protocols:
         if protocol not in VALID_HTTP_PROTOCOLS:

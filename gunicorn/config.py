@@ -101,7 +101,7 @@ class Setting:
         return self.section == other.section and self.order < other.order
 
     def __repr__(self):
-        return f"<{type(self).__name__} {self.name} = {self.value!r}>"
+        return f"<{type(self).__name__} {self.name} with value {self.value!r}>"
 
 
 _NO_VALUE = ("store_true", "store_const")
@@ -125,38 +125,54 @@ class TableSetting(Setting):
         self.since = row.since
         self.order = order
         self.row = row
-        if isinstance(row.default, Computed):
-            self.default_text = row.default.text
-            self.variable = row.default.variable
+        self._init_default()
+
+    def _init_default(self):
+        self.default = self.row.default
+        if self.default is None or callable(self.default):  # a hook of ours needs no check
+            self.value = self.default
         else:
-            self.default = row.default
-            if not callable(row.default) and row.default is not None:
-                self.set(row.default)
-            else:
-                self.value = row.default
+            self.set(self.default)
 
     def __call__(self):
         """A copy with the default as its value, as if this were the setting's class."""
         twin = self.copy()
-        if isinstance(self.row.default, Computed):
-            twin._compute_default()
-        elif isinstance(twin.value, (list, dict)):
+        if isinstance(twin.value, (list, dict)):
             twin.value = twin.value.copy()
         return twin
 
-    def _compute_default(self):
+
+class ComputedSetting(TableSetting):
+    """A setting of the table whose default depends on the machine."""
+
+    def _init_default(self):
+        self.default_text = self.row.default.text
+        self.variable = self.row.default.variable
+
+    @property
+    def default(self):
+        return self.row.default.function()
+
+    def __call__(self):
+        twin = self.copy()
         given = os.environ.get(self.variable) if self.variable else None
         source = f"environment variable {self.variable}" if given else None
         try:
-            self.default = self.row.default.function()
+            default = self.default
         except ValueError as exc:
             raise ConfigError(
                 f"Invalid value for {self.name}: {given!r} ({source}): {exc}"
             ) from exc
-        self.set(self.default, source)
+        twin.set(default, source)
+        return twin
 
 
-KNOWN_SETTINGS.extend(TableSetting(row, order) for order, row in enumerate(ROWS))
+def _setting_of(row, order):
+    kind = ComputedSetting if isinstance(row.default, Computed) else TableSetting
+    return kind(row, order)
+
+
+KNOWN_SETTINGS.extend(_setting_of(row, order) for order, row in enumerate(ROWS))
 
 
 def __getattr__(name):

@@ -144,8 +144,8 @@ class Statsd(Logger):
             self.sock.send(msg)
         except BlockingIOError:
             pass
-        except OSError:
+        except Exception:
             # Nobody listens on the port right now; a unix socket has to be connected again.
-            if self.sock.family == socket.AF_UNIX:
+            if isinstance(self._address, str):
                 self.sock.close()
                 self.sock = None

@@ -206,7 +206,7 @@ def test_bad_value_in_variable(refused):
     assert "Invalid value for user: 'nosuchuser' (GUNICORN_CMD_ARGS --user): No such user" in said
     said, code = refused(env={"GUNICORN_CMD_ARGS": "--workers many"})
     assert code == 2
-    assert "GUNICORN_CMD_ARGS: argument -w/--workers: invalid int value: 'many'" in said
+    assert "argument -w/--workers: invalid int value: 'many' (in GUNICORN_CMD_ARGS)" in said
     said, code = refused(env={"GUNICORN_CMD_ARGS": "--name 'open"})
     assert code == 1
     assert "GUNICORN_CMD_ARGS: No closing quotation" in said
