@@ -362,12 +362,16 @@ def parse_address(netloc, default_port="8000"):
     return host.lower(), _port_number(port)
 
 
+def _descriptor(fd):
+    return fd if isinstance(fd, int) else fd.fileno()
+
+
 def set_non_blocking(fd):
-    os.set_blocking(fd, False)
+    os.set_blocking(_descriptor(fd), False)
 
 
 def close_on_exec(fd):
-    os.set_inheritable(fd, False)
+    os.set_inheritable(_descriptor(fd), False)
 
 
 closerange = os.closerange

@@ -101,7 +101,7 @@ class Worker:
         for fd in self.PIPE:
             util.set_non_blocking(fd)
         for listener in self.sockets:
-            util.close_on_exec(listener.fileno())
+            util.close_on_exec(listener)
         self.wait_fds = [*self.sockets, self.PIPE[0]]
         self.log.close_on_exec()
 
