@@ -38,6 +38,7 @@ struct loop_ops {
     int (*add)(struct loop *loop, struct io *io, unsigned interest);
     void (*remove)(struct loop *loop, struct io *io);
     void (*arm)(struct loop *loop, struct io *io, unsigned interest);
+    void (*again)(struct loop *loop, struct io *io);
     int (*wait)(struct loop *loop, int timeout_ms, void *context);
     void (*wake)(struct loop *loop);
     int (*fd)(struct loop *loop);
@@ -79,6 +80,12 @@ static inline void loop_arm(struct loop *loop, struct io *io, unsigned interest)
 {
     if (loop->ops->arm)
         loop->ops->arm(loop, io, interest);
+}
+
+/* Tells the next wait that io can be read if it can, though its edge was told: who is not through. */
+static inline void loop_again(struct loop *loop, struct io *io)
+{
+    loop->ops->again(loop, io);
 }
 
 /*

@@ -43,20 +43,31 @@ static struct loop *epoll_loop_create(void)
     return &loop->base;
 }
 
-static int epoll_add(struct loop *base, struct io *io, unsigned interest)
+static int control(struct loop *base, int operation, struct io *io)
 {
     struct epoll_loop *loop = (struct epoll_loop *)base;
     struct epoll_event event = {.data.ptr = io};
-    if (interest & LOOP_LISTEN)
+    if (io->interest & LOOP_LISTEN)
         event.events = EPOLLIN | EPOLLEXCLUSIVE;
     else
         event.events = EPOLLRDHUP | EPOLLET;
-    if (interest & LOOP_READ)
+    if (io->interest & LOOP_READ)
         event.events |= EPOLLIN;
-    if (interest & LOOP_WRITE)
+    if (io->interest & LOOP_WRITE)
         event.events |= EPOLLOUT;
+    return epoll_ctl(loop->epoll_fd, operation, io->fd, &event);
+}
+
+static int epoll_add(struct loop *base, struct io *io, unsigned interest)
+{
     io->interest = interest;
-    return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, io->fd, &event);
+    return control(base, EPOLL_CTL_ADD, io);
+}
+
+/* The kernel tells an edge anew when the interest is said anew. */
+static void epoll_again(struct loop *base, struct io *io)
+{
+    control(base, EPOLL_CTL_MOD, io);
 }
 
 static void epoll_remove(struct loop *base, struct io *io)
@@ -117,6 +128,7 @@ const struct loop_ops loop_epoll_ops = {
     .add = epoll_add,
     .remove = epoll_remove,
     .arm = NULL, /* the kernel remembers edges */
+    .again = epoll_again,
     .wait = epoll_loop_wait,
     .wake = epoll_wake,
     .fd = epoll_fd_of,

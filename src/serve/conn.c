@@ -121,12 +121,28 @@ static void linger(struct engine *engine, struct conn *conn)
         loop_arm(engine->loop, &conn->io, LOOP_READ);
 }
 
+/* There is more to read, but this client has had its turn. */
+static void read_on_later(struct engine *engine, struct conn *conn)
+{
+    bool told = conn->watched;
+    conn->readable = false;
+    if (conn_watch(engine, conn) < 0)
+        conn_close(engine, conn);
+    else if (told)
+        loop_again(engine->loop, &conn->io);
+}
+
 static void read_lingering(struct engine *engine, struct conn *conn)
 {
     static char waste[64 * 1024];
+    size_t left = READ_TURN;
     ssize_t n = socket_recv(conn->io.fd, waste, sizeof(waste));
-    while (n == (ssize_t)sizeof(waste) && engine->now_ms < conn->linger_until)
+    while (n == (ssize_t)sizeof(waste) && (left -= sizeof(waste)) > 0)
         n = socket_recv(conn->io.fd, waste, sizeof(waste));
+    if (left == 0 && engine->now_ms < conn->linger_until) {
+        read_on_later(engine, conn);
+        return;
+    }
     if (n == 0 || (n < 0 && errno != EAGAIN) || engine->now_ms >= conn->linger_until) {
         conn_close(engine, conn);
         return;
@@ -297,6 +313,7 @@ void conn_read(struct engine *engine, struct conn *conn)
     }
     if (!attach_request(engine, conn))
         return;
+    size_t taken = 0;
     while (conn->state == CONN_IDLE || conn->state == CONN_HEAD || conn->state == CONN_BODY) {
         struct request *request = conn->request;
         size_t room;
@@ -327,6 +344,11 @@ void conn_read(struct engine *engine, struct conn *conn)
                 await(engine, conn, 0);
             else
                 conn->readable = false;
+            return;
+        }
+        taken += (size_t)n;
+        if (taken >= READ_TURN && (conn->state == CONN_HEAD || conn->state == CONN_BODY)) {
+            read_on_later(engine, conn);
             return;
         }
     }

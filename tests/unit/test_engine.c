@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 
 /* Every test runs with every backend of the loop. */
@@ -225,6 +226,34 @@ static void a_slow_reader_gets_all_of_it(void **state)
     assert_memory_equal(body, large, LARGE);
     assert_memory_equal(body + LARGE, "HTTP/1.1 200 OK\r\n", 17);
     served_close();
+}
+
+/* A client that sends faster than we read has its turn, then the others. */
+static void a_fast_sender_does_not_keep_the_engine(void **state)
+{
+    enum { MUCH = 4 * READ_TURN };
+    for (int refused = 0; refused < 2; refused++) {
+        open_with(state);
+        struct conn *conn = served_connect(false);
+        int size = MUCH;
+        setsockopt(served.client, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+        served_say(refused ? "nonsense\r\n\r\n"
+                           : "POST /a HTTP/1.1\r\nContent-Length: 100000000\r\n\r\n");
+        served_answer();
+        size_t queued = 0, turns = 0;
+        ssize_t n;
+        while (queued < MUCH && (n = send(served.client, large, LARGE, MSG_DONTWAIT)) > 0)
+            queued += (size_t)n;
+        for (int left = 1; left > 0; turns++) {
+            served_turn();
+            assert_int_equal(ioctl(conn->io.fd, FIONREAD, &left), 0);
+            assert_true(turns < SERVED_TURNS);
+        }
+        /* How much the system takes at once is its own affair. */
+        assert_true(turns >= queued / (READ_TURN + BODY_MEMORY_MAX));
+        assert_true(served_is_open());
+        served_close();
+    }
 }
 
 /* Deadlines */
@@ -702,6 +731,7 @@ int main(void)
         WITH_EACH(the_client_leaves),
         WITH_EACH(the_client_leaves_while_an_answer_waits),
         WITH_EACH(a_slow_reader_gets_all_of_it),
+        WITH_EACH(a_fast_sender_does_not_keep_the_engine),
         WITH_EACH(each_state_has_its_deadline),
         WITH_EACH(expired_in_any_state),
         WITH_EACH(idle_time_begins_with_the_answer),

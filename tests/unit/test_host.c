@@ -23,7 +23,7 @@
 enum {
     THREADS_MAX = 4,
     CLIENTS = 6,
-    ROUNDS = 60,
+    ROUNDS = 40,
     LARGE = 400 * 1000,
     SOON_MS = 30 * 1000,
 };

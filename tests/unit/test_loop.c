@@ -123,6 +123,22 @@ static void told_once_until_armed(void **state)
     assert_true(world->ours.events & LOOP_READ);
 }
 
+static void told_again_when_asked(void **state)
+{
+    struct world *world = *state;
+    watch(world, &world->ours, world->ours.io.fd, LOOP_READ | LOOP_WRITE);
+    send_byte(world);
+    for (int i = 0; i < 3; i++) {
+        wait_for(world, SOON_MS);
+        assert_true(world->ours.events & LOOP_READ);
+        loop_again(world->loop, &world->ours.io);
+    }
+    receive_all(world);
+    loop_again(world->loop, &world->ours.io);
+    wait_for(world, NOT_MS);
+    assert_false(world->ours.events & LOOP_READ);
+}
+
 static void writable_after_being_full(void **state)
 {
     struct world *world = *state;
@@ -361,6 +377,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_EACH(what_is_ready_already_is_told),
         WITH_EACH(told_once_until_armed),
+        WITH_EACH(told_again_when_asked),
         WITH_EACH(writable_after_being_full),
         WITH_EACH(a_half_close_is_readable),
         WITH_EACH(a_hang_up_is_told_once),
