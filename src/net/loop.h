@@ -38,7 +38,7 @@ struct loop_ops {
     int (*add)(struct loop *loop, struct io *io, unsigned interest);
     void (*remove)(struct loop *loop, struct io *io);
     void (*arm)(struct loop *loop, struct io *io, unsigned interest);
-    void (*again)(struct loop *loop, struct io *io);
+    void (*again)(struct loop *loop, struct io *io, unsigned interest);
     int (*wait)(struct loop *loop, int timeout_ms, void *context);
     void (*wake)(struct loop *loop);
     int (*fd)(struct loop *loop);
@@ -82,10 +82,10 @@ static inline void loop_arm(struct loop *loop, struct io *io, unsigned interest)
         loop->ops->arm(loop, io, interest);
 }
 
-/* Tells the next wait that io can be read if it can, though its edge was told: who is not through. */
-static inline void loop_again(struct loop *loop, struct io *io)
+/* For who is not through: what io is ready for now is told again, its edge or not. Thread-safe. */
+static inline void loop_again(struct loop *loop, struct io *io, unsigned interest)
 {
-    loop->ops->again(loop, io);
+    loop->ops->again(loop, io, interest);
 }
 
 /*

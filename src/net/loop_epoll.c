@@ -65,8 +65,9 @@ static int epoll_add(struct loop *base, struct io *io, unsigned interest)
 }
 
 /* The kernel tells an edge anew when the interest is said anew. */
-static void epoll_again(struct loop *base, struct io *io)
+static void epoll_again(struct loop *base, struct io *io, unsigned interest)
 {
+    (void)interest;
     control(base, EPOLL_CTL_MOD, io);
 }
 

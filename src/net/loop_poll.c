@@ -146,12 +146,6 @@ static void poll_arm(struct loop *base, struct io *io, unsigned interest)
         poll_wake(base);
 }
 
-/* What is asked for is told as long as it is so. */
-static void poll_again(struct loop *base, struct io *io)
-{
-    poll_arm(base, io, LOOP_READ);
-}
-
 static int copy_table(struct poll_loop *loop)
 {
     if (loop->copy_capacity < loop->capacity) {
@@ -247,7 +241,7 @@ const struct loop_ops loop_poll_ops = {
     .add = poll_add,
     .remove = poll_remove,
     .arm = poll_arm,
-    .again = poll_again,
+    .again = poll_arm, /* what is asked for is told as long as it is so */
     .wait = poll_loop_wait,
     .wake = poll_wake,
     .fd = poll_fd,

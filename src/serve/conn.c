@@ -129,7 +129,7 @@ static void read_on_later(struct engine *engine, struct conn *conn)
     if (conn_watch(engine, conn) < 0)
         conn_close(engine, conn);
     else if (told)
-        loop_again(engine->loop, &conn->io);
+        loop_again(engine->loop, &conn->io, LOOP_READ);
 }
 
 static void read_lingering(struct engine *engine, struct conn *conn)
@@ -363,6 +363,8 @@ static void flush(struct engine *engine, struct conn *conn)
     enum outq_result result = outq_flush(out, conn->io.fd, &done, &progress);
     if (result == OUTQ_BLOCKED)
         loop_arm(engine->loop, &conn->io, LOOP_WRITE);
+    if (result == OUTQ_MORE)
+        loop_again(engine->loop, &conn->io, LOOP_WRITE);
     if (result == OUTQ_BROKEN) {
         conn->request->response.broken = true;
         struct part *rest = outq_clear(out);

@@ -6,6 +6,7 @@ enum {
     INPUT_SIZE = 8 * 1024,             /* bytes of a request's first input buffer */
     INPUT_MAX = 256 * 1024 * 1024,     /* bytes of a head when the settings give no limit */
     READ_TURN = 1024 * 1024,           /* bytes of one client before the others have their turn */
+    SEND_TURN = 1024 * 1024,           /* the same for bytes that are sent */
     OUTPUT_SIZE = 4 * 1024,            /* bytes of a response's first head buffer */
     BODY_MEMORY_MAX = 1024 * 1024,     /* bytes of a request body kept in memory */
     BODY_STEP = 64 * 1024,             /* bytes by which a body's memory grows at first */

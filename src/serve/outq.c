@@ -10,7 +10,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { FLUSH_PARTS = 16, SENDFILE_MAX = 1024 * 1024 * 1024 };
+enum { FLUSH_PARTS = 16 };
 
 atomic_size_t outq_memory_total;
 
@@ -134,7 +134,7 @@ static ssize_t send_memory(struct outq *q, int fd)
 
 static ssize_t send_file_part(struct part *part, int fd)
 {
-    size_t n = part->left < SENDFILE_MAX ? (size_t)part->left : SENDFILE_MAX;
+    size_t n = part->left < SEND_TURN ? (size_t)part->left : SEND_TURN;
     ssize_t sent = socket_sendfile(fd, part->file, &part->offset, n);
     if (sent == 0) {
         errno = EPIPE; /* the file became shorter than what was promised */
@@ -173,12 +173,16 @@ static void advance(struct outq *q, uint64_t n, struct part **done)
 
 enum outq_result outq_flush(struct outq *q, int fd, struct part **done, bool *progress)
 {
+    ssize_t turn = 0;
     while (q->head) {
+        if (turn >= SEND_TURN)
+            return OUTQ_MORE;
         bool file = q->head->kind == PART_FILE;
         ssize_t sent = file ? send_file_part(q->head, fd) : send_memory(q, fd);
         if (sent < 0)
             return errno == EAGAIN || errno == EWOULDBLOCK ? OUTQ_BLOCKED : OUTQ_BROKEN;
         *progress = true;
+        turn += sent;
         advance(q, (uint64_t)sent, done);
     }
     atomic_store(&q->pending, false);

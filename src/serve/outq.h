@@ -50,10 +50,10 @@ int outq_ref(struct outq *q, const char *data, size_t n, void *ref);
 int outq_file(struct outq *q, int file, off_t offset, uint64_t n); /* takes file over, on success */
 int outq_spool(struct outq *q, const char *data, size_t n, const char *dir);
 
-enum outq_result { OUTQ_EMPTY, OUTQ_BLOCKED, OUTQ_BROKEN };
+enum outq_result { OUTQ_EMPTY, OUTQ_BLOCKED, OUTQ_MORE, OUTQ_BROKEN };
 
 /*
- * Sends what the socket takes. Parts that are through go to *done, for the engine to free.
+ * Sends what the socket takes; OUTQ_MORE: it takes more, but it is the turn of others (SEND_TURN). Parts that are through go to *done, for the engine to free.
  * *progress says whether anything was sent. Needs the lock.
  */
 enum outq_result outq_flush(struct outq *q, int fd, struct part **done, bool *progress);

@@ -58,6 +58,8 @@ static int flush(struct request *request)
     engine_discard(request->engine, rest);
     if (result == OUTQ_BLOCKED && request->conn->watched)
         loop_arm(request->engine->loop, &request->conn->io, LOOP_WRITE);
+    if (result == OUTQ_MORE && request->conn->watched)
+        loop_again(request->engine->loop, &request->conn->io, LOOP_WRITE);
     return result == OUTQ_BROKEN ? gone(request) : 0;
 }
 

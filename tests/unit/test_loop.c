@@ -131,10 +131,10 @@ static void told_again_when_asked(void **state)
     for (int i = 0; i < 3; i++) {
         wait_for(world, SOON_MS);
         assert_true(world->ours.events & LOOP_READ);
-        loop_again(world->loop, &world->ours.io);
+        loop_again(world->loop, &world->ours.io, LOOP_READ);
     }
     receive_all(world);
-    loop_again(world->loop, &world->ours.io);
+    loop_again(world->loop, &world->ours.io, LOOP_READ);
     wait_for(world, NOT_MS);
     assert_false(world->ours.events & LOOP_READ);
 }
