@@ -1,5 +1,6 @@
 #include "base/mem.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -13,7 +14,10 @@ static bool mem_must_fail(void)
 {
     if (atomic_load_explicit(&mem_left, memory_order_relaxed) == MEM_NEVER)
         return false;
-    return atomic_fetch_sub(&mem_left, 1) <= 0;
+    if (atomic_fetch_sub(&mem_left, 1) > 0)
+        return false;
+    errno = ENOMEM;
+    return true;
 }
 
 void *mem_alloc(size_t size)

@@ -8,7 +8,7 @@
  * on the path of a usual request comes here: what grows is kept and used again.
  */
 
-/* NULL when there is no memory. The caller owns the block: mem_free(). */
+/* NULL with errno ENOMEM when there is no memory. The caller owns the block: mem_free(). */
 void *mem_alloc(size_t size);
 
 /* As realloc(): NULL leaves the old block as it was. */

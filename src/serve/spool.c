@@ -82,10 +82,8 @@ static int grow(struct spool *spool, uint64_t total)
     if (capacity > BODY_MEMORY_MAX)
         capacity = BODY_MEMORY_MAX;
     char *memory = mem_realloc(spool->memory, capacity);
-    if (!memory) {
-        errno = ENOMEM;
+    if (!memory)
         return -1;
-    }
     spool->memory = memory;
     spool->memory_capacity = capacity;
     return 0;

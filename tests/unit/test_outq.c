@@ -273,6 +273,7 @@ static void no_memory(void **state)
     struct world *world = *state;
     mem_fail_after(0);
     assert_int_equal(outq_copy(&world->q, "x", 1), -1);
+    assert_int_equal(errno, ENOMEM);
     assert_int_equal(outq_ref(&world->q, "x", 1, world), -1);
     assert_int_equal(outq_file(&world->q, file, 0, 1), -1);
     assert_int_equal(outq_spool(&world->q, "x", 1, NULL), -1);
