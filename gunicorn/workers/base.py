@@ -196,7 +196,9 @@ class Worker:
         sys.exit(1)
 
     def handle_winch(self, sig, frame) -> None:
-        """Of no meaning to a worker."""
+        """Of no meaning to a worker but to show that it does not hang."""
+        if self.slot is not None:
+            self.slot.answer()
         self.log.debug("worker: SIGWINCH ignored.")
 
 

@@ -297,6 +297,8 @@ static int start(struct engine_object *self, PyObject *worker, uint32_t threads)
         return -1;
     options.threads = threads ? threads : 1;
     self->wsgi.threaded = threads > 0;
+    if (self->wsgi.slot)
+        atomic_store(&self->wsgi.slot->threads, threads);
     int *fds = listener_fds(worker, &count);
     if (!fds)
         return -1;

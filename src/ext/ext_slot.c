@@ -68,6 +68,13 @@ static PyObject *py_beat(PyObject *op, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+static PyObject *py_answer(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    slot_answer(of(op), now_ms());
+    Py_RETURN_NONE;
+}
+
 static PyObject *py_idle(PyObject *op, PyObject *unused)
 {
     (void)unused;
@@ -92,6 +99,8 @@ static PyObject *py_retire(PyObject *op, PyObject *unused)
 
 static PyMethodDef slot_methods[] = {
     {"beat", py_beat, METH_NOARGS, "The worker is alive and busy: `timeout` counts from now."},
+    {"answer", py_answer, METH_NOARGS,
+     "The master asked for a sign of life; of no effect but in workers with threads."},
     {"idle", py_idle, METH_NOARGS, "The worker has nothing to do: `timeout` does not count."},
     {"ready", py_ready, METH_NOARGS, "The application is loaded: the master is told."},
     {"retire", py_retire, METH_NOARGS, "The worker goes on serving and asks to be replaced."},

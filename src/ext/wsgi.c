@@ -251,7 +251,7 @@ static void begin_slot(struct wsgi *wsgi, const struct request *request)
     if (!wsgi->slot)
         return;
     if (wsgi->threaded)
-        slot_request_count(wsgi->slot);
+        slot_thread_begin(wsgi->slot, (int64_t)(request->begun_ns / 1000000));
     else
         slot_request_begin(wsgi->slot, (int64_t)(request->begun_ns / 1000000),
                            request_method(request), request_target(request));
@@ -259,7 +259,11 @@ static void begin_slot(struct wsgi *wsgi, const struct request *request)
 
 static void end_slot(struct wsgi *wsgi)
 {
-    if (wsgi->slot && !wsgi->threaded)
+    if (!wsgi->slot)
+        return;
+    if (wsgi->threaded)
+        slot_thread_end(wsgi->slot);
+    else
         slot_request_end(wsgi->slot);
 }
 

@@ -55,7 +55,9 @@ static int64_t busy_deadline(const struct arbiter *a, const struct child *child)
     if (a->timeout_ms == 0 || !child->watching)
         return INT64_MAX;
     int64_t busy = atomic_load(&child->slot->busy_since);
-    return busy == 0 ? child->look_at : later(busy + a->timeout_ms, child->spared_to);
+    if (busy == 0)
+        return child->look_at;
+    return later(later(busy, child->asked_at) + a->timeout_ms, child->spared_to);
 }
 
 static int64_t stop_deadline(const struct arbiter *a, const struct child *child)
@@ -273,6 +275,12 @@ static int look_at_busy(struct arbiter *a, struct child *child, int64_t now)
 {
     int64_t busy = atomic_load(&child->slot->busy_since);
 
+    if (busy != 0 && atomic_load(&child->slot->threads) > 0 && child->asked_sign != busy) {
+        child->asked_sign = busy;
+        child->asked_at = now;
+        kill(child->pid, SLOT_ASK_SIGNAL);
+        return 0;
+    }
     if (busy != 0)
         return a->host->timed_out(a->ctx, child, now - busy);
     child->watching = !slot_unwatch(child->slot);

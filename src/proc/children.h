@@ -38,12 +38,14 @@ struct child {
     uint32_t generation; /* of the configuration it was forked with */
     enum child_phase phase;
     bool slow_boot_told;
-    bool watching;     /* look_at is set */
-    int64_t forked_at; /* ms of CLOCK_MONOTONIC, as the others */
-    int64_t since;     /* when the phase began */
-    int64_t spared_to; /* no time-out before this: the machine slept */
-    int64_t look_at;   /* when to see whether a watched worker has become idle */
-    struct slot *slot; /* NULL for a worker that somebody else forked */
+    bool watching;      /* look_at is set */
+    int64_t forked_at;  /* ms of CLOCK_MONOTONIC, as the others */
+    int64_t since;      /* when the phase began */
+    int64_t spared_to;  /* no time-out before this: the machine slept */
+    int64_t look_at;    /* when to see whether a watched worker has become idle */
+    int64_t asked_at;   /* when a worker with threads was asked for a sign of life … */
+    int64_t asked_sign; /* … and the last sign that it had given then */
+    struct slot *slot;  /* NULL for a worker that somebody else forked */
 };
 
 struct children {

@@ -3,6 +3,7 @@
 
 #include "base/str.h"
 
+#include <signal.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -52,8 +53,9 @@ struct slot {
     _Atomic uint64_t errors;                /* requests that ended in a 5xx of ours */
     int32_t wake_fd;                        /* the master's pipe, inherited; -1: nobody to wake */
     int32_t pid;
-    uint32_t generation; /* of the configuration: grows with each reload */
-    uint32_t age;        /* the worker's number, growing from 1 */
+    uint32_t generation;      /* of the configuration: grows with each reload */
+    uint32_t age;             /* the worker's number, growing from 1 */
+    _Atomic uint32_t threads; /* it runs so many requests at a time; 0: one */
 
     /* Lines 2 to 4: what runs, for the explanation of a time-out. */
     uint8_t method_len;
@@ -131,10 +133,36 @@ static inline void slot_request_end(struct slot *slot)
     slot_idle(slot);
 }
 
-/* Worker with several requests at a time (threads): counts, without a time-out for each. */
-static inline void slot_request_count(struct slot *slot)
+/*
+ * Worker with several requests at a time: one of them begins. They may take as long as they like,
+ * so `timeout` counts otherwise here: a master that has seen no sign for so long asks for one, and
+ * the worker's main thread gives it with slot_answer(). If it does not in the same time again, the
+ * worker hangs: C code holds the interpreter.
+ */
+static inline void slot_thread_begin(struct slot *slot, int64_t now_ms)
 {
     atomic_fetch_add_explicit(&slot->requests, 1, memory_order_relaxed);
+    if (atomic_fetch_add(&slot->in_flight, 1) == 0)
+        slot_beat(slot, now_ms);
+}
+
+static inline void slot_thread_end(struct slot *slot)
+{
+    if (atomic_fetch_sub(&slot->in_flight, 1) == 1)
+        slot_idle(slot);
+}
+
+/* The signal that asks for a sign of life. */
+#define SLOT_ASK_SIGNAL SIGWINCH
+
+static inline void slot_answer(struct slot *slot, int64_t now_ms)
+{
+    if (atomic_load(&slot->threads) == 0)
+        return;
+    if (atomic_load(&slot->in_flight) > 0)
+        slot_beat(slot, now_ms);
+    else
+        slot_idle(slot);
 }
 
 #endif

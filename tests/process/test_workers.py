@@ -113,6 +113,25 @@ def test_threads_may_take_long(server, kind):
     assert one.stop() == 0
 
 
+def test_threads_that_hang_in_c_code_are_found(server, kind):
+    if kind != "gthread":
+        pytest.skip("of threads")
+    one = server("--timeout", "1")
+    (worker,) = one.wait_workers(1)
+    one.request()
+    time.sleep(2.5)  # idle for long enough to be let alone
+    with ask(one, "/sleep/2.5") as client:
+        assert client.read_response("GET").status == 200
+    assert "WORKER TIMEOUT" not in one.log
+    with ask(one, "/stuck"):
+        one.wait_for_log(rf"WORKER TIMEOUT \(pid:{worker}\)", timeout=8)
+        one.wait_for_log(r"File .*web\.py\", line \d+ in app")
+    one.wait_gone([worker])
+    one.wait_workers(1)
+    assert one.request().status == 200
+    assert one.stop() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_stopping_while_a_request_runs(server, number):
     one = server("--graceful-timeout", "5")

@@ -12,10 +12,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A host without Python: workers that boot, or not, and then wait for a signal. */
-enum behaviour { BOOTS, HANGS, FAILS, WORKS_FOREVER };
+enum behaviour { BOOTS, HANGS, FAILS, WORKS_FOREVER, ANSWERS };
 
 #define LEAVE (-7) /* what a callback returns to leave the loop */
 
@@ -79,6 +80,17 @@ static void bracket_pid(void *ctx, pid_t pid)
     (void)ctx, (void)pid;
 }
 
+static struct slot *own_slot;
+
+static void answer(int signo)
+{
+    struct timespec now;
+
+    (void)signo;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    slot_answer(own_slot, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
+}
+
 static void be_worker(struct slot *slot)
 {
     signal(SIGTERM, SIG_DFL);
@@ -92,6 +104,12 @@ static void be_worker(struct slot *slot)
     if (host.behaviour == WORKS_FOREVER) {
         signal(SIGTERM, SIG_IGN);
         slot_beat(slot, 1);
+    }
+    if (host.behaviour == ANSWERS) {
+        own_slot = slot;
+        slot->threads = 1;
+        signal(SLOT_ASK_SIGNAL, answer);
+        slot_thread_begin(slot, 1);
     }
     for (;;)
         pause();
@@ -288,6 +306,34 @@ static void silence_ends_in_abrt_and_kill(void **state)
     assert_int_equal(WTERMSIG(host.last_status), SIGKILL);
 }
 
+static int leave_after(void *ctx)
+{
+    (void)ctx;
+    return LEAVE;
+}
+
+static void threads_that_answer_are_left_alone(void **state)
+{
+    struct arbiter_host short_host = plain_host;
+
+    (void)state;
+    host.behaviour = ANSWERS;
+    host.arbiter.goal.target = 1;
+    host.arbiter.timeout_ms = 100;
+    run_until_ready(1);
+    usleep(50000); /* it has begun its request */
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(arbiter_murder(&host.arbiter), 0);
+        usleep(60000);
+        short_host.manage = leave_after;
+        host.arbiter.host = &short_host;
+        host.arbiter.tick_ms = 1;
+        assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    }
+    assert_int_equal(host.timed_out, 0);
+    assert_true(host.arbiter.children.list[0].asked_at > 0);
+}
+
 static void a_boot_that_hangs_is_told_and_ended(void **state)
 {
     (void)state;
@@ -405,6 +451,7 @@ int main(void)
         TEST(workers_that_fail_are_waited_for),
         TEST(a_fork_that_fails_is_waited_for),
         TEST(silence_ends_in_abrt_and_kill),
+        TEST(threads_that_answer_are_left_alone),
         TEST(a_boot_that_hangs_is_told_and_ended),
         TEST(who_does_not_stop_is_overdue),
         TEST(a_new_generation_replaces_the_old),

@@ -120,6 +120,27 @@ static void a_busy_worker_stays_watched(void **state)
     assert_int_equal(wakes(), 0);
 }
 
+static void threads_are_busy_while_one_of_them_is(void **state)
+{
+    (void)state;
+    struct slot *slot = scoreboard_take(&board, 1, 0, -1);
+
+    slot_answer(slot, 5); /* no threads: not asked */
+    assert_int_equal(slot->busy_since, 0);
+    slot->threads = 2;
+    slot_thread_begin(slot, 10);
+    slot_thread_begin(slot, 20);
+    slot_thread_end(slot);
+    assert_int_equal(slot->busy_since, 10);
+    slot_answer(slot, 30);
+    assert_int_equal(slot->busy_since, 30);
+    slot_thread_end(slot);
+    assert_int_equal(slot->busy_since, 0);
+    slot_answer(slot, 40);
+    assert_int_equal(slot->busy_since, 0);
+    assert_int_equal(slot->requests, 2);
+}
+
 static void a_full_pipe_does_not_block(void **state)
 {
     (void)state;
@@ -135,13 +156,10 @@ static void a_full_pipe_does_not_block(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(slots_are_aligned_and_taken_once),
-        TEST(there_is_a_limit),
-        TEST(another_process_sees_what_is_stored),
-        TEST(long_texts_are_cut),
-        TEST(an_unwatched_worker_wakes_the_master_once),
-        TEST(a_busy_worker_stays_watched),
-        TEST(a_full_pipe_does_not_block),
+        TEST(slots_are_aligned_and_taken_once),          TEST(there_is_a_limit),
+        TEST(another_process_sees_what_is_stored),       TEST(long_texts_are_cut),
+        TEST(an_unwatched_worker_wakes_the_master_once), TEST(a_busy_worker_stays_watched),
+        TEST(threads_are_busy_while_one_of_them_is),     TEST(a_full_pipe_does_not_block),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
