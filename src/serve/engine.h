@@ -144,7 +144,7 @@ void engine_collect(struct engine *engine);
 /* No new connections; ends by itself when the last request is answered, at latest after DRAIN_IDLE_MS of idleness. */
 void engine_drain(struct engine *engine);
 
-/* Ends every host thread after its present request. Async-signal-safe. */
+/* Ends every host thread after its present request. Any thread, but no signal handler: it locks. */
 void engine_stop(struct engine *engine);
 
 /* Listeners leave the loop while there is a reason. Leader only. */

@@ -7,6 +7,7 @@
 #include "serve/limits.h"
 #include "serve/send.h"
 
+#include <assert.h>
 #include <string.h>
 
 /*
@@ -226,6 +227,7 @@ static char *put_prefix(struct request *request)
 static struct iovec take_head(struct request *request)
 {
     struct response *response = &request->response;
+    assert(response->started);
     choose_framing(request);
     if (!response->upgrade || response->status != 101)
         response->upgrade = false;
