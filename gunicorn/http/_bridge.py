@@ -124,10 +124,13 @@ class Bridge:
             sock.detach()
 
     def take_over_socket(self, fd):
-        """Return the client's socket as a blocking one, for an application that talks on it."""
+        """Return the client's socket as a blocking one, for an application that talks on it.
+
+        Its descriptor is a duplicate, which the application may close when it likes.
+        """
         import socket
 
-        sock = socket.socket(fileno=fd)
+        sock = socket.socket(fileno=os.dup(fd))
         sock.setblocking(True)
         return sock
 

@@ -2,6 +2,8 @@
 
 #include "serve/conn.h"
 
+#include <sys/socket.h>
+
 /*
  * gunicorn.socket: the client's connection. What only looks at it is answered here; whoever wants to
  * talk on it (a WebSocket library, say) gets a real, blocking socket.socket, and the connection is
@@ -25,15 +27,28 @@ PyObject *socket_new(struct core_state *state, struct call *call)
     return (PyObject *)self;
 }
 
-/* The descriptor is the engine's: the real socket object lets go of it, and is a closed one then. */
+/* Runs a method of the real socket; that the client has gone meanwhile is no error. */
+static void end_real(PyObject *real, const char *method, const char *format, int argument)
+{
+    PyObject *result = PyObject_CallMethod(real, method, format, argument);
+    if (!result && !PyErr_ExceptionMatches(PyExc_OSError))
+        PyErr_WriteUnraisable(real);
+    PyErr_Clear();
+    Py_XDECREF(result);
+}
+
+/*
+ * The request is over. The real socket's descriptor is the application's own, which may have closed
+ * it; shutting the connection down wakes a thread of the application that still waits on it.
+ */
 void socket_detach(PyObject *op)
 {
     struct client_socket *self = (struct client_socket *)op;
     self->call = NULL;
-    PyObject *fd = self->real ? PyObject_CallMethod(self->real, "detach", NULL) : Py_NewRef(Py_None);
-    if (!fd)
-        PyErr_WriteUnraisable(op);
-    Py_XDECREF(fd);
+    if (!self->real)
+        return;
+    end_real(self->real, "shutdown", "i", SHUT_RDWR);
+    end_real(self->real, "close", NULL, 0);
 }
 
 bool socket_is_real(PyObject *op)
@@ -65,7 +80,10 @@ static PyObject *real_socket(struct client_socket *self)
 static PyObject *socket_fileno(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    return PyLong_FromLong(fd_of((struct client_socket *)op));
+    struct client_socket *self = (struct client_socket *)op;
+    if (self->real)
+        return PyObject_CallMethod(self->real, "fileno", NULL);
+    return PyLong_FromLong(fd_of(self));
 }
 
 /* getpeername(), getsockname(), family, type, proto: without taking the connection over. */
