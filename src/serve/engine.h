@@ -174,6 +174,7 @@ void ready_destroy(struct ready *ready);
 void ready_push(struct ready *ready, struct request *head, struct request *tail);
 struct request *ready_pop(struct ready *ready);
 bool ready_empty(struct ready *ready);
+bool ready_has_waiter(struct ready *ready); /* a thread with nothing to do, not told to go yet */
 void ready_wake(struct ready *ready);
 void ready_wake_all(struct ready *ready);
 void ready_wait(struct ready *ready, struct engine *engine, bool main_thread);

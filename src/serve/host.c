@@ -3,13 +3,18 @@
 #include "base/clock.h"
 #include "serve/limits.h"
 
-static void run_one(struct engine *engine, struct request *request)
+/* This thread leads no more: from here on the stand-by looks after the engine. */
+static void leave_engine(struct engine *engine)
 {
-    request->begun_ns = clock_ns();
     /* In this order for all to see: the stand-by falls asleep, then looks who runs. */
     atomic_fetch_add(&engine->running, 1);
     if (!atomic_load(&engine->standby_awake))
         standby_arm(engine);
+}
+
+static void run_one(struct engine *engine, struct request *request)
+{
+    request->begun_ns = clock_ns();
     engine->ops->run(engine->app, request);
     atomic_fetch_sub_explicit(&engine->running, 1, memory_order_relaxed);
     if (engine->options.threads > 1) {
@@ -24,6 +29,8 @@ static struct request *wait_for_one(struct engine *engine, bool main_thread)
 {
     engine->ops->detach(engine->app);
     struct request *request = engine_take(engine, main_thread);
+    if (request)
+        leave_engine(engine); /* attaching may take as long as another thread pleases */
     engine->ops->attach(engine->app);
     engine_collect(engine);
     return request;
@@ -44,7 +51,9 @@ void host_run(struct engine *engine, bool main_thread)
         if (atomic_load(&engine->stopped))
             break;
         struct request *request = engine_poll(engine);
-        if (!request)
+        if (request)
+            leave_engine(engine);
+        else
             request = wait_for_one(engine, main_thread);
         if (request)
             run_one(engine, request);

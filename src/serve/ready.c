@@ -48,6 +48,14 @@ bool ready_empty(struct ready *ready)
     return empty;
 }
 
+bool ready_has_waiter(struct ready *ready)
+{
+    pthread_mutex_lock(&ready->lock);
+    bool waits = ready->waiting > ready->wakes;
+    pthread_mutex_unlock(&ready->lock);
+    return waits;
+}
+
 static void wake_locked(struct ready *ready, uint32_t count)
 {
     while (count-- > 0 && ready->wakes < ready->waiting) {

@@ -20,20 +20,18 @@ static struct progress progress_of(struct engine *engine)
     return (struct progress){atomic_load(&engine->steps), atomic_load(&engine->answered_count)};
 }
 
-static bool all_busy(struct engine *engine)
-{
-    return atomic_load(&engine->running) >= engine->options.threads;
-}
-
 /* Leads until a thread wants to: it keeps clients served. New ones are left to a sibling
  * while no thread of this worker is free. */
 static void lead(struct engine *engine)
 {
-    if (!engine_lead(engine))
-        return;
+    /* First said, then done: who finds that another leads knows whether to ask for the lead. */
     atomic_store(&engine->standby_leads, true);
+    if (!engine_lead(engine)) {
+        atomic_store(&engine->standby_leads, false);
+        return;
+    }
     while (!atomic_load(&engine->lead_wanted) && !atomic_load(&engine->stopped)) {
-        if (engine->options.shared && all_busy(engine))
+        if (engine->options.shared && !ready_has_waiter(&engine->ready))
             engine_pause(engine, PAUSE_BUSY);
         else
             engine_resume(engine, PAUSE_BUSY);
@@ -56,10 +54,10 @@ static void look_after(struct engine *engine, struct progress before)
     if (atomic_load(&engine->lead) || now.steps != before.steps ||
         now.answered != before.answered)
         return;
-    if (all_busy(engine))
-        lead(engine);
-    else
+    if (ready_has_waiter(&engine->ready))
         ready_wake(&engine->ready);
+    else
+        lead(engine);
 }
 
 static void sleep_one_tick(void)
