@@ -392,11 +392,6 @@ void engine_step(struct engine *engine, int timeout_ms)
 
 /* Threads */
 
-struct request *engine_poll(struct engine *engine)
-{
-    return ready_pop(&engine->ready);
-}
-
 static bool must_return(struct engine *engine, bool main_thread)
 {
     return atomic_load(&engine->stopped) || atomic_load(&engine->garbage_parts) ||
@@ -404,12 +399,25 @@ static bool must_return(struct engine *engine, bool main_thread)
            (main_thread && atomic_load(&engine->interrupted));
 }
 
-/* This thread turns to its request: should another one lead at once, or will this one be back soon? */
+/*
+ * This thread turns to its request: should another one lead, or take the next request, at once, or will
+ * this one be back soon?
+ */
 static void promote(struct engine *engine)
 {
-    if (engine->options.threads > 1 &&
-        (!engine->options.standby || atomic_load_explicit(&engine->slow, memory_order_relaxed)))
+    bool slow = !engine->options.standby ||
+                atomic_load_explicit(&engine->slow, memory_order_relaxed);
+    if (engine->options.threads > 1 && slow &&
+        (!atomic_load(&engine->lead) || !ready_empty(&engine->ready)))
         ready_wake(&engine->ready);
+}
+
+struct request *engine_poll(struct engine *engine)
+{
+    struct request *request = ready_pop(&engine->ready);
+    if (request)
+        promote(engine);
+    return request;
 }
 
 static struct request *lead_once(struct engine *engine)
@@ -444,7 +452,7 @@ static void follow(struct engine *engine, bool main_thread)
 struct request *engine_take(struct engine *engine, bool main_thread)
 {
     for (;;) {
-        struct request *request = ready_pop(&engine->ready);
+        struct request *request = engine_poll(engine);
         if (request || must_return(engine, main_thread))
             return request;
         if (engine_lead(engine)) {
