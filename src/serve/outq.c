@@ -6,6 +6,7 @@
 #include "serve/spool.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -111,7 +112,7 @@ int outq_spool(struct outq *q, const char *data, size_t n, const char *dir)
         last->left += n;
         return 0;
     }
-    int file = dup(q->spool);
+    int file = fcntl(q->spool, F_DUPFD_CLOEXEC, 0);
     if (file < 0 || outq_file(q, file, (off_t)at, n) < 0) {
         if (file >= 0)
             close(file);

@@ -4,6 +4,7 @@
 #include "serve/limits.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -170,7 +171,7 @@ int send_parts_more(struct request *request, struct iovec *parts, int count)
 static int store_file(struct request *request, int file, off_t offset, uint64_t n)
 {
     struct outq *q = &request->out;
-    int own = dup(file);
+    int own = fcntl(file, F_DUPFD_CLOEXEC, 0);
     if (own < 0)
         return gone(request);
     pthread_mutex_lock(&q->lock);

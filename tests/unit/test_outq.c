@@ -311,7 +311,7 @@ static void out_of_descriptors(void **state)
     add_spooled(world, "first", 5);
     add_copy(world, ","); /* so that the next needs a descriptor of its own */
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
-    none = (struct rlimit){0, old.rlim_max};
+    none = (struct rlimit){1, old.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
     int result = outq_spool(&world->q, "lost", 4, NULL);
     int error = errno;
