@@ -155,22 +155,20 @@ static int read_forwarding(struct engine_object *self, PyObject *cfg)
     return each_text(setting(cfg, "forwarder_headers"), add_forwarder, self);
 }
 
+/* Without the setting the environment's, read now: the application may change it while the engine runs. */
 static int read_tmp_dir(struct engine_object *self, PyObject *cfg)
 {
     PyObject *dir = setting(cfg, "tmp_upload_dir");
-    struct str text;
-    int result = 0;
-    if (!dir)
-        return -1;
-    if (dir != Py_None) {
-        result = text_of(dir, &text);
-        if (result == 0 && !(self->tmp_dir = mem_alloc(text.n + 1)))
-            result = PyErr_NoMemory() ? 0 : -1;
-        if (result == 0)
-            memcpy(self->tmp_dir, text.p, text.n + 1);
+    const char *path = NULL;
+    if (dir)
+        path = dir == Py_None ? getenv("TMPDIR") : PyUnicode_AsUTF8(dir);
+    if (dir && !PyErr_Occurred()) {
+        self->tmp_dir = strdup(path && *path ? path : "/tmp");
+        if (!self->tmp_dir)
+            PyErr_NoMemory();
     }
-    Py_DECREF(dir);
-    return result;
+    Py_XDECREF(dir);
+    return self->tmp_dir ? 0 : -1;
 }
 
 static int read_options(struct engine_object *self, PyObject *cfg, struct engine_options *options)
@@ -471,7 +469,7 @@ static void engine_dealloc(PyObject *op)
     Py_XDECREF(wsgi->module);
     forwarded_free(&self->forwarded);
     trust_free(&self->trust);
-    mem_free(self->tmp_dir);
+    free(self->tmp_dir);
     type->tp_free(op);
     Py_DECREF(type);
 }
