@@ -184,6 +184,7 @@ enum outq_result outq_flush(struct outq *q, int fd, struct part **done, bool *pr
             return errno == EAGAIN || errno == EWOULDBLOCK ? OUTQ_BLOCKED : OUTQ_BROKEN;
         *progress = true;
         turn += sent;
+        q->sent += (uint64_t)sent;
         advance(q, (uint64_t)sent, done);
     }
     atomic_store(&q->pending, false);

@@ -37,6 +37,7 @@ struct outq {
     pthread_mutex_t lock;
     struct part *head, *tail;
     size_t memory;      /* bytes of the parts in memory */
+    uint64_t sent;      /* bytes that the socket took, to see whether the client reads */
     uint64_t spooled;   /* bytes written to the spool file so far */
     int spool;          /* -1, or a file that the last part reads */
 };

@@ -72,18 +72,18 @@ static int wait_for_client(struct request *request)
 {
     struct engine *engine = request->engine;
     struct outq *q = &request->out;
-    int result = 0;
+    uint64_t before = q->sent;
     if (request->conn->state != CONN_RUNNING)
         return gone(request);
     pthread_mutex_unlock(&q->lock);
     request->blocked++;
     engine->ops->detach(engine->app);
-    if (socket_wait(request->conn->io.fd, POLLOUT, SEND_TIMEOUT_MS) <= 0)
-        result = gone(request);
+    int writable = socket_wait(request->conn->io.fd, POLLOUT, SEND_TIMEOUT_MS);
     engine->ops->attach(engine->app);
     request->blocked--;
     pthread_mutex_lock(&q->lock);
-    return result < 0 ? result : flush(request);
+    /* Not to have seen it writable says nothing when the engine was quicker to fill it again. */
+    return writable > 0 || q->sent != before ? flush(request) : gone(request);
 }
 
 static void skip(struct iovec *parts, int count, size_t n)
