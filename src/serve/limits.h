@@ -13,6 +13,7 @@ enum {
     OUT_MEMORY_MAX = 2 * 1024 * 1024,  /* bytes a connection keeps in memory for a slow reader */
     OUT_MEMORY_TOTAL = 64 * 1024 * 1024, /* the same over all connections of a worker */
     OUT_COPY_MAX = 16 * 1024,          /* what is smaller is copied, what is larger is referenced */
+    SEND_ATTACHED_MAX = 256 * 1024,    /* bytes of a file sent without letting others run meanwhile */
     REQUEST_POOL = 128,                /* idle request objects kept for reuse */
     ACCEPT_BATCH = 64,                 /* connections accepted for each time a listener is told */
     HEAD_TIMEOUT_MS = 60 * 1000,       /* from the first wait until a head is whole */

@@ -186,17 +186,39 @@ static int store_file(struct request *request, int file, off_t offset, uint64_t 
     return result < 0 ? gone(request) : 0;
 }
 
+/* Sends what the socket takes now; moves *offset and *n on. */
+static int send_file_now(struct request *request, int file, off_t *offset, uint64_t *n)
+{
+    while (*n > 0 && !atomic_load_explicit(&request->out.pending, memory_order_acquire)) {
+        ssize_t sent = socket_sendfile(request->conn->io.fd, file, offset, *n);
+        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return 0;
+        if (sent <= 0)
+            return gone(request);
+        *n -= (uint64_t)sent;
+    }
+    return 0;
+}
+
+/* The disk may be slow and the client so fast that the socket is never full: detached. */
+static int send_file_detached(struct request *request, int file, off_t *offset, uint64_t *n)
+{
+    struct engine *engine = request->engine;
+    request->blocked++;
+    engine->ops->detach(engine->app);
+    int result = send_file_now(request, file, offset, n);
+    engine->ops->attach(engine->app);
+    request->blocked--;
+    return result;
+}
+
 int send_file(struct request *request, int file, off_t offset, uint64_t n)
 {
     if (request->response.broken)
         return -1;
-    while (n > 0 && !atomic_load_explicit(&request->out.pending, memory_order_acquire)) {
-        ssize_t sent = socket_sendfile(request->conn->io.fd, file, &offset, n);
-        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-            break;
-        if (sent <= 0)
-            return gone(request);
-        n -= (uint64_t)sent;
-    }
+    int result = n > SEND_ATTACHED_MAX ? send_file_detached(request, file, &offset, &n)
+                                       : send_file_now(request, file, &offset, &n);
+    if (result < 0)
+        return -1;
     return n > 0 ? store_file(request, file, offset, n) : 0;
 }
