@@ -126,10 +126,17 @@ static PyObject *get_class(PyObject *op, void *unused)
     return class;
 }
 
+/* Who copies or pickles an environ looks for such names, and does not mean to talk on the socket. */
+static bool is_special(PyObject *name)
+{
+    return PyUnicode_Check(name) && PyUnicode_GET_LENGTH(name) > 4 &&
+           PyUnicode_READ_CHAR(name, 0) == '_' && PyUnicode_READ_CHAR(name, 1) == '_';
+}
+
 static PyObject *socket_getattro(PyObject *op, PyObject *name)
 {
     PyObject *value = PyObject_GenericGetAttr(op, name);
-    if (value || !PyErr_ExceptionMatches(PyExc_AttributeError))
+    if (value || !PyErr_ExceptionMatches(PyExc_AttributeError) || is_special(name))
         return value;
     PyErr_Clear();
     PyObject *real = real_socket((struct client_socket *)op);
