@@ -42,6 +42,7 @@ struct loop_ops {
     int (*wait)(struct loop *loop, int timeout_ms, void *context);
     void (*wake)(struct loop *loop);
     int (*fd)(struct loop *loop);
+    int (*alarm)(struct loop *loop, uint32_t ms);
 };
 
 struct loop {
@@ -107,6 +108,15 @@ static inline void loop_wake(struct loop *loop)
 static inline int loop_fd(struct loop *loop)
 {
     return loop->ops->fd(loop);
+}
+
+/*
+ * For whoever waits for loop_fd() to become readable: ms from now it does so, whatever happens,
+ * in place of an alarm set before. 0 or -1 with errno; needs a loop that has a loop_fd().
+ */
+static inline int loop_alarm(struct loop *loop, uint32_t ms)
+{
+    return loop->ops->alarm(loop, ms);
 }
 
 #endif

@@ -7,18 +7,22 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 struct epoll_loop {
     struct loop base;
     int epoll_fd;
     int wake_fd;
+    struct io alarm; /* a timerfd, once there is an alarm; else fd is -1 */
     struct epoll_event events[LOOP_BATCH];
 };
 
 static void epoll_destroy(struct loop *base)
 {
     struct epoll_loop *loop = (struct epoll_loop *)base;
+    if (loop->alarm.fd >= 0)
+        close(loop->alarm.fd);
     if (loop->wake_fd >= 0)
         close(loop->wake_fd);
     if (loop->epoll_fd >= 0)
@@ -32,6 +36,7 @@ static struct loop *epoll_loop_create(void)
     if (!loop)
         return NULL;
     loop->base = (struct loop){.ops = &loop_epoll_ops};
+    loop->alarm.fd = -1;
     loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event wake = {.events = EPOLLIN, .data.ptr = NULL};
@@ -122,6 +127,39 @@ static int epoll_fd_of(struct loop *base)
     return ((struct epoll_loop *)base)->epoll_fd;
 }
 
+static void alarm_rang(struct io *io, unsigned events, void *context)
+{
+    (void)io;
+    (void)events;
+    (void)context;
+}
+
+static int open_alarm(struct epoll_loop *loop)
+{
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    loop->alarm = (struct io){.fd = fd, .on_event = alarm_rang};
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = &loop->alarm};
+    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0)
+        return 0;
+    close(fd);
+    loop->alarm.fd = -1;
+    return -1;
+}
+
+static int epoll_alarm(struct loop *base, uint32_t ms)
+{
+    struct epoll_loop *loop = (struct epoll_loop *)base;
+    /* All zero would switch the alarm off. */
+    struct itimerspec at = {
+        .it_value = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L + 1},
+    };
+    if (loop->alarm.fd < 0 && open_alarm(loop) < 0)
+        return -1;
+    return timerfd_settime(loop->alarm.fd, 0, &at, NULL);
+}
+
 const struct loop_ops loop_epoll_ops = {
     .name = "epoll",
     .create = epoll_loop_create,
@@ -133,4 +171,5 @@ const struct loop_ops loop_epoll_ops = {
     .wait = epoll_loop_wait,
     .wake = epoll_wake,
     .fd = epoll_fd_of,
+    .alarm = epoll_alarm,
 };

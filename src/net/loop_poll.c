@@ -245,4 +245,5 @@ const struct loop_ops loop_poll_ops = {
     .wait = poll_loop_wait,
     .wake = poll_wake,
     .fd = poll_fd,
+    .alarm = NULL, /* nobody waits for it: there is no loop_fd() */
 };

@@ -7,10 +7,12 @@
 
 #include "base/mem.h"
 #include "net/loop.h"
+#include "net/socket.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -324,6 +326,25 @@ static void armed_during_a_wait(void **state)
     pthread_join(thread, NULL);
 }
 
+/* Its descriptor alone tells of an alarm: no event is given for it. */
+static void an_alarm_makes_its_descriptor_readable(void **state)
+{
+    struct world *world = *state;
+    int fd = loop_fd(world->loop);
+    if (fd < 0)
+        return;
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(loop_alarm(world->loop, NOT_MS), 0);
+        assert_int_equal(socket_wait(fd, POLLIN, 0), 0);
+        assert_int_equal(socket_wait(fd, POLLIN, SOON_MS), 1);
+        loop_wait(world->loop, 0, world);
+        assert_int_equal(socket_wait(fd, POLLIN, 0), 0);
+    }
+    assert_int_equal(loop_alarm(world->loop, SOON_MS * 100), 0);
+    assert_int_equal(loop_alarm(world->loop, 0), 0); /* in its place */
+    assert_int_equal(socket_wait(fd, POLLIN, SOON_MS), 1);
+}
+
 static void its_descriptor_polls_when_there_is_one(void **state)
 {
     struct world *world = *state;
@@ -390,6 +411,7 @@ int main(void)
         WITH_EACH(added_during_a_wait),
         WITH_EACH(armed_during_a_wait),
         WITH_EACH(its_descriptor_polls_when_there_is_one),
+        WITH_EACH(an_alarm_makes_its_descriptor_readable),
         WITH_EACH(no_memory),
         WITH_EACH(no_descriptors),
         cmocka_unit_test(unknown_backends_and_the_best),
