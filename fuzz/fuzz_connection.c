@@ -340,7 +340,14 @@ static void release(void *app, void *ref)
     world.refs--;
 }
 
-static const struct app_ops ops = {run, nothing, read_all, go_on, note, release};
+static int wait_for(void *app, int fd, short events, int timeout_ms)
+{
+    if (events & POLLOUT)
+        read_all(app);
+    return socket_wait(fd, events, timeout_ms);
+}
+
+static const struct app_ops ops = {run, nothing, read_all, go_on, note, wait_for, release};
 
 static void finish_put_off(void)
 {

@@ -77,6 +77,12 @@ static void note(void *app, enum note_level level, const char *text)
     fprintf(stderr, "[%d] %s\n", (int)level, text);
 }
 
+static int wait_for(void *app, int fd, short events, int timeout_ms)
+{
+    (void)app;
+    return socket_wait(fd, events, timeout_ms);
+}
+
 static void no_release(void *app, void *ref)
 {
     (void)app;
@@ -89,6 +95,7 @@ static const struct app_ops ops = {
     .detach = nothing,
     .interrupted = interrupted,
     .note = note,
+    .wait = wait_for,
     .release = no_release,
 };
 

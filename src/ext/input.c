@@ -44,14 +44,20 @@ static void input_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
-static ssize_t read_detached(struct input *self, struct request *request, char *out, size_t n)
+/* Reading a file, or waiting for the client, which body_read() does by the application's table. */
+static ssize_t read_while_others_run(struct input *self, struct request *request, char *out,
+                                     size_t n)
 {
     ssize_t got;
     self->busy = true;
     request->blocked++;
-    Py_BEGIN_ALLOW_THREADS
-    got = body_read(request, out, n);
-    Py_END_ALLOW_THREADS
+    if (body_blocks(request)) {
+        got = body_read(request, out, n);
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        got = body_read(request, out, n);
+        Py_END_ALLOW_THREADS
+    }
     request->blocked--;
     self->busy = false;
     return got;
@@ -69,11 +75,11 @@ static ssize_t fetch(struct input *self, char *out, size_t n)
         return -1;
     }
     if (body_blocks(request) || request->body.spool.file >= 0) {
-        got = read_detached(self, request, out, n);
+        got = read_while_others_run(self, request, out, n);
     } else {
         got = body_read(request, out, n);
     }
-    if (got < 0)
+    if (got < 0 && !PyErr_Occurred()) /* the wait may have been broken off by one */
         PyErr_SetString(PyExc_ConnectionAbortedError,
                         "the request body was cut short or is malformed");
     return got;

@@ -44,8 +44,10 @@ int raise_response_error(struct call *call, int error, PyObject *culprit)
         PyErr_NoMemory();
         return -1;
     default:
-        errno = EPIPE;
-        PyErr_SetFromErrno(PyExc_OSError);
+        if (!PyErr_Occurred()) { /* the wait for the client may have been broken off by one */
+            errno = EPIPE;
+            PyErr_SetFromErrno(PyExc_OSError);
+        }
         return -1;
     }
 }

@@ -24,6 +24,12 @@ struct app_ops {
     /* A line for the error log that the engine could not write itself. Attached. */
     void (*note)(void *app, enum note_level level, const char *text);
 
+    /*
+     * Waits until fd is ready for `events` (poll.h): 1, or 0 after timeout_ms, -1 when the wait was
+     * broken off. Attached; other requests may run meanwhile, on this thread or on others.
+     */
+    int (*wait)(void *app, int fd, short events, int timeout_ms);
+
     /* Gives back a ref of response_write_ref(). Attached. */
     void (*release)(void *app, void *ref);
 };

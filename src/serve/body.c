@@ -143,6 +143,7 @@ static ssize_t fail(struct body *body)
 /* Waits for bytes of a body that streams. */
 static ssize_t receive(struct request *request, char *out, size_t n)
 {
+    struct engine *engine = request->engine;
     struct body *body = &request->body;
     if (body->continue_due) {
         body->continue_due = false;
@@ -155,7 +156,7 @@ static ssize_t receive(struct request *request, char *out, size_t n)
             return got;
         if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
             return fail(body);
-        if (socket_wait(request->conn->io.fd, POLLIN, BODY_TIMEOUT_MS) <= 0)
+        if (engine->ops->wait(engine->app, request->conn->io.fd, POLLIN, BODY_TIMEOUT_MS) <= 0)
             return fail(body);
     }
 }

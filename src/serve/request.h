@@ -98,8 +98,8 @@ enum body_progress body_begin(struct request *request);
 enum body_progress body_received(struct request *request, size_t n);
 
 /*
- * Copies up to n body bytes. 0 at the end, -1 when the body is cut short or malformed. May block when
- * body_blocks() says so: detach first.
+ * Copies up to n body bytes. 0 at the end, -1 when the body is cut short or malformed. When
+ * body_blocks() says so it waits for the client, by app_ops: attached.
  */
 ssize_t body_read(struct request *request, char *out, size_t n);
 bool body_blocks(const struct request *request);

@@ -65,7 +65,7 @@ static int flush(struct request *request)
 }
 
 /*
- * Neither memory nor disk takes more: this thread waits for the client, and only it. The engine's
+ * Neither memory nor disk takes more: this request waits for the client, and only it. The engine's
  * leader, who sends refusals, has no time for that.
  */
 static int wait_for_client(struct request *request)
@@ -77,13 +77,13 @@ static int wait_for_client(struct request *request)
         return gone(request);
     pthread_mutex_unlock(&q->lock);
     request->blocked++;
-    engine->ops->detach(engine->app);
-    int writable = socket_wait(request->conn->io.fd, POLLOUT, SEND_TIMEOUT_MS);
-    engine->ops->attach(engine->app);
+    int writable =
+        engine->ops->wait(engine->app, request->conn->io.fd, POLLOUT, SEND_TIMEOUT_MS);
     request->blocked--;
     pthread_mutex_lock(&q->lock);
     /* Not to have seen it writable says nothing when the engine was quicker to fill it again. */
-    return writable > 0 || q->sent != before ? flush(request) : gone(request);
+    bool goes_on = writable > 0 || (writable == 0 && q->sent != before);
+    return goes_on ? flush(request) : gone(request);
 }
 
 static void skip(struct iovec *parts, int count, size_t n)

@@ -7,7 +7,7 @@
 
 /*
  * From an answer to its socket. What the socket does not take is kept in request->out, in memory, then in
- * a file, and sent on by the engine; past those bounds the calling thread waits, detached.
+ * a file, and sent on by the engine; past those bounds the caller waits, by app_ops.
  * All return 0, or -1 when the client has gone (response.broken is set).
  */
 
