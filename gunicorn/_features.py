@@ -7,14 +7,11 @@ import sys
 
 from gunicorn.errors import ConfigError
 
-OWN_WORKERS = ("sync", "gthread")
-PLANNED_WORKERS = ("gevent", "gevent_wsgi", "gevent_pywsgi", "eventlet", "tornado")
+OWN_WORKERS = ("sync", "gthread", "gevent", "gevent_wsgi", "gevent_pywsgi", "eventlet", "tornado")
 
 
 def _fatal(cfg):
     worker = cfg.worker_class_str
-    if worker in PLANNED_WORKERS:
-        yield f"worker_class: {worker} workers are not available in this version; use gthread"
     if worker == "gaiohttp":
         yield "worker_class: gaiohttp is gone; use aiohttp.GunicornWebWorker of the package aiohttp"
     elif worker == "asgi" and not _has_module("gunicorn.workers.gasgi"):

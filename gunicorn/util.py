@@ -6,7 +6,7 @@ Nothing here imports at once what only some callers need: this module is part of
 import os
 import sys
 
-from gunicorn.errors import AppImportError
+from gunicorn.errors import AppImportError, ConfigError
 
 REDIRECT_TO = getattr(os, "devnull", "/dev/null")
 
@@ -99,6 +99,8 @@ def load_class(uri, default="gunicorn.workers.sync.SyncWorker", section="gunicor
     module_name, _, class_name = uri.rpartition(".")
     try:
         module = import_module(module_name)
+    except ConfigError as exc:  # a package is missing or too old: no traceback says more
+        raise RuntimeError(f"{exc}\n") from None
     except Exception:
         raise _class_error(uri) from None
     try:

@@ -182,9 +182,12 @@ class Bridge:
     def failed(self, exc, method, uri, broken, socket_taken):
         """Log why a request failed. Return the status and the text to answer, (0, "") for none.
 
+        What the worker itself ended, by one of its `quiet_exceptions`, gets neither.
         An application that talks on the client's socket ends so: WebSocket libraries raise
         StopIteration then.
         """
+        if isinstance(exc, getattr(self.worker, "quiet_exceptions", ())):
+            return 0, ""
         if socket_taken and isinstance(exc, StopIteration):
             self.log.debug("Closing connection. %s", exc)
             return 0, ""

@@ -5,6 +5,7 @@ SUPPORTED_WORKERS = {
     "gevent": "gunicorn.workers.ggevent.GeventWorker",
     "gevent_wsgi": "gunicorn.workers.ggevent.GeventPyWSGIWorker",
     "gevent_pywsgi": "gunicorn.workers.ggevent.GeventPyWSGIWorker",
+    "eventlet": "gunicorn.workers.geventlet.EventletWorker",
     "tornado": "gunicorn.workers.gtornado.TornadoWorker",
     "gthread": "gunicorn.workers.gthread.ThreadWorker",
     "asgi": "gunicorn.workers.gasgi.ASGIWorker",

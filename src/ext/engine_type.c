@@ -1,6 +1,7 @@
 #include "ext/wsgi.h"
 
 #include "base/mem.h"
+#include "ext/engine_loop.h"
 #include "ext/ext_proc.h"
 #include "serve/host.h"
 #include "serve/limits.h"
@@ -14,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* gunicorn._core.Engine: what a sync or gthread worker's run() makes of its configuration, and runs. */
+/* gunicorn._core.Engine: what a worker's run() makes of its configuration, and runs. */
 
 struct engine_object {
     PyObject_HEAD
@@ -29,6 +30,11 @@ enum {
     HEAP_KEPT = 8 * 1024 * 1024,    /* bytes at the heap's end that a worker does not give back */
     HEAP_LARGEST = 4 * 1024 * 1024, /* bytes of the largest block that comes from the heap */
 };
+
+struct wsgi *engine_wsgi(PyObject *op)
+{
+    return &((struct engine_object *)op)->wsgi;
+}
 
 static PyObject *setting(PyObject *cfg, const char *name)
 {
@@ -287,13 +293,14 @@ static int watch_pipes(struct engine_object *self, PyObject *worker)
     return master_fd >= 0 ? engine_watch_master(engine, (int)master_fd) : 0;
 }
 
-static int start(struct engine_object *self, PyObject *worker, uint32_t threads)
+static int start(struct engine_object *self, PyObject *worker, uint32_t threads, bool loop_host)
 {
     struct engine_options options;
     uint32_t count = 0;
     if (read_worker(self, worker) < 0 || read_options(self, self->wsgi.cfg, &options) < 0)
         return -1;
     options.threads = threads ? threads : 1;
+    options.loop_host = loop_host;
     self->wsgi.threaded = threads > 0;
     if (self->wsgi.slot)
         atomic_store(&self->wsgi.slot->threads, threads);
@@ -307,6 +314,8 @@ static int start(struct engine_object *self, PyObject *worker, uint32_t threads)
         return -1;
     }
     if (read_hooks(&self->wsgi) < 0 || make_templates(&self->wsgi, worker, count) < 0)
+        return -1;
+    if (loop_host && engine_loop_init((PyObject *)self) < 0)
         return -1;
     if (watch_pipes(self, worker) < 0) {
         if (!PyErr_Occurred())
@@ -332,14 +341,19 @@ static void keep_freed_memory(void)
 #endif
 }
 
-/* Engine(worker, threads=0): with threads the main thread looks after signals alone. */
+/*
+ * Engine(worker, threads=0, loop=False, wait=None): with threads the main thread looks after signals
+ * alone; with loop there is no run(), but what engine_loop.c defines.
+ */
 static int engine_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"worker", "threads", NULL};
+    static char *names[] = {"worker", "threads", "loop", "wait", NULL};
     struct engine_object *self = (struct engine_object *)op;
-    PyObject *worker;
+    PyObject *worker, *wait = Py_None;
     unsigned int threads = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|I:Engine", names, &worker, &threads))
+    int loop = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|IpO:Engine", names, &worker, &threads, &loop,
+                                     &wait))
         return -1;
     if (self->wsgi.worker) {
         PyErr_SetString(PyExc_RuntimeError, "an Engine is made once");
@@ -351,10 +365,11 @@ static int engine_init(PyObject *op, PyObject *args, PyObject *kwargs)
     Py_INCREF(self->wsgi.module);
     self->wsgi.state = core_state_of(self->wsgi.module);
     keep_freed_memory();
-    return start(self, worker, threads);
+    self->wsgi.wait = wait == Py_None ? NULL : Py_NewRef(wait);
+    return start(self, worker, threads, loop);
 }
 
-static struct engine *engine_of(PyObject *op)
+struct engine *engine_of(PyObject *op)
 {
     struct engine *engine = ((struct engine_object *)op)->wsgi.engine;
     if (!engine)
@@ -426,6 +441,9 @@ static int engine_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(wsgi->cfg);
     Py_VISIT(wsgi->log);
     Py_VISIT(wsgi->handler);
+    Py_VISIT(wsgi->wait);
+    Py_VISIT(wsgi->run_one);
+    Py_VISIT(wsgi->collect);
     return 0;
 }
 
@@ -437,6 +455,9 @@ static int engine_clear(PyObject *op)
     Py_CLEAR(wsgi->cfg);
     Py_CLEAR(wsgi->log);
     Py_CLEAR(wsgi->handler);
+    Py_CLEAR(wsgi->wait);
+    Py_CLEAR(wsgi->run_one);
+    Py_CLEAR(wsgi->collect);
     return 0;
 }
 
@@ -483,6 +504,15 @@ static PyMethodDef engine_methods[] = {
      "drain()\n--\n\nTake no new connections; stop when all requests are answered."},
     {"stop", engine_stop_method, METH_NOARGS,
      "stop()\n--\n\nEnd each thread after its present request."},
+    {"fileno", engine_fileno, METH_NOARGS,
+     "fileno()\n--\n\nWith loop: readable when turn() is to be called."},
+    {"news_fileno", engine_news_fileno, METH_NOARGS,
+     "news_fileno()\n--\n\nWith loop: readable when heard() is to be called, and then turn()."},
+    {"heard", engine_heard, METH_NOARGS, "heard()\n--\n\nTake note of the news."},
+    {"turn", engine_turn, METH_O,
+     "turn(start, /)\n--\n\nDo what is due without waiting, and start(function) for each request\n"
+     "that is ready; function runs it. True once no connection is taken any more."},
+    {"stopped", engine_stopped, METH_NOARGS, "stopped()\n--\n\nWhether all is over."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -493,7 +523,8 @@ static PyType_Slot engine_slots[] = {
     {Py_tp_traverse, engine_traverse},
     {Py_tp_clear, engine_clear},
     {Py_tp_methods, engine_methods},
-    {Py_tp_doc, "Engine(worker, threads=0)\n--\n\nThe engine of a sync or gthread worker."},
+    {Py_tp_doc, "Engine(worker, threads=0, loop=False, wait=None)\n--\n\n"
+                "The engine of a worker. With loop, it is led from the event loop of the worker."},
     {0, NULL},
 };
 

@@ -5,6 +5,8 @@
 #include "serve/refusal.h"
 #include "serve/response.h"
 
+#include <poll.h>
+
 static PyTypeObject *wrapper_type(const struct call *call)
 {
     return call->wsgi->state->file_wrapper_type;
@@ -257,13 +259,14 @@ static void begin_slot(struct wsgi *wsgi, const struct request *request)
                            request_method(request), request_target(request));
 }
 
+/* Beside a foreign loop others may still run; the loop gives signs of life then. */
 static void end_slot(struct wsgi *wsgi)
 {
     if (!wsgi->slot)
         return;
     if (wsgi->threaded)
         slot_thread_end(wsgi->slot);
-    else
+    else if (atomic_load(&wsgi->engine->running) <= 1)
         slot_request_end(wsgi->slot);
 }
 
@@ -336,6 +339,27 @@ static void wsgi_note(void *app, enum note_level level, const char *text)
     PyErr_Restore(raised[0], raised[1], raised[2]);
 }
 
+static int wait_in_loop(struct wsgi *wsgi, int fd, short events, int timeout_ms)
+{
+    PyObject *ready = PyObject_CallFunction(wsgi->wait, "iNd", fd,
+                                            PyBool_FromLong(events & POLLOUT), timeout_ms / 1e3);
+    int result = ready ? PyObject_IsTrue(ready) : -1;
+    Py_XDECREF(ready);
+    return result;
+}
+
+static int wsgi_wait(void *app, int fd, short events, int timeout_ms)
+{
+    struct wsgi *wsgi = app;
+    if (wsgi->wait)
+        return wait_in_loop(wsgi, fd, events, timeout_ms);
+    int result;
+    Py_BEGIN_ALLOW_THREADS
+    result = socket_wait(fd, events, timeout_ms);
+    Py_END_ALLOW_THREADS
+    return result;
+}
+
 static void wsgi_release(void *app, void *ref)
 {
     (void)app;
@@ -348,5 +372,6 @@ const struct app_ops wsgi_ops = {
     .detach = wsgi_detach,
     .interrupted = wsgi_interrupted,
     .note = wsgi_note,
+    .wait = wsgi_wait,
     .release = wsgi_release,
 };

@@ -60,6 +60,8 @@ struct wsgi {
     PyObject *handler;       /* gunicorn.http._bridge: hooks, logging, rare paths in Python */
     PyObject **templates;    /* an environ a listener */
     PyObject *empty_input;
+    PyObject *wait;          /* wait(fd, write, seconds) of a foreign loop; NULL: the thread waits */
+    PyObject *run_one, *collect; /* what turn() of a loop host starts */
     struct slot *slot;       /* NULL: nobody watches */
     struct call *calls;      /* free ones */
     struct text_cache texts;
@@ -67,6 +69,7 @@ struct wsgi {
     atomic_ullong served;
     bool hooks;              /* pre_request, post_request or an access log want Python objects */
     bool threaded;
+    bool in_turn;            /* a loop host starts requests */
     bool retiring;
     bool environ_script_name;
 };

@@ -228,11 +228,11 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     timer_init(&engine->resume);
     list_init(&engine->idle);
     list_init(&engine->active);
-    ready_init(&engine->ready);
     engine->loop = loop_create(options->loop);
     if (engine->loop)
         engine->loop->woken = look_at_clock;
-    if (!engine->loop || !open_listeners(engine, listeners, count) ||
+    if (ready_init(&engine->ready, options->loop_host) < 0 || !engine->loop ||
+        !open_listeners(engine, listeners, count) ||
         standby_start(engine) < 0) {
         int saved = errno;
         engine_destroy(engine);
@@ -323,6 +323,22 @@ static void put_back_answered(struct engine *engine)
     }
 }
 
+/* The foreign loop waits for us: for the next deadline, and, while requests run, for a sign of life. */
+static void set_alarm(struct engine *engine)
+{
+    int due = timers_wait(&engine->timers, engine->now_ms);
+    if (atomic_load_explicit(&engine->running, memory_order_relaxed) > 0 &&
+        (due < 0 || due > LOOP_HOST_TICK_MS))
+        due = LOOP_HOST_TICK_MS;
+    uint64_t at = due < 0 ? 0 : engine->now_ms + (uint64_t)due;
+    bool is_set = engine->alarm_at > engine->now_ms;
+    if (is_set && (at == 0 || at >= engine->alarm_at))
+        return;
+    engine->alarm_at = at;
+    if (at != 0)
+        loop_alarm(engine->loop, (uint32_t)due + CLOCK_LAG_MS);
+}
+
 static void finish_step(struct engine *engine)
 {
     put_back_answered(engine);
@@ -331,6 +347,8 @@ static void finish_step(struct engine *engine)
         engine_reap(engine);
     if ((engine->paused & PAUSE_FULL) && has_room(engine))
         engine_resume(engine, PAUSE_FULL);
+    if (engine->options.loop_host)
+        set_alarm(engine);
     if (atomic_load_explicit(&engine->draining, memory_order_relaxed) &&
         engine->connections == 0 && engine->drained)
         engine_stop(engine);

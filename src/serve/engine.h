@@ -24,6 +24,9 @@
  *   - a thread that has answered leads for a moment, to put its connection back; when another leads,
  *     it leaves the request on the `answered` stack instead;
  *   - the stand-by leads when no thread has done so for a while.
+ *
+ * In a worker whose one thread has an event loop of its own (gevent, asyncio …), that loop watches
+ * the engine's descriptors and leads a step when it is told to: see loop_host.h.
  */
 
 struct engine_options {
@@ -36,6 +39,7 @@ struct engine_options {
     bool shared;                    /* other workers accept from the same listeners */
     bool sendfile;
     bool standby;
+    bool loop_host; /* led from a foreign event loop, in one thread */
     const char *tmp_dir;            /* borrowed; NULL: the system's */
     const char *loop;               /* backend, NULL: the best */
 };
@@ -64,6 +68,7 @@ struct ready {
     struct request *head, *tail;
     uint32_t waiting; /* threads in ready_wait() */
     uint32_t wakes;   /* how many of them have been told to go */
+    int pipe[2];      /* tells a foreign loop instead; -1 without one */
 };
 
 struct engine {
@@ -88,6 +93,8 @@ struct engine {
     uint32_t pooled;
     struct request *batch_head, *batch_tail; /* made ready by this step */
     struct conn *dead;     /* closed in this step */
+
+    uint64_t alarm_at; /* when the foreign loop will be told to lead a step; 0: never */
 
     atomic_bool lead;              /* somebody leads */
     atomic_bool waiting;           /* the leader sits in the loop */
@@ -169,7 +176,8 @@ void engine_reap(struct engine *engine);
 void engine_discard(struct engine *engine, struct part *parts);
 
 /* ready.c */
-void ready_init(struct ready *ready);
+/* 0, or -1 with errno: with_pipe needs descriptors. */
+int ready_init(struct ready *ready, bool with_pipe);
 void ready_destroy(struct ready *ready);
 void ready_push(struct ready *ready, struct request *head, struct request *tail);
 struct request *ready_pop(struct ready *ready);

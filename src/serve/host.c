@@ -3,8 +3,7 @@
 #include "base/clock.h"
 #include "serve/limits.h"
 
-/* This thread leads no more: from here on the stand-by looks after the engine. */
-static void leave_engine(struct engine *engine)
+void host_leave_engine(struct engine *engine)
 {
     /* In this order for all to see: the stand-by falls asleep, then looks who runs. */
     atomic_fetch_add(&engine->running, 1);
@@ -12,7 +11,7 @@ static void leave_engine(struct engine *engine)
         standby_arm(engine);
 }
 
-static void run_one(struct engine *engine, struct request *request)
+void host_run_one(struct engine *engine, struct request *request)
 {
     request->begun_ns = clock_ns();
     engine->ops->run(engine->app, request);
@@ -30,7 +29,7 @@ static struct request *wait_for_one(struct engine *engine, bool main_thread)
     engine->ops->detach(engine->app);
     struct request *request = engine_take(engine, main_thread);
     if (request)
-        leave_engine(engine); /* attaching may take as long as another thread pleases */
+        host_leave_engine(engine); /* attaching may take as long as another thread pleases */
     engine->ops->attach(engine->app);
     engine_collect(engine);
     return request;
@@ -52,11 +51,11 @@ void host_run(struct engine *engine, bool main_thread)
             break;
         struct request *request = engine_poll(engine);
         if (request)
-            leave_engine(engine);
+            host_leave_engine(engine);
         else
             request = wait_for_one(engine, main_thread);
         if (request)
-            run_one(engine, request);
+            host_run_one(engine, request);
     }
     engine_collect(engine);
 }

@@ -9,4 +9,10 @@
  */
 void host_run(struct engine *engine, bool main_thread);
 
+/* This thread turns to a request: from here on the stand-by looks after the engine. */
+void host_leave_engine(struct engine *engine);
+
+/* Runs the application for a ready request, and puts its connection back. After the former. */
+void host_run_one(struct engine *engine, struct request *request);
+
 #endif

@@ -1,15 +1,35 @@
 #include "serve/engine.h"
 
-void ready_init(struct ready *ready)
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+static int open_pipe(int fds[2])
+{
+    if (pipe(fds) < 0)
+        return -1;
+    for (int i = 0; i < 2; i++) {
+        fcntl(fds[i], F_SETFD, FD_CLOEXEC);
+        fcntl(fds[i], F_SETFL, O_NONBLOCK);
+    }
+    return 0;
+}
+
+int ready_init(struct ready *ready, bool with_pipe)
 {
     pthread_mutex_init(&ready->lock, NULL);
     pthread_cond_init(&ready->wake, NULL);
     ready->head = ready->tail = NULL;
     ready->waiting = ready->wakes = 0;
+    ready->pipe[0] = ready->pipe[1] = -1;
+    return with_pipe ? open_pipe(ready->pipe) : 0;
 }
 
 void ready_destroy(struct ready *ready)
 {
+    for (int i = 0; i < 2; i++)
+        if (ready->pipe[i] >= 0)
+            close(ready->pipe[i]);
     pthread_mutex_destroy(&ready->lock);
     pthread_cond_destroy(&ready->wake);
 }
@@ -64,8 +84,20 @@ static void wake_locked(struct ready *ready, uint32_t count)
     }
 }
 
+/* A full pipe is fine: the loop has not looked yet. */
+static void tell_loop(struct ready *ready)
+{
+    int saved = errno;
+    (void)!write(ready->pipe[1], "", 1);
+    errno = saved;
+}
+
 void ready_wake(struct ready *ready)
 {
+    if (ready->pipe[1] >= 0) {
+        tell_loop(ready);
+        return;
+    }
     pthread_mutex_lock(&ready->lock);
     wake_locked(ready, 1);
     pthread_mutex_unlock(&ready->lock);
@@ -73,6 +105,8 @@ void ready_wake(struct ready *ready)
 
 void ready_wake_all(struct ready *ready)
 {
+    if (ready->pipe[1] >= 0)
+        tell_loop(ready);
     pthread_mutex_lock(&ready->lock);
     wake_locked(ready, ready->waiting);
     pthread_mutex_unlock(&ready->lock);

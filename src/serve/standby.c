@@ -2,6 +2,7 @@
 #include "serve/limits.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <time.h>
 
@@ -36,7 +37,8 @@ static void lead(struct engine *engine)
         else
             engine_resume(engine, PAUSE_BUSY);
         engine_step(engine, -1);
-        if (!ready_empty(&engine->ready))
+        /* A foreign loop is told of each step, not to sleep on while somebody leads in its place. */
+        if (engine->options.loop_host || !ready_empty(&engine->ready))
             ready_wake(&engine->ready);
     }
     engine_resume(engine, PAUSE_BUSY);
@@ -44,6 +46,15 @@ static void lead(struct engine *engine)
     atomic_store(&engine->lead_wanted, false);
     engine_yield(engine);
     ready_wake(&engine->ready);
+}
+
+/*
+ * A foreign loop that sleeps has nothing to do, whatever runs; one that leaves what is ready alone is
+ * blocked by the application.
+ */
+static bool has_work(struct engine *engine)
+{
+    return !engine->options.loop_host || socket_wait(loop_fd(engine->loop), POLLIN, 0) > 0;
 }
 
 static void look_after(struct engine *engine, struct progress before)
@@ -54,10 +65,19 @@ static void look_after(struct engine *engine, struct progress before)
     if (atomic_load(&engine->lead) || now.steps != before.steps ||
         now.answered != before.answered)
         return;
+    if (!has_work(engine))
+        return;
     if (ready_has_waiter(&engine->ready))
         ready_wake(&engine->ready);
     else
         lead(engine);
+}
+
+/* A foreign loop may sleep for long with requests that wait: no need to look before something comes. */
+static void sleep_while_loop_does(struct engine *engine)
+{
+    if (engine->options.loop_host && atomic_load(&engine->running) > 0)
+        socket_wait(loop_fd(engine->loop), POLLIN, STANDBY_SLEEP_MS);
 }
 
 static void sleep_one_tick(void)
@@ -70,6 +90,7 @@ static void watch_while_busy(struct engine *engine)
 {
     int quiet = 0;
     while (quiet < STANDBY_REST_TICKS && !atomic_load(&engine->stopped)) {
+        sleep_while_loop_does(engine);
         struct progress before = progress_of(engine);
         sleep_one_tick();
         bool busy = atomic_load(&engine->running) > 0 || !ready_empty(&engine->ready);
@@ -144,7 +165,7 @@ void standby_stop(struct engine *engine)
 {
     if (engine->standby_runs) {
         atomic_store(&engine->stopped, true);
-        engine_kick(engine);
+        loop_wake(engine->loop);
         standby_arm(engine);
         pthread_join(engine->standby, NULL);
         engine->standby_runs = false;

@@ -1,0 +1,104 @@
+"""What the workers have in common whose event loop is not the engine's: gevent, eventlet, tornado.
+
+The loop watches two descriptors of the engine and calls `turn()` when one is readable; the engine
+reads, parses, sends and keeps time there, without waiting, and has each request started that is
+ready. While the application blocks the loop, a thread of the engine does the same in its place, up
+to the requests.
+"""
+
+from gunicorn import _core
+from gunicorn.http import _bridge  # noqa: F401 - loaded before the fork, shared by all workers
+from gunicorn.workers.base import Worker
+
+GRACE_SHARE = 0.9  # of graceful_timeout: what is ended then has time to say so
+
+
+class LoopWorker(Worker):
+    """Serves from an event loop in the main thread. A subclass supplies the loop's functions.
+
+    They are called in this order: `watch` for each descriptor, `run_loop` until `end_loop` was
+    called in it; and meanwhile `start` and `call_later`, in the loop's own context.
+    """
+
+    multithread = True
+    name = "loop"  # for messages
+
+    def watch(self, fd: int, callback) -> None:
+        """Call `callback()` whenever `fd` is readable, until the process ends."""
+        raise NotImplementedError
+
+    def start(self, function) -> None:
+        """Call `function()` at once, in a coroutine of its own if there are any."""
+        function()
+
+    def call_later(self, seconds: float, function) -> None:
+        """Call `function()` once, from the loop."""
+        raise NotImplementedError
+
+    def run_loop(self) -> None:
+        """Run the loop until `end_loop()`."""
+        raise NotImplementedError
+
+    def end_loop(self) -> None:
+        """Have `run_loop()` return."""
+        raise NotImplementedError
+
+    def abort_requests(self) -> None:
+        """End the requests that run, if that is possible. graceful_timeout is nearly over."""
+
+    # wait(fd, write, seconds) -> bool: lets others run until fd is ready. None: the thread waits.
+    wait = None
+
+    def run(self) -> None:
+        """Serve until the worker is told to stop."""
+        if "h2" in self.cfg.http_protocols:
+            self.log.warning(
+                "The %s worker does not support HTTP/2: HTTP/1.1 is served.", self.name
+            )
+        self._draining = False
+        self._engine = _core.Engine(self, loop=True, wait=self.wait)
+        try:
+            self.watch(self._engine.fileno(), self._turn)
+            self.watch(self._engine.news_fileno(), self._news)
+            self.run_loop()
+        finally:
+            self._engine.stop()
+
+    def _turn(self, *_args) -> None:
+        if self._engine.turn(self.start):
+            self._wind_up()
+
+    def _news(self, *_args) -> None:
+        self._engine.heard()
+        self._turn()
+
+    def _wind_up(self) -> None:
+        if self._engine.stopped():
+            self.end_loop()
+        elif not self._draining:
+            self._draining = True
+            self.call_later(self.cfg.graceful_timeout * GRACE_SHARE, self._out_of_patience)
+
+    def _out_of_patience(self) -> None:
+        if not self._engine.stopped():
+            self.log.warning("Worker graceful timeout (pid:%s)", self.pid)
+            self.abort_requests()
+            self.call_later(self.cfg.graceful_timeout * (1 - GRACE_SHARE) / 2, self.end_loop)
+
+
+def version_of(text: str) -> tuple[int, ...]:
+    """Return the numbers that a version begins with: (24, 10, 1) for 24.10.1.dev0."""
+    numbers = []
+    for part in text.split("."):
+        if not part.isdigit():
+            break
+        numbers.append(int(part))
+    return tuple(numbers)
+
+
+def running_coroutines(kind) -> list:
+    """Return the live greenlets of class `kind`: found by the garbage collector, as no list is kept
+    while requests run."""
+    import gc
+
+    return [greenlet for greenlet in gc.get_objects() if type(greenlet) is kind and greenlet]
