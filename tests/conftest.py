@@ -13,7 +13,7 @@ from collections import OrderedDict
 import pytest
 from helpers.gate import Gate
 from helpers.reference import REFERENCE_FAILS
-from helpers.server import WORKER_ARGS, Server, is_reference
+from helpers.server import PACKAGED, WORKER_ARGS, Server, is_reference, server_has
 
 #: Idle servers kept for other tests of a session.
 SHARED_MAX = 10
@@ -38,6 +38,8 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session", params=list(WORKER_ARGS))
 def worker(request) -> str:
     """The worker class under test."""
+    if request.param in PACKAGED and not server_has(request.param):
+        pytest.skip(f"{request.param} is not installed")
     return request.param
 
 

@@ -52,7 +52,13 @@ TROUBLE = re.compile(r"Traceback \(most recent call last\)|\[(?:ERROR|CRITICAL)\
 WORKER_ARGS = {
     "sync": ["-k", "sync"],
     "gthread": ["-k", "gthread", "--threads", "4"],
+    "gevent": ["-k", "gevent"],
+    "eventlet": ["-k", "eventlet"],
+    "tornado": ["-k", "tornado"],
 }
+
+#: Worker classes that need a package of their name.
+PACKAGED = ("gevent", "eventlet", "tornado")
 
 
 def gunicorn_command() -> list[str]:

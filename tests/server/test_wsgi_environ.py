@@ -62,7 +62,7 @@ def test_every_key(shared, worker):
     environ, port = environ_of(server, data)
     host, server_port = server.address
     expected = ALWAYS | {
-        "wsgi.multithread": ("bool", worker == "gthread"),
+        "wsgi.multithread": ("bool", worker in ("gthread", "gevent", "eventlet")),
         "REQUEST_METHOD": ("str", "POST"),
         "RAW_URI": ("str", "/a%20b/c?d=e%20f"),
         "PATH_INFO": ("str", "/a b/c"),

@@ -111,8 +111,8 @@ def bad_fileno(environ):
 def pipe(environ):
     """A descriptor that sendfile cannot take from."""
     reader, writer = os.pipe()
-    os.write(writer, b"through a pipe")
-    os.close(writer)
+    with os.fdopen(writer, "wb") as end:  # gevent puts os.close() off until the loop's next turn
+        end.write(b"through a pipe")
     return wrap(environ, os.fdopen(reader, "rb"))
 
 
