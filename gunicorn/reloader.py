@@ -187,11 +187,11 @@ def pattern_directory(pattern):
 
 
 def drain(fd):
-    """Throw away what is to be read; False when that is nothing."""
-    try:
-        return os.read(fd, EVENTS_SIZE)
-    except BlockingIOError:
-        return b""
+    """Throw away what is to be read; False when that is nothing.
+
+    Asked first: under eventlet, os.read() waits whatever the descriptor's mode is.
+    """
+    return bool(select.select([fd], [], [], 0)[0]) and os.read(fd, EVENTS_SIZE)
 
 
 preferred_reloader = InotifyReloader if has_inotify else Reloader
