@@ -3,7 +3,7 @@
 import os
 
 from gunicorn.errors import ConfigError
-from gunicorn.workers.loop_host import LoopWorker, running_coroutines, version_of
+from gunicorn.workers.loop_host import LoopWorker, version_of
 
 MINIMUM = (0, 40, 3)
 
@@ -22,11 +22,9 @@ if version_of(eventlet.__version__) < MINIMUM:
 
 import eventlet.hubs  # noqa: E402
 import eventlet.patcher  # noqa: E402
-from greenlet import GreenletExit, getcurrent, greenlet  # noqa: E402
+from greenlet import GreenletExit, getcurrent  # noqa: E402
 
-
-class RequestGreenlet(greenlet):
-    """One request."""
+from gunicorn.workers._greenlet import RequestGreenlet, running_requests  # noqa: E402
 
 
 class EventletWorker(LoopWorker):
@@ -83,7 +81,7 @@ class EventletWorker(LoopWorker):
             self._ended.send()
 
     def abort_requests(self) -> None:
-        for one in running_coroutines(RequestGreenlet):
+        for one in running_requests():
             eventlet.kill(one)
 
     def wait(self, fd, write, seconds) -> bool:

@@ -3,7 +3,7 @@
 import os
 
 from gunicorn.errors import ConfigError
-from gunicorn.workers.loop_host import LoopWorker, running_coroutines, version_of
+from gunicorn.workers.loop_host import LoopWorker, version_of
 
 MINIMUM = (24, 10, 1)
 
@@ -22,11 +22,9 @@ if version_of(gevent.__version__) < MINIMUM:
 import gevent.event  # noqa: E402
 import gevent.hub  # noqa: E402
 import gevent.monkey  # noqa: E402
-from greenlet import GreenletExit, greenlet  # noqa: E402
+from greenlet import GreenletExit  # noqa: E402
 
-
-class RequestGreenlet(greenlet):
-    """One request."""
+from gunicorn.workers._greenlet import RequestGreenlet, running_requests  # noqa: E402
 
 
 class GeventWorker(LoopWorker):
@@ -85,7 +83,8 @@ class GeventWorker(LoopWorker):
         self._ended.set()
 
     def abort_requests(self) -> None:
-        gevent.killall(running_coroutines(RequestGreenlet), block=False)
+        for one in running_requests():
+            gevent.kill(one)
 
     def wait(self, fd, write, seconds) -> bool:
         watcher = self._hub.loop.io(fd, 2 if write else 1)

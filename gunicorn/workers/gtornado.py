@@ -4,7 +4,7 @@ import os
 
 from gunicorn import __version__
 from gunicorn.errors import ConfigError
-from gunicorn.workers.loop_host import GRACE_SHARE, LoopWorker, version_of
+from gunicorn.workers.loop_host import LoopWorker, version_of
 
 MINIMUM = (6, 5, 0)
 
@@ -168,7 +168,7 @@ class _ApplicationServer(tornado.httpserver.HTTPServer):
         self.stop()
         if not self._running:
             self.worker.end_loop()
-        self.worker.call_later(self.worker.cfg.graceful_timeout * GRACE_SHARE, self._give_up)
+        self.worker.call_later(self.worker.patience(), self._give_up)
 
     def _give_up(self) -> None:
         self.worker.log.warning("Worker graceful timeout (pid:%s)", self.worker.pid)

@@ -6,11 +6,13 @@ ready. While the application blocks the loop, a thread of the engine does the sa
 to the requests.
 """
 
+import time
+
 from gunicorn import _core
 from gunicorn.http import _bridge  # noqa: F401 - loaded before the fork, shared by all workers
 from gunicorn.workers.base import Worker
 
-GRACE_SHARE = 0.9  # of graceful_timeout: what is ended then has time to say so
+GRACE_SHARE = 0.8  # of graceful_timeout: what is ended then has time to say so
 
 
 class LoopWorker(Worker):
@@ -46,6 +48,8 @@ class LoopWorker(Worker):
     def abort_requests(self) -> None:
         """End the requests that run, if that is possible. graceful_timeout is nearly over."""
 
+    _told_at = None  # time.monotonic() of the first signal to stop
+
     # wait(fd, write, seconds) -> bool: lets others run until fd is ready. None: the thread waits.
     wait = None
 
@@ -55,7 +59,7 @@ class LoopWorker(Worker):
             self.log.warning(
                 "The %s worker does not support HTTP/2: HTTP/1.1 is served.", self.name
             )
-        self._draining = False
+        self._winding_up = False
         self._engine = _core.Engine(self, loop=True, wait=self.wait)
         try:
             self.watch(self._engine.fileno(), self._turn)
@@ -75,9 +79,20 @@ class LoopWorker(Worker):
     def _wind_up(self) -> None:
         if self._engine.stopped():
             self.end_loop()
-        elif not self._draining:
-            self._draining = True
-            self.call_later(self.cfg.graceful_timeout * GRACE_SHARE, self._out_of_patience)
+        elif not self._winding_up:
+            self._winding_up = True
+            self.call_later(self.patience(), self._out_of_patience)
+
+    def handle_exit(self, sig, frame) -> None:
+        """Stop once what runs is done."""
+        if self._told_at is None:
+            self._told_at = time.monotonic()
+        super().handle_exit(sig, frame)
+
+    def patience(self) -> float:
+        """Return for how many seconds requests may still run: graceful_timeout is the master's."""
+        since = 0.0 if self._told_at is None else time.monotonic() - self._told_at
+        return max(0.0, self.cfg.graceful_timeout * GRACE_SHARE - since)
 
     def _out_of_patience(self) -> None:
         if not self._engine.stopped():
@@ -94,11 +109,3 @@ def version_of(text: str) -> tuple[int, ...]:
             break
         numbers.append(int(part))
     return tuple(numbers)
-
-
-def running_coroutines(kind) -> list:
-    """Return the live greenlets of class `kind`: found by the garbage collector, as no list is kept
-    while requests run."""
-    import gc
-
-    return [greenlet for greenlet in gc.get_objects() if type(greenlet) is kind and greenlet]

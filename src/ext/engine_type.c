@@ -15,6 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { BEAT_SHARE = 4 }; /* a foreign loop beats so often in each `timeout`, or once a second */
+
 /* gunicorn._core.Engine: what a worker's run() makes of its configuration, and runs. */
 
 struct engine_object {
@@ -293,6 +295,16 @@ static int watch_pipes(struct engine_object *self, PyObject *worker)
     return master_fd >= 0 ? engine_watch_master(engine, (int)master_fd) : 0;
 }
 
+/* Several signs of life in each `timeout`. */
+static int read_beat(PyObject *cfg, uint32_t *ms)
+{
+    uint32_t timeout;
+    if (get_number(cfg, "timeout", &timeout) < 0)
+        return -1;
+    *ms = timeout > 0 && timeout < BEAT_SHARE ? timeout * 1000 / BEAT_SHARE : 1000;
+    return 0;
+}
+
 static int start(struct engine_object *self, PyObject *worker, uint32_t threads, bool loop_host)
 {
     struct engine_options options;
@@ -301,6 +313,8 @@ static int start(struct engine_object *self, PyObject *worker, uint32_t threads,
         return -1;
     options.threads = threads ? threads : 1;
     options.loop_host = loop_host;
+    if (read_beat(self->wsgi.cfg, &options.sign_of_life_ms) < 0)
+        return -1;
     self->wsgi.threaded = threads > 0;
     if (self->wsgi.slot)
         atomic_store(&self->wsgi.slot->threads, threads);

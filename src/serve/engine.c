@@ -327,9 +327,10 @@ static void put_back_answered(struct engine *engine)
 static void set_alarm(struct engine *engine)
 {
     int due = timers_wait(&engine->timers, engine->now_ms);
+    int most = (int)engine->options.sign_of_life_ms;
     if (atomic_load_explicit(&engine->running, memory_order_relaxed) > 0 &&
-        (due < 0 || due > LOOP_HOST_TICK_MS))
-        due = LOOP_HOST_TICK_MS;
+        (due < 0 || due > most))
+        due = most;
     uint64_t at = due < 0 ? 0 : engine->now_ms + (uint64_t)due;
     bool is_set = engine->alarm_at > engine->now_ms;
     if (is_set && (at == 0 || at >= engine->alarm_at))

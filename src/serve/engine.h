@@ -40,6 +40,7 @@ struct engine_options {
     bool sendfile;
     bool standby;
     bool loop_host; /* led from a foreign event loop, in one thread */
+    uint32_t sign_of_life_ms; /* between two steps of it while requests run, at most */
     const char *tmp_dir;            /* borrowed; NULL: the system's */
     const char *loop;               /* backend, NULL: the best */
 };

@@ -25,10 +25,9 @@ enum {
     ACCEPT_PAUSE_MS = 100,             /* after EMFILE and the like */
     DRAIN_IDLE_MS = 2 * 1000,          /* a retiring worker waits for idle clients' next request */
     STANDBY_TICK_MS = 4,               /* how long the engine may stand still while requests run */
-    STANDBY_SLEEP_MS = 100,            /* longest sleep beside a foreign loop with requests */
+    STANDBY_SLEEP_MS = 1000,           /* longest sleep beside a foreign loop with requests */
     STANDBY_REST_TICKS = 50,           /* quiet ticks after which the stand-by sleeps */
     STANDBY_STACK = 128 * 1024,        /* bytes */
-    LOOP_HOST_TICK_MS = 1000,          /* between signs of life of a foreign loop with requests */
     CLOCK_LAG_MS = 10,                 /* the kernel's coarse clock is behind its timers, at most */
     SLOW_REQUEST_NS = 500 * 1000,      /* a request that takes longer makes followers lead at once */
 };
