@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.server import PACKAGED, WORKER_ARGS, server_has
 from helpers.wire import wait_until
 from process.load import Load
 
@@ -18,16 +19,20 @@ def app(environ, start_response):
     return [b'hello']
 """
 
-KINDS = [["-k", "sync"], ["-k", "gthread", "--threads", "4"]]
+KINDS = {
+    name: arguments
+    for name, arguments in WORKER_ARGS.items()
+    if name not in PACKAGED or server_has(name)
+}
 
 
-@pytest.fixture(params=KINDS, ids=["sync", "gthread"])
+@pytest.fixture(params=list(KINDS))
 def server(request, master, tmp_path):
     (tmp_path / "hello.py").write_text(APP)
 
     def start(*args, workers=2, **options):
         one = master(
-            *request.param, *args, app="hello:app", workers=workers, plain=False, **options
+            *KINDS[request.param], *args, app="hello:app", workers=workers, plain=False, **options
         )
         time.sleep(0.3)
         return one
