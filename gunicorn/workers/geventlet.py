@@ -85,6 +85,9 @@ class EventletWorker(LoopWorker):
             eventlet.kill(one)
 
     def wait(self, fd, write, seconds) -> bool:
+        if fd < 0:
+            eventlet.sleep(seconds)
+            return False
         try:
             eventlet.hubs.trampoline(fd, read=not write, write=write, timeout=seconds,
                                      timeout_exc=TimeoutError)  # fmt: skip

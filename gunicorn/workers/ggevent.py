@@ -87,6 +87,9 @@ class GeventWorker(LoopWorker):
             gevent.kill(one)
 
     def wait(self, fd, write, seconds) -> bool:
+        if fd < 0:
+            gevent.sleep(seconds)
+            return False
         watcher = self._hub.loop.io(fd, 2 if write else 1)
         try:
             with gevent.Timeout(seconds, False):

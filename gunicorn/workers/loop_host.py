@@ -50,7 +50,8 @@ class LoopWorker(Worker):
 
     _told_at = None  # time.monotonic() of the first signal to stop
 
-    # wait(fd, write, seconds) -> bool: lets others run until fd is ready. None: the thread waits.
+    # wait(fd, write, seconds) -> bool: lets others run until fd is ready, or for the time alone
+    # when fd is -1. None: the thread waits.
     wait = None
 
     def run(self) -> None:

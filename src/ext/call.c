@@ -5,9 +5,8 @@
 
 #include <stddef.h>
 #include <sys/socket.h>
-#include <time.h>
 
-enum { OTHERS_PAUSE_NS = 1000 * 1000 };
+enum { OTHERS_PAUSE_MS = 1 };
 
 /* A callable that belongs to a request: start_response, write, wsgi.early_hints. */
 struct bound {
@@ -113,13 +112,11 @@ struct call *call_begin(struct wsgi *wsgi, struct request *request)
 }
 
 /* A thread of the application that still reads or writes would find the next request's memory. */
-static void await_others(struct request *request)
+static void await_others(struct wsgi *wsgi, struct request *request)
 {
-    const struct timespec pause = {.tv_nsec = OTHERS_PAUSE_NS};
     while (request->blocked > 0) {
-        Py_BEGIN_ALLOW_THREADS
-        nanosleep(&pause, NULL);
-        Py_END_ALLOW_THREADS
+        if (wsgi_ops.wait(wsgi, -1, 0, OTHERS_PAUSE_MS) < 0)
+            PyErr_WriteUnraisable(wsgi->worker);
         if (request->blocked > 0) {
             shutdown(request->conn->io.fd, SHUT_RDWR);
             response_abort(request);
@@ -130,7 +127,7 @@ static void await_others(struct request *request)
 void call_end(struct call *call)
 {
     struct wsgi *wsgi = call->wsgi;
-    await_others(call->request);
+    await_others(wsgi, call->request);
     call->request = NULL;
     Py_CLEAR(call->status);
     Py_CLEAR(call->headers);

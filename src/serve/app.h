@@ -25,8 +25,8 @@ struct app_ops {
     void (*note)(void *app, enum note_level level, const char *text);
 
     /*
-     * Waits until fd is ready for `events` (poll.h): 1, or 0 after timeout_ms, -1 when the wait was
-     * broken off. Attached; other requests may run meanwhile, on this thread or on others.
+     * Waits until fd is ready for `events` (poll.h), or, with fd -1, for the time alone: 1, or 0 after
+     * timeout_ms, -1 when the wait was broken off. Attached; other requests may run meanwhile, on this thread or on others.
      */
     int (*wait)(void *app, int fd, short events, int timeout_ms);
 
