@@ -74,6 +74,14 @@ static inline void served_app_note(void *app, enum note_level level, const char 
     snprintf(served.notes + at, sizeof(served.notes) - at, "%s\n", text);
 }
 
+static inline int served_app_wait(void *app, int fd, short events, int timeout_ms)
+{
+    served_app_detach(app);
+    int result = socket_wait(fd, events, timeout_ms);
+    served_app_attach(app);
+    return result;
+}
+
 static inline void served_app_release(void *app, void *ref)
 {
     (void)app;
@@ -87,6 +95,7 @@ static const struct app_ops served_ops = {
     .detach = served_app_detach,
     .interrupted = served_app_interrupted,
     .note = served_app_note,
+    .wait = served_app_wait,
     .release = served_app_release,
 };
 

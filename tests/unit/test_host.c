@@ -141,7 +141,15 @@ static void release(void *app, void *ref)
     atomic_fetch_sub(&world.refs, 1);
 }
 
-static const struct app_ops ops = {run, attach, detach, interrupted, note, release};
+static int wait_for(void *app, int fd, short events, int timeout_ms)
+{
+    detach(app);
+    int result = socket_wait(fd, events, timeout_ms);
+    attach(app);
+    return result;
+}
+
+static const struct app_ops ops = {run, attach, detach, interrupted, note, wait_for, release};
 
 /* The server */
 
