@@ -194,7 +194,17 @@ static int call_application(struct call *call, PyObject *environ)
 }
 
 /* With hooks or an access log: the same in the order in which gunicorn calls them. */
-static int call_with_hooks(struct call *call)
+static bool is_alive(struct wsgi *wsgi)
+{
+    PyObject *alive = PyObject_GetAttr(wsgi->worker, NAME(wsgi->state, alive));
+    int result = alive ? PyObject_IsTrue(alive) : -1;
+    Py_XDECREF(alive);
+    if (result < 0)
+        PyErr_WriteUnraisable(wsgi->worker);
+    return result > 0;
+}
+
+static void call_with_hooks(struct call *call)
 {
     struct wsgi *wsgi = call->wsgi;
     PyObject *described = describe_request(call);
@@ -221,7 +231,8 @@ static int call_with_hooks(struct call *call)
     Py_XDECREF(described);
     Py_XDECREF(started);
     Py_XDECREF(environ);
-    return 0;
+    if (!is_alive(wsgi)) /* a hook may end its worker so */
+        engine_drain(wsgi->engine);
 }
 
 static void answer(struct call *call)
@@ -315,12 +326,7 @@ static bool wsgi_interrupted(void *app)
         return true;
     }
     access_reopen(wsgi);
-    PyObject *alive = PyObject_GetAttr(wsgi->worker, NAME(wsgi->state, alive));
-    int result = alive ? PyObject_IsTrue(alive) : 0;
-    Py_XDECREF(alive);
-    if (PyErr_Occurred())
-        PyErr_WriteUnraisable(wsgi->worker);
-    return result > 0;
+    return is_alive(wsgi);
 }
 
 /* Also called on the way out, with the exception that run() is to raise. */
