@@ -50,7 +50,7 @@ class Bridge:
     # ---- environ ----
 
     def templates(self, worker, file_wrapper, empty_input) -> list[dict]:
-        """Return an environ for each listener, with all that does not change from request to request."""
+        """Return an environ for each listener, with all that every request has."""
         from gunicorn import SERVER_SOFTWARE
 
         base = {

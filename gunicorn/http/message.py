@@ -5,8 +5,8 @@ class Request:
     """One request's head.
 
     `headers` is a list of (NAME, value) in the order of arrival, `uri` the target as it was sent,
-    `peer_addr` and `remote_addr` the client's (address, port), `req_number` counts the requests of its
-    connection from 1.
+    `peer_addr` and `remote_addr` the client's (address, port), `req_number` counts the requests of
+    its connection from 1.
     """
 
     __slots__ = (

@@ -47,7 +47,7 @@ class WSGIErrorsWrapper:
 class Response:
     """What was answered, for `post_request` and `Logger.access`.
 
-    `sent` counts the bytes of the body that were handed to the client, `headers` is the list that the
+    `sent` counts the bytes of the body that the client was sent, `headers` is the list that the
     application gave, `response_length` the Content-Length it declared or None.
     """
 

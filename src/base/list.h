@@ -9,7 +9,7 @@ struct list {
     struct list *next, *prev;
 };
 
-#define list_entry(link, type, member) ((type *)((char *)(link)-offsetof(type, member)))
+#define list_entry(link, type, member) ((type *)((char *)(link) - offsetof(type, member)))
 
 static inline void list_init(struct list *l)
 {

@@ -10,8 +10,7 @@ enum { OTHERS_PAUSE_MS = 1 };
 
 /* A callable that belongs to a request: start_response, write, wsgi.early_hints. */
 struct bound {
-    PyObject_HEAD
-    vectorcallfunc vectorcall;
+    PyObject_HEAD vectorcallfunc vectorcall;
     struct call *call; /* NULL when the request is over */
 };
 
@@ -104,8 +103,7 @@ struct call *call_begin(struct wsgi *wsgi, struct request *request)
     call->request = request;
     call->socket_taken = call->warned = false;
     if (make_objects(call) &&
-        (request->head.framing == HTTP1_NO_BODY ||
-         (call->input = input_new(wsgi->state, request))))
+        (request->head.framing == HTTP1_NO_BODY || (call->input = input_new(wsgi->state, request))))
         return call;
     call_end(call);
     return NULL;

@@ -5,15 +5,14 @@
 #include <sys/socket.h>
 
 /*
- * gunicorn.socket: the client's connection. What only looks at it is answered here; whoever wants to
- * talk on it (a WebSocket library, say) gets a real, blocking socket.socket, and the connection is
- * the application's from then on: it is closed when the application returns.
+ * gunicorn.socket: the client's connection. What only looks at it is answered here; whoever wants
+ * to talk on it (a WebSocket library, say) gets a real, blocking socket.socket, and the connection
+ * is the application's from then on: it is closed when the application returns.
  */
 
 struct client_socket {
-    PyObject_HEAD
-    struct call *call; /* NULL when the request is over */
-    PyObject *real;    /* a socket.socket, once it was asked for */
+    PyObject_HEAD struct call *call; /* NULL when the request is over */
+    PyObject *real;                  /* a socket.socket, once it was asked for */
 };
 
 PyObject *socket_new(struct core_state *state, struct call *call)
@@ -126,7 +125,8 @@ static PyObject *get_class(PyObject *op, void *unused)
     return class;
 }
 
-/* Who copies or pickles an environ looks for such names, and does not mean to talk on the socket. */
+/* Who copies or pickles an environ looks for such names, and does not mean to talk on the socket.
+ */
 static bool is_special(PyObject *name)
 {
     return PyUnicode_Check(name) && PyUnicode_GET_LENGTH(name) > 4 &&
@@ -185,9 +185,12 @@ static PyGetSetDef socket_getset[] = {
 };
 
 static PyType_Slot socket_slots[] = {
-    {Py_tp_dealloc, socket_dealloc},   {Py_tp_traverse, socket_traverse},
-    {Py_tp_clear, socket_clear},       {Py_tp_getattro, socket_getattro},
-    {Py_tp_methods, socket_methods},   {Py_tp_getset, socket_getset},
+    {Py_tp_dealloc, socket_dealloc},
+    {Py_tp_traverse, socket_traverse},
+    {Py_tp_clear, socket_clear},
+    {Py_tp_getattro, socket_getattro},
+    {Py_tp_methods, socket_methods},
+    {Py_tp_getset, socket_getset},
     {Py_tp_doc, "The connection of a request (environ['gunicorn.socket'])."},
     {0, NULL},
 };

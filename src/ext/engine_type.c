@@ -20,8 +20,7 @@ enum { BEAT_SHARE = 4 }; /* a foreign loop beats so often in each `timeout`, or 
 /* gunicorn._core.Engine: what a worker's run() makes of its configuration, and runs. */
 
 struct engine_object {
-    PyObject_HEAD
-    struct wsgi wsgi;
+    PyObject_HEAD struct wsgi wsgi;
     struct forwarded forwarded;
     struct trust trust;
     char *tmp_dir;
@@ -71,8 +70,8 @@ static int read_limits(PyObject *cfg, struct http1_limits *limits)
         get_number(cfg, "limit_request_fields", &limits->fields) < 0 ||
         get_number(cfg, "limit_request_field_size", &limits->field_size) < 0 ||
         get_flag(cfg, "permit_obsolete_folding", &limits->permit_obsolete_folding) < 0 ||
-        get_flag(cfg, "permit_unconventional_http_method",
-                 &limits->permit_unconventional_method) < 0 ||
+        get_flag(cfg, "permit_unconventional_http_method", &limits->permit_unconventional_method) <
+            0 ||
         get_flag(cfg, "permit_unconventional_http_version",
                  &limits->permit_unconventional_version) < 0 ||
         get_flag(cfg, "strip_header_spaces", &limits->strip_header_spaces) < 0)
@@ -163,7 +162,8 @@ static int read_forwarding(struct engine_object *self, PyObject *cfg)
     return each_text(setting(cfg, "forwarder_headers"), add_forwarder, self);
 }
 
-/* Without the setting the environment's, read now: the application may change it while the engine runs. */
+/* Without the setting the environment's, read now: the application may change it while the engine
+ * runs. */
 static int read_tmp_dir(struct engine_object *self, PyObject *cfg)
 {
     PyObject *dir = setting(cfg, "tmp_upload_dir");
@@ -356,8 +356,8 @@ static void keep_freed_memory(void)
 }
 
 /*
- * Engine(worker, threads=0, loop=False, wait=None): with threads the main thread looks after signals
- * alone; with loop there is no run(), but what engine_loop.c defines.
+ * Engine(worker, threads=0, loop=False, wait=None): with threads the main thread looks after
+ * signals alone; with loop there is no run(), but what engine_loop.c defines.
  */
 static int engine_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
@@ -412,15 +412,12 @@ static PyObject *engine_wait(PyObject *op, PyObject *unused)
     if (!engine)
         return NULL;
     int fd = ((struct engine_object *)op)->wake_fd;
-    Py_BEGIN_ALLOW_THREADS
-    struct pollfd pollfd = {.fd = fd, .events = POLLIN};
+    Py_BEGIN_ALLOW_THREADS struct pollfd pollfd = {.fd = fd, .events = POLLIN};
     char bytes[64];
     poll(&pollfd, 1, -1);
     while (read(fd, bytes, sizeof(bytes)) > 0)
         ;
-    Py_END_ALLOW_THREADS
-    if (PyErr_CheckSignals() < 0)
-        return NULL;
+    Py_END_ALLOW_THREADS if (PyErr_CheckSignals() < 0) return NULL;
     access_reopen(&((struct engine_object *)op)->wsgi);
     return PyBool_FromLong(!atomic_load(&engine->stopped));
 }

@@ -14,7 +14,8 @@ static int put(PyObject *environ, PyObject *key, PyObject *value)
     return result;
 }
 
-/* A repeated field is a list (RFC 9110 §5.3): joined by a comma, without a space as gunicorn does. */
+/* A repeated field is a list (RFC 9110 §5.3): joined by a comma, without a space as gunicorn does.
+ */
 static int join(PyObject *environ, PyObject *key, PyObject *before, PyObject *value)
 {
     return put(environ, key, PyUnicode_FromFormat("%U,%U", before, value));
@@ -42,14 +43,13 @@ static int put_fields(struct wsgi *wsgi, PyObject *environ, const struct request
         const struct http1_field *field = &head->fields[i];
         if (field->id == FIELD_DROPPED)
             continue;
-        PyObject *value =
-            text_value(&wsgi->texts, request->input + field->value, field->value_len);
+        PyObject *value = text_value(&wsgi->texts, request->input + field->value, field->value_len);
         int result;
         if (field->id < FIELD_COUNT) {
             result = put_field(environ, wsgi->state->header_keys[field->id], value);
         } else {
-            PyObject *key = text_key(&wsgi->texts,
-                                     http1_slice(request->input, field->name, field->name_len));
+            PyObject *key =
+                text_key(&wsgi->texts, http1_slice(request->input, field->name, field->name_len));
             result = put_field(environ, key, value);
             Py_XDECREF(key);
         }
@@ -146,9 +146,9 @@ static int put_request_line(struct wsgi *wsgi, PyObject *environ, const struct r
     if (!str_eq(method, STR("GET")) &&
         put(environ, NAME(state, request_method), text_value(&wsgi->texts, method.p, method.n)) < 0)
         return -1;
-    if (head->query_len > 0 && put(environ, NAME(state, query_string),
-                                   text_value(&wsgi->texts, request->input + head->query,
-                                              head->query_len)) < 0)
+    if (head->query_len > 0 &&
+        put(environ, NAME(state, query_string),
+            text_value(&wsgi->texts, request->input + head->query, head->query_len)) < 0)
         return -1;
     if ((head->major != 1 || head->minor != 1) &&
         put(environ, NAME(state, server_protocol),
@@ -176,8 +176,8 @@ static int fill(struct wsgi *wsgi, PyObject *environ, struct call *call)
         put_peer(wsgi, environ, request->conn) < 0 || put_objects(wsgi, environ, call) < 0 ||
         put_fields(wsgi, environ, request) < 0)
         return -1;
-    if (request->head.https && PyDict_SetItem(environ, NAME(wsgi->state, wsgi_url_scheme),
-                                              NAME(wsgi->state, https)) < 0)
+    if (request->head.https &&
+        PyDict_SetItem(environ, NAME(wsgi->state, wsgi_url_scheme), NAME(wsgi->state, https)) < 0)
         return -1;
     if (request->conn->listener->local && put_server_of_host(wsgi, environ, request) < 0)
         return -1;

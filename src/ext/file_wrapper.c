@@ -9,13 +9,12 @@
 #include <unistd.h>
 
 /*
- * wsgi.file_wrapper (PEP 3333, "Optional Platform-Specific File Handling"): an iterable over a file,
- * sent by the kernel when the file has a descriptor.
+ * wsgi.file_wrapper (PEP 3333, "Optional Platform-Specific File Handling"): an iterable over a
+ * file, sent by the kernel when the file has a descriptor.
  */
 
 struct file_wrapper {
-    PyObject_HEAD
-    PyObject *filelike;
+    PyObject_HEAD PyObject *filelike;
     PyObject *block_size;
     PyObject *close; /* NULL when the file has none */
 };

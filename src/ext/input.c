@@ -5,16 +5,15 @@
 #include <string.h>
 
 /*
- * wsgi.input: what was buffered is given without a system call, what streams is read from the socket
- * when the application asks.
+ * wsgi.input: what was buffered is given without a system call, what streams is read from the
+ * socket when the application asks.
  */
 
 enum { AHEAD_SIZE = 8 * 1024, STREAM_STEP = 64 * 1024 };
 
 struct input {
-    PyObject_HEAD
-    struct request *request; /* NULL: no body, or the request is over */
-    char *ahead;             /* read but not yet given, for readline() on what is not in memory */
+    PyObject_HEAD struct request *request; /* NULL: no body, or the request is over */
+    char *ahead; /* read but not yet given, for readline() on what is not in memory */
     size_t ahead_at, ahead_size;
     bool busy; /* a thread reads, detached */
 };
@@ -54,8 +53,7 @@ static ssize_t read_while_others_run(struct input *self, struct request *request
     if (body_blocks(request)) {
         got = body_read(request, out, n);
     } else {
-        Py_BEGIN_ALLOW_THREADS
-        got = body_read(request, out, n);
+        Py_BEGIN_ALLOW_THREADS got = body_read(request, out, n);
         Py_END_ALLOW_THREADS
     }
     request->blocked--;

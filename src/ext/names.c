@@ -1,6 +1,7 @@
 #include "ext/state.h"
 
-/* "accept-language" -> "HTTP_ACCEPT_LANGUAGE"; the two that CGI names without the prefix (RFC 3875 §4.1). */
+/* "accept-language" -> "HTTP_ACCEPT_LANGUAGE"; the two that CGI names without the prefix (RFC 3875
+ * §4.1). */
 static PyObject *header_key(enum field_id id)
 {
     char text[64] = "HTTP_";

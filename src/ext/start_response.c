@@ -90,14 +90,15 @@ static int make_pair(PyObject *items, Py_ssize_t i)
     if (pair && is_pair(pair))
         return PyList_SetItem(items, i, pair);
     if (!PyErr_Occurred() || PyErr_ExceptionMatches(PyExc_TypeError))
-        PyErr_Format(PyExc_TypeError, "response header %.100R is not a (name, value) tuple", header);
+        PyErr_Format(PyExc_TypeError, "response header %.100R is not a (name, value) tuple",
+                     header);
     Py_XDECREF(pair);
     return -1;
 }
 
 /*
- * The headers as a list of pairs, a new reference. Whatever of the application's code has to run for
- * that runs here: while it does, another of its threads may end the request.
+ * The headers as a list of pairs, a new reference. Whatever of the application's code has to run
+ * for that runs here: while it does, another of its threads may end the request.
  */
 static PyObject *header_pairs(PyObject *headers)
 {
@@ -239,7 +240,8 @@ int call_write(struct call *call, PyObject *item, bool last)
     struct response *response = &call->request->response;
     bool kept = false;
     if (!PyBytes_Check(item)) {
-        PyErr_Format(PyExc_TypeError, "%.100R (%.100s) is not a byte string: a WSGI body consists of bytes", item,
+        PyErr_Format(PyExc_TypeError,
+                     "%.100R (%.100s) is not a byte string: a WSGI body consists of bytes", item,
                      Py_TYPE(item)->tp_name);
         return -1;
     }
@@ -297,8 +299,8 @@ PyObject *early_hints_call(PyObject *self, PyObject *const *args, size_t nargsf,
         Py_XDECREF(lines);
         return NULL;
     }
-    enum response_error error = response_interim(call->request, PyBytes_AS_STRING(lines),
-                                                 (size_t)PyBytes_GET_SIZE(lines));
+    enum response_error error =
+        response_interim(call->request, PyBytes_AS_STRING(lines), (size_t)PyBytes_GET_SIZE(lines));
     Py_DECREF(lines);
     if (error != RESPONSE_OK) {
         raise_response_error(call, error, self);

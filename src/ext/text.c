@@ -3,8 +3,8 @@
 #include <string.h>
 
 /*
- * Bytes of a request as str. WSGI strings are Latin-1 (PEP 3333): every byte is a character, nothing
- * can fail to decode.
+ * Bytes of a request as str. WSGI strings are Latin-1 (PEP 3333): every byte is a character,
+ * nothing can fail to decode.
  */
 
 static bool is_ascii(const char *p, size_t n)
@@ -46,8 +46,7 @@ static uint64_t sample_hash(const char *p, size_t n)
 
 static bool same(PyObject *text, const char *p, size_t n)
 {
-    return (size_t)PyUnicode_GET_LENGTH(text) == n &&
-           memcmp(PyUnicode_1BYTE_DATA(text), p, n) == 0;
+    return (size_t)PyUnicode_GET_LENGTH(text) == n && memcmp(PyUnicode_1BYTE_DATA(text), p, n) == 0;
 }
 
 PyObject *text_value(struct text_cache *cache, const char *p, size_t n)

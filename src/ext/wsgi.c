@@ -121,28 +121,26 @@ static PyObject *describe_request(struct call *call)
     if (!headers)
         return NULL;
     PyObject *path = text_value(&call->wsgi->texts, request->input + head->path, head->path_len);
-    PyObject *query =
-        text_value(&call->wsgi->texts, request->input + head->query, head->query_len);
+    PyObject *query = text_value(&call->wsgi->texts, request->input + head->query, head->query_len);
     PyObject *address = text_address(&call->wsgi->texts, &request->conn->peer);
-    return PyObject_CallMethod(
-        call->wsgi->handler, "make_request", "NNNN(ii)NNOiKO", request_text(call, request_method(request)),
-        request_text(call, request_target(request)), path, query, (int)head->major,
-        (int)head->minor, headers, address, head->https ? Py_True : Py_False,
-        (int)request->conn->peer.port, (unsigned long long)request->conn->served + 1,
-        call->input ? call->input : call->wsgi->empty_input);
+    return PyObject_CallMethod(call->wsgi->handler, "make_request", "NNNN(ii)NNOiKO",
+                               request_text(call, request_method(request)),
+                               request_text(call, request_target(request)), path, query,
+                               (int)head->major, (int)head->minor, headers, address,
+                               head->https ? Py_True : Py_False, (int)request->conn->peer.port,
+                               (unsigned long long)request->conn->served + 1,
+                               call->input ? call->input : call->wsgi->empty_input);
 }
 
 static PyObject *describe_response(struct call *call, PyObject *environ)
 {
     const struct response *response = &call->request->response;
     (void)environ;
-    return PyObject_CallMethod(call->wsgi->handler, "make_response", "OOiKOOO",
-                               call->status ? call->status : Py_None,
-                               call->headers ? call->headers : Py_None, (int)response->status,
-                               (unsigned long long)response->body_sent,
-                               response->has_length ? Py_True : Py_False,
-                               response->chunked ? Py_True : Py_False,
-                               response->sent_head ? Py_True : Py_False);
+    return PyObject_CallMethod(
+        call->wsgi->handler, "make_response", "OOiKOOO", call->status ? call->status : Py_None,
+        call->headers ? call->headers : Py_None, (int)response->status,
+        (unsigned long long)response->body_sent, response->has_length ? Py_True : Py_False,
+        response->chunked ? Py_True : Py_False, response->sent_head ? Py_True : Py_False);
 }
 
 /*
@@ -210,8 +208,8 @@ static void call_with_hooks(struct call *call)
     PyObject *described = describe_request(call);
     PyObject *environ = NULL;
     int sent = -1;
-    PyObject *started = described ? PyObject_CallMethod(wsgi->handler, "before", "O", described)
-                                  : NULL;
+    PyObject *started =
+        described ? PyObject_CallMethod(wsgi->handler, "before", "O", described) : NULL;
     if (started && (environ = environ_build(wsgi, call)))
         sent = call_application(call, environ);
     if (sent < 0)
@@ -219,10 +217,10 @@ static void call_with_hooks(struct call *call)
     access_write(call, environ);
     if (described && started) {
         PyObject *response = describe_response(call, environ ? environ : Py_None);
-        PyObject *done = response ? PyObject_CallMethod(wsgi->handler, "after", "OOOO", described,
-                                                        environ ? environ : Py_None, response,
-                                                        started)
-                                  : NULL;
+        PyObject *done = response
+                             ? PyObject_CallMethod(wsgi->handler, "after", "OOOO", described,
+                                                   environ ? environ : Py_None, response, started)
+                             : NULL;
         if (!done)
             PyErr_WriteUnraisable(wsgi->handler);
         Py_XDECREF(done);
@@ -360,10 +358,8 @@ static int wsgi_wait(void *app, int fd, short events, int timeout_ms)
     if (wsgi->wait)
         return wait_in_loop(wsgi, fd, events, timeout_ms);
     int result;
-    Py_BEGIN_ALLOW_THREADS
-    result = socket_wait(fd, events, timeout_ms);
-    Py_END_ALLOW_THREADS
-    return result;
+    Py_BEGIN_ALLOW_THREADS result = socket_wait(fd, events, timeout_ms);
+    Py_END_ALLOW_THREADS return result;
 }
 
 static void wsgi_release(void *app, void *ref)

@@ -9,8 +9,8 @@
 #include <stdbool.h>
 
 /*
- * The WSGI application as the engine sees it (PEP 3333). One struct wsgi a worker; one struct call a
- * request that runs, kept for the next one together with its Python objects.
+ * The WSGI application as the engine sees it (PEP 3333). One struct wsgi a worker; one struct call
+ * a request that runs, kept for the next one together with its Python objects.
  */
 
 enum {
@@ -26,7 +26,8 @@ struct cached_key {
     PyObject *key;
 };
 
-/* Decoded strings of earlier requests: most header lines of most clients are those of the last request. */
+/* Decoded strings of earlier requests: most header lines of most clients are those of the last
+ * request. */
 struct text_cache {
     PyObject *values[VALUE_CACHE_SIZE];
     struct cached_key keys[KEY_CACHE_SIZE];
@@ -42,7 +43,7 @@ struct call {
     PyObject *early_hints;
     PyObject *socket;
     PyObject *input;
-    PyObject *status;  /* what the application gave, for hooks and the access log */
+    PyObject *status; /* what the application gave, for hooks and the access log */
     PyObject *headers;
     bool warned;       /* that the body of this response is dropped */
     bool socket_taken; /* the application talks on the socket itself */
@@ -57,19 +58,19 @@ struct wsgi {
     struct engine *engine;
     PyObject *module;
     PyObject *worker, *application, *cfg, *log;
-    PyObject *handler;       /* gunicorn.http._bridge: hooks, logging, rare paths in Python */
-    PyObject **templates;    /* an environ a listener */
+    PyObject *handler;    /* gunicorn.http._bridge: hooks, logging, rare paths in Python */
+    PyObject **templates; /* an environ a listener */
     PyObject *empty_input;
-    PyObject *wait;          /* wait(fd, write, seconds) of a foreign loop; NULL: the thread waits */
+    PyObject *wait; /* wait(fd, write, seconds) of a foreign loop; NULL: the thread waits */
     PyObject *run_one, *collect; /* what turn() of a loop host starts */
-    struct slot *slot;       /* NULL: nobody watches */
-    struct call *calls;      /* free ones */
+    struct slot *slot;           /* NULL: nobody watches */
+    struct call *calls;          /* free ones */
     struct text_cache texts;
-    uint64_t max_requests;   /* 0: none */
+    uint64_t max_requests; /* 0: none */
     atomic_ullong served;
-    bool hooks;              /* pre_request, post_request or an access log want Python objects */
+    bool hooks; /* pre_request, post_request or an access log want Python objects */
     bool threaded;
-    bool in_turn;            /* a loop host starts requests */
+    bool in_turn; /* a loop host starts requests */
     bool retiring;
     bool environ_script_name;
 };
@@ -106,8 +107,7 @@ bool socket_is_real(PyObject *socket);
 PyObject *start_response_call(PyObject *self, PyObject *const *args, size_t nargsf,
                               PyObject *kwnames);
 PyObject *write_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames);
-PyObject *early_hints_call(PyObject *self, PyObject *const *args, size_t nargsf,
-                           PyObject *kwnames);
+PyObject *early_hints_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 
 /* Sends an item of the body. 0, or -1 with an exception. */
 int call_write(struct call *call, PyObject *item, bool last);

@@ -7,17 +7,17 @@
 /*
  * Readiness of descriptors. One file a backend: loop_epoll.c, loop_poll.c.
  *
- * Contract, the same for each backend: an event says that a descriptor *became* ready, once. Whoever
- * got it works until the system says EAGAIN (or gives less than was asked for), then calls loop_arm(),
- * which costs nothing where the kernel remembers edges. Listeners are the exception: with
- * LOOP_LISTEN they are told again as long as something waits.
+ * Contract, the same for each backend: an event says that a descriptor *became* ready, once.
+ * Whoever got it works until the system says EAGAIN (or gives less than was asked for), then calls
+ * loop_arm(), which costs nothing where the kernel remembers edges. Listeners are the exception:
+ * with LOOP_LISTEN they are told again as long as something waits.
  */
 
 enum {
     LOOP_READ = 1,
     LOOP_WRITE = 2,
-    LOOP_GONE = 4,    /* the peer has closed or reset; given with LOOP_READ */
-    LOOP_LISTEN = 8,  /* interest only: a listening socket, shared with other processes */
+    LOOP_GONE = 4,   /* the peer has closed or reset; given with LOOP_READ */
+    LOOP_LISTEN = 8, /* interest only: a listening socket, shared with other processes */
 };
 
 enum { LOOP_BATCH = 256 }; /* events a wait, at most */
@@ -53,7 +53,8 @@ struct loop {
 extern const struct loop_ops loop_epoll_ops;
 extern const struct loop_ops loop_poll_ops;
 
-/* The best backend of this system, or the one that is named ("epoll", "poll"). NULL: errno says why. */
+/* The best backend of this system, or the one that is named ("epoll", "poll"). NULL: errno says
+ * why. */
 struct loop *loop_create(const char *name);
 
 static inline void loop_destroy(struct loop *loop)

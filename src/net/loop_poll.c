@@ -9,20 +9,20 @@
 #include <unistd.h>
 
 /*
- * The portable backend. Interest is one-shot: what was told is not asked for again until loop_arm().
- * The table may change while a wait is under way (loop_add and loop_arm are thread-safe): the wait
- * works on a copy and a change wakes it.
+ * The portable backend. Interest is one-shot: what was told is not asked for again until
+ * loop_arm(). The table may change while a wait is under way (loop_add and loop_arm are
+ * thread-safe): the wait works on a copy and a change wakes it.
  */
 struct poll_loop {
     struct loop base;
     int wake_read, wake_write;
     pthread_mutex_t lock;
-    struct io **ios;     /* ios[i] belongs to fds[i]; slot 0 is the wake pipe */
+    struct io **ios; /* ios[i] belongs to fds[i]; slot 0 is the wake pipe */
     struct pollfd *fds;
     struct pollfd *copy; /* what the wait under way looks at */
     struct io **told;
     int count, capacity, copy_capacity;
-    bool waiting;        /* a wait looks at a copy that a change makes old */
+    bool waiting; /* a wait looks at a copy that a change makes old */
 };
 
 static void poll_destroy(struct loop *base)
@@ -185,7 +185,8 @@ static void drain_wake_pipe(struct poll_loop *loop)
         ;
 }
 
-/* poll() tells a hang-up even to who asked for nothing: then only a negative descriptor is silent. */
+/* poll() tells a hang-up even to who asked for nothing: then only a negative descriptor is silent.
+ */
 static void disarm(struct pollfd *fd, short told)
 {
     fd->events &= (short)~told;

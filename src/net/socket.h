@@ -8,7 +8,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-/* The few calls that a connection makes on its socket. All are non-blocking: -1 with errno EAGAIN. */
+/* The few calls that a connection makes on its socket. All are non-blocking: -1 with errno EAGAIN.
+ */
 
 /* Who is at the other end, as small as an idle connection wants it. */
 struct peer {
@@ -19,7 +20,8 @@ struct peer {
 
 enum { PEER_TEXT_SIZE = 48 };
 
-/* Takes one connection from a listener: a non-blocking, close-on-exec descriptor, or -1 with errno. */
+/* Takes one connection from a listener: a non-blocking, close-on-exec descriptor, or -1 with errno.
+ */
 int socket_accept(int listener, struct peer *peer);
 
 /* The numeric address ("" for a Unix socket), NUL-terminated, in out. */

@@ -31,8 +31,8 @@ struct timers {
 void timers_init(struct timers *timers, uint64_t now_ms);
 void timer_init(struct timer *timer);
 void timer_set(struct timers *timers, struct timer *timer, uint64_t deadline_ms);
-void timer_cancel(struct timer *timer);           /* a store; the entry stays linked */
-void timer_unlink(struct timer *timer);           /* before its memory goes */
+void timer_cancel(struct timer *timer); /* a store; the entry stays linked */
+void timer_unlink(struct timer *timer); /* before its memory goes */
 
 /* Milliseconds until something may expire, -1 for never. */
 int timers_wait(const struct timers *timers, uint64_t now_ms);

@@ -18,15 +18,17 @@ struct app_ops {
     void (*attach)(void *app);
     void (*detach)(void *app);
 
-    /* Runs what signals left to do; false when the worker should stop. Attached, main thread only. */
+    /* Runs what signals left to do; false when the worker should stop. Attached, main thread only.
+     */
     bool (*interrupted)(void *app);
 
     /* A line for the error log that the engine could not write itself. Attached. */
     void (*note)(void *app, enum note_level level, const char *text);
 
     /*
-     * Waits until fd is ready for `events` (poll.h), or, with fd -1, for the time alone: 1, or 0 after
-     * timeout_ms, -1 when the wait was broken off. Attached; other requests may run meanwhile, on this thread or on others.
+     * Waits until fd is ready for `events` (poll.h), or, with fd -1, for the time alone: 1, or 0
+     * after timeout_ms, -1 when the wait was broken off. Attached; other requests may run
+     * meanwhile, on this thread or on others.
      */
     int (*wait)(void *app, int fd, short events, int timeout_ms);
 

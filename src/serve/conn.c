@@ -13,9 +13,9 @@
 
 static const unsigned char moves[][7] = {
     /*                IDLE HEAD BODY RUNNING FLUSH LINGER CLOSED */
-    [CONN_IDLE] = {0, 1, 0, 0, 0, 0, 1},    [CONN_HEAD] = {1, 1, 1, 1, 1, 0, 1},
-    [CONN_BODY] = {0, 0, 1, 1, 1, 0, 1},    [CONN_RUNNING] = {1, 1, 0, 0, 1, 1, 1},
-    [CONN_FLUSH] = {1, 1, 0, 0, 0, 1, 1},   [CONN_LINGER] = {0, 0, 0, 0, 0, 0, 1},
+    [CONN_IDLE] = {0, 1, 0, 0, 0, 0, 1},   [CONN_HEAD] = {1, 1, 1, 1, 1, 0, 1},
+    [CONN_BODY] = {0, 0, 1, 1, 1, 0, 1},   [CONN_RUNNING] = {1, 1, 0, 0, 1, 1, 1},
+    [CONN_FLUSH] = {1, 1, 0, 0, 0, 1, 1},  [CONN_LINGER] = {0, 0, 0, 0, 0, 0, 1},
     [CONN_CLOSED] = {0, 0, 0, 0, 0, 0, 0},
 };
 
@@ -102,7 +102,8 @@ void conn_close(struct engine *engine, struct conn *conn)
     engine->connections--;
 }
 
-/* Our side is done: what the client is still sending must not make the kernel reset our answer away. */
+/* Our side is done: what the client is still sending must not make the kernel reset our answer
+ * away. */
 static void linger(struct engine *engine, struct conn *conn)
 {
     if (conn_watch(engine, conn) < 0 || shutdown(conn->io.fd, SHUT_WR) < 0) {
@@ -152,7 +153,8 @@ static void read_lingering(struct engine *engine, struct conn *conn)
     deadline_in(engine, conn, LINGER_IDLE_MS);
 }
 
-/* Waits for the client. What waits longest with nothing begun is closed first when room is needed. */
+/* Waits for the client. What waits longest with nothing begun is closed first when room is needed.
+ */
 static void await(struct engine *engine, struct conn *conn, uint32_t timeout_ms)
 {
     conn->readable = false;
@@ -223,9 +225,8 @@ static void went_on(struct engine *engine, struct conn *conn, enum body_progress
 /* May its header fields say how the request reached it (forwarded_allow_ips)? */
 static bool is_trusted(const struct engine *engine, const struct conn *conn)
 {
-    return conn->listener->local ||
-           trust_has(engine->options.trust, conn->peer.address,
-                     conn->peer.family == AF_INET6 ? 16 : 4);
+    return conn->listener->local || trust_has(engine->options.trust, conn->peer.address,
+                                              conn->peer.family == AF_INET6 ? 16 : 4);
 }
 
 static void head_done(struct engine *engine, struct conn *conn)
@@ -253,8 +254,8 @@ static void parse(struct engine *engine, struct conn *conn)
         list_in(&engine->active, conn);
         deadline_in(engine, conn, HEAD_TIMEOUT_MS);
     }
-    switch (http1_parse(&request->head, request->input, request->input_size,
-                        &engine->options.limits)) {
+    switch (
+        http1_parse(&request->head, request->input, request->input_size, &engine->options.limits)) {
     case HTTP1_OK:
         request->input_at = request->head.size;
         head_done(engine, conn);

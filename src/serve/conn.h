@@ -44,18 +44,18 @@ enum conn_state {
 struct conn {
     struct io io;
     _Atomic(enum conn_state) state; /* its owner's to change; the leader looks at all */
-    bool watched;    /* the loop knows the descriptor */
-    bool readable;   /* an edge was told and not used up yet */
-    atomic_bool gone;/* the peer has closed or reset */
-    bool close_after;/* no further request */
+    bool watched;                   /* the loop knows the descriptor */
+    bool readable;                  /* an edge was told and not used up yet */
+    atomic_bool gone;               /* the peer has closed or reset */
+    bool close_after;               /* no further request */
     struct timer timer;
-    struct list link;          /* engine's idle list or its list of all others */
+    struct list link; /* engine's idle list or its list of all others */
     struct listener *listener;
-    struct request *request;   /* NULL while idle */
+    struct request *request; /* NULL while idle */
     struct conn *next_dead;
     uint64_t linger_until;
     struct peer peer;
-    uint32_t served;           /* requests answered so far */
+    uint32_t served; /* requests answered so far */
 };
 
 struct conn *conn_create(struct engine *engine, struct listener *listener, int fd,

@@ -71,8 +71,8 @@ static struct conn *longest_idle(struct engine *engine)
     if (list_empty(&engine->idle))
         return NULL;
     struct conn *conn = list_entry(engine->idle.next, struct conn, link);
-    bool fresh = conn->served == 0 &&
-                 conn->timer.deadline > engine->now_ms + HEAD_TIMEOUT_MS - SILENT_MS;
+    bool fresh =
+        conn->served == 0 && conn->timer.deadline > engine->now_ms + HEAD_TIMEOUT_MS - SILENT_MS;
     return fresh ? NULL : conn;
 }
 
@@ -232,8 +232,7 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     if (engine->loop)
         engine->loop->woken = look_at_clock;
     if (ready_init(&engine->ready, options->loop_host) < 0 || !engine->loop ||
-        !open_listeners(engine, listeners, count) ||
-        standby_start(engine) < 0) {
+        !open_listeners(engine, listeners, count) || standby_start(engine) < 0) {
         int saved = errno;
         engine_destroy(engine);
         errno = saved;
@@ -323,13 +322,13 @@ static void put_back_answered(struct engine *engine)
     }
 }
 
-/* The foreign loop waits for us: for the next deadline, and, while requests run, for a sign of life. */
+/* The foreign loop waits for us: for the next deadline, and, while requests run, for a sign of
+ * life. */
 static void set_alarm(struct engine *engine)
 {
     int due = timers_wait(&engine->timers, engine->now_ms);
     int most = (int)engine->options.sign_of_life_ms;
-    if (atomic_load_explicit(&engine->running, memory_order_relaxed) > 0 &&
-        (due < 0 || due > most))
+    if (atomic_load_explicit(&engine->running, memory_order_relaxed) > 0 && (due < 0 || due > most))
         due = most;
     uint64_t at = due < 0 ? 0 : engine->now_ms + (uint64_t)due;
     bool is_set = engine->alarm_at > engine->now_ms;
@@ -350,8 +349,8 @@ static void finish_step(struct engine *engine)
         engine_resume(engine, PAUSE_FULL);
     if (engine->options.loop_host)
         set_alarm(engine);
-    if (atomic_load_explicit(&engine->draining, memory_order_relaxed) &&
-        engine->connections == 0 && engine->drained)
+    if (atomic_load_explicit(&engine->draining, memory_order_relaxed) && engine->connections == 0 &&
+        engine->drained)
         engine_stop(engine);
 }
 
@@ -394,8 +393,7 @@ void engine_step(struct engine *engine, int timeout_ms)
         timeout_ms = due;
     atomic_store(&engine->waiting, true);
     if (atomic_load(&engine->answered) || atomic_load(&engine->stopped) ||
-        atomic_load(&engine->lead_wanted) ||
-        (atomic_load(&engine->draining) && !engine->drained))
+        atomic_load(&engine->lead_wanted) || (atomic_load(&engine->draining) && !engine->drained))
         timeout_ms = 0;
     if (timeout_ms != 0)
         access_log_flush(engine->access_log);
@@ -414,18 +412,17 @@ void engine_step(struct engine *engine, int timeout_ms)
 static bool must_return(struct engine *engine, bool main_thread)
 {
     return atomic_load(&engine->stopped) || atomic_load(&engine->garbage_parts) ||
-           atomic_load(&engine->notes) ||
-           (main_thread && atomic_load(&engine->interrupted));
+           atomic_load(&engine->notes) || (main_thread && atomic_load(&engine->interrupted));
 }
 
 /*
- * This thread turns to its request: should another one lead, or take the next request, at once, or will
- * this one be back soon?
+ * This thread turns to its request: should another one lead, or take the next request, at once, or
+ * will this one be back soon?
  */
 static void promote(struct engine *engine)
 {
-    bool slow = !engine->options.standby ||
-                atomic_load_explicit(&engine->slow, memory_order_relaxed);
+    bool slow =
+        !engine->options.standby || atomic_load_explicit(&engine->slow, memory_order_relaxed);
     if (engine->options.threads > 1 && slow &&
         (!atomic_load(&engine->lead) || !ready_empty(&engine->ready)))
         ready_wake(&engine->ready);
@@ -441,7 +438,8 @@ struct request *engine_poll(struct engine *engine)
 
 static struct request *lead_once(struct engine *engine)
 {
-    /* Said to a stand-by that had just yielded by itself: it would keep this leader from waiting. */
+    /* Said to a stand-by that had just yielded by itself: it would keep this leader from waiting.
+     */
     if (atomic_load(&engine->lead_wanted))
         atomic_store(&engine->lead_wanted, false);
     engine_step(engine, -1);

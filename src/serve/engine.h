@@ -21,8 +21,8 @@
  * and the connections; it is taken by one compare-and-swap and never waited for:
  *
  *   - a thread without a request leads: it waits in the loop, reads, parses, and leaves with one;
- *   - a thread that has answered leads for a moment, to put its connection back; when another leads,
- *     it leaves the request on the `answered` stack instead;
+ *   - a thread that has answered leads for a moment, to put its connection back; when another
+ * leads, it leaves the request on the `answered` stack instead;
  *   - the stand-by leads when no thread has done so for a while.
  *
  * In a worker whose one thread has an event loop of its own (gevent, asyncio …), that loop watches
@@ -33,16 +33,16 @@ struct engine_options {
     struct http1_limits limits;
     const struct forwarded *forwarded; /* borrowed */
     const struct trust *trust;         /* borrowed: forwarded_allow_ips */
-    uint32_t keepalive_ms;          /* 0: one request a connection */
-    uint32_t worker_connections;    /* open connections; idle ones are closed to stay below */
-    uint32_t threads;               /* application threads */
-    bool shared;                    /* other workers accept from the same listeners */
+    uint32_t keepalive_ms;             /* 0: one request a connection */
+    uint32_t worker_connections;       /* open connections; idle ones are closed to stay below */
+    uint32_t threads;                  /* application threads */
+    bool shared;                       /* other workers accept from the same listeners */
     bool sendfile;
     bool standby;
-    bool loop_host; /* led from a foreign event loop, in one thread */
+    bool loop_host;           /* led from a foreign event loop, in one thread */
     uint32_t sign_of_life_ms; /* between two steps of it while requests run, at most */
-    const char *tmp_dir;            /* borrowed; NULL: the system's */
-    const char *loop;               /* backend, NULL: the best */
+    const char *tmp_dir;      /* borrowed; NULL: the system's */
+    const char *loop;         /* backend, NULL: the best */
 };
 
 /* Why listeners are out of the loop. */
@@ -87,24 +87,24 @@ struct engine {
     struct io signals;
     struct io master;
 
-    struct list idle;      /* connections that may be closed to make room, longest idle first */
-    struct list active;    /* all others */
+    struct list idle;   /* connections that may be closed to make room, longest idle first */
+    struct list active; /* all others */
     uint32_t connections;
     struct request *pool;
     uint32_t pooled;
     struct request *batch_head, *batch_tail; /* made ready by this step */
-    struct conn *dead;     /* closed in this step */
+    struct conn *dead;                       /* closed in this step */
 
     uint64_t alarm_at; /* when the foreign loop will be told to lead a step; 0: never */
 
-    atomic_bool lead;              /* somebody leads */
-    atomic_bool waiting;           /* the leader sits in the loop */
+    atomic_bool lead;    /* somebody leads */
+    atomic_bool waiting; /* the leader sits in the loop */
     atomic_bool standby_leads;
-    atomic_bool lead_wanted;       /* a thread would rather lead than the stand-by */
-    atomic_uint steps;             /* to see whether the engine moves */
-    atomic_uint answered_count;    /* requests answered, to see whether the threads move */
-    atomic_uint running;           /* threads with a request */
-    atomic_bool slow;              /* requests take long: promote a follower at once */
+    atomic_bool lead_wanted;    /* a thread would rather lead than the stand-by */
+    atomic_uint steps;          /* to see whether the engine moves */
+    atomic_uint answered_count; /* requests answered, to see whether the threads move */
+    atomic_uint running;        /* threads with a request */
+    atomic_bool slow;           /* requests take long: promote a follower at once */
     _Atomic(struct request *) answered;
     struct ready ready;
 
@@ -149,7 +149,8 @@ void engine_finish(struct engine *engine, struct request *request);
 /* Notes and refs that need an attached thread. */
 void engine_collect(struct engine *engine);
 
-/* No new connections; ends by itself when the last request is answered, at latest after DRAIN_IDLE_MS of idleness. */
+/* No new connections; ends by itself when the last request is answered, at latest after
+ * DRAIN_IDLE_MS of idleness. */
 void engine_drain(struct engine *engine);
 
 /* Ends every host thread after its present request. Any thread, but no signal handler: it locks. */

@@ -3,36 +3,37 @@
 
 /* Every bound of the engine that is not a setting, with its unit. */
 enum {
-    INPUT_SIZE = 8 * 1024,             /* bytes of a request's first input buffer */
-    INPUT_MAX = 256 * 1024 * 1024,     /* bytes of a head when the settings give no limit */
-    READ_TURN = 1024 * 1024,           /* bytes of one client before the others have their turn */
-    SEND_TURN = 1024 * 1024,           /* the same for bytes that are sent */
-    OUTPUT_SIZE = 4 * 1024,            /* bytes of a response's first head buffer */
-    BODY_MEMORY_MAX = 1024 * 1024,     /* bytes of a request body kept in memory */
-    BODY_STEP = 64 * 1024,             /* bytes by which a body's memory grows at first */
-    OUT_MEMORY_MAX = 2 * 1024 * 1024,  /* bytes a connection keeps in memory for a slow reader */
+    INPUT_SIZE = 8 * 1024,               /* bytes of a request's first input buffer */
+    INPUT_MAX = 256 * 1024 * 1024,       /* bytes of a head when the settings give no limit */
+    READ_TURN = 1024 * 1024,             /* bytes of one client before the others have their turn */
+    SEND_TURN = 1024 * 1024,             /* the same for bytes that are sent */
+    OUTPUT_SIZE = 4 * 1024,              /* bytes of a response's first head buffer */
+    BODY_MEMORY_MAX = 1024 * 1024,       /* bytes of a request body kept in memory */
+    BODY_STEP = 64 * 1024,               /* bytes by which a body's memory grows at first */
+    OUT_MEMORY_MAX = 2 * 1024 * 1024,    /* bytes a connection keeps in memory for a slow reader */
     OUT_MEMORY_TOTAL = 64 * 1024 * 1024, /* the same over all connections of a worker */
-    OUT_COPY_MAX = 16 * 1024,          /* what is smaller is copied, what is larger is referenced */
-    SEND_ATTACHED_MAX = 256 * 1024,    /* bytes of a file sent without letting others run meanwhile */
-    REQUEST_POOL = 128,                /* idle request objects kept for reuse */
-    ACCEPT_BATCH = 64,                 /* connections accepted for each time a listener is told */
-    HEAD_TIMEOUT_MS = 60 * 1000,       /* from the first wait until a head is whole */
-    BODY_TIMEOUT_MS = 60 * 1000,       /* without a byte of a body */
-    SEND_TIMEOUT_MS = 60 * 1000,       /* without a byte taken by the client */
-    LINGER_IDLE_MS = 2 * 1000,         /* without a byte after we are done (RFC 9112 §9.6) */
+    OUT_COPY_MAX = 16 * 1024,       /* what is smaller is copied, what is larger is referenced */
+    SEND_ATTACHED_MAX = 256 * 1024, /* bytes of a file sent without letting others run meanwhile */
+    REQUEST_POOL = 128,             /* idle request objects kept for reuse */
+    ACCEPT_BATCH = 64,              /* connections accepted for each time a listener is told */
+    HEAD_TIMEOUT_MS = 60 * 1000,    /* from the first wait until a head is whole */
+    BODY_TIMEOUT_MS = 60 * 1000,    /* without a byte of a body */
+    SEND_TIMEOUT_MS = 60 * 1000,    /* without a byte taken by the client */
+    LINGER_IDLE_MS = 2 * 1000,      /* without a byte after we are done (RFC 9112 §9.6) */
     LINGER_TOTAL_MS = 30 * 1000,
-    SILENT_MS = 1000,                  /* after which a new connection without a byte counts as idle */
-    ACCEPT_PAUSE_MS = 100,             /* after EMFILE and the like */
-    DRAIN_IDLE_MS = 2 * 1000,          /* a retiring worker waits for idle clients' next request */
-    STANDBY_TICK_MS = 4,               /* how long the engine may stand still while requests run */
-    STANDBY_SLEEP_MS = 1000,           /* longest sleep beside a foreign loop with requests */
-    STANDBY_REST_TICKS = 50,           /* quiet ticks after which the stand-by sleeps */
-    STANDBY_STACK = 128 * 1024,        /* bytes */
-    CLOCK_LAG_MS = 10,                 /* the kernel's coarse clock is behind its timers, at most */
-    SLOW_REQUEST_NS = 500 * 1000,      /* a request that takes longer makes followers lead at once */
+    SILENT_MS = 1000,             /* after which a new connection without a byte counts as idle */
+    ACCEPT_PAUSE_MS = 100,        /* after EMFILE and the like */
+    DRAIN_IDLE_MS = 2 * 1000,     /* a retiring worker waits for idle clients' next request */
+    STANDBY_TICK_MS = 4,          /* how long the engine may stand still while requests run */
+    STANDBY_SLEEP_MS = 1000,      /* longest sleep beside a foreign loop with requests */
+    STANDBY_REST_TICKS = 50,      /* quiet ticks after which the stand-by sleeps */
+    STANDBY_STACK = 128 * 1024,   /* bytes */
+    CLOCK_LAG_MS = 10,            /* the kernel's coarse clock is behind its timers, at most */
+    SLOW_REQUEST_NS = 500 * 1000, /* a request that takes longer makes followers lead at once */
 };
 
-#define BODY_SPOOL_MAX ((uint64_t)1 << 30) /* bytes of a body that are buffered before it streams */
+#define BODY_SPOOL_MAX ((uint64_t)1 << 30) /* bytes of a body that are buffered before it streams  \
+                                            */
 #define OUT_SPOOL_MAX ((uint64_t)1 << 30)  /* bytes of a response that are kept in a file */
 
 #endif

@@ -11,8 +11,8 @@
 #include <sys/types.h>
 
 /*
- * What a client has not taken yet of a response. The application's thread appends, the engine sends:
- * both under the lock, which nobody touches while the queue is empty and `pending` false.
+ * What a client has not taken yet of a response. The application's thread appends, the engine
+ * sends: both under the lock, which nobody touches while the queue is empty and `pending` false.
  */
 
 enum part_kind {
@@ -29,17 +29,17 @@ struct part {
     int file;         /* PART_FILE */
     off_t offset;     /* PART_FILE: the next byte */
     uint64_t left;
-    size_t charged;   /* bytes counted against the memory bounds */
+    size_t charged; /* bytes counted against the memory bounds */
 };
 
 struct outq {
     atomic_bool pending;
     pthread_mutex_t lock;
     struct part *head, *tail;
-    size_t memory;      /* bytes of the parts in memory */
-    uint64_t sent;      /* bytes that the socket took, to see whether the client reads */
-    uint64_t spooled;   /* bytes written to the spool file so far */
-    int spool;          /* -1, or a file that the last part reads */
+    size_t memory;    /* bytes of the parts in memory */
+    uint64_t sent;    /* bytes that the socket took, to see whether the client reads */
+    uint64_t spooled; /* bytes written to the spool file so far */
+    int spool;        /* -1, or a file that the last part reads */
 };
 
 void outq_init(struct outq *q);
@@ -54,8 +54,9 @@ int outq_spool(struct outq *q, const char *data, size_t n, const char *dir);
 enum outq_result { OUTQ_EMPTY, OUTQ_BLOCKED, OUTQ_MORE, OUTQ_BROKEN };
 
 /*
- * Sends what the socket takes; OUTQ_MORE: it takes more, but it is the turn of others (SEND_TURN). Parts that are through go to *done, for the engine to free.
- * *progress says whether anything was sent. Needs the lock.
+ * Sends what the socket takes; OUTQ_MORE: it takes more, but it is the turn of others (SEND_TURN).
+ * Parts that are through go to *done, for the engine to free. *progress says whether anything was
+ * sent. Needs the lock.
  */
 enum outq_result outq_flush(struct outq *q, int fd, struct part **done, bool *progress);
 

@@ -4,8 +4,8 @@
 #include "serve/request.h"
 
 /*
- * Answers with gunicorn's error page and `Connection: close`; `text` is escaped into it. For requests
- * that no application sees, or whose application failed before it answered.
+ * Answers with gunicorn's error page and `Connection: close`; `text` is escaped into it. For
+ * requests that no application sees, or whose application failed before it answered.
  */
 void refusal_send(struct request *request, int status, const char *text);
 

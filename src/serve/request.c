@@ -114,7 +114,8 @@ void request_put(struct engine *engine, struct request *request)
     engine->pooled++;
 }
 
-/* A full buffer doubles. The limits of the head refuse long before INPUT_MAX, unless there are none. */
+/* A full buffer doubles. The limits of the head refuse long before INPUT_MAX, unless there are
+ * none. */
 static bool grow_input(struct request *request)
 {
     if (request->input_capacity >= INPUT_MAX)

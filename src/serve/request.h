@@ -17,49 +17,49 @@ struct engine;
 /* The body of a request, as the application reads it (RFC 9112 §6). */
 struct body {
     enum http1_framing framing;
-    uint64_t wanted;       /* HTTP1_LENGTH: declared bytes */
-    uint64_t taken;        /* bytes that the application has read */
+    uint64_t wanted; /* HTTP1_LENGTH: declared bytes */
+    uint64_t taken;  /* bytes that the application has read */
     struct chunked chunked;
-    struct spool spool;    /* what was buffered, unless it stands in the input */
-    const char *in_place;  /* a body that arrived with its head: in the input buffer */
-    uint64_t stored;       /* bytes buffered */
-    bool complete;         /* all of it has arrived */
-    bool failed;           /* cut short, malformed, or too slow */
-    bool continue_due;     /* "100 Continue" is sent when the application first reads */
+    struct spool spool;   /* what was buffered, unless it stands in the input */
+    const char *in_place; /* a body that arrived with its head: in the input buffer */
+    uint64_t stored;      /* bytes buffered */
+    bool complete;        /* all of it has arrived */
+    bool failed;          /* cut short, malformed, or too slow */
+    bool continue_due;    /* "100 Continue" is sent when the application first reads */
 };
 
 struct response {
-    char *head;            /* owned; see response.c */
+    char *head; /* owned; see response.c */
     uint32_t head_size, head_capacity;
-    uint32_t status_size;  /* bytes of "200 OK", at the front */
-    uint32_t gap;          /* where the application's fields begin */
+    uint32_t status_size; /* bytes of "200 OK", at the front */
+    uint32_t gap;         /* where the application's fields begin */
     uint16_t status;
-    bool started;          /* a status is set */
+    bool started; /* a status is set */
     bool sent_head;
     bool chunked;
-    bool no_body;          /* HEAD, 1xx, 204, 304 */
-    bool keep_alive;       /* what the Connection field says */
-    bool upgrade;          /* the application switches protocols */
+    bool no_body;    /* HEAD, 1xx, 204, 304 */
+    bool keep_alive; /* what the Connection field says */
+    bool upgrade;    /* the application switches protocols */
     bool has_length;
-    atomic_bool broken;    /* the client has gone, seen by either side: further bytes are dropped */
-    bool finished;         /* complete, as its framing says */
-    uint64_t length;       /* declared */
-    uint64_t body_sent;    /* body bytes accepted, framing not counted */
+    atomic_bool broken; /* the client has gone, seen by either side: further bytes are dropped */
+    bool finished;      /* complete, as its framing says */
+    uint64_t length;    /* declared */
+    uint64_t body_sent; /* body bytes accepted, framing not counted */
 };
 
 struct request {
     struct conn *conn;
     struct engine *engine;
-    struct request *next;      /* ready queue, pool or list of the answered */
-    char *input;               /* owned */
+    struct request *next; /* ready queue, pool or list of the answered */
+    char *input;          /* owned */
     uint32_t input_size, input_capacity;
-    uint32_t input_at;         /* first byte behind the head that is not decoded yet */
+    uint32_t input_at; /* first byte behind the head that is not decoded yet */
     struct http1_head head;
     struct body body;
     struct response response;
     struct outq out;
-    uint64_t begun_ns;         /* when a thread took it */
-    uint32_t blocked;          /* calls of the application's threads that wait detached; attached only */
+    uint64_t begun_ns; /* when a thread took it */
+    uint32_t blocked;  /* calls of the application's threads that wait detached; attached only */
 };
 
 /* From the pool or new; NULL when there is no memory. Leader only. */
@@ -67,7 +67,8 @@ struct request *request_get(struct engine *engine, struct conn *conn);
 void request_put(struct engine *engine, struct request *request);
 void request_free(struct request *request);
 
-/* Makes it ready for the connection's next request; bytes that are there already move to the front. */
+/* Makes it ready for the connection's next request; bytes that are there already move to the front.
+ */
 void request_next(struct engine *engine, struct request *request);
 
 static inline struct str request_method(const struct request *r)
@@ -91,7 +92,8 @@ enum body_progress {
     BODY_NO_ROOM,   /* neither memory nor disk */
 };
 
-/* The head says that a body follows: takes what came with it. Says "100 Continue" when that is due. */
+/* The head says that a body follows: takes what came with it. Says "100 Continue" when that is due.
+ */
 enum body_progress body_begin(struct request *request);
 
 /* n bytes were received where request_room() said. */
@@ -104,7 +106,8 @@ enum body_progress body_received(struct request *request, size_t n);
 ssize_t body_read(struct request *request, char *out, size_t n);
 bool body_blocks(const struct request *request);
 
-/* Bytes that can be had without blocking, and where they stand if they are in memory (else NULL). */
+/* Bytes that can be had without blocking, and where they stand if they are in memory (else NULL).
+ */
 uint64_t body_buffered(const struct request *request, const char **at);
 
 #endif

@@ -182,14 +182,14 @@ static void choose_framing(struct request *request)
     const struct http1_head *head = &request->head;
     bool modern = head->major > 1 || (head->major == 1 && head->minor >= 1);
     bool head_method = str_eq(request_method(request), STR("HEAD"));
-    response->no_body = head_method || response->status < 200 || response->status == 204 ||
-                        response->status == 304;
+    response->no_body =
+        head_method || response->status < 200 || response->status == 204 || response->status == 304;
     response->chunked = !response->has_length && modern && !response->no_body;
     bool framed = response->has_length || response->chunked || response->no_body;
     /* No client takes an interim status for an answer: it would wait, and read the next one. */
     response->keep_alive = framed && response->status >= 200 && head->keep_alive &&
-                           !head->must_close &&
-                           request->body.complete && request->engine->options.keepalive_ms > 0 &&
+                           !head->must_close && request->body.complete &&
+                           request->engine->options.keepalive_ms > 0 &&
                            !request->conn->close_after &&
                            !atomic_load_explicit(&request->engine->draining, memory_order_relaxed);
 }

@@ -16,12 +16,12 @@
 
 enum response_error {
     RESPONSE_OK,
-    RESPONSE_BAD_STATUS,  /* not "3DIGIT [SP reason]" */
-    RESPONSE_BAD_NAME,    /* not a token (RFC 9110 §5.1) */
-    RESPONSE_BAD_VALUE,   /* a control character in a field value or reason */
-    RESPONSE_BAD_LENGTH,  /* Content-Length is no decimal number */
+    RESPONSE_BAD_STATUS, /* not "3DIGIT [SP reason]" */
+    RESPONSE_BAD_NAME,   /* not a token (RFC 9110 §5.1) */
+    RESPONSE_BAD_VALUE,  /* a control character in a field value or reason */
+    RESPONSE_BAD_LENGTH, /* Content-Length is no decimal number */
     RESPONSE_NO_MEMORY,
-    RESPONSE_GONE,        /* the client does not take it any more */
+    RESPONSE_GONE, /* the client does not take it any more */
 };
 
 /* Sets the status and forgets the fields that were set before. Not after the head was sent. */
@@ -31,9 +31,9 @@ enum response_error response_start(struct request *request, const char *status, 
 enum response_error response_field(struct request *request, struct str name, struct str value);
 
 /*
- * Sends an item of the body; what exceeds the declared length is cut off. When `ref` is given and the
- * client is slow, the bytes are not copied: they stay valid until ops->release(ref), and *kept is set.
- * `last` says that response_finish() follows.
+ * Sends an item of the body; what exceeds the declared length is cut off. When `ref` is given and
+ * the client is slow, the bytes are not copied: they stay valid until ops->release(ref), and *kept
+ * is set. `last` says that response_finish() follows.
  */
 enum response_error response_write(struct request *request, const char *data, size_t n, void *ref,
                                    bool *kept, bool last);

@@ -14,7 +14,8 @@ static int gone(struct request *request)
     return -1;
 }
 
-/* Sends at once when nothing is queued before; returns bytes, 0 when the socket is full, -1 gone. */
+/* Sends at once when nothing is queued before; returns bytes, 0 when the socket is full, -1 gone.
+ */
 static ssize_t send_now(struct request *request, struct iovec *parts, int count, bool more)
 {
     int fd = request->conn->io.fd;
@@ -77,8 +78,7 @@ static int wait_for_client(struct request *request)
         return gone(request);
     pthread_mutex_unlock(&q->lock);
     request->blocked++;
-    int writable =
-        engine->ops->wait(engine->app, request->conn->io.fd, POLLOUT, SEND_TIMEOUT_MS);
+    int writable = engine->ops->wait(engine->app, request->conn->io.fd, POLLOUT, SEND_TIMEOUT_MS);
     request->blocked--;
     pthread_mutex_lock(&q->lock);
     /* Not to have seen it writable says nothing when the engine was quicker to fill it again. */

@@ -6,14 +6,14 @@
 #include <sys/uio.h>
 
 /*
- * From an answer to its socket. What the socket does not take is kept in request->out, in memory, then in
- * a file, and sent on by the engine; past those bounds the caller waits, by app_ops.
- * All return 0, or -1 when the client has gone (response.broken is set).
+ * From an answer to its socket. What the socket does not take is kept in request->out, in memory,
+ * then in a file, and sent on by the engine; past those bounds the caller waits, by app_ops. All
+ * return 0, or -1 when the client has gone (response.broken is set).
  */
 
 /*
- * Sends parts[0..count). `body` is the index of the part that `ref` keeps alive, or -1: it may be queued
- * without a copy; then *kept is set and the ref now belongs to the queue.
+ * Sends parts[0..count). `body` is the index of the part that `ref` keeps alive, or -1: it may be
+ * queued without a copy; then *kept is set and the ref now belongs to the queue.
  */
 int send_parts(struct request *request, struct iovec *parts, int count, int body, void *ref,
                bool *kept);

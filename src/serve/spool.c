@@ -92,8 +92,8 @@ static int grow(struct spool *spool, uint64_t total)
 char *spool_reserve(struct spool *spool, uint64_t total, size_t want, const char *dir, size_t *room)
 {
     if (spool->memory_size == spool->memory_capacity) {
-        bool full = spool->memory_capacity >= BODY_MEMORY_MAX ||
-                    (total && spool->memory_capacity >= total);
+        bool full =
+            spool->memory_capacity >= BODY_MEMORY_MAX || (total && spool->memory_capacity >= total);
         if ((full ? spill(spool, dir) : grow(spool, total)) < 0)
             return NULL;
     }

@@ -21,11 +21,12 @@ void spool_init(struct spool *spool);
 void spool_free(struct spool *spool);
 
 /*
- * Room for at least one byte more, at most `want`: write there, then spool_commit(). What is in memory
- * moves to a file in dir when BODY_MEMORY_MAX is reached. `total` is the size expected in the end
- * (0: unknown). NULL with errno (no memory, disk full): what was there stays readable.
+ * Room for at least one byte more, at most `want`: write there, then spool_commit(). What is in
+ * memory moves to a file in dir when BODY_MEMORY_MAX is reached. `total` is the size expected in
+ * the end (0: unknown). NULL with errno (no memory, disk full): what was there stays readable.
  */
-char *spool_reserve(struct spool *spool, uint64_t total, size_t want, const char *dir, size_t *room);
+char *spool_reserve(struct spool *spool, uint64_t total, size_t want, const char *dir,
+                    size_t *room);
 void spool_commit(struct spool *spool, size_t n);
 
 /* Copies up to n bytes that stand at `at`: at least one, 0 at the end, -1 with errno. */

@@ -37,7 +37,8 @@ static void lead(struct engine *engine)
         else
             engine_resume(engine, PAUSE_BUSY);
         engine_step(engine, -1);
-        /* A foreign loop is told of each step, not to sleep on while somebody leads in its place. */
+        /* A foreign loop is told of each step, not to sleep on while somebody leads in its place.
+         */
         if (engine->options.loop_host || !ready_empty(&engine->ready))
             ready_wake(&engine->ready);
     }
@@ -49,8 +50,8 @@ static void lead(struct engine *engine)
 }
 
 /*
- * A foreign loop that sleeps has nothing to do, whatever runs; one that leaves what is ready alone is
- * blocked by the application.
+ * A foreign loop that sleeps has nothing to do, whatever runs; one that leaves what is ready alone
+ * is blocked by the application.
  */
 static bool has_work(struct engine *engine)
 {
@@ -62,8 +63,7 @@ static void look_after(struct engine *engine, struct progress before)
     struct progress now = progress_of(engine);
     if (!ready_empty(&engine->ready) && now.answered == before.answered)
         ready_wake(&engine->ready);
-    if (atomic_load(&engine->lead) || now.steps != before.steps ||
-        now.answered != before.answered)
+    if (atomic_load(&engine->lead) || now.steps != before.steps || now.answered != before.answered)
         return;
     if (!has_work(engine))
         return;
@@ -73,7 +73,8 @@ static void look_after(struct engine *engine, struct progress before)
         lead(engine);
 }
 
-/* A foreign loop may sleep for long with requests that wait: no need to look before something comes. */
+/* A foreign loop may sleep for long with requests that wait: no need to look before something
+ * comes. */
 static void sleep_while_loop_does(struct engine *engine)
 {
     if (engine->options.loop_host && atomic_load(&engine->running) > 0)
