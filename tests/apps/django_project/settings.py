@@ -1,6 +1,11 @@
 """A small Django project for the tests. Not for anything else: the key is public."""
 
+import os
 from pathlib import Path
+
+# The tornado worker runs the application inside an event loop, where Django's ORM refuses to work
+# unless it is told so, as under any server that does this.
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 SECRET_KEY = "for tests only"
 DEBUG = False
