@@ -82,9 +82,14 @@ class Worker:
         if "random" in sys.modules:
             util.seed()
         self._init_descriptors()
-        self.init_signals()
-        self._init_stack_dump()
-        _core.replay_signals()
+        # Between the master's handlers and our own a signal would do what it does by default.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, self.SIGNALS)
+        try:
+            self.init_signals()
+            self._init_stack_dump()
+            _core.replay_signals()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if self.cfg.reload:
             self._init_reloader()
         self.load_wsgi()
