@@ -91,8 +91,14 @@ def test_a_broken_configuration_changes_nothing(master, text, words):
 def test_a_broken_application_changes_nothing(master, tmp_path, preload):
     module = tmp_path / "changing.py"
     module.write_text("def app(e, s):\n    return [b'one']\n")
-    one = master(*(["--preload"] if preload else []), app="changing:app", workers=2)
+    one = master(
+        *(["--preload"] if preload else []),
+        app="changing:app",
+        workers=2,
+        config="def post_worker_init(worker):\n    worker.log.info('has booted')\n",
+    )
     old = one.wait_workers(2)
+    wait_until(lambda: one.log.count("has booted") == 2, "both have loaded the application")
     assert one.get() == "one"
     module.write_text("1 / 0  # broken\n")
     one.kill(signal.SIGHUP)
