@@ -2,6 +2,7 @@
 
 import argparse
 
+from gunicorn._settings import OURS
 
 class Parser(argparse.ArgumentParser):
     """Exits with status 2 and a usage line at a mistake, like any argparse parser.
@@ -10,6 +11,16 @@ class Parser(argparse.ArgumentParser):
     """
 
     origin = ""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.newcomers = set()  # names of settings that gunicorn does not have
+
+    def _get_option_tuples(self, option_string):
+        """An abbreviation that gunicorn understands means here what it means there."""
+        found = super()._get_option_tuples(option_string)
+        known = [match for match in found if match[0].dest not in self.newcomers]
+        return known or found
 
     def error(self, message):
         unknown = "unrecognized arguments: "
@@ -52,4 +63,6 @@ def make_parser(cfg, version, origin):
             if group is None:
                 group = groups[setting.section] = parser.add_argument_group(setting.section)
             setting.add_option(group)
+            if setting.since == OURS:
+                parser.newcomers.add(setting.name)
     return parser

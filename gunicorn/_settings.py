@@ -3,7 +3,7 @@
 The command line, the configuration file, `--print-config`, `--help` and docs/settings.md all come
 from here. A row says, in this order: the name, its flags on the command line, the kind of its
 value, the default, and what it means. `unit` is what a number counts, `since` the version of
-gunicorn that introduced the setting (nothing: before 19).
+gunicorn that introduced the setting (nothing: before 19; OURS: gunicorn has none).
 """
 
 import os
@@ -11,6 +11,9 @@ import sys
 
 from gunicorn import _hooks, util
 from gunicorn import _validators as check
+
+
+OURS = "monoceros"  # `since`, of a setting that gunicorn does not have
 
 
 class Kind:
@@ -108,6 +111,8 @@ def _hook(arity):
 
 
 INT = Kind(check.validate_pos_int, "int", type=int, meta="INT")
+SECONDS = Kind(check.validate_seconds, "number", type=check.seconds, meta="SECONDS")
+SIZE = Kind(check.validate_size, "int, or text with a unit", type=check.size, meta="SIZE")
 MODE = Kind(check.validate_pos_int, "int", type=check.auto_int, meta="INT")
 FLAG = Kind(check.validate_bool, "bool", action="store_true")
 STRING = Kind(check.validate_string, "string", meta="STRING")
@@ -361,7 +366,7 @@ SECTIONS = {
             "off, prior-knowledge, upgrade, both"), "off",
             "HTTP/2 without TLS: off, prior-knowledge, upgrade or both.", since="26.2"),
         Row("http2_max_concurrent_streams", "--http2-max-concurrent-streams",
-            Kind(check.validate_http2_stream_limit, "int", type=int, meta="INT"), 100,
+            Kind(check.validate_count, "int", type=int, meta="INT"), 100,
             "How many requests a connection may have open at a time.",
             unit="streams", since="25.0"),
         Row("http2_initial_window_size", "--http2-initial-window-size",
@@ -446,6 +451,70 @@ SECTIONS = {
             "In a dirty worker, when it has loaded its applications. (worker)", since="25.0"),
         Row("dirty_worker_exit", "", HOOK2, _hooks.DirtyWorkerExit.dirty_worker_exit,
             "In a dirty worker, before it goes. (arbiter, worker)", since="25.0"),
+    ),
+    "Clients and Requests": (
+        Row("header_timeout", "--header-timeout", SECONDS, 60,
+            "A client whose request line and headers are not complete after this is "
+            "disconnected; 0 never.", unit="seconds", since=OURS),
+        Row("body_min_rate", "--body-min-rate", INT, 0,
+            "A client that sends its request's body more slowly is disconnected; 0 never.",
+            unit="bytes a second", since=OURS),
+        Row("send_timeout", "--send-timeout", SECONDS, 60,
+            "A client that takes nothing of its answer for so long is disconnected; 0 never.",
+            unit="seconds", since=OURS),
+        Row("limit_request_body", "--limit-request-body", SIZE, 0,
+            "The longest body of a request; 0 is no limit.", unit="bytes", since=OURS),
+        Row("request_timeout", "--request-timeout", SECONDS, 0,
+            "A request that takes longer is ended by an exception and answered with 504; 0 never.",
+            unit="seconds", since=OURS),
+        Row("request_timeout_grace", "--request-timeout-grace", SECONDS, 5,
+            "A worker whose request goes on for so long after request_timeout is replaced.",
+            unit="seconds", since=OURS),
+        Row("max_queue", "--max-queue", INT, 0,
+            "How many requests may wait in a worker; further ones are answered with 503. "
+            "0 is no limit.", unit="requests", since=OURS),
+        Row("max_queue_time", "--max-queue-time", SECONDS, 0,
+            "A request that has waited for longer is answered with 503; 0 never.",
+            unit="seconds", since=OURS),
+        Row("limit_concurrency", "--limit-concurrency", INT, 0,
+            "How many requests may run or wait in a worker; further ones are answered with 503. "
+            "0 is no limit.", unit="requests", since=OURS),
+        Row("check_client", "--check-client", FLAG, False,
+            "Skip a request that has waited if its client has gone meanwhile.", since=OURS),
+    ),
+    "Recycling and Preloading": (
+        Row("max_rss", "--max-rss", SIZE, 0,
+            "A worker that occupies more memory is replaced when its requests are done; 0 never.",
+            unit="bytes", since=OURS),
+        Row("max_rss_hard", "--max-rss-hard", SIZE, 0,
+            "A worker that occupies more memory is replaced at once; 0 never.",
+            unit="bytes", since=OURS),
+        Row("max_lifetime", "--max-lifetime", SECONDS, 0,
+            "A worker is replaced after this; 0 never.", unit="seconds", since=OURS),
+        Row("max_lifetime_jitter", "--max-lifetime-jitter", SECONDS, 0,
+            "Up to so much is added to max_lifetime at random for each worker.",
+            unit="seconds", since=OURS),
+        Row("max_unavailable", "--max-unavailable", Kind(check.validate_count, "int", type=int,
+            meta="INT"), 1,
+            "How many workers may be in replacement by recycling at a time.",
+            unit="processes", since=OURS),
+        Row("boot_timeout", "--boot-timeout", SECONDS, 0,
+            "A worker that has not loaded its application after this is killed; "
+            "0: ten times timeout.", unit="seconds", since=OURS),
+        Row("preload_freeze", "--preload-freeze", FLAG, False,
+            "With preload_app: keep the garbage collector from touching, and so copying, what "
+            "the workers share.", since=OURS),
+        Row("warmup", "--warmup", LIST, [],
+            "A path that a worker requests of itself before it serves. Can be repeated.",
+            meta="PATH", since=OURS),
+    ),
+    "Status": (
+        Row("status_bind", "--status-bind", STRING, None,
+            "The address, HOST:PORT or unix:PATH, at which the master answers /live, /ready, "
+            "/metrics and /workers.", meta="ADDRESS", since=OURS),
+        Row("drain_delay", "--drain-delay", SECONDS, 0,
+            "After TERM, /ready fails for so long before the workers stop.",
+            unit="seconds", since=OURS),
     ),
 }  # fmt: skip
 

@@ -61,17 +61,63 @@ def validate_pos_int(val):
     return val
 
 
+def validate_count(val):
+    val = validate_pos_int(val)
+    if val < 1:
+        raise ValueError("must be at least 1")
+    return val
+
+
+SECONDS_MAX = 10 * 365 * 86400  # what the engine's timers hold, with room to spare
+
+
+def seconds(text):
+    """The number of a flag's text, whole where it can be."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
+def validate_seconds(val):
+    """A time, which may have a fraction."""
+    if isinstance(val, bool) or not isinstance(val, (int, float, str)):
+        raise TypeError("must be a number of seconds, 0 or greater")
+    if isinstance(val, str):
+        try:
+            val = seconds(val)
+        except (ValueError, OverflowError):
+            raise ValueError("must be a number of seconds, 0 or greater") from None
+    if not 0 <= val <= SECONDS_MAX:  # neither is true of NaN
+        raise ValueError(f"must be a number of seconds from 0 to {SECONDS_MAX}")
+    return val
+
+
+SIZE_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+SIZE_MAX = 2**63 - 1
+
+
+def size(text):
+    """The bytes that `512M` and the like stand for: K, M, G, T, each 1024 times the last."""
+    digits = text.strip().upper().removesuffix("B").removesuffix("I")
+    unit = digits[-1:] if digits[-1:] in SIZE_UNITS else ""
+    return int(digits.removesuffix(unit).strip()) * SIZE_UNITS[unit]
+
+
+def validate_size(val):
+    if isinstance(val, str):
+        try:
+            val = size(val)
+        except ValueError:
+            raise ValueError("must be a number of bytes, as in 1048576, 512K, 64M or 2G") from None
+    val = validate_pos_int(val)
+    if val > SIZE_MAX:
+        raise ValueError(f"must be at most {SIZE_MAX} bytes")
+    return val
+
+
 def validate_http2_window_size(val):
     val = validate_pos_int(val)
     if val > HTTP2_WINDOW_MAX:
         raise ValueError(f"must be at most {HTTP2_WINDOW_MAX} bytes")
-    return val
-
-
-def validate_http2_stream_limit(val):
-    val = validate_pos_int(val)
-    if val < 1:
-        raise ValueError("must be at least 1")
     return val
 
 

@@ -9,7 +9,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from settings_notes import INTRODUCTION, NOTES  # noqa: E402
 
-from gunicorn._settings import SECTIONS, Computed  # noqa: E402
+from gunicorn._settings import OURS, SECTIONS, Computed  # noqa: E402
 
 
 def default_of(row):
@@ -32,7 +32,9 @@ def entry(row):
     if row.unit:
         facts.append(f"unit: {row.unit}")
     facts.append(f"default: {default_of(row)}")
-    if row.since:
+    if row.since == OURS:
+        facts.append("gunicorn has none")
+    elif row.since:
         facts.append(f"since gunicorn {row.since}")
     lines = [f"### {row.name}", "", row.help, "", *(f"- {fact}" for fact in facts), ""]
     if row.name in NOTES:

@@ -32,8 +32,10 @@ enum {
     SLOW_REQUEST_NS = 500 * 1000, /* a request that takes longer makes followers lead at once */
 };
 
-#define BODY_SPOOL_MAX ((uint64_t)1 << 30) /* bytes of a body that are buffered before it streams  \
-                                            */
-#define OUT_SPOOL_MAX ((uint64_t)1 << 30)  /* bytes of a response that are kept in a file */
+/* Bytes of a body that are buffered before it streams. */
+#define BODY_SPOOL_MAX ((uint64_t)1 << 30)
+
+/* Bytes of a response that are kept in a file. */
+#define OUT_SPOOL_MAX ((uint64_t)1 << 30)
 
 #endif

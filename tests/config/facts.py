@@ -203,3 +203,29 @@ FACTS = [
     ("worker_connections", "Worker Processes", "--worker-connections", "int", 1000),
     ("workers", "Worker Processes", "-w --workers", "int", COMPUTED),
 ]
+
+#: What gunicorn does not have.
+OWN = [
+    ("header_timeout", "Clients and Requests", "--header-timeout", "seconds", 60),
+    ("body_min_rate", "Clients and Requests", "--body-min-rate", "int", 0),
+    ("send_timeout", "Clients and Requests", "--send-timeout", "seconds", 60),
+    ("limit_request_body", "Clients and Requests", "--limit-request-body", "size", 0),
+    ("request_timeout", "Clients and Requests", "--request-timeout", "seconds", 0),
+    ("request_timeout_grace", "Clients and Requests", "--request-timeout-grace", "seconds", 5),
+    ("max_queue", "Clients and Requests", "--max-queue", "int", 0),
+    ("max_queue_time", "Clients and Requests", "--max-queue-time", "seconds", 0),
+    ("limit_concurrency", "Clients and Requests", "--limit-concurrency", "int", 0),
+    ("check_client", "Clients and Requests", "--check-client", "bool", False),
+    ("max_rss", "Recycling and Preloading", "--max-rss", "size", 0),
+    ("max_rss_hard", "Recycling and Preloading", "--max-rss-hard", "size", 0),
+    ("max_lifetime", "Recycling and Preloading", "--max-lifetime", "seconds", 0),
+    ("max_lifetime_jitter", "Recycling and Preloading", "--max-lifetime-jitter", "seconds", 0),
+    ("max_unavailable", "Recycling and Preloading", "--max-unavailable", "count", 1),
+    ("boot_timeout", "Recycling and Preloading", "--boot-timeout", "seconds", 0),
+    ("preload_freeze", "Recycling and Preloading", "--preload-freeze", "bool", False),
+    ("warmup", "Recycling and Preloading", "--warmup", "list_string", []),
+    ("status_bind", "Status", "--status-bind", "string", None),
+    ("drain_delay", "Status", "--drain-delay", "seconds", 0),
+]
+
+ALL = FACTS + OWN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from facts import COMPUTED, FACTS, HOOK
+from facts import ALL, COMPUTED, FACTS, HOOK
 
 #: By kind: a value in the file, what is kept of it, and an expression that is refused.
 FILE_VALUES = {
@@ -34,6 +34,9 @@ FILE_VALUES = {
     "http2_cleartext": ("True", "prior-knowledge", "'yes'"),
     "http2_frame_size": ("16385", 16385, "16383"),
     "http2_stream_limit": ("1", 1, "0"),
+    "count": ("'3'", 3, "0"),
+    "seconds": ("2.5", 2.5, "'soon'"),
+    "size": ("'64 MiB'", 64 * 2**20, "'64X'"),
     "http2_window_size": ("2**31 - 1", 2**31 - 1, "2**31"),
     "header_map_behaviour": ("'Refuse'", "refuse", "'keep'"),
     "proxy_protocol": ("True", "auto", "'v3'"),
@@ -63,6 +66,9 @@ ARGUMENTS = {
     "http2_cleartext": ("both", "both"),
     "http2_frame_size": ("20000", 20000),
     "http2_stream_limit": ("5", 5),
+    "count": ("2", 2),
+    "seconds": ("1.5", 1.5),
+    "size": ("2G", 2 * 2**30),
     "http2_window_size": ("1000", 1000),
     "header_map_behaviour": ("dangerous", "dangerous"),
     "proxy_protocol": ("v2", "v2"),
@@ -77,9 +83,9 @@ OWN_VALUES = {
     "protocol": ("http", "http"),
     "paste": None,  # makes an application of another kind; see test_paste.py
 }
-FLAGGED = [fact for fact in FACTS if fact[2] and OWN_VALUES.get(fact[0], "") is not None]
+FLAGGED = [fact for fact in ALL if fact[2] and OWN_VALUES.get(fact[0], "") is not None]
 
-NAMES = [fact[0] for fact in FACTS]
+NAMES = [fact[0] for fact in ALL]
 
 
 @pytest.fixture(autouse=True)
@@ -112,10 +118,10 @@ def test_there_are_as_many_settings():
     from gunicorn.config import Config
 
     assert sorted(Config().settings) == sorted(NAMES)
-    assert len(NAMES) == 120
+    assert len(FACTS) == 120
 
 
-@pytest.mark.parametrize("name,section,flags,kind,default", FACTS, ids=NAMES)
+@pytest.mark.parametrize("name,section,flags,kind,default", ALL, ids=NAMES)
 def test_default(directory, name, section, flags, kind, default):
     from gunicorn.config import Config
 
@@ -159,7 +165,7 @@ def test_variable(load, directory, name, section, flags, kind, default):
     assert value_of(cfg, name) == expected(value, directory)
 
 
-@pytest.mark.parametrize("name,section,flags,kind,default", FACTS, ids=NAMES)
+@pytest.mark.parametrize("name,section,flags,kind,default", ALL, ids=NAMES)
 def test_file(load, directory, name, section, flags, kind, default):
     code, value, _bad = FILE_VALUES[kind]
     if name == "protocol":
@@ -174,8 +180,8 @@ def test_file(load, directory, name, section, flags, kind, default):
 
 @pytest.mark.parametrize(
     "name,section,flags,kind,default",
-    [fact for fact in FACTS if FILE_VALUES[fact[3]][2] is not None],
-    ids=[fact[0] for fact in FACTS if FILE_VALUES[fact[3]][2] is not None],
+    [fact for fact in ALL if FILE_VALUES[fact[3]][2] is not None],
+    ids=[fact[0] for fact in ALL if FILE_VALUES[fact[3]][2] is not None],
 )
 def test_bad_value_in_file(refused, name, section, flags, kind, default):
     bad = FILE_VALUES[kind][2]
@@ -198,6 +204,26 @@ def test_bad_number_of_flag(refused, name, flags, kind):
     said, code = refused(f"{flag}=-1")
     assert code == 1
     assert f"Invalid value for {name}: -1 ({flag}): Value must be positive" in said
+
+
+@pytest.mark.parametrize("value", ["-1", "float('nan')", "float('inf')", "1e12", "True", "None"])
+def test_seconds_are_bounded(refused, value):
+    said, code = refused(file=f"send_timeout = {value}\n")
+    assert code == 1
+    assert "Error: Invalid value for send_timeout: " in said
+
+
+@pytest.mark.parametrize("value", ["-1", "2**63", "'1.5G'", "'M'", "''", "'-1K'", "1.5"])
+def test_sizes_are_bounded(refused, value):
+    said, code = refused(file=f"max_rss = {value}\n")
+    assert code == 1
+    assert "Error: Invalid value for max_rss: " in said
+
+
+def test_gunicorns_abbreviations_mean_what_they_mean_there(load):
+    assert load("--che").check_config is True
+    assert load("--header", "drop").header_map == "drop"
+    assert load("--header-t", "7").header_timeout == 7
 
 
 def test_bad_value_in_variable(refused):
