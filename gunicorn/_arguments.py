@@ -4,6 +4,7 @@ import argparse
 
 from gunicorn._settings import OURS
 
+
 class Parser(argparse.ArgumentParser):
     """Exits with status 2 and a usage line at a mistake, like any argparse parser.
 

@@ -12,7 +12,6 @@ import sys
 from gunicorn import _hooks, util
 from gunicorn import _validators as check
 
-
 OURS = "monoceros"  # `since`, of a setting that gunicorn does not have
 
 
