@@ -38,7 +38,7 @@ check_test() {
 }
 
 check_fuzz() {
-    tools/find_clang.sh >/dev/null || need clang
+    tools/find_clang.sh >/dev/null || need clang libclang-rt-dev
 }
 
 check_bench() {
