@@ -50,7 +50,8 @@ static void close_pipe(void)
 {
     int fds[2] = {pipe_read, pipe_write};
 
-    pipe_read = pipe_write = -1;
+    pipe_read = -1;
+    pipe_write = -1;
     batch_at = batch_size = 0;
     pipe_close(fds);
 }
