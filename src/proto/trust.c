@@ -15,9 +15,12 @@ static unsigned bits_of(const struct trust_network *network)
 static uint8_t mask_at(const struct trust_network *network, unsigned index)
 {
     unsigned before = index * 8;
-    if (network->prefix >= before + 8)
+    if (network->prefix <= before)
+        return 0;
+    unsigned inside = network->prefix - before;
+    if (inside >= 8)
         return 0xff;
-    return network->prefix <= before ? 0 : (uint8_t)(0xff << (8 - (network->prefix - before)));
+    return (uint8_t)(0xffu << (8 - inside));
 }
 
 static bool parse_digits(const char *text, unsigned most, uint8_t *prefix)
