@@ -48,7 +48,7 @@ ifneq ($(filter thread%,$(SANITIZE)),)
 WATCHED = LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" TSAN_OPTIONS=die_after_fork=0
 endif
 
-.PHONY: help run build test unit pytest differential asan tsan fuzz soak bench lint format wheel clean
+.PHONY: help run build test unit pytest compare asan tsan fuzz soak bench lint format wheel clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -94,13 +94,17 @@ unit: $(READY)
 pytest: $(VENV)/.testing
 	$(WATCHED) $(BIN)/pytest -n $(JOBS) $(ARGS)
 
-differential: $(READY) ## Compare our parser with gunicorn's on COUNT=5000 generated requests
+compare: $(VENV)/.testing ## Compare with gunicorn: COUNT=5000 requests, configurations, signals
 	test -f $(BUILD)/unit/build.ninja || $(MESON) setup $(BUILD)/unit -Dextension=false $(SETUP)
 	$(MESON) compile -C $(BUILD)/unit parse_cli
 	test -x $(VENV)-original/bin/gunicorn || { $(PYTHON) -m venv --clear $(VENV)-original && \
 	    $(VENV)-original/bin/pip install -q gunicorn==27.0.1; }
 	$(BIN)/python tests/differential/compare_http1.py --gunicorn $(VENV)-original \
 	    --cli $(BUILD)/unit/tests/differential/parse_cli --count $(COUNT)
+	GUNICORN_ORIGINAL=$(abspath $(VENV)-original/bin/gunicorn) \
+	GUNICORN_REFERENCE=$(abspath $(VENV)-original) GUNICORN_DIFFERENTIAL_COUNT=$(COUNT) \
+	    $(BIN)/pytest -n $(JOBS) --timeout 1800 $(ARGS) tests/compare \
+	    tests/server/test_differential.py tests/config/test_print_config.py
 
 asan: ## Run all the tests with AddressSanitizer and UBSan
 	$(MAKE) test VENV=$(VENV)-asan BUILD=$(BUILD)/asan SANITIZE=address,undefined JOBS=2

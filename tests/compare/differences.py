@@ -1,0 +1,61 @@
+"""What is meant to differ from gunicorn in a transcript, and where docs/differences.md says so."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from dataclasses import dataclass
+
+
+@dataclass
+class Difference:
+    """Lines of scenarios (a pattern) that differ: `line` matches the diff's, sign included."""
+
+    scenarios: str
+    line: str
+    reason: str
+
+    def covers(self, name: str, line: str) -> bool:
+        return fnmatch.fnmatchcase(name, self.scenarios) and bool(re.fullmatch(self.line, line))
+
+
+PLACED = "a bad value is told with the setting and its place"
+
+DIFFERENCES = [
+    Difference("fails_negative_number", ".*positive.*", PLACED),
+    Difference("fails_no_chdir", ".*can't chdir to 'nosuch'", PLACED),
+    Difference("fails_unknown_user", ".*No such user: 'nosuchuser'", PLACED),
+    Difference(
+        "bad_value_in_config_file", ".*(int|number).*|- Invalid value for workers.*", PLACED
+    ),
+    Difference("hook_of_wrong_arity", ".*(arity|Invalid value).*", PLACED),
+    Difference("fails_bad_environment", ".*environment setting 'A' invalid.*", PLACED),
+    Difference("fails_unknown_worker", ".*", "the message lists the workers; no traceback"),
+    Difference(
+        "fails_preload_no_attribute",
+        "- AttributeError: module 'app' has no attribute 'nosuch'",
+        "the exception behind ours is not told",
+    ),
+    Difference("fails_file_name", "- ModuleNotFoundError: .*", "the same"),
+    Difference(
+        "request_outlasts_graceful_timeout",
+        ".*was sent SIGKILL!.*",
+        "what the master killed did not run out of memory",
+    ),
+    Difference(
+        "second_int_hurries",
+        ".*(was sent SIGKILL!|Worker exiting).*",
+        "the worker is told of the hurry, and ends by itself",
+    ),
+    Difference(
+        "*",
+        r".*Worker \(pid:N\) was sent SIGTERM!",
+        "luck, in both: a worker dies of the signal before it has handlers, or after it put them off",
+    ),
+    Difference(
+        "worker_times_out",
+        r"\+ .*(Fatal Python error|has been running GET /sleep|Worker exiting).*"
+        "|- .*Perhaps out of memory.*",
+        "the request and the stacks are in the log, and the worker has time to say its last word",
+    ),
+]
