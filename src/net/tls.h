@@ -14,23 +14,21 @@
  * OpenSSL that the process has already, so that a context made by Python's ssl module is used by
  * the very library that made it.
  *
- *   tls_library   the functions, found once
  *   tls_context   an SSL_CTX and what a listener wants beside it; counted
  *   tls           one connection; its functions may be called by two threads at a time
  */
 
 struct ssl_ctx_st; /* OpenSSL's SSL_CTX */
 
-struct tls_library;
 struct tls_context;
 struct tls;
 
 /*
- * `handle` (of dlopen(); NULL: the whole process) is what to search for the functions, with all
- * that it depends on; the whole process is searched next. NULL: `error` has a line that says why.
+ * Looks the functions up, once for all. `handle` (of dlopen(); NULL: none) is searched with all
+ * that it depends on, then the whole process. false: `error` has a line that says why. Not
+ * thread-safe.
  */
-struct tls_library *tls_library_open(void *handle, char *error, size_t size);
-void tls_library_close(struct tls_library *library);
+bool tls_load(void *handle, char *error, size_t size);
 
 /* A client has said which server it wants, and the application may choose the certificate. */
 struct tls_names {
@@ -55,8 +53,7 @@ struct tls_context_options {
  * Takes a count of ssl_ctx. Its callbacks that expect the SSL objects of Python's ssl module
  * (server name, key log, messages) are taken out of it. NULL: no memory. Begins with one use.
  */
-struct tls_context *tls_context_create(const struct tls_library *library,
-                                       struct ssl_ctx_st *ssl_ctx,
+struct tls_context *tls_context_create(struct ssl_ctx_st *ssl_ctx,
                                        const struct tls_context_options *options);
 void *tls_context_ref(const struct tls_context *context);
 void tls_context_use(struct tls_context *context);
@@ -69,9 +66,8 @@ void tls_context_destroy(struct tls_context *context);
  * given none makes its own. tls_ticket_keys_size() bytes, as random as keys are. 0, or -1 when
  * OpenSSL refuses them.
  */
-size_t tls_ticket_keys_size(const struct tls_library *library, struct ssl_ctx_st *ssl_ctx);
-int tls_set_ticket_keys(const struct tls_library *library, struct ssl_ctx_st *ssl_ctx,
-                        const void *keys, size_t size);
+size_t tls_ticket_keys_size(struct ssl_ctx_st *ssl_ctx);
+int tls_set_ticket_keys(struct ssl_ctx_st *ssl_ctx, const void *keys, size_t size);
 
 /* For a handshake's names->ask(): the certificate and keys are those of another context, of which a
  * count is taken. 0 or -1. */
