@@ -629,6 +629,8 @@ static void open_world(uint8_t settings, int *server)
         .forwarded = &forwarded,
         .trust = &trust,
         .keepalive_ms = settings & 2 ? 0 : 3600 * 1000,
+        .header_timeout_ms = 60 * 1000,
+        .send_timeout_ms = 60 * 1000,
         .worker_connections = 10,
         .threads = 1,
         .loop = settings & 4 ? "poll" : NULL,

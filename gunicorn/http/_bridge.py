@@ -27,6 +27,11 @@ class Bridge:
             return True
         if self.cfg.pre_request is not self.cfg.settings["pre_request"].default:
             return True
+        return self.wants_debug
+
+    @property
+    def wants_debug(self) -> bool:
+        """Whether anybody reads lines of that level."""
         return self.cfg.loglevel.lower() == "debug"
 
     @property

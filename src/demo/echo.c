@@ -137,6 +137,8 @@ int main(int argc, char **argv)
         .forwarded = &forwarded,
         .trust = &trust,
         .keepalive_ms = 2000,
+        .header_timeout_ms = 60 * 1000,
+        .send_timeout_ms = 60 * 1000,
         .worker_connections = 20000,
         .threads = threads,
         .standby = true,

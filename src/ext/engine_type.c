@@ -9,6 +9,7 @@
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
+#include <math.h>
 #include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -50,6 +51,18 @@ static int get_number(PyObject *cfg, const char *name, uint32_t *out)
     if (PyErr_Occurred())
         return -1;
     *out = number > UINT32_MAX ? UINT32_MAX : (uint32_t)number;
+    return 0;
+}
+
+/* A time of the settings: 0 is never, and what is less than a millisecond is one. */
+static int get_ms(PyObject *cfg, const char *name, uint32_t *out)
+{
+    PyObject *value = setting(cfg, name);
+    double seconds = value ? PyFloat_AsDouble(value) : 0;
+    Py_XDECREF(value);
+    if (PyErr_Occurred())
+        return -1;
+    *out = seconds >= INT32_MAX / 1000 ? INT32_MAX : (uint32_t)ceil(seconds * 1000);
     return 0;
 }
 
@@ -197,6 +210,15 @@ static int read_options(struct engine_object *self, PyObject *cfg, struct engine
     return 0;
 }
 
+static int read_patience(struct wsgi *wsgi, struct engine_options *options)
+{
+    if (get_ms(wsgi->cfg, "header_timeout", &options->header_timeout_ms) < 0 ||
+        get_ms(wsgi->cfg, "send_timeout", &options->send_timeout_ms) < 0 ||
+        get_number(wsgi->cfg, "body_min_rate", &options->body_min_rate) < 0)
+        return -1;
+    return get_flag(wsgi->handler, "wants_debug", &options->debug);
+}
+
 /* The descriptors of worker.sockets, in an array that the caller frees with mem_free(). */
 static int *listener_fds(PyObject *worker, uint32_t *count)
 {
@@ -313,6 +335,8 @@ static int start(struct engine_object *self, PyObject *worker, uint32_t threads,
         return -1;
     options.threads = threads ? threads : 1;
     options.loop_host = loop_host;
+    if (read_patience(&self->wsgi, &options) < 0)
+        return -1;
     if (read_beat(self->wsgi.cfg, &options.sign_of_life_ms) < 0)
         return -1;
     self->wsgi.threaded = threads > 0;

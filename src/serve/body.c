@@ -103,6 +103,7 @@ enum body_progress body_begin(struct request *request)
 enum body_progress body_received(struct request *request, size_t n)
 {
     struct body *body = &request->body;
+    body->arrived += n;
     if (body->framing == HTTP1_CHUNKED) {
         request->input_size += (uint32_t)n;
         return store_chunks(request);
@@ -111,6 +112,16 @@ enum body_progress body_received(struct request *request, size_t n)
     body->stored += n;
     body->complete = body->stored == body->wanted;
     return body->complete ? BODY_COMPLETE : BODY_PARTIAL;
+}
+
+bool body_keeps_pace(struct request *request)
+{
+    struct body *body = &request->body;
+    uint64_t least = (uint64_t)request->engine->options.body_min_rate * BODY_WINDOW_MS / 1000;
+    bool enough = body->arrived >= least;
+    body->arrived = 0;
+    body->waited_ms = 0;
+    return enough;
 }
 
 /* Reading, by the application's thread */
@@ -140,10 +151,29 @@ static ssize_t fail(struct body *body)
     return -1;
 }
 
+/*
+ * Waits until there is something to read: more than 0. With a least rate, time counts only while we
+ * wait: the application may be slow to read.
+ */
+static int wait_for_client(struct request *request)
+{
+    struct engine *engine = request->engine;
+    struct body *body = &request->body;
+    int fd = request->conn->io.fd;
+    if (engine->options.body_min_rate == 0)
+        return engine->ops->wait(engine->app, fd, POLLIN, BODY_TIMEOUT_MS);
+    uint64_t before = clock_ms();
+    int ready = engine->ops->wait(engine->app, fd, POLLIN, BODY_WINDOW_MS - (int)body->waited_ms);
+    uint64_t waited = body->waited_ms + (clock_ms() - before);
+    if (ready == 0 || waited >= BODY_WINDOW_MS)
+        return ready >= 0 && body_keeps_pace(request) ? 1 : -1;
+    body->waited_ms = (uint32_t)waited;
+    return ready;
+}
+
 /* Waits for bytes of a body that streams. */
 static ssize_t receive(struct request *request, char *out, size_t n)
 {
-    struct engine *engine = request->engine;
     struct body *body = &request->body;
     if (body->continue_due) {
         body->continue_due = false;
@@ -152,11 +182,13 @@ static ssize_t receive(struct request *request, char *out, size_t n)
     }
     for (;;) {
         ssize_t got = socket_recv(request->conn->io.fd, out, n);
-        if (got > 0)
+        if (got > 0) {
+            body->arrived += (uint64_t)got;
             return got;
+        }
         if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
             return fail(body);
-        if (engine->ops->wait(engine->app, request->conn->io.fd, POLLIN, BODY_TIMEOUT_MS) <= 0)
+        if (wait_for_client(request) <= 0)
             return fail(body);
     }
 }

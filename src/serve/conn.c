@@ -31,6 +31,15 @@ static void deadline_in(struct engine *engine, struct conn *conn, uint32_t ms)
     timer_set(&engine->timers, &conn->timer, engine->now_ms + ms);
 }
 
+/* The same for a time-out of the settings, where 0 is none. */
+static void deadline_at(struct engine *engine, struct conn *conn, uint64_t since, uint32_t ms)
+{
+    if (ms > 0)
+        timer_set(&engine->timers, &conn->timer, since + ms);
+    else
+        timer_cancel(&conn->timer);
+}
+
 static void list_in(struct list *list, struct conn *conn)
 {
     list_remove(&conn->link);
@@ -67,6 +76,7 @@ struct conn *conn_create(struct engine *engine, struct listener *listener, int f
         .state = CONN_IDLE,
         .readable = true,
         .listener = listener,
+        .since_ms = engine->now_ms,
         .peer = *peer,
     };
     timer_init(&conn->timer);
@@ -114,7 +124,7 @@ static void linger(struct engine *engine, struct conn *conn)
     conn->request = NULL;
     conn_move(conn, CONN_LINGER);
     list_in(&engine->active, conn);
-    conn->linger_until = engine->now_ms + LINGER_TOTAL_MS;
+    conn->since_ms = engine->now_ms;
     deadline_in(engine, conn, LINGER_IDLE_MS);
     if (conn->readable)
         conn_read(engine, conn);
@@ -140,11 +150,12 @@ static void read_lingering(struct engine *engine, struct conn *conn)
     ssize_t n = socket_recv(conn->io.fd, waste, sizeof(waste));
     while (n == (ssize_t)sizeof(waste) && (left -= sizeof(waste)) > 0)
         n = socket_recv(conn->io.fd, waste, sizeof(waste));
-    if (left == 0 && engine->now_ms < conn->linger_until) {
+    bool in_time = engine->now_ms < conn->since_ms + LINGER_TOTAL_MS;
+    if (left == 0 && in_time) {
         read_on_later(engine, conn);
         return;
     }
-    if (n == 0 || (n < 0 && errno != EAGAIN) || engine->now_ms >= conn->linger_until) {
+    if (n == 0 || (n < 0 && errno != EAGAIN) || !in_time) {
         conn_close(engine, conn);
         return;
     }
@@ -196,6 +207,18 @@ static void ready(struct engine *engine, struct conn *conn)
     engine_ready(engine, conn->request);
 }
 
+/* A least rate leaves no room for a pause of BODY_TIMEOUT_MS. */
+static void await_body(struct engine *engine, struct conn *conn)
+{
+    struct body *body = &conn->request->body;
+    if (engine->options.body_min_rate == 0) {
+        deadline_in(engine, conn, BODY_TIMEOUT_MS);
+    } else if (!body->timed) {
+        body->timed = true;
+        deadline_in(engine, conn, BODY_WINDOW_MS);
+    }
+}
+
 static void went_on(struct engine *engine, struct conn *conn, enum body_progress progress)
 {
     char peer[PEER_TEXT_SIZE];
@@ -206,7 +229,7 @@ static void went_on(struct engine *engine, struct conn *conn, enum body_progress
         ready(engine, conn);
         break;
     case BODY_PARTIAL:
-        deadline_in(engine, conn, BODY_TIMEOUT_MS);
+        await_body(engine, conn);
         break;
     case BODY_MALFORMED:
         text = chunked_error_text(&conn->request->body.chunked);
@@ -252,7 +275,8 @@ static void parse(struct engine *engine, struct conn *conn)
     if (conn->state == CONN_IDLE) {
         conn_move(conn, CONN_HEAD);
         list_in(&engine->active, conn);
-        deadline_in(engine, conn, HEAD_TIMEOUT_MS);
+        deadline_at(engine, conn, conn->served == 0 ? conn->since_ms : engine->now_ms,
+                    engine->options.header_timeout_ms);
     }
     switch (
         http1_parse(&request->head, request->input, request->input_size, &engine->options.limits)) {
@@ -326,7 +350,7 @@ void conn_read(struct engine *engine, struct conn *conn)
         ssize_t n = socket_recv(conn->io.fd, into, room);
         if (n < 0 && errno == EAGAIN) {
             detach_request(engine, conn);
-            await(engine, conn, conn->timer.deadline ? 0 : HEAD_TIMEOUT_MS);
+            await(engine, conn, conn->timer.deadline ? 0 : engine->options.header_timeout_ms);
             return;
         }
         if (n <= 0) {
@@ -382,7 +406,7 @@ static void flush(struct engine *engine, struct conn *conn)
     else if (result == OUTQ_EMPTY)
         conn_answered(engine, conn);
     else if (progress)
-        deadline_in(engine, conn, SEND_TIMEOUT_MS);
+        deadline_at(engine, conn, engine->now_ms, engine->options.send_timeout_ms);
 }
 
 /* The answer is sent and the connection stays: the next request may be here already. */
@@ -431,7 +455,7 @@ void conn_answered(struct engine *engine, struct conn *conn)
             return;
         }
         loop_arm(engine->loop, &conn->io, LOOP_WRITE);
-        deadline_in(engine, conn, SEND_TIMEOUT_MS);
+        deadline_at(engine, conn, engine->now_ms, engine->options.send_timeout_ms);
         return;
     }
     if (response->keep_alive && response->finished && !conn->close_after && request->body.complete)
@@ -451,10 +475,36 @@ static void log_expired(struct engine *engine, struct conn *conn)
     access_log_refused(engine->access_log, conn->request);
 }
 
+/* What a client failed to do in time; NULL when nothing was wrong. */
+static const char *fault_of(const struct conn *conn)
+{
+    switch (conn->state) {
+    case CONN_IDLE:
+        return conn->served == 0 ? "no request in header_timeout" : NULL;
+    case CONN_HEAD:
+        return "no whole head in header_timeout";
+    case CONN_BODY:
+        return conn->request->body.timed ? "a body slower than body_min_rate" : "a body stopped";
+    case CONN_FLUSH:
+        return "took nothing of its answer in send_timeout";
+    default:
+        return NULL;
+    }
+}
+
 void conn_expired(struct engine *engine, struct conn *conn)
 {
+    char peer[PEER_TEXT_SIZE];
     if (conn->state == CONN_RUNNING)
         return;
+    if (conn->state == CONN_BODY && conn->request->body.timed && body_keeps_pace(conn->request)) {
+        deadline_in(engine, conn, BODY_WINDOW_MS);
+        return;
+    }
+    const char *fault = fault_of(conn);
+    if (fault)
+        engine_note(engine, NOTE_DEBUG, "Closing the connection of ip=%s: %s",
+                    peer_text(&conn->peer, peer), fault);
     log_expired(engine, conn);
     conn_close(engine, conn);
 }

@@ -53,7 +53,7 @@ struct conn {
     struct listener *listener;
     struct request *request; /* NULL while idle */
     struct conn *next_dead;
-    uint64_t linger_until;
+    uint64_t since_ms; /* when it was accepted; in LINGER, when our side was shut */
     struct peer peer;
     uint32_t served; /* requests answered so far */
 };

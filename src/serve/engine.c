@@ -71,8 +71,7 @@ static struct conn *longest_idle(struct engine *engine)
     if (list_empty(&engine->idle))
         return NULL;
     struct conn *conn = list_entry(engine->idle.next, struct conn, link);
-    bool fresh =
-        conn->served == 0 && conn->timer.deadline > engine->now_ms + HEAD_TIMEOUT_MS - SILENT_MS;
+    bool fresh = conn->served == 0 && conn->since_ms + SILENT_MS > engine->now_ms;
     return fresh ? NULL : conn;
 }
 
@@ -519,6 +518,8 @@ void engine_note(struct engine *engine, enum note_level level, const char *forma
 {
     char text[2048];
     va_list arguments;
+    if (level == NOTE_DEBUG && !engine->options.debug)
+        return;
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);

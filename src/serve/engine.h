@@ -34,11 +34,15 @@ struct engine_options {
     const struct forwarded *forwarded; /* borrowed */
     const struct trust *trust;         /* borrowed: forwarded_allow_ips */
     uint32_t keepalive_ms;             /* 0: one request a connection */
+    uint32_t header_timeout_ms;        /* from the first wait until a head is whole; 0: never */
+    uint32_t send_timeout_ms;          /* without a byte taken by the client; 0: never */
+    uint32_t body_min_rate;            /* bytes a second; 0: any */
     uint32_t worker_connections;       /* open connections; idle ones are closed to stay below */
     uint32_t threads;                  /* application threads */
     bool shared;                       /* other workers accept from the same listeners */
     bool sendfile;
     bool standby;
+    bool debug;               /* NOTE_DEBUG is of interest */
     bool loop_host;           /* led from a foreign event loop, in one thread */
     uint32_t sign_of_life_ms; /* between two steps of it while requests run, at most */
     const char *tmp_dir;      /* borrowed; NULL: the system's */

@@ -16,9 +16,8 @@ enum {
     SEND_ATTACHED_MAX = 256 * 1024, /* bytes of a file sent without letting others run meanwhile */
     REQUEST_POOL = 128,             /* idle request objects kept for reuse */
     ACCEPT_BATCH = 64,              /* connections accepted for each time a listener is told */
-    HEAD_TIMEOUT_MS = 60 * 1000,    /* from the first wait until a head is whole */
     BODY_TIMEOUT_MS = 60 * 1000,    /* without a byte of a body */
-    SEND_TIMEOUT_MS = 60 * 1000,    /* without a byte taken by the client */
+    BODY_WINDOW_MS = 5 * 1000,      /* over which the rate of a body is measured */
     LINGER_IDLE_MS = 2 * 1000,      /* without a byte after we are done (RFC 9112 §9.6) */
     LINGER_TOTAL_MS = 30 * 1000,
     SILENT_MS = 1000,             /* after which a new connection without a byte counts as idle */

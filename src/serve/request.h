@@ -23,6 +23,9 @@ struct body {
     struct spool spool;   /* what was buffered, unless it stands in the input */
     const char *in_place; /* a body that arrived with its head: in the input buffer */
     uint64_t stored;      /* bytes buffered */
+    uint64_t arrived;     /* raw bytes since its rate was looked at */
+    uint32_t waited_ms;   /* the same for the time that a thread waited for a streaming one */
+    bool timed;           /* its rate is being measured */
     bool complete;        /* all of it has arrived */
     bool failed;          /* cut short, malformed, or too slow */
     bool continue_due;    /* "100 Continue" is sent when the application first reads */
@@ -98,6 +101,9 @@ enum body_progress body_begin(struct request *request);
 
 /* n bytes were received where request_room() said. */
 enum body_progress body_received(struct request *request, size_t n);
+
+/* Whether it came fast enough (body_min_rate) since this was asked last. */
+bool body_keeps_pace(struct request *request);
 
 /*
  * Copies up to n body bytes. 0 at the end, -1 when the body is cut short or malformed. When

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -65,6 +66,11 @@ static int flush(struct request *request)
     return result == OUTQ_BROKEN ? gone(request) : 0;
 }
 
+static int patience_ms(uint32_t timeout_ms)
+{
+    return timeout_ms > 0 && timeout_ms < INT_MAX ? (int)timeout_ms : INT_MAX;
+}
+
 /*
  * Neither memory nor disk takes more: this request waits for the client, and only it. The engine's
  * leader, who sends refusals, has no time for that.
@@ -78,7 +84,8 @@ static int wait_for_client(struct request *request)
         return gone(request);
     pthread_mutex_unlock(&q->lock);
     request->blocked++;
-    int writable = engine->ops->wait(engine->app, request->conn->io.fd, POLLOUT, SEND_TIMEOUT_MS);
+    int writable = engine->ops->wait(engine->app, request->conn->io.fd, POLLOUT,
+                                     patience_ms(engine->options.send_timeout_ms));
     request->blocked--;
     pthread_mutex_lock(&q->lock);
     /* Not to have seen it writable says nothing when the engine was quicker to fill it again. */

@@ -189,6 +189,8 @@ static void open_server(void **state, uint32_t threads, bool standby)
         .forwarded = &forwarded,
         .trust = &trust,
         .keepalive_ms = 60 * 1000,
+        .header_timeout_ms = 60 * 1000,
+        .send_timeout_ms = 60 * 1000,
         .worker_connections = 1000,
         .threads = threads,
         .standby = standby,

@@ -1,0 +1,212 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "served.h"
+
+#include "serve/limits.h"
+
+/* What a client may do, and for how long; how much a worker takes on. */
+
+enum { RATE = 1000, LARGE = 100 * 1000 };
+
+static char large[LARGE];
+
+static struct engine_options options;
+
+static int usual_options(void **state)
+{
+    (void)state;
+    options = served_options();
+    return 0;
+}
+
+static void put(struct request *request, const char *data, size_t n)
+{
+    char length[24];
+    bool kept = false;
+    snprintf(length, sizeof(length), "%zu", n);
+    if (response_start(request, "200 OK", 6) != RESPONSE_OK ||
+        response_field(request, STR("Content-Length"), (struct str){length, strlen(length)}) !=
+            RESPONSE_OK ||
+        response_write(request, data, n, NULL, &kept, true) != RESPONSE_OK ||
+        response_finish(request) != RESPONSE_OK)
+        response_abort(request);
+    request->conn->served++;
+}
+
+static void run(struct request *request)
+{
+    bool much = str_eq(request_target(request), STR("/large"));
+    put(request, much ? large : "x", much ? LARGE : 1);
+}
+
+static struct conn *open_one(void)
+{
+    served_open(&options, run);
+    return served_connect(false);
+}
+
+static void expire(struct conn *conn)
+{
+    assert_true(engine_lead(served.engine));
+    conn_expired(served.engine, conn);
+    engine_yield(served.engine);
+    engine_collect(served.engine);
+}
+
+/* Time-outs */
+
+static void the_head_has_its_time_from_accept_on(void **state)
+{
+    (void)state;
+    options.header_timeout_ms = 10 * 1000;
+    struct conn *conn = open_one();
+    uint64_t until = conn->since_ms + 10 * 1000;
+    assert_int_equal(conn->timer.deadline, until);
+    served_say("GET ");
+    assert_int_equal(conn->timer.deadline, until);
+    served_say("/ HTTP/1.1\r\n");
+    assert_int_equal(conn->timer.deadline, until);
+    served_ask("\r\n");
+    /* A further one has it from its first byte on. */
+    conn->since_ms = 1;
+    served_say("GET ");
+    assert_true(conn->timer.deadline >= until);
+    expire(conn);
+    assert_non_null(strstr(served.notes, "no whole head in header_timeout"));
+    assert_false(served_is_open());
+    served_close();
+}
+
+static void without_time_outs_nobody_is_closed(void **state)
+{
+    (void)state;
+    options.header_timeout_ms = options.send_timeout_ms = 0;
+    served_open(&options, run);
+    struct conn *conn = served_connect(true);
+    served.reads_while_waiting = false;
+    assert_int_equal(conn->timer.deadline, 0);
+    served_say("GET /large HTTP/1.1\r\n");
+    assert_int_equal(conn->timer.deadline, 0);
+    served_say("\r\n");
+    served_turn();
+    assert_int_equal(conn->state, CONN_FLUSH);
+    assert_int_equal(conn->timer.deadline, 0);
+    served_answer();
+    assert_int_equal(conn->state, CONN_IDLE);
+    assert_int_not_equal(conn->timer.deadline, 0);
+    served_say("G");
+    assert_int_equal(conn->timer.deadline, 0);
+    served_close();
+}
+
+static void a_body_in_time_is_waited_for(void **state)
+{
+    (void)state;
+    options.body_min_rate = RATE;
+    struct conn *conn = open_one();
+    served_say("POST / HTTP/1.1\r\nContent-Length: 50000\r\n\r\n");
+    for (int window = 0; window < 5; window++) {
+        served_send(large, (size_t)RATE * BODY_WINDOW_MS / 1000);
+        served_turn();
+        expire(conn);
+        assert_int_equal(conn->state, CONN_BODY);
+        assert_true(conn->timer.deadline >= served.engine->now_ms + BODY_WINDOW_MS);
+    }
+    served_send(large, 25000);
+    served_answer();
+    assert_int_equal(served.runs, 1);
+    served_close();
+}
+
+static void a_slow_body_is_not_waited_for(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {"Content-Length: 50000\r\n\r\n",
+                                         "Transfer-Encoding: chunked\r\n\r\n5000\r\n"};
+    options.body_min_rate = RATE;
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        struct conn *conn = open_one();
+        served_say("POST / HTTP/1.1\r\n");
+        served_say(bodies[i]);
+        uint64_t until = conn->timer.deadline;
+        served_send(large, (size_t)RATE * BODY_WINDOW_MS / 1000 - 10);
+        served_turn();
+        assert_int_equal(conn->timer.deadline, until);
+        expire(conn);
+        assert_false(served_is_open());
+        assert_non_null(strstr(served.notes, "slower than body_min_rate"));
+        served_close();
+    }
+}
+
+/* A body that streams: only the time counts in which the application waited for the client. */
+static struct {
+    uint64_t arrived; /* before the wait */
+    ssize_t got;
+    int waits;
+} streamed;
+
+static int wait_in_vain_then_send(void *app, int fd, short events, int timeout_ms)
+{
+    (void)app, (void)fd, (void)events;
+    assert_int_equal(timeout_ms, streamed.waits == 0 ? 1 : BODY_WINDOW_MS);
+    if (streamed.waits++ == 0)
+        usleep(2000);
+    else
+        assert_int_equal(send(served.client, "abc", 3, 0), 3);
+    return streamed.waits > 1;
+}
+
+static void read_stream(struct request *request)
+{
+    char data[64];
+    request->body.waited_ms = BODY_WINDOW_MS - 1;
+    request->body.arrived = streamed.arrived;
+    streamed.got = body_read(request, data, sizeof(data));
+    response_abort(request);
+}
+
+static void read_after_a_pause(uint64_t arrived)
+{
+    struct app_ops ops = served_ops;
+    ops.wait = wait_in_vain_then_send;
+    streamed.arrived = arrived;
+    streamed.waits = 0;
+    served_open(&options, read_stream);
+    served.engine->ops = &ops;
+    served_connect(false);
+    char head[128];
+    snprintf(head, sizeof(head), "POST / HTTP/1.1\r\nContent-Length: %llu\r\n\r\n",
+             (unsigned long long)BODY_SPOOL_MAX + 1);
+    served_ask(head);
+    assert_int_equal(served.runs, 1);
+    served_close();
+}
+
+static void a_slow_stream_is_not_waited_for(void **state)
+{
+    (void)state;
+    options.body_min_rate = RATE;
+    read_after_a_pause((uint64_t)RATE * BODY_WINDOW_MS / 1000 - 1);
+    assert_int_equal(streamed.got, -1);
+    read_after_a_pause((uint64_t)RATE * BODY_WINDOW_MS / 1000);
+    assert_int_equal(streamed.got, 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(the_head_has_its_time_from_accept_on, usual_options),
+        cmocka_unit_test_setup(without_time_outs_nobody_is_closed, usual_options),
+        cmocka_unit_test_setup(a_body_in_time_is_waited_for, usual_options),
+        cmocka_unit_test_setup(a_slow_body_is_not_waited_for, usual_options),
+        cmocka_unit_test_setup(a_slow_stream_is_not_waited_for, usual_options),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
