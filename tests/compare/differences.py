@@ -50,7 +50,7 @@ DIFFERENCES = [
     Difference(
         "*",
         r".*Worker \(pid:N\) was sent SIGTERM!",
-        "luck, in both: a worker dies of the signal before it has handlers, or after it put them off",
+        "luck, in both: a worker dies of it before it has handlers, or after it put them off",
     ),
     Difference(
         "worker_times_out",
