@@ -81,7 +81,8 @@ run: build ## Build, and serve the example application on 127.0.0.1:8000 (BIND=)
 	@echo "The example application: http://$(BIND)/"
 	@echo "Try it:  curl http://$(BIND)/     or open that address in a browser; Ctrl-C ends it."
 	@echo
-	exec $(BIN)/gunicorn --chdir examples/hello --bind $(BIND) $(ARGS) hello:app
+	exec $(BIN)/gunicorn -c examples/hello/gunicorn.conf.py --chdir examples/hello \
+	    --bind $(BIND) $(ARGS) hello:app
 
 test: unit pytest ## Build, and run all the tests
 
