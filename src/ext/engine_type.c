@@ -340,8 +340,10 @@ static int start(struct engine_object *self, PyObject *worker, uint32_t threads,
     if (read_beat(self->wsgi.cfg, &options.sign_of_life_ms) < 0)
         return -1;
     self->wsgi.threaded = threads > 0;
-    if (self->wsgi.slot)
+    if (self->wsgi.slot) {
         atomic_store(&self->wsgi.slot->threads, threads);
+        options.metrics = self->wsgi.slot->metrics;
+    }
     int *fds = listener_fds(worker, &count);
     if (!fds)
         return -1;

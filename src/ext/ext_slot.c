@@ -160,7 +160,12 @@ static PyObject *get_in_flight(PyObject *op, void *unused)
 static PyObject *get_connections(PyObject *op, void *unused)
 {
     (void)unused;
-    return PyLong_FromUnsignedLong(atomic_load(&of(op)->connections));
+    const struct metrics *metrics = of(op)->metrics;
+    unsigned long open = 0;
+
+    for (int i = 0; metrics && i < METRICS_CONN_STATES; i++)
+        open += atomic_load_explicit(&metrics->connections[i], memory_order_relaxed);
+    return PyLong_FromUnsignedLong(open);
 }
 
 static PyGetSetDef slot_getset[] = {

@@ -183,7 +183,7 @@ pid_t arbiter_fork(struct arbiter *a, uint32_t age, const struct arbiter_fork_ho
     hooks->after(a->ctx, pid);
     errno = saved;
     if (pid < 0) {
-        scoreboard_release(s);
+        scoreboard_release(&a->board, s);
         return -1;
     }
     *slot = s;
@@ -215,7 +215,7 @@ void arbiter_forget(struct arbiter *a, pid_t pid)
     if (!child)
         return;
     if (child->slot)
-        scoreboard_release(child->slot);
+        scoreboard_release(&a->board, child->slot);
     children_remove(&a->children, child);
 }
 
@@ -358,7 +358,7 @@ static int bury(struct arbiter *a, pid_t pid, int status)
     children_remove(&a->children, child);
     int result = a->host->died(a->ctx, &death);
     if (death.child.slot)
-        scoreboard_release(death.child.slot);
+        scoreboard_release(&a->board, death.child.slot);
     return result;
 }
 

@@ -1,24 +1,43 @@
 #include "proc/scoreboard.h"
 
+#include <errno.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* Memory of one size for each slot, all zero. NULL with errno. */
+static void *map_row(size_t size)
+{
+    void *map = mmap(NULL, SCOREBOARD_SLOTS * size, PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    return map == MAP_FAILED ? NULL : map;
+}
+
+static void unmap_row(void *row, size_t size)
+{
+    if (row)
+        munmap(row, SCOREBOARD_SLOTS * size);
+}
+
 int scoreboard_open(struct scoreboard *board)
 {
-    size_t size = SCOREBOARD_SLOTS * sizeof(struct slot);
-    void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-    if (map == MAP_FAILED)
-        return -1;
-    board->slots = map;
-    return 0;
+    memset(board, 0, sizeof(*board));
+    board->slots = map_row(sizeof(struct slot));
+    board->metrics = map_row(sizeof(struct metrics));
+    if (board->slots && board->metrics)
+        return 0;
+    int saved = errno;
+    scoreboard_close(board);
+    errno = saved;
+    return -1;
 }
 
 void scoreboard_close(struct scoreboard *board)
 {
-    if (board->slots)
-        munmap(board->slots, SCOREBOARD_SLOTS * sizeof(struct slot));
+    unmap_row(board->slots, sizeof(struct slot));
+    unmap_row(board->metrics, sizeof(struct metrics));
     board->slots = NULL;
+    board->metrics = NULL;
 }
 
 struct slot *scoreboard_take(struct scoreboard *board, uint32_t age, uint32_t generation,
@@ -30,6 +49,7 @@ struct slot *scoreboard_take(struct scoreboard *board, uint32_t age, uint32_t ge
         if (atomic_load_explicit(&slot->phase, memory_order_relaxed) != SLOT_FREE)
             continue;
         memset(slot, 0, sizeof(*slot));
+        slot->metrics = &board->metrics[i];
         slot->wake_fd = wake_fd;
         slot->age = age;
         slot->generation = generation;
@@ -41,9 +61,24 @@ struct slot *scoreboard_take(struct scoreboard *board, uint32_t age, uint32_t ge
     return NULL;
 }
 
-void scoreboard_release(struct slot *slot)
+void scoreboard_release(struct scoreboard *board, struct slot *slot)
 {
+    metrics_fold(&board->past, slot->metrics);
+    memset(slot->metrics, 0, sizeof(*slot->metrics));
     memset(slot, 0, sizeof(*slot));
+}
+
+size_t scoreboard_index(const struct scoreboard *board, const struct slot *slot)
+{
+    return (size_t)(slot - board->slots);
+}
+
+void scoreboard_sum(const struct scoreboard *board, struct metrics *totals)
+{
+    memcpy(totals, &board->past, sizeof(*totals));
+    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++)
+        if (atomic_load_explicit(&board->slots[i].phase, memory_order_relaxed) != SLOT_FREE)
+            metrics_sum(totals, &board->metrics[i]);
 }
 
 void slot_wake(struct slot *slot)

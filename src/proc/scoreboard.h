@@ -1,6 +1,7 @@
 #ifndef PROC_SCOREBOARD_H
 #define PROC_SCOREBOARD_H
 
+#include "base/metrics.h"
 #include "base/str.h"
 
 #include <signal.h>
@@ -49,13 +50,12 @@ struct slot {
     _Atomic uint32_t watched;               /* the master has a timer for this slot */
     _Atomic uint32_t phase;                 /* enum slot_phase */
     _Atomic uint32_t in_flight;             /* requests running now; kept by threaded workers */
-    _Atomic uint32_t connections;           /* open client connections */
-    _Atomic uint64_t errors;                /* requests that ended in a 5xx of ours */
+    _Atomic uint32_t threads;               /* it runs so many requests at a time; 0: one */
+    struct metrics *metrics;                /* its figures; at the same address in every process */
     int32_t wake_fd;                        /* the master's pipe, inherited; -1: nobody to wake */
     int32_t pid;
-    uint32_t generation;      /* of the configuration: grows with each reload */
-    uint32_t age;             /* the worker's number, growing from 1 */
-    _Atomic uint32_t threads; /* it runs so many requests at a time; 0: one */
+    uint32_t generation; /* of the configuration: grows with each reload */
+    uint32_t age;        /* the worker's number, growing from 1 */
 
     /* Lines 2 to 4: what runs, for the explanation of a time-out. */
     uint8_t method_len;
@@ -67,7 +67,9 @@ struct slot {
 _Static_assert(sizeof(struct slot) == 256, "a slot is four cache lines");
 
 struct scoreboard {
-    struct slot *slots; /* SCOREBOARD_SLOTS of them, shared with every process forked later */
+    struct slot *slots;      /* SCOREBOARD_SLOTS of them, shared with every process forked later */
+    struct metrics *metrics; /* one beside each slot */
+    struct metrics past;     /* the counters of the workers that have died */
 };
 
 /* Maps the slots. Returns 0, or -1 with errno (ENOMEM). */
@@ -77,7 +79,15 @@ void scoreboard_close(struct scoreboard *board);
 /* Takes a free slot for a worker about to be forked. NULL when all SCOREBOARD_SLOTS are taken. */
 struct slot *scoreboard_take(struct scoreboard *board, uint32_t age, uint32_t generation,
                              int wake_fd);
-void scoreboard_release(struct slot *slot);
+
+/* The worker is dead: its counters go to those of the past. */
+void scoreboard_release(struct scoreboard *board, struct slot *slot);
+
+/* A slot's number: small, and used again. */
+size_t scoreboard_index(const struct scoreboard *board, const struct slot *slot);
+
+/* The figures of all workers, the dead ones' counters included. */
+void scoreboard_sum(const struct scoreboard *board, struct metrics *totals);
 
 /* Wakes the master so that it looks at this slot. A full pipe is fine: it is awake then. */
 void slot_wake(struct slot *slot);

@@ -220,6 +220,8 @@ struct engine *engine_create(const struct engine_options *options, const struct 
         return NULL;
     memset(engine, 0, sizeof(*engine));
     engine->options = *options;
+    engine->metrics = options->metrics ? options->metrics : &engine->own_metrics;
+    metrics_set(&engine->metrics->threads, options->loop_host ? 0 : options->threads);
     engine->ops = ops;
     engine->app = app;
     engine->now_ms = clock_ms();

@@ -2,6 +2,7 @@
 #define SERVE_ENGINE_H
 
 #include "base/list.h"
+#include "base/metrics.h"
 #include "net/loop.h"
 #include "net/timer.h"
 #include "proto/forwarded.h"
@@ -47,6 +48,7 @@ struct engine_options {
     uint32_t sign_of_life_ms; /* between two steps of it while requests run, at most */
     const char *tmp_dir;      /* borrowed; NULL: the system's */
     const char *loop;         /* backend, NULL: the best */
+    struct metrics *metrics;  /* borrowed; NULL: the engine's own, for nobody */
 };
 
 /* Why listeners are out of the loop. */
@@ -111,6 +113,9 @@ struct engine {
     atomic_bool slow;           /* requests take long: promote a follower at once */
     _Atomic(struct request *) answered;
     struct ready ready;
+
+    struct metrics *metrics;
+    struct metrics own_metrics; /* when there is no master's */
 
     struct access_log *access_log; /* owned; NULL: no log, or Python writes it */
 

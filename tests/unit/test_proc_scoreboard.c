@@ -45,8 +45,29 @@ static void slots_are_aligned_and_taken_once(void **state)
     assert_ptr_not_equal(a, b);
     assert_int_equal((uintptr_t)a % 64, 0);
     assert_int_equal((uintptr_t)b % 64, 0);
-    scoreboard_release(a);
+    scoreboard_release(&board, a);
     assert_ptr_equal(scoreboard_take(&board, 3, 0, -1), a);
+}
+
+static void counters_of_the_dead_stay(void **state)
+{
+    struct metrics totals;
+    struct slot *slot = scoreboard_take(&board, 1, 0, -1);
+
+    (void)state;
+    metrics_add(&slot->metrics->accepted, 3);
+    metrics_set(&slot->metrics->running, 1);
+    scoreboard_sum(&board, &totals);
+    assert_int_equal(totals.accepted, 3);
+    assert_int_equal(totals.running, 1);
+    assert_int_equal(scoreboard_index(&board, slot), 0);
+    scoreboard_release(&board, slot);
+    slot = scoreboard_take(&board, 2, 0, -1);
+    assert_int_equal(slot->metrics->accepted, 0);
+    metrics_add(&slot->metrics->accepted, 1);
+    scoreboard_sum(&board, &totals);
+    assert_int_equal(totals.accepted, 4);
+    assert_int_equal(totals.running, 0);
 }
 
 static void there_is_a_limit(void **state)
@@ -84,8 +105,9 @@ static void long_texts_are_cut(void **state)
 {
     (void)state;
     char text[1000];
-    struct slot *slot = scoreboard_take(&board, 1, 0, -1);
+    struct slot *slot = &board.slots[0];
 
+    assert_ptr_equal(scoreboard_take(&board, 1, 0, -1), slot);
     memset(text, 'x', sizeof(text));
     slot_request_begin(slot, 1, (struct str){text, sizeof(text)}, (struct str){text, sizeof(text)});
     assert_int_equal(slot->method_len, SLOT_METHOD_MAX);
@@ -156,10 +178,15 @@ static void a_full_pipe_does_not_block(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(slots_are_aligned_and_taken_once),          TEST(there_is_a_limit),
-        TEST(another_process_sees_what_is_stored),       TEST(long_texts_are_cut),
-        TEST(an_unwatched_worker_wakes_the_master_once), TEST(a_busy_worker_stays_watched),
-        TEST(threads_are_busy_while_one_of_them_is),     TEST(a_full_pipe_does_not_block),
+        TEST(slots_are_aligned_and_taken_once),
+        TEST(there_is_a_limit),
+        TEST(another_process_sees_what_is_stored),
+        TEST(long_texts_are_cut),
+        TEST(an_unwatched_worker_wakes_the_master_once),
+        TEST(a_busy_worker_stays_watched),
+        TEST(threads_are_busy_while_one_of_them_is),
+        TEST(a_full_pipe_does_not_block),
+        TEST(counters_of_the_dead_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

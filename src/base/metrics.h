@@ -1,0 +1,131 @@
+#ifndef BASE_METRICS_H
+#define BASE_METRICS_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * The figures of one worker, in memory that it shares with the master. The engine's leader adds
+ * with a relaxed load and a store, for it is the only writer (metrics_add); what the application's
+ * threads add themselves stands apart and costs an atomic addition (metrics_add_shared). Nobody
+ * waits for anybody: a reader may see the parts of one event at two moments.
+ */
+
+/* Why a connection was closed. The names stand in metrics_close_name(). */
+enum metrics_close {
+    CLOSE_BY_CLIENT,      /* it left, or its connection broke */
+    CLOSE_ANSWERED,       /* the last answer is sent: either side had said `Connection: close` */
+    CLOSE_KEEPALIVE,      /* no further request within `keepalive` */
+    CLOSE_HEADER_TIMEOUT, /* no whole head within `header_timeout` */
+    CLOSE_BODY_TIMEOUT,   /* a body stood still */
+    CLOSE_BODY_RATE,      /* a body came slower than `body_min_rate` */
+    CLOSE_SEND_TIMEOUT,   /* the client took nothing of the answer for `send_timeout` */
+    CLOSE_MALFORMED,      /* no valid HTTP */
+    CLOSE_LIMIT,          /* valid, but beyond a limit */
+    CLOSE_REFUSED,        /* answered by the engine: see enum metrics_refusal */
+    CLOSE_DRAINED,        /* the worker ends */
+    CLOSE_ROOM,           /* idle, and `worker_connections` or the descriptors were used up */
+    CLOSE_TLS,            /* its handshake or its records failed */
+    CLOSE_TAKEN,          /* the application talks on it itself, or a sibling serves it */
+    CLOSE_ERROR,          /* we could not: no memory, no descriptor, a failed system call */
+    CLOSE_REASONS
+};
+
+/* Why a whole request did not reach the application. */
+enum metrics_refusal {
+    REFUSED_QUEUE_FULL,  /* `max_queue` */
+    REFUSED_QUEUE_TIME,  /* `max_queue_time` */
+    REFUSED_CONCURRENCY, /* `limit_concurrency` */
+    REFUSED_BODY_SIZE,   /* `limit_request_body` */
+    REFUSED_DRAINING,    /* the worker ends */
+    REFUSED_CLIENT_GONE, /* `check_client` */
+    REFUSED_NO_ROOM,     /* neither memory nor disk for its body */
+    REFUSED_REASONS
+};
+
+enum { METRICS_LINE = 64 }; /* bytes of a cache line */
+
+/* A connection's state, as enum conn_state has it; CLOSED is not counted. */
+enum { METRICS_CONN_STATES = 8 };
+
+/* Answers by the first digit of their status; 0: none was sent, though the application ran. */
+enum { METRICS_CLASSES = 6 };
+
+/* Upper bounds in seconds: 1 ms … 60 s; what takes longer stands in the last bucket. */
+enum { METRICS_BOUNDS = 15, METRICS_BUCKETS = METRICS_BOUNDS + 1 };
+extern const uint64_t metrics_bounds_ns[METRICS_BOUNDS];
+
+struct histogram {
+    _Atomic uint64_t buckets[METRICS_BUCKETS]; /* each on its own, not cumulative */
+    _Atomic uint64_t sum_ns;
+};
+
+struct metrics {
+    /* Gauges. */
+    _Atomic uint32_t threads;  /* requests that can run at a time; 0: no bound */
+    _Atomic uint32_t running;  /* requests that have a thread */
+    _Atomic uint32_t queued;   /* requests that wait for one */
+    _Atomic uint32_t draining; /* 1: the worker takes no new connection */
+    _Atomic uint32_t connections[METRICS_CONN_STATES];
+
+    /* Counters, the leader's. Everything from here on is added to the totals of the server when
+     * the worker has died. */
+    char apart[METRICS_LINE]; /* what different threads write stands in different cache lines */
+    _Atomic uint64_t accepted;
+    _Atomic uint64_t responses[METRICS_CLASSES]; /* of the application */
+    _Atomic uint64_t refused[REFUSED_REASONS];
+    _Atomic uint64_t rejected[METRICS_CLASSES]; /* answered by the engine, by class */
+    _Atomic uint64_t closed[CLOSE_REASONS];
+    _Atomic uint64_t bytes_in, bytes_out;
+    _Atomic uint64_t handshakes, handshakes_failed, handshakes_resumed; /* TLS; resumed of those */
+    struct histogram wait;     /* from whole request to thread */
+    struct histogram duration; /* of the application's run */
+    struct histogram front;    /* from X-Request-Start to whole request */
+
+    /* Counters that any thread adds to. */
+    char apart_too[METRICS_LINE];
+    _Atomic uint64_t bytes_in_shared;
+    _Atomic uint64_t request_timeouts; /* `request_timeout` */
+    char end[METRICS_LINE];
+};
+
+static inline void metrics_add(_Atomic uint64_t *counter, uint64_t n)
+{
+    uint64_t before = atomic_load_explicit(counter, memory_order_relaxed);
+
+    atomic_store_explicit(counter, before + n, memory_order_relaxed);
+}
+
+static inline void metrics_add_shared(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* A gauge with one writer. */
+static inline void metrics_set(_Atomic uint32_t *gauge, uint32_t value)
+{
+    atomic_store_explicit(gauge, value, memory_order_relaxed);
+}
+
+static inline void metrics_observe(struct histogram *histogram, uint64_t ns)
+{
+    unsigned i = 0;
+
+    while (i < METRICS_BOUNDS && ns > metrics_bounds_ns[i])
+        i++;
+    metrics_add(&histogram->buckets[i], 1);
+    metrics_add(&histogram->sum_ns, ns);
+}
+
+/* Adds the counters of a worker that has died to the totals, whose only writer this is. */
+void metrics_fold(struct metrics *totals, const struct metrics *dead);
+
+/* Adds gauges and counters: for a sum over the workers that live. */
+void metrics_sum(struct metrics *totals, const struct metrics *worker);
+
+/* A label's value, as Prometheus shows it. */
+const char *metrics_close_name(enum metrics_close reason);
+const char *metrics_refusal_name(enum metrics_refusal reason);
+
+#endif
