@@ -104,6 +104,10 @@ class Bridge:
         """Raise the class `name` of gunicorn.http.errors; a header's value is not repeated."""
         raise getattr(errors, name)(repr(culprit))
 
+    def raise_body_limit(self):
+        """Raise what says that a body is longer than it may be."""
+        raise errors.LimitRequestBody(self.cfg.limit_request_body)
+
     def early_hints(self, headers) -> bytes:
         """Return an interim answer 103 (RFC 8297) with `headers`, pairs of str or bytes."""
         lines = ["HTTP/1.1 103 Early Hints"]
@@ -202,6 +206,9 @@ class Bridge:
         if isinstance(exc, errors.ConfigurationProblem):
             self.log.warning("Invalid request: %s", exc)
             return 500, str(exc)
+        if isinstance(exc, errors.LimitRequestBody):
+            self.log.warning("Invalid request: %s", exc)
+            return exc.code, str(exc)
         self.log.exception("Error handling request %s %s", method, uri, exc_info=exc)
         return 500, ""
 

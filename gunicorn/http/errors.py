@@ -132,6 +132,23 @@ class LimitRequestLine(ParseException):
         return f"Request Line is too large ({self.size} > {self.max_size})"
 
 
+class LimitRequestBody(ParseException, OSError):
+    """The body, of unknown length, turned out longer than limit_request_body while it was read.
+
+    An OSError as frameworks expect it of a body that cannot be read. Uncaught it is answered with
+    413.
+    """
+
+    code = 413
+
+    def __init__(self, max_size):
+        super().__init__(max_size)
+        self.max_size = max_size
+
+    def __str__(self):
+        return f"Request body is too large (limit_request_body is {self.max_size})"
+
+
 class InvalidSchemeHeaders(ParseException):
     """The secure_scheme_headers of a request disagree."""
 

@@ -210,11 +210,20 @@ static int read_options(struct engine_object *self, PyObject *cfg, struct engine
     return 0;
 }
 
+static int get_size(PyObject *cfg, const char *name, uint64_t *out)
+{
+    PyObject *value = setting(cfg, name);
+    *out = value ? PyLong_AsUnsignedLongLong(value) : 0;
+    Py_XDECREF(value);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 static int read_patience(struct wsgi *wsgi, struct engine_options *options)
 {
     if (get_ms(wsgi->cfg, "header_timeout", &options->header_timeout_ms) < 0 ||
         get_ms(wsgi->cfg, "send_timeout", &options->send_timeout_ms) < 0 ||
-        get_number(wsgi->cfg, "body_min_rate", &options->body_min_rate) < 0)
+        get_number(wsgi->cfg, "body_min_rate", &options->body_min_rate) < 0 ||
+        get_size(wsgi->cfg, "limit_request_body", &options->body_max) < 0)
         return -1;
     return get_flag(wsgi->handler, "wants_debug", &options->debug);
 }

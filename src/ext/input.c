@@ -61,6 +61,16 @@ static ssize_t read_while_others_run(struct input *self, struct request *request
     return got;
 }
 
+static void raise_failure(const struct request *request)
+{
+    const struct wsgi *wsgi = request->engine->app;
+    if (request->body.too_large)
+        Py_XDECREF(PyObject_CallMethod(wsgi->handler, "raise_body_limit", NULL));
+    else
+        PyErr_SetString(PyExc_ConnectionAbortedError,
+                        "the request body was cut short or is malformed");
+}
+
 /* Up to n bytes, at least one; 0 at the end; -1 with an exception. */
 static ssize_t fetch(struct input *self, char *out, size_t n)
 {
@@ -78,8 +88,7 @@ static ssize_t fetch(struct input *self, char *out, size_t n)
         got = body_read(request, out, n);
     }
     if (got < 0 && !PyErr_Occurred()) /* the wait may have been broken off by one */
-        PyErr_SetString(PyExc_ConnectionAbortedError,
-                        "the request body was cut short or is malformed");
+        raise_failure(request);
     return got;
 }
 

@@ -44,6 +44,12 @@ static enum chunked_result decode_input(struct request *request, size_t limit, c
     return result;
 }
 
+static bool is_too_large(const struct request *request, uint64_t n)
+{
+    uint64_t max = request->engine->options.body_max;
+    return max > 0 && n > max;
+}
+
 static enum body_progress store_chunks(struct request *request)
 {
     struct body *body = &request->body;
@@ -52,6 +58,8 @@ static enum body_progress store_chunks(struct request *request)
     enum chunked_result result = decode_input(request, SIZE_MAX, &data, &produced);
     if (result == CHUNKED_ERROR)
         return BODY_MALFORMED;
+    if (is_too_large(request, body->stored + produced))
+        return BODY_TOO_LARGE;
     body->complete = result == CHUNKED_DONE;
     if (body->complete && body->stored == 0) {
         body->in_place = data;
@@ -62,7 +70,7 @@ static enum body_progress store_chunks(struct request *request)
         return BODY_NO_ROOM;
     if (body->complete)
         return BODY_COMPLETE;
-    return body->stored >= BODY_SPOOL_MAX ? BODY_STREAMS : BODY_PARTIAL;
+    return body->stored >= request->engine->body_spool_max ? BODY_STREAMS : BODY_PARTIAL;
 }
 
 static enum body_progress begin_length(struct request *request)
@@ -81,13 +89,15 @@ static enum body_progress begin_length(struct request *request)
     if (store(body, data, there, body->wanted, request->engine->options.tmp_dir) < 0)
         return BODY_NO_ROOM;
     request->input_at += there;
-    return body->wanted > BODY_SPOOL_MAX ? BODY_STREAMS : BODY_PARTIAL;
+    return body->wanted > request->engine->body_spool_max ? BODY_STREAMS : BODY_PARTIAL;
 }
 
 enum body_progress body_begin(struct request *request)
 {
     struct body *body = &request->body;
     body->framing = request->head.framing;
+    if (body->framing == HTTP1_LENGTH && is_too_large(request, request->head.content_length))
+        return BODY_TOO_LARGE;
     if (body->framing == HTTP1_CHUNKED)
         chunked_init(&body->chunked, request->engine->options.limits.field_size,
                      request->engine->options.limits.fields);
@@ -222,6 +232,10 @@ static ssize_t stream_chunks(struct request *request, char *out, size_t n)
         enum chunked_result result = decode_input(request, n, &data, &produced);
         if (result == CHUNKED_ERROR)
             return fail(body);
+        if (is_too_large(request, body->taken + produced)) {
+            body->too_large = true;
+            return fail(body);
+        }
         body->complete = result == CHUNKED_DONE;
         memcpy(out, data, produced);
         body->taken += produced;

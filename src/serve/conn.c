@@ -7,6 +7,7 @@
 #include "serve/refusal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -207,6 +208,16 @@ static void ready(struct engine *engine, struct conn *conn)
     engine_ready(engine, conn->request);
 }
 
+static void refuse_body(struct engine *engine, struct conn *conn)
+{
+    char text[128], peer[PEER_TEXT_SIZE];
+    snprintf(text, sizeof(text), "Request body is too large (limit_request_body is %llu)",
+             (unsigned long long)engine->options.body_max);
+    engine_note(engine, NOTE_WARNING, "Invalid request from ip=%s: %s",
+                peer_text(&conn->peer, peer), text);
+    refuse(engine, conn, 413, text);
+}
+
 /* A least rate leaves no room for a pause of BODY_TIMEOUT_MS. */
 static void await_body(struct engine *engine, struct conn *conn)
 {
@@ -236,6 +247,9 @@ static void went_on(struct engine *engine, struct conn *conn, enum body_progress
         engine_note(engine, NOTE_WARNING, "Invalid request from ip=%s: %s",
                     peer_text(&conn->peer, peer), text);
         refuse(engine, conn, chunked_error_status(&conn->request->body.chunked), text);
+        break;
+    case BODY_TOO_LARGE:
+        refuse_body(engine, conn);
         break;
     case BODY_NO_ROOM:
         engine_note(engine, NOTE_ERROR, "Cannot buffer a request body from ip=%s: %s",

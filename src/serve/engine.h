@@ -38,6 +38,7 @@ struct engine_options {
     uint32_t header_timeout_ms;        /* from the first wait until a head is whole; 0: never */
     uint32_t send_timeout_ms;          /* without a byte taken by the client; 0: never */
     uint32_t body_min_rate;            /* bytes a second; 0: any */
+    uint64_t body_max;                 /* bytes of a request's body; 0: any */
     uint32_t worker_connections;       /* open connections; idle ones are closed to stay below */
     uint32_t threads;                  /* application threads */
     bool shared;                       /* other workers accept from the same listeners */
@@ -93,8 +94,9 @@ struct engine {
     struct io signals;
     struct io master;
 
-    struct list idle;   /* connections that may be closed to make room, longest idle first */
-    struct list active; /* all others */
+    uint64_t body_spool_max; /* BODY_SPOOL_MAX, save in tests */
+    struct list idle;        /* connections that may be closed to make room, longest idle first */
+    struct list active;      /* all others */
     uint32_t connections;
     struct request *pool;
     uint32_t pooled;

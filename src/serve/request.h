@@ -25,6 +25,7 @@ struct body {
     uint64_t stored;      /* bytes buffered */
     uint64_t arrived;     /* raw bytes since its rate was looked at */
     uint32_t waited_ms;   /* the same for the time that a thread waited for a streaming one */
+    bool too_large;       /* beyond limit_request_body */
     bool timed;           /* its rate is being measured */
     bool complete;        /* all of it has arrived */
     bool failed;          /* cut short, malformed, or too slow */
@@ -92,6 +93,7 @@ enum body_progress {
     BODY_COMPLETE,
     BODY_STREAMS,   /* too large to buffer: the application reads on from the socket */
     BODY_MALFORMED, /* chunks */
+    BODY_TOO_LARGE, /* for limit_request_body */
     BODY_NO_ROOM,   /* neither memory nor disk */
 };
 

@@ -1,7 +1,7 @@
 """What a client may do, and for how long; how much a worker takes on."""
 
 import pytest
-from helpers.wire import Connection, render
+from helpers.wire import Connection, chunked, render
 
 DEBUG = ("--log-level", "debug")
 
@@ -67,3 +67,69 @@ def test_body_min_rate(gunicorn):
     with begun(server, head + b"x" * 99) as connection:
         connection.send(b"x")
         assert connection.read_response().status == 200
+
+
+# ---- limit_request_body ----
+
+TOO_LARGE = "Request body is too large (limit_request_body is 1000)"
+
+
+@pytest.mark.parametrize("size", [1000, 1001])
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_limit_request_body(gunicorn, size, framing):
+    server = limited(gunicorn, "busy", "--limit-request-body", "1000")
+    body = b"x" * size
+    if framing == "length":
+        data = render("POST", "/", body=body)
+    else:
+        data = render(
+            "POST", "/", [("Transfer-Encoding", "chunked")], chunked(body[:600], body[600:])
+        )
+    with begun(server, data) as connection:
+        response = connection.read_response()
+        if size == 1000:
+            assert response.status == 200
+            assert connection.request().status == 200
+            return
+        assert (response.status, response.reason) == (413, "Content Too Large")
+        assert not response.keeps_alive
+        assert TOO_LARGE.encode() in response.body
+        connection.expect_closed()
+    server.wait_for_log(r"\[WARNING\] Invalid request from ip=127.0.0.1: Request body is too large")
+    server.stop()
+    assert '"POST / HTTP/1.1" 413' in server.stdout
+
+
+def test_a_body_that_is_too_large_is_not_asked_for(gunicorn):
+    server = gunicorn("busy", "--limit-request-body", "1K")
+    expects = [("Content-Length", "1025"), ("Expect", "100-continue")]
+    with begun(server, render("POST", "/", expects)) as connection:
+        response = connection.read_response()
+        assert (response.status, response.interim) == (413, [])
+
+
+def test_a_refused_upload_is_answered_to_who_sends_on(gunicorn):
+    """What the client is still sending does not reset our answer away."""
+    server = gunicorn("busy", "--limit-request-body", "1000")
+    with begun(server, render("POST", "/", [("Content-Length", str(64 << 20))])) as connection:
+        for _ in range(64):
+            connection.send_if_open(b"x" * (1 << 20))
+        assert connection.read_response().status == 413
+
+
+def test_a_body_found_too_large_while_it_is_read():
+    """The exception that reads raise is an OSError to applications, a 413 to the client."""
+    from types import SimpleNamespace
+
+    from gunicorn.http._bridge import Bridge
+
+    lines = []
+    worker = SimpleNamespace(
+        cfg=SimpleNamespace(limit_request_body=1000),
+        log=SimpleNamespace(warning=lambda line, *args: lines.append(line % args)),
+    )
+    bridge = Bridge(worker)
+    with pytest.raises(OSError, match="too large") as caught:
+        bridge.raise_body_limit()
+    assert bridge.failed(caught.value, "POST", "/", False, False) == (413, TOO_LARGE)
+    assert lines == [f"Invalid request: {TOO_LARGE}"]

@@ -199,6 +199,106 @@ static void a_slow_stream_is_not_waited_for(void **state)
     assert_int_equal(streamed.got, 3);
 }
 
+/* limit_request_body */
+
+enum { BODY_MAX = 1000 };
+
+static void assert_refused(const char *status)
+{
+    assert_int_equal(served.runs, 0);
+    assert_memory_equal(served.output, status, strlen(status));
+    assert_non_null(strstr(served.output, "\r\nConnection: close\r\n"));
+    assert_null(strstr(served.output, "100 Continue"));
+}
+
+static void a_body_of_the_length_that_is_allowed(void **state)
+{
+    (void)state;
+    options.body_max = BODY_MAX;
+    open_one();
+    served_say("POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\n");
+    served_send(large, BODY_MAX);
+    served_answer();
+    served_say("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n");
+    served_send(large, BODY_MAX);
+    served_ask("\r\n0\r\n\r\n");
+    assert_int_equal(served.runs, 2);
+    served_close();
+}
+
+static void a_body_that_says_it_is_too_long(void **state)
+{
+    (void)state;
+    options.body_max = BODY_MAX;
+    struct conn *conn = open_one();
+    served_ask("POST / HTTP/1.1\r\nContent-Length: 1001\r\nExpect: 100-continue\r\n\r\n");
+    assert_refused("HTTP/1.1 413 Content Too Large\r\n");
+    assert_non_null(strstr(served.notes, "limit_request_body is 1000"));
+    /* What is on its way already is not answered by a reset. */
+    assert_int_equal(conn->state, CONN_LINGER);
+    served_send(large, LARGE);
+    assert_true(served_is_open());
+    shutdown(served.client, SHUT_WR);
+    served_answer();
+    assert_false(served_is_open());
+    served_close();
+}
+
+static void a_body_that_becomes_too_long(void **state)
+{
+    (void)state;
+    options.body_max = BODY_MAX;
+    for (int at_once = 0; at_once < 2; at_once++) {
+        struct conn *conn = open_one();
+        char head[] = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n";
+        if (at_once)
+            memcpy(large, head, sizeof(head) - 1);
+        else
+            served_say(head);
+        served_send(large, BODY_MAX + 1 + (at_once ? sizeof(head) - 1 : 0));
+        served_answer();
+        assert_refused("HTTP/1.1 413 Content Too Large\r\n");
+        assert_int_equal(conn->state, CONN_LINGER);
+        served_close();
+    }
+}
+
+static void read_all(struct request *request)
+{
+    static char data[LARGE];
+    size_t size = 0;
+    ssize_t n;
+    while ((n = body_read(request, data, sizeof(data))) > 0)
+        size += (size_t)n;
+    assert_int_equal(n, -1);
+    assert_true(request->body.too_large);
+    assert_true(size <= BODY_MAX);
+    put(request, "x", 1);
+}
+
+static void a_stream_that_becomes_too_long(void **state)
+{
+    (void)state;
+    options.body_max = BODY_MAX;
+    served_open(&options, read_all);
+    served.engine->body_spool_max = 100;
+    struct conn *conn = served_connect(false);
+    served_say("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n");
+    assert_int_equal(send(served.client, large, 200, 0), 200);
+    assert_int_equal(served.runs, 0);
+    assert_true(engine_lead(served.engine));
+    engine_step(served.engine, 0);
+    engine_yield(served.engine);
+    struct request *request = engine_poll(served.engine);
+    assert_non_null(request);
+    assert_int_equal(send(served.client, large, BODY_MAX + 1 - 200, 0), BODY_MAX + 1 - 200);
+    served_app_run(NULL, request);
+    engine_finish(served.engine, request);
+    served_answer();
+    assert_int_equal(conn->state, CONN_LINGER);
+    served_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,6 +307,10 @@ int main(void)
         cmocka_unit_test_setup(a_body_in_time_is_waited_for, usual_options),
         cmocka_unit_test_setup(a_slow_body_is_not_waited_for, usual_options),
         cmocka_unit_test_setup(a_slow_stream_is_not_waited_for, usual_options),
+        cmocka_unit_test_setup(a_body_of_the_length_that_is_allowed, usual_options),
+        cmocka_unit_test_setup(a_body_that_says_it_is_too_long, usual_options),
+        cmocka_unit_test_setup(a_body_that_becomes_too_long, usual_options),
+        cmocka_unit_test_setup(a_stream_that_becomes_too_long, usual_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
