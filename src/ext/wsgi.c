@@ -286,8 +286,10 @@ static void wsgi_run(void *app, struct request *request)
     struct call *call = call_begin(wsgi, request);
     if (call) {
         answer(call);
-        if (call->socket_taken)
+        if (call->socket_taken) {
+            conn_because(request->conn, CLOSE_TAKEN);
             response_abort(request);
+        }
         call_end(call);
     } else {
         PyErr_WriteUnraisable(wsgi->application);

@@ -97,11 +97,21 @@ int conn_watch(struct engine *engine, struct conn *conn)
     return 0;
 }
 
+static void tell_closed(struct engine *engine, struct conn *conn)
+{
+    char peer[PEER_TEXT_SIZE];
+    engine_note(engine, NOTE_DEBUG, "Connection of ip=%s closed: %s", peer_text(&conn->peer, peer),
+                metrics_close_name(conn->why));
+}
+
 void conn_close(struct engine *engine, struct conn *conn)
 {
+    if (engine->options.debug)
+        tell_closed(engine, conn);
     if (conn->watched)
         loop_remove(engine->loop, &conn->io);
     conn_move(conn, CONN_CLOSED);
+    metrics_add(&engine->metrics->closed[conn->why], 1);
     close(conn->io.fd);
     timer_unlink(&conn->timer);
     list_remove(&conn->link);
@@ -111,6 +121,12 @@ void conn_close(struct engine *engine, struct conn *conn)
     conn->next_dead = engine->dead;
     engine->dead = conn;
     engine->connections--;
+}
+
+static void close_because(struct engine *engine, struct conn *conn, enum metrics_close reason)
+{
+    conn_because(conn, reason);
+    conn_close(engine, conn);
 }
 
 /* Our side is done: what the client is still sending must not make the kernel reset our answer
@@ -139,7 +155,7 @@ static void read_on_later(struct engine *engine, struct conn *conn)
     bool told = conn->watched;
     conn->readable = false;
     if (conn_watch(engine, conn) < 0)
-        conn_close(engine, conn);
+        close_because(engine, conn, CLOSE_ERROR);
     else if (told)
         loop_again(engine->loop, &conn->io, LOOP_READ);
 }
@@ -171,7 +187,7 @@ static void await(struct engine *engine, struct conn *conn, uint32_t timeout_ms)
 {
     conn->readable = false;
     if (conn_watch(engine, conn) < 0) {
-        conn_close(engine, conn);
+        close_because(engine, conn, CLOSE_ERROR);
         return;
     }
     loop_arm(engine->loop, &conn->io, LOOP_READ);
@@ -179,14 +195,25 @@ static void await(struct engine *engine, struct conn *conn, uint32_t timeout_ms)
         deadline_in(engine, conn, timeout_ms);
 }
 
-static void refuse(struct engine *engine, struct conn *conn, int status, const char *text)
+static void refuse(struct engine *engine, struct conn *conn, enum metrics_close reason, int status,
+                   const char *text)
 {
+    conn_because(conn, reason);
+    metrics_add(&engine->metrics->rejected[status / 100], 1);
     conn->close_after = true;
     conn_move(conn, CONN_FLUSH);
     refusal_send(conn->request, status, text);
     if (engine->access_log)
         access_log_refused(engine->access_log, conn->request);
     conn_answered(engine, conn);
+}
+
+/* A whole request that the application is not bothered with. */
+static void refuse_whole(struct engine *engine, struct conn *conn, enum metrics_refusal reason,
+                         int status, const char *text)
+{
+    metrics_add(&engine->metrics->refused[reason], 1);
+    refuse(engine, conn, CLOSE_REFUSED, status, text);
 }
 
 static void refuse_head(struct engine *engine, struct conn *conn)
@@ -197,7 +224,9 @@ static void refuse_head(struct engine *engine, struct conn *conn)
     engine_note(engine, NOTE_WARNING, "Invalid request from ip=%s: %s",
                 peer_text(&conn->peer, peer), text);
     http1_error_page_text(&request->head, request->input, text, sizeof(text));
-    refuse(engine, conn, http1_error_status(request->head.error), text);
+    int status = http1_error_status(request->head.error);
+    bool limit = status == 414 || status == 431;
+    refuse(engine, conn, limit ? CLOSE_LIMIT : CLOSE_MALFORMED, status, text);
 }
 
 static void ready(struct engine *engine, struct conn *conn)
@@ -215,7 +244,7 @@ static void refuse_body(struct engine *engine, struct conn *conn)
              (unsigned long long)engine->options.body_max);
     engine_note(engine, NOTE_WARNING, "Invalid request from ip=%s: %s",
                 peer_text(&conn->peer, peer), text);
-    refuse(engine, conn, 413, text);
+    refuse_whole(engine, conn, REFUSED_BODY_SIZE, 413, text);
 }
 
 /* A least rate leaves no room for a pause of BODY_TIMEOUT_MS. */
@@ -246,7 +275,8 @@ static void went_on(struct engine *engine, struct conn *conn, enum body_progress
         text = chunked_error_text(&conn->request->body.chunked);
         engine_note(engine, NOTE_WARNING, "Invalid request from ip=%s: %s",
                     peer_text(&conn->peer, peer), text);
-        refuse(engine, conn, chunked_error_status(&conn->request->body.chunked), text);
+        refuse(engine, conn, CLOSE_MALFORMED, chunked_error_status(&conn->request->body.chunked),
+               text);
         break;
     case BODY_TOO_LARGE:
         refuse_body(engine, conn);
@@ -254,7 +284,7 @@ static void went_on(struct engine *engine, struct conn *conn, enum body_progress
     case BODY_NO_ROOM:
         engine_note(engine, NOTE_ERROR, "Cannot buffer a request body from ip=%s: %s",
                     peer_text(&conn->peer, peer), strerror(errno));
-        refuse(engine, conn, 500, "Cannot buffer the request body");
+        refuse_whole(engine, conn, REFUSED_NO_ROOM, 500, "Cannot buffer the request body");
         break;
     }
 }
@@ -324,7 +354,7 @@ static bool attach_request(struct engine *engine, struct conn *conn)
     if (conn->request)
         return true;
     engine_note(engine, NOTE_ERROR, "No memory for a request: connection closed");
-    conn_close(engine, conn);
+    close_because(engine, conn, CLOSE_ERROR);
     return false;
 }
 
@@ -453,6 +483,15 @@ static bool may_have_unread(const struct conn *conn)
            request->input_at < request->input_size || conn->readable;
 }
 
+static void close_answered(struct engine *engine, struct conn *conn)
+{
+    conn_because(conn, CLOSE_ANSWERED);
+    if (may_have_unread(conn))
+        linger(engine, conn);
+    else
+        conn_close(engine, conn);
+}
+
 void conn_answered(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
@@ -465,7 +504,7 @@ void conn_answered(struct engine *engine, struct conn *conn)
         if (conn->state != CONN_FLUSH)
             conn_move(conn, CONN_FLUSH);
         if (conn_watch(engine, conn) < 0) {
-            conn_close(engine, conn);
+            close_because(engine, conn, CLOSE_ERROR);
             return;
         }
         loop_arm(engine->loop, &conn->io, LOOP_WRITE);
@@ -474,10 +513,8 @@ void conn_answered(struct engine *engine, struct conn *conn)
     }
     if (response->keep_alive && response->finished && !conn->close_after && request->body.complete)
         next_request(engine, conn);
-    else if (may_have_unread(conn))
-        linger(engine, conn);
     else
-        conn_close(engine, conn);
+        close_answered(engine, conn);
 }
 
 /* A request that did not come whole in time gets no answer, but a line in the access log. */
@@ -489,38 +526,35 @@ static void log_expired(struct engine *engine, struct conn *conn)
     access_log_refused(engine->access_log, conn->request);
 }
 
-/* What a client failed to do in time; NULL when nothing was wrong. */
-static const char *fault_of(const struct conn *conn)
+/* What the client failed to do in time. */
+static enum metrics_close fault_of(const struct engine *engine, const struct conn *conn)
 {
     switch (conn->state) {
     case CONN_IDLE:
-        return conn->served == 0 ? "no request in header_timeout" : NULL;
+        if (atomic_load_explicit(&engine->draining, memory_order_relaxed))
+            return CLOSE_DRAINED;
+        return conn->served == 0 ? CLOSE_HEADER_TIMEOUT : CLOSE_KEEPALIVE;
     case CONN_HEAD:
-        return "no whole head in header_timeout";
+        return CLOSE_HEADER_TIMEOUT;
     case CONN_BODY:
-        return conn->request->body.timed ? "a body slower than body_min_rate" : "a body stopped";
+        return conn->request->body.timed ? CLOSE_BODY_RATE : CLOSE_BODY_TIMEOUT;
     case CONN_FLUSH:
-        return "took nothing of its answer in send_timeout";
-    default:
-        return NULL;
+        return CLOSE_SEND_TIMEOUT;
+    default: /* lingering: it was closed for another reason */
+        return CLOSE_ANSWERED;
     }
 }
 
 void conn_expired(struct engine *engine, struct conn *conn)
 {
-    char peer[PEER_TEXT_SIZE];
     if (conn->state == CONN_RUNNING)
         return;
     if (conn->state == CONN_BODY && conn->request->body.timed && body_keeps_pace(conn->request)) {
         deadline_in(engine, conn, BODY_WINDOW_MS);
         return;
     }
-    const char *fault = fault_of(conn);
-    if (fault)
-        engine_note(engine, NOTE_DEBUG, "Closing the connection of ip=%s: %s",
-                    peer_text(&conn->peer, peer), fault);
     log_expired(engine, conn);
-    conn_close(engine, conn);
+    close_because(engine, conn, fault_of(engine, conn));
 }
 
 void conn_drain(struct engine *engine, struct conn *conn)

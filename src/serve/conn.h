@@ -2,6 +2,7 @@
 #define SERVE_CONN_H
 
 #include "base/list.h"
+#include "base/metrics.h"
 #include "net/loop.h"
 #include "net/socket.h"
 #include "net/timer.h"
@@ -48,6 +49,7 @@ struct conn {
     bool readable;                  /* an edge was told and not used up yet */
     atomic_bool gone;               /* the peer has closed or reset */
     bool close_after;               /* no further request */
+    uint8_t why;                    /* enum metrics_close: the first reason that was found */
     struct timer timer;
     struct list link; /* engine's idle list or its list of all others */
     struct listener *listener;
@@ -69,6 +71,13 @@ void conn_answered(struct engine *engine, struct conn *conn);
 
 /* A deadline has passed. */
 void conn_expired(struct engine *engine, struct conn *conn);
+
+/* Why it will be closed. Its owner; what was said first counts. */
+static inline void conn_because(struct conn *conn, enum metrics_close reason)
+{
+    if (conn->why == CLOSE_BY_CLIENT)
+        conn->why = (uint8_t)reason;
+}
 
 /* Closes at once; the memory goes at the end of the engine's step. */
 void conn_close(struct engine *engine, struct conn *conn);

@@ -79,9 +79,11 @@ static struct conn *longest_idle(struct engine *engine)
 static bool make_room(struct engine *engine)
 {
     struct conn *conn = longest_idle(engine);
-    if (conn)
-        conn_close(engine, conn);
-    return conn;
+    if (!conn)
+        return false;
+    conn_because(conn, CLOSE_ROOM);
+    conn_close(engine, conn);
+    return true;
 }
 
 static bool has_room(struct engine *engine)
@@ -245,8 +247,11 @@ struct engine *engine_create(const struct engine_options *options, const struct 
 
 static void close_all(struct engine *engine, struct list *conns)
 {
-    while (!list_empty(conns))
-        conn_close(engine, list_entry(conns->next, struct conn, link));
+    while (!list_empty(conns)) {
+        struct conn *conn = list_entry(conns->next, struct conn, link);
+        conn_because(conn, CLOSE_DRAINED);
+        conn_close(engine, conn);
+    }
 }
 
 void engine_destroy(struct engine *engine)

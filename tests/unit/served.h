@@ -110,7 +110,6 @@ static inline struct engine_options served_options(void)
         .keepalive_ms = 3600 * 1000,
         .header_timeout_ms = 60 * 1000,
         .send_timeout_ms = 60 * 1000,
-        .debug = true,
         .worker_connections = 1000,
         .threads = 1,
     };

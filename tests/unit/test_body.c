@@ -62,6 +62,7 @@ static void open_with(void (*run)(struct request *request))
     seen.data = data;
     seen.piece = PIECE;
     options.tmp_dir = tmp_dir;
+    options.debug = true;
     served_open(&options, run);
     served_connect(false);
 }

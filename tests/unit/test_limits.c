@@ -22,6 +22,7 @@ static int usual_options(void **state)
 {
     (void)state;
     options = served_options();
+    options.debug = true;
     return 0;
 }
 
@@ -59,6 +60,24 @@ static void expire(struct conn *conn)
     engine_collect(served.engine);
 }
 
+/* There was one connection. */
+static void assert_closed(enum metrics_close reason)
+{
+    char line[64];
+    assert_false(served_is_open());
+    for (int i = 0; i < CLOSE_REASONS; i++)
+        assert_int_equal(served.engine->metrics->closed[i], i == (int)reason);
+    engine_collect(served.engine);
+    snprintf(line, sizeof(line), "Connection of ip= closed: %s\n", metrics_close_name(reason));
+    assert_non_null(strstr(served.notes, line));
+}
+
+static void hang_up(void)
+{
+    shutdown(served.client, SHUT_WR);
+    served_answer();
+}
+
 /* Time-outs */
 
 static void the_head_has_its_time_from_accept_on(void **state)
@@ -78,8 +97,7 @@ static void the_head_has_its_time_from_accept_on(void **state)
     served_say("GET ");
     assert_true(conn->timer.deadline >= until);
     expire(conn);
-    assert_non_null(strstr(served.notes, "no whole head in header_timeout"));
-    assert_false(served_is_open());
+    assert_closed(CLOSE_HEADER_TIMEOUT);
     served_close();
 }
 
@@ -139,8 +157,7 @@ static void a_slow_body_is_not_waited_for(void **state)
         served_turn();
         assert_int_equal(conn->timer.deadline, until);
         expire(conn);
-        assert_false(served_is_open());
-        assert_non_null(strstr(served.notes, "slower than body_min_rate"));
+        assert_closed(CLOSE_BODY_RATE);
         served_close();
     }
 }
@@ -197,6 +214,86 @@ static void a_slow_stream_is_not_waited_for(void **state)
     assert_int_equal(streamed.got, -1);
     read_after_a_pause((uint64_t)RATE * BODY_WINDOW_MS / 1000);
     assert_int_equal(streamed.got, 3);
+}
+
+/* Why connections are closed */
+
+static void without_a_fault(void **state)
+{
+    (void)state;
+    open_one();
+    served_ask("GET / HTTP/1.1\r\n\r\n");
+    hang_up();
+    assert_closed(CLOSE_BY_CLIENT);
+    served_close();
+    open_one();
+    served_ask("GET / HTTP/1.1\r\nConnection: close\r\n\r\n");
+    assert_closed(CLOSE_ANSWERED);
+    served_close();
+    struct conn *conn = open_one();
+    served_ask("GET / HTTP/1.1\r\n\r\n");
+    expire(conn);
+    assert_closed(CLOSE_KEEPALIVE);
+    served_close();
+    conn = open_one();
+    engine_drain(served.engine);
+    served_turn();
+    expire(conn);
+    assert_closed(CLOSE_DRAINED);
+    served_close();
+}
+
+static void for_what_was_asked(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *data;
+        enum metrics_close reason;
+    } cases[] = {
+        {"nonsense\r\n\r\n", CLOSE_MALFORMED},
+        {"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", CLOSE_MALFORMED},
+        {"GET /123456789012345678901234567890 HTTP/1.1\r\n\r\n", CLOSE_LIMIT},
+        {"GET / HTTP/1.1\r\na: 123456789012345678901234567890\r\n\r\n", CLOSE_LIMIT},
+        {"POST / HTTP/1.1\r\nContent-Length: 1001\r\n\r\n", CLOSE_REFUSED},
+    };
+    options.body_max = 1000;
+    options.limits = (struct http1_limits){.request_line = 32, .fields = 10, .field_size = 32};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct conn *conn = open_one();
+        served_ask(cases[i].data);
+        assert_int_equal(conn->state, CONN_LINGER);
+        hang_up();
+        assert_closed(cases[i].reason);
+        assert_int_equal(served.engine->metrics->rejected[4], 1);
+        assert_int_equal(served.engine->metrics->refused[REFUSED_BODY_SIZE],
+                         cases[i].reason == CLOSE_REFUSED);
+        served_close();
+    }
+}
+
+static void for_a_client_that_stopped(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *data;
+        enum metrics_close reason;
+    } cases[] = {
+        {"", CLOSE_HEADER_TIMEOUT},
+        {"GET", CLOSE_HEADER_TIMEOUT},
+        {"POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nabc", CLOSE_BODY_TIMEOUT},
+        {"GET /large HTTP/1.1\r\n\r\n", CLOSE_SEND_TIMEOUT},
+        {"nonsense\r\n\r\n", CLOSE_MALFORMED}, /* lingers */
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        served_open(&options, run);
+        struct conn *conn = served_connect(true);
+        served.reads_while_waiting = false;
+        served_say(cases[i].data);
+        served_turn();
+        expire(conn);
+        assert_closed(cases[i].reason);
+        served_close();
+    }
 }
 
 /* limit_request_body */
@@ -307,6 +404,9 @@ int main(void)
         cmocka_unit_test_setup(a_body_in_time_is_waited_for, usual_options),
         cmocka_unit_test_setup(a_slow_body_is_not_waited_for, usual_options),
         cmocka_unit_test_setup(a_slow_stream_is_not_waited_for, usual_options),
+        cmocka_unit_test_setup(without_a_fault, usual_options),
+        cmocka_unit_test_setup(for_what_was_asked, usual_options),
+        cmocka_unit_test_setup(for_a_client_that_stopped, usual_options),
         cmocka_unit_test_setup(a_body_of_the_length_that_is_allowed, usual_options),
         cmocka_unit_test_setup(a_body_that_says_it_is_too_long, usual_options),
         cmocka_unit_test_setup(a_body_that_becomes_too_long, usual_options),
