@@ -35,6 +35,7 @@ class Worker:
     # The engine counts `timeout` from the start of each request. Other workers call notify().
     wsgi = None
     master_pipe = -1
+    _engine = None  # gunicorn._core.Engine, while it runs
 
     def __init__(self, age, ppid, sockets, app, timeout, cfg, log) -> None:
         self.age = age
@@ -192,6 +193,8 @@ class Worker:
         self.alive = False
         self.cfg.worker_int(self)
         time.sleep(FAST_EXIT_PAUSE)
+        if self._engine is not None:  # SystemExit may end up in the application, and no farther
+            self._engine.stop()
         sys.exit(0)
 
     def handle_abort(self, sig, frame) -> None:

@@ -23,7 +23,7 @@ class ThreadWorker(Worker):
 
     def run(self) -> None:
         """Serve until the worker is told to stop."""
-        engine = _core.Engine(self, self.cfg.threads)
+        self._engine = engine = _core.Engine(self, self.cfg.threads)
         threads = [threading.Thread(target=self._serve, args=(engine,), name=f"request-{n}",
                                     daemon=True)
                    for n in range(1, self.cfg.threads + 1)]  # fmt: skip
@@ -34,6 +34,7 @@ class ThreadWorker(Worker):
                     engine.drain()
         finally:
             engine.stop()
+            self._engine = None
         for thread in threads:
             thread.join()
 

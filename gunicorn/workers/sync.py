@@ -18,4 +18,8 @@ class SyncWorker(Worker):
         """Serve until the worker is told to stop."""
         if "h2" in self.cfg.http_protocols:
             self.log.warning("The sync worker does not support HTTP/2: HTTP/1.1 is served.")
-        _core.Engine(self).run()
+        self._engine = _core.Engine(self)
+        try:
+            self._engine.run()
+        finally:
+            self._engine = None

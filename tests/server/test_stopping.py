@@ -1,12 +1,14 @@
 """TERM finishes what is in flight, INT does not wait; both end with exit code 0."""
 
+import os
+import re
 import signal
 import socket
 import time
 
 import pytest
 from helpers.server import Stopwatch
-from helpers.wire import Closed, render
+from helpers.wire import Closed, render, wait_until
 
 
 def held(server, gate):
@@ -117,6 +119,23 @@ def test_int_does_not_wait(gunicorn, gate, number):
     server.wait()
     assert watch.seconds < 10
     connection.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_quit_during_a_request_serves_nothing_more(gunicorn, gate, number, worker):
+    """A worker told to quit ends at once: no request after the one that ran, and exit status 0."""
+    server = gunicorn("busy", "--keep-alive", "60", expect_trouble=True)
+    (pid,) = server.worker_pids()
+    kept = server.connect()
+    assert kept.request().status == 200
+    connection = held(server, gate)
+    os.kill(pid, number)
+    connection.read_to_end()
+    kept.send_if_open(render())
+    assert kept.read_to_end() == b""
+    wait_until(lambda: pid not in server.worker_pids(), "the worker is gone")
+    assert not re.search(r"exited with|was sent SIG", server.log)
+    wait_until(lambda: server.request().status == 200, "a new one serves")
 
 
 def test_kept_connection_at_the_end(gunicorn):
