@@ -144,8 +144,9 @@ PyObject *engine_turn(PyObject *op, PyObject *start)
     int result = start_ready(wsgi, start);
     wsgi->in_turn = false;
     loop_host_rest(engine);
-    return result < 0 ? NULL
-                      : PyBool_FromLong(atomic_load(&engine->draining) || atomic_load(&engine->stopped));
+    return result < 0
+               ? NULL
+               : PyBool_FromLong(atomic_load(&engine->draining) || atomic_load(&engine->stopped));
 }
 
 PyObject *engine_stopped(PyObject *op, PyObject *unused)

@@ -82,6 +82,12 @@ ssize_t socket_sendfile(int fd, int file, off_t *offset, size_t size)
     return n;
 }
 
+bool socket_has_data(int fd)
+{
+    char byte;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 int socket_wait(int fd, short events, int timeout_ms)
 {
     struct pollfd pollfd = {.fd = fd, .events = events};

@@ -35,6 +35,9 @@ ssize_t socket_sendv(int fd, const struct iovec *parts, int count, bool more);
 /* Sends from a file at *offset, which moves on; 0 at the end of the file. */
 ssize_t socket_sendfile(int fd, int file, off_t *offset, size_t size);
 
+/* Whether there is something to read. */
+bool socket_has_data(int fd);
+
 /* Waits for POLLIN or POLLOUT, at most timeout_ms. 1: ready, 0: time is over, -1: errno. */
 int socket_wait(int fd, short events, int timeout_ms);
 

@@ -169,6 +169,7 @@ static void read_lingering(struct engine *engine, struct conn *conn)
         n = socket_recv(conn->io.fd, waste, sizeof(waste));
     bool in_time = engine->now_ms < conn->since_ms + LINGER_TOTAL_MS;
     if (left == 0 && in_time) {
+        deadline_in(engine, conn, LINGER_IDLE_MS);
         read_on_later(engine, conn);
         return;
     }
@@ -475,12 +476,16 @@ static void next_request(struct engine *engine, struct conn *conn)
         conn_drain(engine, conn);
 }
 
-/* Bytes of the client that we did not take would make close() a reset. */
+/*
+ * Bytes of the client that we did not take would make close() a reset. Who wanted to go on may have
+ * sent the next request already, of which the loop has not told us yet.
+ */
 static bool may_have_unread(const struct conn *conn)
 {
     const struct request *request = conn->request;
     return !request->body.complete || request->head.error != HTTP1_NO_ERROR ||
-           request->input_at < request->input_size || conn->readable;
+           request->input_at < request->input_size || conn->readable ||
+           (request->head.keep_alive && socket_has_data(conn->io.fd));
 }
 
 static void close_answered(struct engine *engine, struct conn *conn)

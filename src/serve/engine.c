@@ -225,6 +225,7 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     engine->metrics = options->metrics ? options->metrics : &engine->own_metrics;
     metrics_set(&engine->metrics->threads, options->loop_host ? 0 : options->threads);
     engine->body_spool_max = BODY_SPOOL_MAX;
+    engine->out_spool_max = OUT_SPOOL_MAX;
     engine->ops = ops;
     engine->app = app;
     engine->now_ms = clock_ms();

@@ -95,6 +95,7 @@ struct engine {
     struct io master;
 
     uint64_t body_spool_max; /* BODY_SPOOL_MAX, save in tests */
+    uint64_t out_spool_max;  /* OUT_SPOOL_MAX, save in tests */
     struct list idle;        /* connections that may be closed to make room, longest idle first */
     struct list active;      /* all others */
     uint32_t connections;

@@ -12,6 +12,7 @@ enum {
     BODY_STEP = 64 * 1024,               /* bytes by which a body's memory grows at first */
     OUT_MEMORY_MAX = 2 * 1024 * 1024,    /* bytes a connection keeps in memory for a slow reader */
     OUT_MEMORY_TOTAL = 64 * 1024 * 1024, /* the same over all connections of a worker */
+    OUT_SPOOL_FILE = 64 * 1024 * 1024,   /* bytes after which a file gives way to the next */
     OUT_COPY_MAX = 16 * 1024,       /* what is smaller is copied, what is larger is referenced */
     SEND_ATTACHED_MAX = 256 * 1024, /* bytes of a file sent without letting others run meanwhile */
     REQUEST_POOL = 128,             /* idle request objects kept for reuse */
@@ -34,7 +35,7 @@ enum {
 /* Bytes of a body that are buffered before it streams. */
 #define BODY_SPOOL_MAX ((uint64_t)1 << 30)
 
-/* Bytes of a response that are kept in a file. */
+/* Bytes of a response that are kept in files. */
 #define OUT_SPOOL_MAX ((uint64_t)1 << 30)
 
 #endif

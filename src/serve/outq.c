@@ -97,9 +97,24 @@ static int write_spool(struct outq *q, const char *data, size_t n)
     return 0;
 }
 
+/* The file to write on. Never an old one's beginning: the network may still hold its pages. */
+static int open_spool(struct outq *q, const char *dir)
+{
+    if (q->spool >= 0 && q->spooled < OUT_SPOOL_FILE)
+        return 0;
+    int file = spool_open_file(dir);
+    if (file < 0)
+        return -1;
+    if (q->spool >= 0)
+        close(q->spool);
+    q->spool = file;
+    q->spooled = 0;
+    return 0;
+}
+
 int outq_spool(struct outq *q, const char *data, size_t n, const char *dir)
 {
-    if (q->spool < 0 && (q->spool = spool_open_file(dir)) < 0)
+    if (open_spool(q, dir) < 0)
         return -1;
     uint64_t at = q->spooled;
     if (write_spool(q, data, n) < 0) {
@@ -107,9 +122,9 @@ int outq_spool(struct outq *q, const char *data, size_t n, const char *dir)
         return -1;
     }
     struct part *last = q->tail;
-    if (last && last->kind == PART_FILE && last->ref == q &&
-        (uint64_t)last->offset + last->left == at) {
+    if (last && last->spooled && (uint64_t)last->offset + last->left == at) {
         last->left += n;
+        q->kept += n;
         return 0;
     }
     int file = fcntl(q->spool, F_DUPFD_CLOEXEC, 0);
@@ -119,7 +134,8 @@ int outq_spool(struct outq *q, const char *data, size_t n, const char *dir)
         q->spooled = at;
         return -1;
     }
-    q->tail->ref = q; /* marks the part that further spooling may lengthen */
+    q->tail->spooled = true;
+    q->kept += n;
     return 0;
 }
 
@@ -161,6 +177,8 @@ static void advance(struct outq *q, uint64_t n, struct part **done)
         struct part *part = q->head;
         uint64_t take = n < part->left ? n : part->left;
         part->left -= take;
+        if (part->spooled)
+            q->kept -= take;
         if (part->kind != PART_FILE)
             part->data += take;
         n -= take;
@@ -198,6 +216,7 @@ struct part *outq_clear(struct outq *q)
         atomic_fetch_sub(&outq_memory_total, p->charged);
     q->head = q->tail = NULL;
     q->memory = 0;
+    q->kept = 0;
     atomic_store(&q->pending, false);
     return all;
 }

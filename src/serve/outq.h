@@ -27,6 +27,7 @@ struct part {
     void *ref;        /* PART_REF: given back by the engine's release */
     const char *data; /* PART_COPY, PART_REF */
     int file;         /* PART_FILE */
+    bool spooled;     /* PART_FILE: one of the queue's own */
     off_t offset;     /* PART_FILE: the next byte */
     uint64_t left;
     size_t charged; /* bytes counted against the memory bounds */
@@ -38,8 +39,10 @@ struct outq {
     struct part *head, *tail;
     size_t memory;    /* bytes of the parts in memory */
     uint64_t sent;    /* bytes that the socket took, to see whether the client reads */
-    uint64_t spooled; /* bytes written to the spool file so far */
-    int spool;        /* -1, or a file that the last part reads */
+    int spool;        /* -1, or the file that is written: after OUT_SPOOL_FILE bytes a new one, so
+                         that the disk gets back what was sent */
+    uint64_t spooled; /* bytes written to it so far */
+    uint64_t kept;    /* bytes in this and earlier files that are not sent */
 };
 
 void outq_init(struct outq *q);

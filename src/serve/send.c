@@ -38,7 +38,7 @@ static int store(struct request *request, const struct iovec *part, void *ref)
 {
     struct outq *q = &request->out;
     if (over_bounds(q, part->iov_len)) {
-        if (q->spooled + part->iov_len > OUT_SPOOL_MAX)
+        if (q->kept + part->iov_len > request->engine->out_spool_max)
             return -1;
         return outq_spool(q, part->iov_base, part->iov_len, request->engine->options.tmp_dir);
     }

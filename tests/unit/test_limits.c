@@ -296,6 +296,53 @@ static void for_a_client_that_stopped(void **state)
     }
 }
 
+/* Lingering */
+
+/* The next request is there, though the loop has not told us: closing would reset our answer. */
+static void what_was_not_read_is_thrown_away(void **state)
+{
+    (void)state;
+    options.keepalive_ms = 0;
+    struct conn *conn = open_one();
+    assert_int_equal(send(served.client, "GET / HTTP/1.1\r\n\r\n", 18, 0), 18);
+    assert_true(engine_lead(served.engine));
+    engine_step(served.engine, 0);
+    engine_yield(served.engine);
+    struct request *request = engine_poll(served.engine);
+    assert_non_null(request);
+    assert_int_equal(send(served.client, "GET / HTTP/1.1\r\n\r\n", 18, 0), 18);
+    run(request);
+    engine_finish(served.engine, request);
+    assert_int_equal(conn->state, CONN_LINGER);
+    served_answer();
+    assert_non_null(strstr(served.output, "\r\nConnection: close\r\n"));
+    hang_up();
+    assert_closed(CLOSE_ANSWERED);
+    served_close();
+}
+
+/* Who sends more than we read in a turn is not taken for silent. */
+static void a_lingering_client_that_goes_on(void **state)
+{
+    (void)state;
+    struct conn *conn = open_one();
+    served_ask("nonsense\r\n\r\n");
+    assert_int_equal(conn->state, CONN_LINGER);
+    int size = 2 * READ_TURN;
+    if (setsockopt(served.client, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
+        skip();
+    size_t queued = 0;
+    ssize_t n;
+    while ((n = send(served.client, large, LARGE, MSG_DONTWAIT)) > 0)
+        queued += (size_t)n;
+    assert_true(queued > READ_TURN);
+    conn->timer.deadline = served.engine->now_ms + 500;
+    served_turn();
+    assert_true(served_is_open());
+    assert_true(conn->timer.deadline >= served.engine->now_ms + LINGER_IDLE_MS - 500);
+    served_close();
+}
+
 /* limit_request_body */
 
 enum { BODY_MAX = 1000 };
@@ -407,6 +454,8 @@ int main(void)
         cmocka_unit_test_setup(without_a_fault, usual_options),
         cmocka_unit_test_setup(for_what_was_asked, usual_options),
         cmocka_unit_test_setup(for_a_client_that_stopped, usual_options),
+        cmocka_unit_test_setup(what_was_not_read_is_thrown_away, usual_options),
+        cmocka_unit_test_setup(a_lingering_client_that_goes_on, usual_options),
         cmocka_unit_test_setup(a_body_of_the_length_that_is_allowed, usual_options),
         cmocka_unit_test_setup(a_body_that_says_it_is_too_long, usual_options),
         cmocka_unit_test_setup(a_body_that_becomes_too_long, usual_options),

@@ -206,6 +206,43 @@ static void what_is_spooled_in_a_row_is_one_part(void **state)
     exchange(world);
 }
 
+/* What was sent does not count, and its place on the disk is given back. */
+static void a_spool_that_is_sent_makes_room(void **state)
+{
+    struct world *world = *state;
+    enum { TIMES = 2 * OUT_SPOOL_FILE / (4 * 200 * 1000) };
+    uint64_t largest = 0;
+    for (int i = 0; i < TIMES; i++) {
+        world->expected_size = world->got_size = 0;
+        for (int n = 0; n < 4; n++)
+            add_spooled(world, referenced, sizeof(referenced));
+        assert_int_equal(world->q.kept, 4 * sizeof(referenced));
+        if (world->q.spooled > largest)
+            largest = world->q.spooled;
+        exchange(world);
+        assert_int_equal(world->q.kept, 0);
+    }
+    assert_true(largest > OUT_SPOOL_FILE / 2);
+    assert_true(largest < OUT_SPOOL_FILE + 4 * sizeof(referenced));
+}
+
+static void what_is_spooled_in_two_files_stays_in_order(void **state)
+{
+    struct world *world = *state;
+    add_spooled(world, "the end of one", 14);
+    world->q.spooled = OUT_SPOOL_FILE;
+    add_spooled(world, ", the beginning", 15);
+    add_spooled(world, " of another", 11);
+    assert_ptr_equal(world->q.head->next, world->q.tail);
+    assert_int_equal(world->q.spooled, 26);
+    assert_int_equal(world->q.kept, 40);
+    exchange(world);
+    add_spooled(world, "cleared", 7);
+    world->expected_size -= 7;
+    discard(world, outq_clear(&world->q));
+    assert_int_equal(world->q.kept, 0);
+}
+
 static void a_full_socket_makes_no_progress(void **state)
 {
     struct world *world = *state;
@@ -354,6 +391,8 @@ int main(void)
         IN_WORLD(all_kinds_in_their_order),
         IN_WORLD(many_small_parts),
         IN_WORLD(what_is_spooled_in_a_row_is_one_part),
+        IN_WORLD(a_spool_that_is_sent_makes_room),
+        IN_WORLD(what_is_spooled_in_two_files_stays_in_order),
         IN_WORLD(a_full_socket_makes_no_progress),
         IN_WORLD(others_have_their_turn),
         IN_WORLD(a_peer_that_has_gone),

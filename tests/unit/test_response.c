@@ -430,6 +430,36 @@ static void the_thread_waits_when_the_disk_is_full(void **state)
     answer_huge(1);
 }
 
+/* However much goes over the disk in all, what counts is what lies there. */
+static void say_as_it_is_read(struct request *request)
+{
+    bool kept;
+    start(request, "200 OK");
+    for (int i = 0; i < 40; i++) {
+        assert_int_equal(response_write(request, large, LARGE, NULL, &kept, false), RESPONSE_OK);
+        while (request->out.kept > 0) {
+            served_read();
+            assert_true(engine_lead(served.engine));
+            engine_step(served.engine, 0);
+            engine_yield(served.engine);
+        }
+    }
+    assert_int_equal(response_finish(request), RESPONSE_OK);
+}
+
+static void the_disk_is_used_again(void **state)
+{
+    (void)state;
+    struct engine_options options = served_options();
+    served_open(&options, say_as_it_is_read);
+    served.engine->out_spool_max = LARGE;
+    served_connect(true);
+    served_ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_int_equal(served.waits, 0);
+    assert_int_equal(unchunk(strstr(served.output, "\r\n\r\n") + 4), 40 * LARGE);
+    served_close();
+}
+
 static void say_without_memory(struct request *request)
 {
     start(request, "200 OK");
@@ -619,6 +649,7 @@ int main(void)
         cmocka_unit_test(large_answers_in_items_of_any_size),
         cmocka_unit_test(past_the_memory_on_disk),
         cmocka_unit_test(the_thread_waits_when_the_disk_is_full),
+        cmocka_unit_test(the_disk_is_used_again),
         cmocka_unit_test(the_thread_sends_itself_when_memory_is_out),
         cmocka_unit_test(a_client_that_has_gone),
         cmocka_unit_test(files),
