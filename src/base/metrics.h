@@ -108,6 +108,22 @@ static inline void metrics_set(_Atomic uint32_t *gauge, uint32_t value)
     atomic_store_explicit(gauge, value, memory_order_relaxed);
 }
 
+static inline void metrics_raise(_Atomic uint32_t *gauge)
+{
+    metrics_set(gauge, atomic_load_explicit(gauge, memory_order_relaxed) + 1);
+}
+
+static inline void metrics_drop(_Atomic uint32_t *gauge)
+{
+    metrics_set(gauge, atomic_load_explicit(gauge, memory_order_relaxed) - 1);
+}
+
+/* The index into counters by class of a status. */
+static inline unsigned metrics_class(unsigned status)
+{
+    return status / 100 < METRICS_CLASSES ? status / 100 : 0;
+}
+
 static inline void metrics_observe(struct histogram *histogram, uint64_t ns)
 {
     unsigned i = 0;

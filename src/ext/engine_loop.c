@@ -116,7 +116,7 @@ static int start_ready(struct wsgi *wsgi, PyObject *start)
 
 static void give_sign_of_life(struct wsgi *wsgi)
 {
-    if (wsgi->slot && atomic_load(&wsgi->engine->running) > 0)
+    if (wsgi->slot && atomic_load(&wsgi->engine->metrics->running) > 0)
         slot_beat(wsgi->slot, (int64_t)clock_ms());
 }
 

@@ -275,7 +275,7 @@ static void end_slot(struct wsgi *wsgi)
         return;
     if (wsgi->threaded)
         slot_thread_end(wsgi->slot);
-    else if (atomic_load(&wsgi->engine->running) <= 1)
+    else if (atomic_load(&wsgi->engine->metrics->running) <= 1)
         slot_request_end(wsgi->slot);
 }
 

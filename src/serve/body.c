@@ -194,6 +194,7 @@ static ssize_t receive(struct request *request, char *out, size_t n)
         ssize_t got = socket_recv(request->conn->io.fd, out, n);
         if (got > 0) {
             body->arrived += (uint64_t)got;
+            metrics_add_shared(&request->engine->metrics->bytes_in_shared, (uint64_t)got);
             return got;
         }
         if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))

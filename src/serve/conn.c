@@ -20,10 +20,12 @@ static const unsigned char moves[][7] = {
     [CONN_CLOSED] = {0, 0, 0, 0, 0, 0, 0},
 };
 
-static void conn_move(struct conn *conn, enum conn_state to)
+static void conn_move(struct engine *engine, struct conn *conn, enum conn_state to)
 {
     if (!moves[conn->state][to])
         abort();
+    metrics_drop(&engine->metrics->connections[conn->state]);
+    metrics_raise(&engine->metrics->connections[to]);
     atomic_store_explicit(&conn->state, to, memory_order_relaxed);
 }
 
@@ -84,6 +86,8 @@ struct conn *conn_create(struct engine *engine, struct listener *listener, int f
     list_init(&conn->link);
     list_push(&engine->idle, &conn->link);
     engine->connections++;
+    metrics_add(&engine->metrics->accepted, 1);
+    metrics_raise(&engine->metrics->connections[CONN_IDLE]);
     return conn;
 }
 
@@ -110,7 +114,7 @@ void conn_close(struct engine *engine, struct conn *conn)
         tell_closed(engine, conn);
     if (conn->watched)
         loop_remove(engine->loop, &conn->io);
-    conn_move(conn, CONN_CLOSED);
+    conn_move(engine, conn, CONN_CLOSED);
     metrics_add(&engine->metrics->closed[conn->why], 1);
     close(conn->io.fd);
     timer_unlink(&conn->timer);
@@ -139,7 +143,7 @@ static void linger(struct engine *engine, struct conn *conn)
     }
     request_put(engine, conn->request);
     conn->request = NULL;
-    conn_move(conn, CONN_LINGER);
+    conn_move(engine, conn, CONN_LINGER);
     list_in(&engine->active, conn);
     conn->since_ms = engine->now_ms;
     deadline_in(engine, conn, LINGER_IDLE_MS);
@@ -200,9 +204,9 @@ static void refuse(struct engine *engine, struct conn *conn, enum metrics_close 
                    const char *text)
 {
     conn_because(conn, reason);
-    metrics_add(&engine->metrics->rejected[status / 100], 1);
+    metrics_add(&engine->metrics->rejected[metrics_class(status)], 1);
     conn->close_after = true;
-    conn_move(conn, CONN_FLUSH);
+    conn_move(engine, conn, CONN_FLUSH);
     refusal_send(conn->request, status, text);
     if (engine->access_log)
         access_log_refused(engine->access_log, conn->request);
@@ -232,7 +236,7 @@ static void refuse_head(struct engine *engine, struct conn *conn)
 
 static void ready(struct engine *engine, struct conn *conn)
 {
-    conn_move(conn, CONN_RUNNING);
+    conn_move(engine, conn, CONN_RUNNING);
     timer_cancel(&conn->timer);
     list_in(&engine->active, conn);
     engine_ready(engine, conn->request);
@@ -310,7 +314,7 @@ static void head_done(struct engine *engine, struct conn *conn)
         ready(engine, conn);
         return;
     }
-    conn_move(conn, CONN_BODY);
+    conn_move(engine, conn, CONN_BODY);
     went_on(engine, conn, body_begin(request));
 }
 
@@ -318,7 +322,7 @@ static void parse(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
     if (conn->state == CONN_IDLE) {
-        conn_move(conn, CONN_HEAD);
+        conn_move(engine, conn, CONN_HEAD);
         list_in(&engine->active, conn);
         deadline_at(engine, conn, conn->served == 0 ? conn->since_ms : engine->now_ms,
                     engine->options.header_timeout_ms);
@@ -402,6 +406,7 @@ void conn_read(struct engine *engine, struct conn *conn)
             end_of_input(engine, conn);
             return;
         }
+        metrics_add(&engine->metrics->bytes_in, (uint64_t)n);
         if (conn->state == CONN_BODY) {
             went_on(engine, conn, body_received(request, (size_t)n));
         } else {
@@ -459,7 +464,7 @@ static void next_request(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
     request_next(engine, request);
-    conn_move(conn, CONN_IDLE);
+    conn_move(engine, conn, CONN_IDLE);
     list_in(&engine->idle, conn);
     timer_set(&engine->timers, &conn->timer, engine->now_ms + engine->options.keepalive_ms);
     if (request->input_size > 0)
@@ -507,7 +512,7 @@ void conn_answered(struct engine *engine, struct conn *conn)
     }
     if (atomic_load(&request->out.pending)) {
         if (conn->state != CONN_FLUSH)
-            conn_move(conn, CONN_FLUSH);
+            conn_move(engine, conn, CONN_FLUSH);
         if (conn_watch(engine, conn) < 0) {
             close_because(engine, conn, CLOSE_ERROR);
             return;

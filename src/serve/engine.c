@@ -236,8 +236,8 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     engine->loop = loop_create(options->loop);
     if (engine->loop)
         engine->loop->woken = look_at_clock;
-    if (ready_init(&engine->ready, options->loop_host) < 0 || !engine->loop ||
-        !open_listeners(engine, listeners, count) || standby_start(engine) < 0) {
+    if (ready_init(&engine->ready, &engine->metrics->queued, options->loop_host) < 0 ||
+        !engine->loop || !open_listeners(engine, listeners, count) || standby_start(engine) < 0) {
         int saved = errno;
         engine_destroy(engine);
         errno = saved;
@@ -280,19 +280,24 @@ void engine_destroy(struct engine *engine)
 void engine_ready(struct engine *engine, struct request *request)
 {
     request->next = NULL;
-    if (engine->batch_tail)
+    if (engine->batch_tail) {
         engine->batch_tail->next = request;
-    else
+    } else {
         engine->batch_head = request;
+        engine->batch_ns = clock_ns();
+    }
     engine->batch_tail = request;
+    engine->batch_count++;
+    request->ready_ns = engine->batch_ns;
 }
 
 static void flush_batch(struct engine *engine)
 {
     if (!engine->batch_head)
         return;
-    ready_push(&engine->ready, engine->batch_head, engine->batch_tail);
+    ready_push(&engine->ready, engine->batch_head, engine->batch_tail, engine->batch_count);
     engine->batch_head = engine->batch_tail = NULL;
+    engine->batch_count = 0;
 }
 
 void engine_reap(struct engine *engine)
@@ -318,6 +323,15 @@ static struct request *take_answered(struct engine *engine)
     return queue;
 }
 
+static void put_back(struct engine *engine, struct request *request)
+{
+    struct metrics *metrics = engine->metrics;
+    metrics_add(&metrics->responses[metrics_class(request->response.status)], 1);
+    metrics_observe(&metrics->wait, request->begun_ns - request->ready_ns);
+    metrics_observe(&metrics->duration, request->ended_ns - request->begun_ns);
+    conn_answered(engine, request->conn);
+}
+
 static void put_back_answered(struct engine *engine)
 {
     if (!atomic_load(&engine->answered))
@@ -325,7 +339,7 @@ static void put_back_answered(struct engine *engine)
     struct request *request = take_answered(engine);
     while (request) {
         struct request *next = request->next;
-        conn_answered(engine, request->conn);
+        put_back(engine, request);
         request = next;
     }
 }
@@ -336,7 +350,8 @@ static void set_alarm(struct engine *engine)
 {
     int due = timers_wait(&engine->timers, engine->now_ms);
     int most = (int)engine->options.sign_of_life_ms;
-    if (atomic_load_explicit(&engine->running, memory_order_relaxed) > 0 && (due < 0 || due > most))
+    if (atomic_load_explicit(&engine->metrics->running, memory_order_relaxed) > 0 &&
+        (due < 0 || due > most))
         due = most;
     uint64_t at = due < 0 ? 0 : engine->now_ms + (uint64_t)due;
     bool is_set = engine->alarm_at > engine->now_ms;
@@ -386,6 +401,7 @@ static void begin_drain(struct engine *engine)
         while (accept_one(engine, &engine->listeners[i]))
             ;
     engine_pause(engine, PAUSE_DRAIN);
+    metrics_set(&engine->metrics->draining, 1);
     struct list *next;
     for (struct list *l = engine->idle.next; l != &engine->idle; l = next) {
         next = l->next;
@@ -494,7 +510,7 @@ void engine_finish(struct engine *engine, struct request *request)
 {
     atomic_fetch_add_explicit(&engine->answered_count, 1, memory_order_relaxed);
     if (engine_lead(engine)) {
-        conn_answered(engine, request->conn);
+        put_back(engine, request);
         engine_yield(engine);
         return;
     }

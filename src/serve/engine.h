@@ -74,9 +74,10 @@ struct ready {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct request *head, *tail;
-    uint32_t waiting; /* threads in ready_wait() */
-    uint32_t wakes;   /* how many of them have been told to go */
-    int pipe[2];      /* tells a foreign loop instead; -1 without one */
+    _Atomic uint32_t *length; /* borrowed: a gauge, written under the lock */
+    uint32_t waiting;         /* threads in ready_wait() */
+    uint32_t wakes;           /* how many of them have been told to go */
+    int pipe[2];              /* tells a foreign loop instead; -1 without one */
 };
 
 struct engine {
@@ -102,7 +103,9 @@ struct engine {
     struct request *pool;
     uint32_t pooled;
     struct request *batch_head, *batch_tail; /* made ready by this step */
-    struct conn *dead;                       /* closed in this step */
+    uint32_t batch_count;
+    uint64_t batch_ns; /* when the first of them was */
+    struct conn *dead; /* closed in this step */
 
     uint64_t alarm_at; /* when the foreign loop will be told to lead a step; 0: never */
 
@@ -112,7 +115,6 @@ struct engine {
     atomic_bool lead_wanted;    /* a thread would rather lead than the stand-by */
     atomic_uint steps;          /* to see whether the engine moves */
     atomic_uint answered_count; /* requests answered, to see whether the threads move */
-    atomic_uint running;        /* threads with a request */
     atomic_bool slow;           /* requests take long: promote a follower at once */
     _Atomic(struct request *) answered;
     struct ready ready;
@@ -191,9 +193,9 @@ void engine_discard(struct engine *engine, struct part *parts);
 
 /* ready.c */
 /* 0, or -1 with errno: with_pipe needs descriptors. */
-int ready_init(struct ready *ready, bool with_pipe);
+int ready_init(struct ready *ready, _Atomic uint32_t *length, bool with_pipe);
 void ready_destroy(struct ready *ready);
-void ready_push(struct ready *ready, struct request *head, struct request *tail);
+void ready_push(struct ready *ready, struct request *head, struct request *tail, uint32_t count);
 struct request *ready_pop(struct ready *ready);
 bool ready_empty(struct ready *ready);
 bool ready_has_waiter(struct ready *ready); /* a thread with nothing to do, not told to go yet */

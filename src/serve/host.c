@@ -6,7 +6,7 @@
 void host_leave_engine(struct engine *engine)
 {
     /* In this order for all to see: the stand-by falls asleep, then looks who runs. */
-    atomic_fetch_add(&engine->running, 1);
+    atomic_fetch_add(&engine->metrics->running, 1);
     if (!atomic_load(&engine->standby_awake))
         standby_arm(engine);
 }
@@ -15,9 +15,10 @@ void host_run_one(struct engine *engine, struct request *request)
 {
     request->begun_ns = clock_ns();
     engine->ops->run(engine->app, request);
-    atomic_fetch_sub_explicit(&engine->running, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&engine->metrics->running, 1, memory_order_relaxed);
+    request->ended_ns = clock_ns();
     if (engine->options.threads > 1) {
-        bool slow = clock_ns() - request->begun_ns > SLOW_REQUEST_NS;
+        bool slow = request->ended_ns - request->begun_ns > SLOW_REQUEST_NS;
         if (atomic_load_explicit(&engine->slow, memory_order_relaxed) != slow)
             atomic_store_explicit(&engine->slow, slow, memory_order_relaxed);
     }

@@ -60,6 +60,7 @@ void loop_host_rest(struct engine *engine)
 {
     access_log_flush(engine->access_log);
     /* What runs on needs an alarm for its signs of life: yielding sets it. */
-    if (atomic_load_explicit(&engine->running, memory_order_relaxed) > 0 && engine_lead(engine))
+    if (atomic_load_explicit(&engine->metrics->running, memory_order_relaxed) > 0 &&
+        engine_lead(engine))
         engine_yield(engine);
 }

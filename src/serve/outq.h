@@ -38,7 +38,7 @@ struct outq {
     pthread_mutex_t lock;
     struct part *head, *tail;
     size_t memory;    /* bytes of the parts in memory */
-    uint64_t sent;    /* bytes that the socket took, to see whether the client reads */
+    uint64_t sent;    /* bytes that the socket took, with those that were never queued */
     int spool;        /* -1, or the file that is written: after OUT_SPOOL_FILE bytes a new one, so
                          that the disk gets back what was sent */
     uint64_t spooled; /* bytes written to it so far */

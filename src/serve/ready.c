@@ -15,8 +15,9 @@ static int open_pipe(int fds[2])
     return 0;
 }
 
-int ready_init(struct ready *ready, bool with_pipe)
+int ready_init(struct ready *ready, _Atomic uint32_t *length, bool with_pipe)
 {
+    ready->length = length;
     pthread_mutex_init(&ready->lock, NULL);
     pthread_cond_init(&ready->wake, NULL);
     ready->head = ready->tail = NULL;
@@ -34,7 +35,7 @@ void ready_destroy(struct ready *ready)
     pthread_cond_destroy(&ready->wake);
 }
 
-void ready_push(struct ready *ready, struct request *head, struct request *tail)
+void ready_push(struct ready *ready, struct request *head, struct request *tail, uint32_t count)
 {
     tail->next = NULL;
     pthread_mutex_lock(&ready->lock);
@@ -43,6 +44,7 @@ void ready_push(struct ready *ready, struct request *head, struct request *tail)
     else
         ready->head = head;
     ready->tail = tail;
+    metrics_set(ready->length, atomic_load_explicit(ready->length, memory_order_relaxed) + count);
     pthread_mutex_unlock(&ready->lock);
 }
 
@@ -55,6 +57,7 @@ struct request *ready_pop(struct ready *ready)
         if (!ready->head)
             ready->tail = NULL;
         request->next = NULL;
+        metrics_drop(ready->length);
     }
     pthread_mutex_unlock(&ready->lock);
     return request;

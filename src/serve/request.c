@@ -79,6 +79,8 @@ static void clear_response(struct response *response)
 
 static void clear_out(struct engine *engine, struct outq *out)
 {
+    metrics_add(&engine->metrics->bytes_out, out->sent);
+    out->sent = 0;
     if (out->head)
         engine_discard(engine, outq_clear(out));
     if (out->spool >= 0)

@@ -62,7 +62,9 @@ struct request {
     struct body body;
     struct response response;
     struct outq out;
+    uint64_t ready_ns; /* when it was whole, about */
     uint64_t begun_ns; /* when a thread took it */
+    uint64_t ended_ns; /* when the application was through with it */
     uint32_t blocked;  /* calls of the application's threads that wait detached; attached only */
 };
 

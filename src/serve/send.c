@@ -22,8 +22,10 @@ static ssize_t send_now(struct request *request, struct iovec *parts, int count,
     int fd = request->conn->io.fd;
     ssize_t n = count == 1 && !more ? socket_send(fd, parts[0].iov_base, parts[0].iov_len)
                                     : socket_sendv(fd, parts, count, more);
-    if (n >= 0)
+    if (n >= 0) {
+        request->out.sent += (uint64_t)n;
         return n;
+    }
     return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : gone(request);
 }
 
@@ -90,6 +92,8 @@ static int wait_for_client(struct request *request)
     pthread_mutex_lock(&q->lock);
     /* Not to have seen it writable says nothing when the engine was quicker to fill it again. */
     bool goes_on = writable > 0 || (writable == 0 && q->sent != before);
+    if (writable == 0 && !goes_on)
+        conn_because(request->conn, CLOSE_SEND_TIMEOUT);
     return goes_on ? flush(request) : gone(request);
 }
 
@@ -203,6 +207,7 @@ static int send_file_now(struct request *request, int file, off_t *offset, uint6
         if (sent <= 0)
             return gone(request);
         *n -= (uint64_t)sent;
+        request->out.sent += (uint64_t)sent;
     }
     return 0;
 }

@@ -77,7 +77,7 @@ static void look_after(struct engine *engine, struct progress before)
  * comes. */
 static void sleep_while_loop_does(struct engine *engine)
 {
-    if (engine->options.loop_host && atomic_load(&engine->running) > 0)
+    if (engine->options.loop_host && atomic_load(&engine->metrics->running) > 0)
         socket_wait(loop_fd(engine->loop), POLLIN, STANDBY_SLEEP_MS);
 }
 
@@ -94,7 +94,7 @@ static void watch_while_busy(struct engine *engine)
         sleep_while_loop_does(engine);
         struct progress before = progress_of(engine);
         sleep_one_tick();
-        bool busy = atomic_load(&engine->running) > 0 || !ready_empty(&engine->ready);
+        bool busy = atomic_load(&engine->metrics->running) > 0 || !ready_empty(&engine->ready);
         if (busy)
             look_after(engine, before);
         quiet = busy || progress_of(engine).answered != before.answered ? 0 : quiet + 1;
@@ -115,7 +115,7 @@ static void *standby_main(void *argument)
         pthread_mutex_lock(&engine->standby_lock);
         atomic_store(&engine->standby_awake, false);
         /* A request that began just now saw us awake: one more look. */
-        if (atomic_load(&engine->running) > 0)
+        if (atomic_load(&engine->metrics->running) > 0)
             atomic_store(&engine->standby_awake, true);
     }
     pthread_mutex_unlock(&engine->standby_lock);

@@ -1,6 +1,7 @@
 #ifndef TESTS_UNIT_SERVED_H
 #define TESTS_UNIT_SERVED_H
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "serve/engine.h"
 #include "serve/response.h"
@@ -160,7 +161,9 @@ static inline bool served_turn(void)
     engine_step(served.engine, 0);
     engine_yield(served.engine);
     while ((request = engine_poll(served.engine))) {
+        request->begun_ns = clock_ns();
         served_app_run(NULL, request);
+        request->ended_ns = clock_ns();
         engine_finish(served.engine, request);
         ran = true;
     }
