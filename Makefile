@@ -48,7 +48,7 @@ ifneq ($(filter thread%,$(SANITIZE)),)
 WATCHED = LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" TSAN_OPTIONS=die_after_fork=0
 endif
 
-.PHONY: help run build test unit pytest compare asan tsan fuzz soak bench lint format wheel clean
+.PHONY: help run build test unit pytest compare asan tsan fuzz soak bench picture lint format wheel clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -126,6 +126,11 @@ soak: $(VENV)/.testing ## Random signals, kills, reloads and upgrades under load
 bench: $(INSTALLED) ## Compare with nginx and other Python servers (ARGS=--help)
 	tools/prerequisites.sh $(PYTHON) build bench
 	$(BIN)/python bench/run.py $(ARGS)
+
+picture: ## Draw a benchmark's result: RESULT=bench/results/….json into docs/bench.svg
+	test -x $(VENV)-plot/bin/python || { $(PYTHON) -m venv --clear $(VENV)-plot && \
+	    $(VENV)-plot/bin/pip install -q 'matplotlib==3.10.*'; }
+	$(VENV)-plot/bin/python bench/plot.py $(RESULT) docs/bench.svg
 
 lint: $(VENV)/.lint ## Check the layers, the layout and the Python code
 	$(BIN)/python tools/check_layers.py

@@ -51,7 +51,8 @@ def judge(results: Results, work: Work, goal: Goal) -> str | None:
     if ours is None:
         return None
     if goal.other == "peers":
-        values = {name: cpu(results, work.name, name) for name in PEERS}
+        alike = [name for name in PEERS if name not in goal.unlike]
+        values = {name: cpu(results, work.name, name) for name in alike}
         there = {name: value for name, value in values.items() if value}
         if not there:
             return None

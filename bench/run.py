@@ -219,7 +219,9 @@ def main() -> int:
     path = options.json or HERE / "results" / f"{when}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {
+        "date": time.strftime("%Y-%m-%d"),
         "machine": machine(),
+        "versions": {server.name: server.version() for server in servers if not server.ours},
         "rounds": options.rounds,
         "seconds": options.seconds,
         "results": results,

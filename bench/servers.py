@@ -111,6 +111,15 @@ class Server:
             raise Unavailable(f"pip install {self.requirement} failed, see {log}")
         wanted.write_text(self.requirement)
 
+    def version(self) -> str:
+        """What was compared."""
+        if self.requirement:
+            return self.requirement.rpartition("==")[2]
+        if self.name != "nginx":
+            return ""
+        said = subprocess.run([self.command[0], "-v"], capture_output=True, text=True)
+        return said.stderr.strip().rpartition("/")[2]
+
     def start(self, core: int, scratch: Scratch) -> float:
         """Start on a core and wait for the first answer; return the seconds that took."""
         self.port = free_port()

@@ -1,5 +1,6 @@
 """The listening sockets: made from addresses, taken over from others, closed."""
 
+import contextlib
 import errno
 import os
 import socket
@@ -11,6 +12,8 @@ from gunicorn import _core, util
 
 BIND_TRIES = 5
 BIND_PAUSE = 1.0  # seconds between two tries
+DEFER_ACCEPT = 1  # seconds
+FIRST_BYTE_PAUSE = 0.1  # seconds; it comes with the end of the handshake or right behind
 
 TCP_INFO_SIZE = 104
 TCP_INFO_UNACKED = 24  # offset of tcpi_unacked: for a listener, the connections that wait
@@ -101,7 +104,21 @@ class TCPSocket(BaseSocket):
 
     def set_options(self, sock: socket.socket, bound: bool = False) -> socket.socket:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not bound and not self.conf.reuse_port:
+            self._defer_accept(sock)
         return super().set_options(sock, bound=bound)
+
+    @staticmethod
+    def _defer_accept(sock: socket.socket) -> None:
+        """Have the kernel keep a connection to itself until the client has sent something.
+
+        That saves a worker a third of the work for a request on a connection of its own. A client
+        that goes on to be silent is handed over after a second. Not for queues of `reuse_port`,
+        which end with their worker.
+        """
+        if hasattr(socket, "TCP_DEFER_ACCEPT"):
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT)
 
     if sys.platform == "linux":
 
@@ -233,14 +250,32 @@ def refuse_new_connections(listeners, log) -> None:
     """Let TCP listeners take no new connection, for every process that shares them.
 
     What waits in their queues can still be accepted. So nothing arrives between a worker's last
-    accept and its close, to be lost.
+    accept and its close, to be lost. Returns once what the kernel still kept to itself, for want
+    of a first byte, has had time to get one.
     """
+    deferred = False
     for listener in listeners:
         if listener.family in (socket.AF_INET, socket.AF_INET6):
+            deferred |= _accept_at_once(listener)
             try:
                 _core.refuse_new_connections(listener)
             except OSError as exc:
                 log.debug("Cannot shut %s to new connections: %s", listener, exc)
+    if deferred:
+        time.sleep(FIRST_BYTE_PAUSE)
+
+
+def _accept_at_once(listener) -> bool:
+    """Undo `_defer_accept()`; return whether there was anything to undo."""
+    if not hasattr(socket, "TCP_DEFER_ACCEPT"):
+        return False
+    try:
+        if listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT) == 0:
+            return False
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 0)
+    except OSError:
+        return False
+    return True
 
 
 # ---- TLS ----
