@@ -7,8 +7,6 @@ import sys
 
 from gunicorn.errors import ConfigError
 
-OWN_WORKERS = ("sync", "gthread", "gevent", "gevent_wsgi", "gevent_pywsgi", "eventlet", "tornado")
-
 
 def _fatal(cfg):
     worker = cfg.worker_class_str
@@ -42,7 +40,13 @@ def _has_module(name):
 
 def check_serving(cfg):
     """Raise ConfigError for what would be served otherwise than it was asked for."""
-    if cfg.worker_class_str not in OWN_WORKERS:
+    if not cfg.is_ssl and cfg.proxy_protocol == "off":
+        return
+    try:
+        worker_class = cfg.load_worker_class()
+    except RuntimeError:  # told by whoever makes a worker
+        return
+    if not getattr(worker_class, "uses_engine", False):
         return
     if cfg.is_ssl:
         raise ConfigError(

@@ -45,7 +45,7 @@ InvalidRequestMethod = _described(
     "InvalidRequestMethod", "method", "Invalid HTTP method: {!r}", doc="No method that we accept."
 )
 ExpectationFailed = _described(
-    "ExpectationFailed", "expect", "Unable to comply with expectation: {!r}",
+    "ExpectationFailed", "expect", "Unable to comply with expectation: {!r}", 417,
     doc="An Expect header other than 100-continue.",
 )  # fmt: skip
 InvalidHTTPVersion = _described(
@@ -74,7 +74,7 @@ InvalidChunkExtension = _described(
     doc="What follows a chunk's size is no extension (RFC 9112 section 7.1.1).",
 )  # fmt: skip
 LimitRequestHeaders = _described(
-    "LimitRequestHeaders", "msg", "{}", doc="The header fields are too many or too long."
+    "LimitRequestHeaders", "msg", "{}", 431, doc="The header fields are too many or too long."
 )
 InvalidProxyLine = _described(
     "InvalidProxyLine", "line", "Invalid PROXY line: {!r}", 400, doc="PROXY protocol, version 1."
@@ -121,6 +121,8 @@ class InvalidResponseHeaderName(InvalidHeaderName):
 class LimitRequestLine(ParseException):
     """The request line is longer than limit_request_line."""
 
+    code = 414
+
     def __init__(self, size, max_size=None):
         super().__init__(size, max_size)
         self.size = size
@@ -154,3 +156,24 @@ class InvalidSchemeHeaders(ParseException):
 
     def __str__(self):
         return "Contradictory scheme headers"
+
+
+# The phrases of the engine's refusals (RFC 9110 section 15.5), whatever this Python calls them.
+_REASONS = {413: "Content Too Large", 414: "URI Too Long"}
+
+
+def answer_to(exc):
+    """Return (status, reason, text) to answer a request with that failed by `exc`.
+
+    The text is empty when it is none of the client's business.
+    """
+    import ssl
+    from http import HTTPStatus
+
+    if isinstance(exc, ssl.SSLError):
+        status, text = 403, str(exc)
+    elif isinstance(exc, ParseException):
+        status, text = getattr(exc, "code", 400), str(exc)
+    else:
+        status, text = 500, ""
+    return status, _REASONS.get(status, HTTPStatus(status).phrase), text

@@ -35,6 +35,7 @@ class Worker:
     # The engine counts `timeout` from the start of each request. Other workers call notify().
     wsgi = None
     master_pipe = -1
+    uses_engine = False  # whether run() serves by the engine of _core
     _engine = None  # gunicorn._core.Engine, while it runs
 
     def __init__(self, age, ppid, sockets, app, timeout, cfg, log) -> None:
@@ -69,6 +70,27 @@ class Worker:
     def run(self) -> None:
         """Serve until `alive` is false. A subclass defines it."""
         raise NotImplementedError
+
+    def handle_error(self, req, client, addr, exc) -> None:
+        """Log why a request failed, and answer it as far as `client`, its socket, takes that.
+
+        For subclasses that read requests themselves; the engine has its own way. `exc` is the
+        exception, being handled; `req` is None or what was understood of the request, with its
+        `uri`; `addr` is the client's (host, port), or empty. The caller closes the socket.
+        """
+        from gunicorn.http import errors
+
+        status, reason, text = errors.answer_to(exc)
+        if text:
+            ip = addr[0] if addr else ""
+            self.log.warning("Invalid request from ip=%s: %s", ip, text)
+        else:
+            uri = getattr(req, "uri", "(no URI read)")
+            self.log.error("Error handling request %s", uri, exc_info=exc)
+        try:
+            util.write_error(client, status, reason, text)
+        except OSError as failure:
+            self.log.debug("The error page was not sent: %s", failure)
 
     # ---- start ----
 

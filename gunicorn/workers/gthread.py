@@ -12,6 +12,7 @@ from gunicorn.workers.base import Worker
 class ThreadWorker(Worker):
     """Runs the application in `threads` threads; the main thread looks after signals."""
 
+    uses_engine = True
     multithread = True
 
     @classmethod

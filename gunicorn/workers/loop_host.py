@@ -22,6 +22,7 @@ class LoopWorker(Worker):
     called in it; and meanwhile `start` and `call_later`, in the loop's own context.
     """
 
+    uses_engine = True
     multithread = True
     name = "loop"  # for messages
 

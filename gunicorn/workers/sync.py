@@ -12,6 +12,7 @@ class SyncWorker(Worker):
     answers.
     """
 
+    uses_engine = True
     multithread = False
 
     def run(self) -> None:
