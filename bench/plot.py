@@ -1,4 +1,4 @@
-"""Draw the result of a benchmark: python bench/plot.py RESULT.json PICTURE.svg (needs matplotlib)."""
+"""Draw a benchmark's result: python bench/plot.py RESULT.json PICTURE.svg. Needs matplotlib."""
 
 import json
 import statistics

@@ -53,6 +53,11 @@ DIFFERENCES = [
         "luck, in both: a worker dies of it before it has handlers, or after it put them off",
     ),
     Difference(
+        "worker_killed",
+        r".*was sent SIGKILL! Perhaps out of memory\?.*",
+        "the log says what it was running, as it may still have been",
+    ),
+    Difference(
         "worker_times_out",
         r"\+ .*(Fatal Python error|has been running GET /sleep|Worker exiting).*"
         "|- .*Perhaps out of memory.*",
