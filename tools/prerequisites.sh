@@ -30,6 +30,8 @@ check_build() {
     "$python" -c 'import venv, ensurepip' 2>/dev/null || need "$(python_package venv)"
     header=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h
     [ -f "$header" ] || need "$(python_package dev)"
+    have pkg-config || need pkg-config
+    { have pkg-config && pkg-config --exists 'openssl >= 3.0'; } || need libssl-dev
 }
 
 check_test() {

@@ -1,8 +1,10 @@
 /*
  * The engine with no Python: answers "Hello" to a request without a body and the body to one that
- * has any. `echo PORT [THREADS [LOOP]]` serves on loopback until SIGTERM or SIGINT.
+ * has any. `echo PORT [THREADS [LOOP [CERTIFICATES KEY]]]` serves on loopback until SIGTERM or
+ * SIGINT; with PEM files of certificates and a key it speaks TLS.
  */
 #include "base/mem.h"
+#include "net/tls.h"
 #include "serve/host.h"
 #include "serve/response.h"
 
@@ -11,6 +13,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -126,6 +129,24 @@ static int listen_on(uint16_t port)
     return fd;
 }
 
+static void speak_tls(const char *certificates, const char *key)
+{
+    struct tls_context_options options = {.ktls = true};
+    char error[256];
+    SSL_CTX *ssl_ctx = SSL_CTX_new(TLS_server_method());
+    if (!ssl_ctx || SSL_CTX_use_certificate_chain_file(ssl_ctx, certificates) != 1 ||
+        SSL_CTX_use_PrivateKey_file(ssl_ctx, key, SSL_FILETYPE_PEM) != 1) {
+        fprintf(stderr, "echo: %s, %s: no certificate and its key\n", certificates, key);
+        exit(1);
+    }
+    if (!tls_load(NULL, error, sizeof(error))) {
+        fprintf(stderr, "echo: %s\n", error);
+        exit(1);
+    }
+    engine_set_tls(engine, 0, tls_context_create(ssl_ctx, &options));
+    SSL_CTX_free(ssl_ctx);
+}
+
 int main(int argc, char **argv)
 {
     static const struct forwarded forwarded;
@@ -150,6 +171,8 @@ int main(int argc, char **argv)
         perror("echo");
         return 1;
     }
+    if (argc > 5)
+        speak_tls(argv[4], argv[5]);
     signal(SIGTERM, stop);
     signal(SIGINT, stop);
     pthread_t *others = mem_alloc(sizeof(*others) * threads);

@@ -1,8 +1,6 @@
 #ifndef NET_TLS_H
 #define NET_TLS_H
 
-#include "base/list.h"
-
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -60,6 +58,8 @@ void tls_context_use(struct tls_context *context);
 /* True when that was the last use: whoever is told releases the ref and destroys it. */
 bool tls_context_drop(struct tls_context *context);
 void tls_context_destroy(struct tls_context *context);
+/* For whoever is told: the next one that waits to be destroyed. */
+struct tls_context **tls_context_next(struct tls_context *context);
 
 /*
  * Session tickets are readable by every process whose context has the same keys; a context that is
@@ -91,6 +91,9 @@ enum tls_handshake {
 /* Goes as far as it can. Not after it was TLS_DONE. */
 enum tls_handshake tls_handshake(struct tls *tls);
 const char *tls_error(const struct tls *tls);
+
+/* Whether this thread may go on with a connection that wants its name. */
+bool tls_can_ask(const struct tls *tls);
 
 /*
  * As recv() and sendmsg() on a non-blocking socket: -1 with errno EAGAIN, ECONNRESET …, and 0 when

@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "net/transport.h"
 #include "serve/conn.h"
 #include "serve/engine.h"
 #include "serve/limits.h"
@@ -11,8 +12,11 @@
 static void send_continue(struct request *request)
 {
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct conn *conn = request->conn;
     /* A socket that cannot take 25 bytes before anything was answered has no reader. */
-    if (socket_send(request->conn->io.fd, text, sizeof(text) - 1) < 0 && errno != EAGAIN)
+    ssize_t sent = conn->tls ? tls_send_aside(conn->tls, text, sizeof(text) - 1)
+                             : socket_send(conn->io.fd, text, sizeof(text) - 1);
+    if (sent < 0 && errno != EAGAIN)
         request->response.broken = true;
 }
 
@@ -170,10 +174,11 @@ static int wait_for_client(struct request *request)
     struct engine *engine = request->engine;
     struct body *body = &request->body;
     int fd = request->conn->io.fd;
+    short events = transport_recv_waits(request->conn->tls);
     if (engine->options.body_min_rate == 0)
-        return engine->ops->wait(engine->app, fd, POLLIN, BODY_TIMEOUT_MS);
+        return engine->ops->wait(engine->app, fd, events, BODY_TIMEOUT_MS);
     uint64_t before = clock_ms();
-    int ready = engine->ops->wait(engine->app, fd, POLLIN, BODY_WINDOW_MS - (int)body->waited_ms);
+    int ready = engine->ops->wait(engine->app, fd, events, BODY_WINDOW_MS - (int)body->waited_ms);
     uint64_t waited = body->waited_ms + (clock_ms() - before);
     if (ready == 0 || waited >= BODY_WINDOW_MS)
         return ready >= 0 && body_keeps_pace(request) ? 1 : -1;
@@ -191,7 +196,7 @@ static ssize_t receive(struct request *request, char *out, size_t n)
             send_continue(request);
     }
     for (;;) {
-        ssize_t got = socket_recv(request->conn->io.fd, out, n);
+        ssize_t got = transport_recv(request->conn->io.fd, request->conn->tls, out, n);
         if (got > 0) {
             body->arrived += (uint64_t)got;
             metrics_add_shared(&request->engine->metrics->bytes_in_shared, (uint64_t)got);

@@ -1,6 +1,7 @@
 #include "serve/conn.h"
 
 #include "base/mem.h"
+#include "net/transport.h"
 #include "serve/access_log.h"
 #include "serve/engine.h"
 #include "serve/limits.h"
@@ -12,12 +13,12 @@
 #include <string.h>
 #include <unistd.h>
 
-static const unsigned char moves[][7] = {
-    /*                IDLE HEAD BODY RUNNING FLUSH LINGER CLOSED */
-    [CONN_IDLE] = {0, 1, 0, 0, 0, 0, 1},   [CONN_HEAD] = {1, 1, 1, 1, 1, 0, 1},
-    [CONN_BODY] = {0, 0, 1, 1, 1, 0, 1},   [CONN_RUNNING] = {1, 1, 0, 0, 1, 1, 1},
-    [CONN_FLUSH] = {1, 1, 0, 0, 0, 1, 1},  [CONN_LINGER] = {0, 0, 0, 0, 0, 0, 1},
-    [CONN_CLOSED] = {0, 0, 0, 0, 0, 0, 0},
+static const unsigned char moves[][8] = {
+    /*                   IDLE HEAD BODY RUNNING FLUSH LINGER HANDSHAKE CLOSED */
+    [CONN_IDLE] = {0, 1, 0, 0, 0, 0, 0, 1},      [CONN_HEAD] = {1, 1, 1, 1, 1, 0, 0, 1},
+    [CONN_BODY] = {0, 0, 1, 1, 1, 0, 0, 1},      [CONN_RUNNING] = {1, 1, 0, 0, 1, 1, 0, 1},
+    [CONN_FLUSH] = {1, 1, 0, 0, 0, 1, 0, 1},     [CONN_LINGER] = {0, 0, 0, 0, 0, 0, 0, 1},
+    [CONN_HANDSHAKE] = {1, 0, 0, 0, 1, 1, 0, 1}, [CONN_CLOSED] = {0, 0, 0, 0, 0, 0, 0, 0},
 };
 
 static void conn_move(struct engine *engine, struct conn *conn, enum conn_state to)
@@ -25,7 +26,8 @@ static void conn_move(struct engine *engine, struct conn *conn, enum conn_state 
     if (!moves[conn->state][to])
         abort();
     metrics_drop(&engine->metrics->connections[conn->state]);
-    metrics_raise(&engine->metrics->connections[to]);
+    if (to != CONN_CLOSED) /* not counted */
+        metrics_raise(&engine->metrics->connections[to]);
     atomic_store_explicit(&conn->state, to, memory_order_relaxed);
 }
 
@@ -59,13 +61,39 @@ static void conn_event(struct io *io, unsigned events, void *context)
         return;
     if (events & LOOP_GONE)
         atomic_store_explicit(&conn->gone, true, memory_order_relaxed);
-    if ((events & LOOP_WRITE) && conn->request && atomic_load(&conn->request->out.pending))
+    /* TLS may have to read what lets it write on, and the other way round. */
+    if (((events & LOOP_WRITE) || conn->tls) && conn->request &&
+        atomic_load(&conn->request->out.pending))
         flush(engine, conn);
-    if (!(events & LOOP_READ) || conn->state == CONN_CLOSED)
+    if (conn->state == CONN_CLOSED)
+        return;
+    if (!(events & LOOP_READ) && transport_recv_waits(conn->tls) == POLLIN)
         return;
     conn->readable = true;
     if (conn->state != CONN_RUNNING && conn->state != CONN_FLUSH)
         conn_read(engine, conn);
+}
+
+/* 0: it speaks plain, or its handshake begins; no memory else. */
+static bool begin_tls(struct engine *engine, struct conn *conn)
+{
+    struct tls_context *context = engine_use_tls(engine, conn->listener);
+    if (!context)
+        return true;
+    conn->tls = tls_accept(context, conn->io.fd);
+    if (!conn->tls) {
+        engine_drop_tls(engine, context);
+        return false;
+    }
+    conn->state = CONN_HANDSHAKE;
+    return true;
+}
+
+static void end_tls(struct engine *engine, struct conn *conn)
+{
+    if (conn->tls)
+        engine_drop_tls(engine, tls_free(conn->tls));
+    conn->tls = NULL;
 }
 
 struct conn *conn_create(struct engine *engine, struct listener *listener, int fd,
@@ -82,12 +110,16 @@ struct conn *conn_create(struct engine *engine, struct listener *listener, int f
         .since_ms = engine->now_ms,
         .peer = *peer,
     };
+    if (!begin_tls(engine, conn)) {
+        mem_free(conn);
+        return NULL;
+    }
     timer_init(&conn->timer);
     list_init(&conn->link);
     list_push(&engine->idle, &conn->link);
     engine->connections++;
     metrics_add(&engine->metrics->accepted, 1);
-    metrics_raise(&engine->metrics->connections[CONN_IDLE]);
+    metrics_raise(&engine->metrics->connections[conn->state]);
     return conn;
 }
 
@@ -99,6 +131,24 @@ int conn_watch(struct engine *engine, struct conn *conn)
         return -1;
     conn->watched = true;
     return 0;
+}
+
+unsigned conn_send_interest(const struct conn *conn)
+{
+    return transport_send_waits(conn->tls) == POLLIN ? LOOP_READ | LOOP_WRITE : LOOP_WRITE;
+}
+
+static unsigned read_interest(const struct conn *conn)
+{
+    return transport_recv_waits(conn->tls) == POLLOUT ? LOOP_READ | LOOP_WRITE : LOOP_READ;
+}
+
+/* A client of TLS takes what was cut short for whole when it is told that nothing more comes. */
+static void say_goodbye(struct conn *conn)
+{
+    if (conn->tls && (!conn->request || conn->request->response.finished ||
+                      conn->state == CONN_IDLE || conn->state == CONN_HEAD))
+        tls_shutdown(conn->tls);
 }
 
 static void tell_closed(struct engine *engine, struct conn *conn)
@@ -114,6 +164,8 @@ void conn_close(struct engine *engine, struct conn *conn)
         tell_closed(engine, conn);
     if (conn->watched)
         loop_remove(engine->loop, &conn->io);
+    say_goodbye(conn);
+    end_tls(engine, conn);
     conn_move(engine, conn, CONN_CLOSED);
     metrics_add(&engine->metrics->closed[conn->why], 1);
     close(conn->io.fd);
@@ -137,11 +189,14 @@ static void close_because(struct engine *engine, struct conn *conn, enum metrics
  * away. */
 static void linger(struct engine *engine, struct conn *conn)
 {
+    say_goodbye(conn);
+    end_tls(engine, conn);
     if (conn_watch(engine, conn) < 0 || shutdown(conn->io.fd, SHUT_WR) < 0) {
         conn_close(engine, conn);
         return;
     }
-    request_put(engine, conn->request);
+    if (conn->request)
+        request_put(engine, conn->request);
     conn->request = NULL;
     conn_move(engine, conn, CONN_LINGER);
     list_in(&engine->active, conn);
@@ -160,6 +215,8 @@ static void read_on_later(struct engine *engine, struct conn *conn)
     conn->readable = false;
     if (conn_watch(engine, conn) < 0)
         close_because(engine, conn, CLOSE_ERROR);
+    else if (conn->tls) /* what TLS has read already no event will tell of */
+        list_in(&engine->unread, conn);
     else if (told)
         loop_again(engine->loop, &conn->io, LOOP_READ);
 }
@@ -195,7 +252,7 @@ static void await(struct engine *engine, struct conn *conn, uint32_t timeout_ms)
         close_because(engine, conn, CLOSE_ERROR);
         return;
     }
-    loop_arm(engine->loop, &conn->io, LOOP_READ);
+    loop_arm(engine->loop, &conn->io, read_interest(conn));
     if (timeout_ms)
         deadline_in(engine, conn, timeout_ms);
 }
@@ -305,7 +362,7 @@ static void head_done(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
     if (forwarded_apply(engine->options.forwarded, &request->head, request->input,
-                        is_trusted(engine, conn), false) != HTTP1_OK) {
+                        is_trusted(engine, conn), conn->tls) != HTTP1_OK) {
         refuse_head(engine, conn);
         return;
     }
@@ -344,6 +401,12 @@ static void parse(struct engine *engine, struct conn *conn)
 /* The client has closed or is broken: nothing of it is handed on. */
 static void end_of_input(struct engine *engine, struct conn *conn)
 {
+    if (conn->tls && *tls_error(conn->tls)) {
+        char peer[PEER_TEXT_SIZE];
+        engine_note(engine, NOTE_DEBUG, "TLS with ip=%s failed: %s", peer_text(&conn->peer, peer),
+                    tls_error(conn->tls));
+        conn_because(conn, CLOSE_TLS);
+    }
     if (conn->state == CONN_BODY && !conn->request->body.complete) {
         char peer[PEER_TEXT_SIZE];
         engine_note(engine, NOTE_DEBUG, "Request body cut short by ip=%s",
@@ -379,10 +442,91 @@ static enum body_progress no_room(struct conn *conn)
     return length ? BODY_STREAMS : BODY_NO_ROOM;
 }
 
+/* The next read, or the one after it, gives the end of what the client sends. */
+static bool is_ending(const struct conn *conn)
+{
+    return atomic_load_explicit(&conn->gone, memory_order_relaxed) ||
+           (conn->tls && tls_ended(conn->tls));
+}
+
+/* What stands in the socket or in TLS, and no event will tell of. */
+static bool has_unread(const struct conn *conn)
+{
+    return conn->readable || atomic_load_explicit(&conn->gone, memory_order_relaxed) ||
+           (conn->tls && tls_has_unread(conn->tls));
+}
+
+/* The client spoke HTTP as it is: so it is answered. */
+static void answer_plain(struct engine *engine, struct conn *conn)
+{
+    char peer[PEER_TEXT_SIZE];
+    engine_note(engine, NOTE_INFO, "Plain HTTP from ip=%s on a port that speaks TLS",
+                peer_text(&conn->peer, peer));
+    end_tls(engine, conn);
+    if (attach_request(engine, conn))
+        refuse(engine, conn, CLOSE_TLS, 400, "This port speaks TLS: ask for it by https://");
+}
+
+static void handshake_failed(struct engine *engine, struct conn *conn, enum tls_handshake how)
+{
+    char peer[PEER_TEXT_SIZE];
+    metrics_add(&engine->metrics->handshakes_failed, 1);
+    if (how == TLS_PLAIN_HTTP) {
+        answer_plain(engine, conn);
+        return;
+    }
+    engine_note(engine, NOTE_DEBUG, "TLS handshake with ip=%s failed: %s",
+                peer_text(&conn->peer, peer), tls_error(conn->tls));
+    conn_because(conn, CLOSE_TLS);
+    conn->readable = true;
+    linger(engine, conn); /* for the alert that says why */
+}
+
+static void handshake_done(struct engine *engine, struct conn *conn)
+{
+    metrics_add(&engine->metrics->handshakes, 1);
+    if (tls_resumed(conn->tls))
+        metrics_add(&engine->metrics->handshakes_resumed, 1);
+    conn_move(engine, conn, CONN_IDLE);
+    if (has_unread(conn))
+        conn_read(engine, conn);
+    else
+        await(engine, conn, 0);
+}
+
+static void handshake(struct engine *engine, struct conn *conn)
+{
+    if (conn->timer.deadline == 0)
+        deadline_at(engine, conn, conn->since_ms, engine->options.header_timeout_ms);
+    list_in(&engine->idle, conn);
+    enum tls_handshake how = tls_handshake(conn->tls);
+    conn->readable = false;
+    switch (how) {
+    case TLS_DONE:
+        handshake_done(engine, conn);
+        break;
+    case TLS_WAITS:
+        await(engine, conn, 0);
+        break;
+    case TLS_WANTS_NAME:
+        list_in(&engine->unnamed, conn);
+        break;
+    case TLS_GONE:
+        conn_close(engine, conn);
+        break;
+    default:
+        handshake_failed(engine, conn, how);
+        break;
+    }
+}
+
 void conn_read(struct engine *engine, struct conn *conn)
 {
-    if (conn->state == CONN_LINGER) {
-        read_lingering(engine, conn);
+    if (conn->state == CONN_LINGER || conn->state == CONN_HANDSHAKE) {
+        if (conn->state == CONN_LINGER)
+            read_lingering(engine, conn);
+        else
+            handshake(engine, conn);
         return;
     }
     if (!attach_request(engine, conn))
@@ -396,7 +540,7 @@ void conn_read(struct engine *engine, struct conn *conn)
             went_on(engine, conn, no_room(conn));
             return;
         }
-        ssize_t n = socket_recv(conn->io.fd, into, room);
+        ssize_t n = transport_recv(conn->io.fd, conn->tls, into, room);
         if (n < 0 && errno == EAGAIN) {
             detach_request(engine, conn);
             await(engine, conn, conn->timer.deadline ? 0 : engine->options.header_timeout_ms);
@@ -413,7 +557,7 @@ void conn_read(struct engine *engine, struct conn *conn)
             request->input_size += (uint32_t)n;
             parse(engine, conn);
         }
-        if ((size_t)n < room && !atomic_load_explicit(&conn->gone, memory_order_relaxed)) {
+        if ((size_t)n < room && !is_ending(conn)) {
             /* The socket is empty: the next edge tells of more, no read has to find out. */
             if (conn->state == CONN_HEAD || conn->state == CONN_BODY)
                 await(engine, conn, 0);
@@ -435,9 +579,9 @@ static void flush(struct engine *engine, struct conn *conn)
     struct part *done = NULL;
     bool progress = false;
     pthread_mutex_lock(&out->lock);
-    enum outq_result result = outq_flush(out, conn->io.fd, &done, &progress);
+    enum outq_result result = outq_flush(out, conn->io.fd, conn->tls, &done, &progress);
     if (result == OUTQ_BLOCKED)
-        loop_arm(engine->loop, &conn->io, LOOP_WRITE);
+        loop_arm(engine->loop, &conn->io, conn_send_interest(conn));
     if (result == OUTQ_MORE)
         loop_again(engine->loop, &conn->io, LOOP_WRITE);
     if (result == OUTQ_BROKEN) {
@@ -473,7 +617,7 @@ static void next_request(struct engine *engine, struct conn *conn)
         detach_request(engine, conn);
     if (conn->state != CONN_IDLE && conn->state != CONN_HEAD && conn->state != CONN_BODY)
         return;
-    if (conn->readable || atomic_load_explicit(&conn->gone, memory_order_relaxed))
+    if (has_unread(conn))
         conn_read(engine, conn);
     else
         await(engine, conn, 0);
@@ -490,7 +634,8 @@ static bool may_have_unread(const struct conn *conn)
     const struct request *request = conn->request;
     return !request->body.complete || request->head.error != HTTP1_NO_ERROR ||
            request->input_at < request->input_size || conn->readable ||
-           (request->head.keep_alive && socket_has_data(conn->io.fd));
+           (request->head.keep_alive && socket_has_data(conn->io.fd)) ||
+           (conn->tls && tls_has_unread(conn->tls));
 }
 
 static void close_answered(struct engine *engine, struct conn *conn)
@@ -517,7 +662,7 @@ void conn_answered(struct engine *engine, struct conn *conn)
             close_because(engine, conn, CLOSE_ERROR);
             return;
         }
-        loop_arm(engine->loop, &conn->io, LOOP_WRITE);
+        loop_arm(engine->loop, &conn->io, conn_send_interest(conn));
         deadline_at(engine, conn, engine->now_ms, engine->options.send_timeout_ms);
         return;
     }
@@ -540,6 +685,7 @@ static void log_expired(struct engine *engine, struct conn *conn)
 static enum metrics_close fault_of(const struct engine *engine, const struct conn *conn)
 {
     switch (conn->state) {
+    case CONN_HANDSHAKE:
     case CONN_IDLE:
         if (atomic_load_explicit(&engine->draining, memory_order_relaxed))
             return CLOSE_DRAINED;

@@ -14,14 +14,16 @@
 struct engine;
 struct listener;
 struct request;
+struct tls;
 
 /*
  * One connection. The engine's leader owns it in every state but RUNNING, when the application's
  * thread does; the state itself is written by the leader alone.
  *
- *            accept
- *              |
- *              v      byte        whole head        whole body
+ *            accept ----> HANDSHAKE ---> FLUSH, LINGER: it failed
+ *              |              | TLS only
+ *              v <------------+
+ *                     byte        whole head        whole body
  *   +------> IDLE ---------> HEAD ----------> BODY ------------> RUNNING
  *   |          |              |  \___________ no body ____________^ |
  *   |          |              | refused                             |
@@ -33,12 +35,13 @@ struct request;
  *              +----------> CLOSED <----+
  */
 enum conn_state {
-    CONN_IDLE,    /* between requests: no buffer is held */
-    CONN_HEAD,    /* a head is incomplete */
-    CONN_BODY,    /* a body is being buffered */
-    CONN_RUNNING, /* the request is with the threads: it waits for one, or the application runs */
-    CONN_FLUSH,   /* the answer is complete, the client has not taken all of it */
-    CONN_LINGER,  /* our side is shut; what the client still sends is thrown away */
+    CONN_IDLE,      /* between requests: no buffer is held */
+    CONN_HEAD,      /* a head is incomplete */
+    CONN_BODY,      /* a body is being buffered */
+    CONN_RUNNING,   /* the request is with the threads: it waits for one, or the application runs */
+    CONN_FLUSH,     /* the answer is complete, the client has not taken all of it */
+    CONN_LINGER,    /* our side is shut; what the client still sends is thrown away */
+    CONN_HANDSHAKE, /* of TLS */
     CONN_CLOSED,
 };
 
@@ -53,6 +56,7 @@ struct conn {
     struct timer timer;
     struct list link; /* engine's idle list or its list of all others */
     struct listener *listener;
+    struct tls *tls;         /* owned; NULL: plain */
     struct request *request; /* NULL while idle */
     struct conn *next_dead;
     uint64_t since_ms; /* when it was accepted; in LINGER, when our side was shut */
@@ -84,6 +88,9 @@ void conn_close(struct engine *engine, struct conn *conn);
 
 /* Puts the descriptor into the loop, once. Any owner. 0 or -1 with errno. */
 int conn_watch(struct engine *engine, struct conn *conn);
+
+/* What its loop is asked for when the client does not take what is sent: LOOP_WRITE, mostly. */
+unsigned conn_send_interest(const struct conn *conn);
 
 /* What is sent for an idle connection of a retiring worker: nothing more, after a last chance. */
 void conn_drain(struct engine *engine, struct conn *conn);

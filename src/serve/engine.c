@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/tls.h"
 #include "serve/access_log.h"
 #include "serve/limits.h"
 
@@ -150,6 +151,77 @@ static int listener_open(struct engine *engine, struct listener *listener, int f
     return loop_add(engine->loop, &listener->io, LOOP_LISTEN);
 }
 
+/* TLS */
+
+void engine_set_tls(struct engine *engine, uint32_t listener, struct tls_context *context)
+{
+    pthread_mutex_lock(&engine->tls_lock);
+    struct tls_context *before = atomic_exchange(&engine->listeners[listener].tls, context);
+    pthread_mutex_unlock(&engine->tls_lock);
+    if (before)
+        engine_drop_tls(engine, before);
+}
+
+struct tls_context *engine_use_tls(struct engine *engine, struct listener *listener)
+{
+    if (!atomic_load_explicit(&listener->tls, memory_order_relaxed))
+        return NULL;
+    pthread_mutex_lock(&engine->tls_lock);
+    struct tls_context *context = atomic_load(&listener->tls);
+    if (context)
+        tls_context_use(context);
+    pthread_mutex_unlock(&engine->tls_lock);
+    return context;
+}
+
+void engine_drop_tls(struct engine *engine, struct tls_context *context)
+{
+    if (!tls_context_drop(context))
+        return;
+    struct tls_context **next = tls_context_next(context);
+    *next = atomic_load(&engine->garbage_tls);
+    while (!atomic_compare_exchange_weak(&engine->garbage_tls, next, context))
+        ;
+}
+
+/* May this leader run the application's code, for which they wait? */
+static bool may_name(const struct engine *engine)
+{
+    return !list_empty(&engine->unnamed) &&
+           tls_can_ask(list_entry(engine->unnamed.next, struct conn, link)->tls);
+}
+
+static bool has_waiting(const struct engine *engine)
+{
+    return !list_empty(&engine->unread) || may_name(engine);
+}
+
+/* Each once: it may be back in the list after that. */
+static void read_all(struct engine *engine, struct list *waiting)
+{
+    struct list now;
+    list_init(&now);
+    while (!list_empty(waiting)) {
+        struct list *link = waiting->next;
+        list_remove(link);
+        list_push(&now, link);
+    }
+    while (!list_empty(&now)) {
+        struct conn *conn = list_entry(now.next, struct conn, link);
+        list_remove(&conn->link);
+        list_push(&engine->active, &conn->link);
+        conn_read(engine, conn);
+    }
+}
+
+/* Connections that no event tells of. */
+static void read_waiting(struct engine *engine)
+{
+    if (may_name(engine))
+        read_all(engine, &engine->unnamed);
+    read_all(engine, &engine->unread);
+}
+
 /* Signals and the master */
 
 static void signal_came(struct io *io, unsigned events, void *context)
@@ -233,6 +305,9 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     timer_init(&engine->resume);
     list_init(&engine->idle);
     list_init(&engine->active);
+    list_init(&engine->unread);
+    list_init(&engine->unnamed);
+    pthread_mutex_init(&engine->tls_lock, NULL);
     engine->loop = loop_create(options->loop);
     if (engine->loop)
         engine->loop->woken = look_at_clock;
@@ -260,6 +335,10 @@ void engine_destroy(struct engine *engine)
     standby_stop(engine);
     close_all(engine, &engine->idle);
     close_all(engine, &engine->active);
+    close_all(engine, &engine->unread);
+    close_all(engine, &engine->unnamed);
+    for (uint32_t i = 0; i < engine->listener_count; i++)
+        engine_set_tls(engine, i, NULL);
     engine_reap(engine);
     engine_collect(engine);
     while (engine->pool) {
@@ -271,6 +350,7 @@ void engine_destroy(struct engine *engine)
     if (engine->loop)
         loop_destroy(engine->loop);
     ready_destroy(&engine->ready);
+    pthread_mutex_destroy(&engine->tls_lock);
     mem_free(engine->listeners);
     mem_free(engine);
 }
@@ -417,13 +497,16 @@ void engine_step(struct engine *engine, int timeout_ms)
         timeout_ms = due;
     atomic_store(&engine->waiting, true);
     if (atomic_load(&engine->answered) || atomic_load(&engine->stopped) ||
-        atomic_load(&engine->lead_wanted) || (atomic_load(&engine->draining) && !engine->drained))
+        atomic_load(&engine->lead_wanted) || (atomic_load(&engine->draining) && !engine->drained) ||
+        has_waiting(engine))
         timeout_ms = 0;
     if (timeout_ms != 0)
         access_log_flush(engine->access_log);
     loop_wait(engine->loop, timeout_ms, engine);
     atomic_store(&engine->waiting, false);
     engine->now_ms = clock_ms();
+    if (has_waiting(engine))
+        read_waiting(engine);
     if (atomic_load_explicit(&engine->draining, memory_order_relaxed) && !engine->drained)
         begin_drain(engine);
     timers_run(&engine->timers, engine->now_ms, timer_expired, engine);
@@ -592,10 +675,25 @@ static void collect_notes(struct engine *engine)
     }
 }
 
+static void collect_tls(struct engine *engine)
+{
+    struct tls_context *context = atomic_exchange(&engine->garbage_tls, NULL);
+    while (context) {
+        struct tls_context *next = *tls_context_next(context);
+        void *ref = tls_context_ref(context);
+        tls_context_destroy(context);
+        if (ref)
+            engine->ops->release(engine->app, ref);
+        context = next;
+    }
+}
+
 void engine_collect(struct engine *engine)
 {
     if (atomic_load_explicit(&engine->notes, memory_order_relaxed))
         collect_notes(engine);
+    if (atomic_load_explicit(&engine->garbage_tls, memory_order_relaxed))
+        collect_tls(engine);
     if (!atomic_load_explicit(&engine->garbage_parts, memory_order_relaxed))
         return;
     struct part *part = atomic_exchange(&engine->garbage_parts, NULL);

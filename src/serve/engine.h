@@ -56,11 +56,13 @@ struct engine_options {
 enum { PAUSE_FULL = 1, PAUSE_ERROR = 2, PAUSE_BUSY = 4, PAUSE_DRAIN = 8 };
 
 struct access_log;
+struct tls_context;
 
 struct listener {
     struct io io;
-    bool local;     /* a Unix socket: its peers are trusted */
-    void *app_data; /* the application's */
+    bool local;                        /* a Unix socket: its peers are trusted */
+    void *app_data;                    /* the application's */
+    _Atomic(struct tls_context *) tls; /* one use, under engine->tls_lock; NULL: plain */
 };
 
 struct note {
@@ -98,7 +100,9 @@ struct engine {
     uint64_t body_spool_max; /* BODY_SPOOL_MAX, save in tests */
     uint64_t out_spool_max;  /* OUT_SPOOL_MAX, save in tests */
     struct list idle;        /* connections that may be closed to make room, longest idle first */
-    struct list active;      /* all others */
+    struct list active;      /* all others, but */
+    struct list unread;      /* those of TLS that had their turn, and have read more already */
+    struct list unnamed;     /* those whose handshake waits for a thread: see tls_names */
     uint32_t connections;
     struct request *pool;
     uint32_t pooled;
@@ -124,6 +128,8 @@ struct engine {
 
     struct access_log *access_log; /* owned; NULL: no log, or Python writes it */
 
+    pthread_mutex_t tls_lock;
+    _Atomic(struct tls_context *) garbage_tls;
     _Atomic(struct part *) garbage_parts;
     _Atomic(struct note *) notes;
 
@@ -147,6 +153,13 @@ void engine_destroy(struct engine *engine);
 /* Reading from fd says that a signal came; from master_fd, by its end, that the master has died. */
 int engine_watch_signals(struct engine *engine, int fd);
 int engine_watch_master(struct engine *engine, int fd);
+
+/*
+ * From now on connections of that listener (the index among those of engine_create()) speak TLS by
+ * this context, one use of which is taken over; those that are there keep theirs. NULL: plain. When
+ * nobody uses a context any more its ref is given to ops->release(). Any thread.
+ */
+void engine_set_tls(struct engine *engine, uint32_t listener, struct tls_context *context);
 
 /* A ready request without waiting, or NULL. */
 struct request *engine_poll(struct engine *engine);
@@ -189,6 +202,11 @@ void engine_ready(struct engine *engine, struct request *request);
 void engine_note(struct engine *engine, enum note_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void engine_reap(struct engine *engine);
+
+/* One use of the listener's context for a new connection, or NULL. The last drop of one is left to
+ * engine_collect(). Any thread. */
+struct tls_context *engine_use_tls(struct engine *engine, struct listener *listener);
+void engine_drop_tls(struct engine *engine, struct tls_context *context);
 void engine_discard(struct engine *engine, struct part *parts);
 
 /* ready.c */

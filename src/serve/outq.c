@@ -1,7 +1,7 @@
 #include "serve/outq.h"
 
 #include "base/mem.h"
-#include "net/socket.h"
+#include "net/transport.h"
 #include "serve/limits.h"
 #include "serve/spool.h"
 
@@ -140,19 +140,19 @@ int outq_spool(struct outq *q, const char *data, size_t n, const char *dir)
 }
 
 /* Sends the parts in memory at the head of the queue by one call. */
-static ssize_t send_memory(struct outq *q, int fd)
+static ssize_t send_memory(struct outq *q, int fd, struct tls *tls)
 {
     struct iovec parts[FLUSH_PARTS];
     int count = 0;
     for (struct part *p = q->head; p && p->kind != PART_FILE && count < FLUSH_PARTS; p = p->next)
         parts[count++] = (struct iovec){.iov_base = (void *)p->data, .iov_len = p->left};
-    return socket_sendv(fd, parts, count, false);
+    return transport_sendv(fd, tls, parts, count, false);
 }
 
-static ssize_t send_file_part(struct part *part, int fd)
+static ssize_t send_file_part(struct part *part, int fd, struct tls *tls)
 {
     size_t n = part->left < SEND_TURN ? (size_t)part->left : SEND_TURN;
-    ssize_t sent = socket_sendfile(fd, part->file, &part->offset, n);
+    ssize_t sent = transport_sendfile(fd, tls, part->file, part->offset, n);
     if (sent == 0) {
         errno = EPIPE; /* the file became shorter than what was promised */
         return -1;
@@ -179,7 +179,9 @@ static void advance(struct outq *q, uint64_t n, struct part **done)
         part->left -= take;
         if (part->spooled)
             q->kept -= take;
-        if (part->kind != PART_FILE)
+        if (part->kind == PART_FILE)
+            part->offset += (off_t)take;
+        else
             part->data += take;
         n -= take;
         if (part->left > 0)
@@ -190,14 +192,15 @@ static void advance(struct outq *q, uint64_t n, struct part **done)
     }
 }
 
-enum outq_result outq_flush(struct outq *q, int fd, struct part **done, bool *progress)
+enum outq_result outq_flush(struct outq *q, int fd, struct tls *tls, struct part **done,
+                            bool *progress)
 {
     ssize_t turn = 0;
     while (q->head) {
         if (turn >= SEND_TURN)
             return OUTQ_MORE;
         bool file = q->head->kind == PART_FILE;
-        ssize_t sent = file ? send_file_part(q->head, fd) : send_memory(q, fd);
+        ssize_t sent = file ? send_file_part(q->head, fd, tls) : send_memory(q, fd, tls);
         if (sent < 0)
             return errno == EAGAIN || errno == EWOULDBLOCK ? OUTQ_BLOCKED : OUTQ_BROKEN;
         *progress = true;

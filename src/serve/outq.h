@@ -54,14 +54,17 @@ int outq_ref(struct outq *q, const char *data, size_t n, void *ref);
 int outq_file(struct outq *q, int file, off_t offset, uint64_t n); /* takes file over, on success */
 int outq_spool(struct outq *q, const char *data, size_t n, const char *dir);
 
+struct tls;
+
 enum outq_result { OUTQ_EMPTY, OUTQ_BLOCKED, OUTQ_MORE, OUTQ_BROKEN };
 
 /*
- * Sends what the socket takes; OUTQ_MORE: it takes more, but it is the turn of others (SEND_TURN).
- * Parts that are through go to *done, for the engine to free. *progress says whether anything was
- * sent. Needs the lock.
+ * Sends what the socket, or TLS on it, takes; OUTQ_MORE: it takes more, but it is the turn of
+ * others (SEND_TURN). Parts that are through go to *done, for the engine to free. *progress says
+ * whether anything was sent. Needs the lock.
  */
-enum outq_result outq_flush(struct outq *q, int fd, struct part **done, bool *progress);
+enum outq_result outq_flush(struct outq *q, int fd, struct tls *tls, struct part **done,
+                            bool *progress);
 
 /* Takes everything out, unsent. Needs the lock. */
 struct part *outq_clear(struct outq *q);

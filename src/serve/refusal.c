@@ -84,6 +84,7 @@ void refusal_send(struct request *request, int status, const char *text)
     send_parts(request, parts, 2, -1, NULL, &kept);
     request->response.status = (uint16_t)status;
     request->response.sent_head = true;
+    request->response.finished = true;
     request->response.body_sent = (uint64_t)page_size;
     request->conn->close_after = true;
 }

@@ -1,5 +1,6 @@
 #include "serve/send.h"
 
+#include "net/transport.h"
 #include "serve/engine.h"
 #include "serve/limits.h"
 
@@ -19,9 +20,8 @@ static int gone(struct request *request)
  */
 static ssize_t send_now(struct request *request, struct iovec *parts, int count, bool more)
 {
-    int fd = request->conn->io.fd;
-    ssize_t n = count == 1 && !more ? socket_send(fd, parts[0].iov_base, parts[0].iov_len)
-                                    : socket_sendv(fd, parts, count, more);
+    struct conn *conn = request->conn;
+    ssize_t n = transport_sendv(conn->io.fd, conn->tls, parts, count, more);
     if (n >= 0) {
         request->out.sent += (uint64_t)n;
         return n;
@@ -57,14 +57,15 @@ static int flush(struct request *request)
 {
     struct part *done = NULL;
     bool progress = false;
-    enum outq_result result = outq_flush(&request->out, request->conn->io.fd, &done, &progress);
+    struct conn *conn = request->conn;
+    enum outq_result result = outq_flush(&request->out, conn->io.fd, conn->tls, &done, &progress);
     struct part *rest = result == OUTQ_BROKEN ? outq_clear(&request->out) : NULL;
     engine_discard(request->engine, done);
     engine_discard(request->engine, rest);
-    if (result == OUTQ_BLOCKED && request->conn->watched)
-        loop_arm(request->engine->loop, &request->conn->io, LOOP_WRITE);
-    if (result == OUTQ_MORE && request->conn->watched)
-        loop_again(request->engine->loop, &request->conn->io, LOOP_WRITE);
+    if (result == OUTQ_BLOCKED && conn->watched)
+        loop_arm(request->engine->loop, &conn->io, conn_send_interest(conn));
+    if (result == OUTQ_MORE && conn->watched)
+        loop_again(request->engine->loop, &conn->io, LOOP_WRITE);
     return result == OUTQ_BROKEN ? gone(request) : 0;
 }
 
@@ -86,7 +87,8 @@ static int wait_for_client(struct request *request)
         return gone(request);
     pthread_mutex_unlock(&q->lock);
     request->blocked++;
-    int writable = engine->ops->wait(engine->app, request->conn->io.fd, POLLOUT,
+    short events = transport_send_waits(request->conn->tls);
+    int writable = engine->ops->wait(engine->app, request->conn->io.fd, events,
                                      patience_ms(engine->options.send_timeout_ms));
     request->blocked--;
     pthread_mutex_lock(&q->lock);
@@ -200,12 +202,14 @@ static int store_file(struct request *request, int file, off_t offset, uint64_t 
 /* Sends what the socket takes now; moves *offset and *n on. */
 static int send_file_now(struct request *request, int file, off_t *offset, uint64_t *n)
 {
+    struct conn *conn = request->conn;
     while (*n > 0 && !atomic_load_explicit(&request->out.pending, memory_order_acquire)) {
-        ssize_t sent = socket_sendfile(request->conn->io.fd, file, offset, *n);
+        ssize_t sent = transport_sendfile(conn->io.fd, conn->tls, file, *offset, *n);
         if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return 0;
         if (sent <= 0)
             return gone(request);
+        *offset += sent;
         *n -= (uint64_t)sent;
         request->out.sent += (uint64_t)sent;
     }

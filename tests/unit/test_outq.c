@@ -119,7 +119,7 @@ static enum outq_result flush(struct world *world, bool *progress)
 {
     struct part *done = NULL;
     *progress = false;
-    enum outq_result result = outq_flush(&world->q, world->ours, &done, progress);
+    enum outq_result result = outq_flush(&world->q, world->ours, NULL, &done, progress);
     discard(world, done);
     return result;
 }

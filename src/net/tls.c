@@ -1,0 +1,388 @@
+#include "net/tls_private.h"
+
+#include "base/mem.h"
+#include "net/socket.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool set_up(struct tls *tls, SSL_CTX *ssl_ctx)
+{
+    uint64_t options = SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF;
+    tls->ssl = openssl.SSL_new(ssl_ctx);
+    tls->bio = tls->ssl ? tls_bio_create(tls) : NULL;
+    if (!tls->bio || !openssl.SSL_set_ex_data(tls->ssl, tls_process.connection_key, tls))
+        return false;
+    openssl.SSL_set_bio(tls->ssl, tls->bio, tls->bio);
+    openssl.SSL_set_options(tls->ssl, options | (tls->kernel_may ? SSL_OP_ENABLE_KTLS : 0));
+    openssl.SSL_ctrl(tls->ssl, SSL_CTRL_MODE,
+                     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                         SSL_MODE_RELEASE_BUFFERS | SSL_MODE_AUTO_RETRY,
+                     NULL);
+    openssl.SSL_set_read_ahead(tls->ssl, 1);
+    openssl.SSL_set_accept_state(tls->ssl);
+    return true;
+}
+
+struct tls *tls_accept(struct tls_context *context, int fd)
+{
+    struct tls *tls = mem_alloc(sizeof(*tls));
+    if (!tls)
+        return NULL;
+    *tls = (struct tls){.fd = fd, .context = context};
+    tls->kernel_may = tls_process.kernel_tls && context->options.ktls;
+    pthread_mutex_init(&tls->lock, NULL);
+    if (set_up(tls, context->ssl_ctx))
+        return tls;
+    tls_free(tls);
+    errno = ENOMEM;
+    return NULL;
+}
+
+struct tls_context *tls_free(struct tls *tls)
+{
+    struct tls_context *context = tls->context;
+    /* OpenSSL would forget the session of a connection that ends without a farewell. */
+    if (tls->ready && !tls->broken)
+        openssl.SSL_set_shutdown(tls->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    openssl.SSL_free(tls->ssl);
+    pthread_mutex_destroy(&tls->lock);
+    mem_free(tls);
+    return context;
+}
+
+/* Errors that something else has left in this thread would be taken for ours. */
+static void forget_errors(void)
+{
+    if (openssl.ERR_peek_error())
+        openssl.ERR_clear_error();
+}
+
+static const char *explain(struct tls *tls)
+{
+    unsigned long error = openssl.ERR_peek_error();
+    if (ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED)
+        return openssl.X509_verify_cert_error_string(openssl.SSL_get_verify_result(tls->ssl));
+    const char *reason = error ? openssl.ERR_reason_error_string(error) : NULL;
+    return reason ? reason : tls->socket_errno ? strerror(tls->socket_errno) : "unknown error";
+}
+
+/* It will never work again. */
+static void break_down(struct tls *tls)
+{
+    tls->broken = true;
+    tls->error = explain(tls);
+    openssl.ERR_clear_error();
+}
+
+/* The handshake */
+
+static enum tls_handshake handshake_failed(struct tls *tls)
+{
+    bool gone = tls->eof || tls->socket_errno;
+    break_down(tls);
+    if (gone)
+        return TLS_GONE;
+    return isupper(tls->first_byte) ? TLS_PLAIN_HTTP : TLS_FAILED;
+}
+
+static enum tls_handshake handshake_done(struct tls *tls)
+{
+    tls->ready = true;
+    tls->kernel_sends =
+        tls->kernel_may && openssl.BIO_ctrl(tls->bio, BIO_CTRL_GET_KTLS_SEND, 0, NULL) > 0;
+    return TLS_DONE;
+}
+
+enum tls_handshake tls_handshake(struct tls *tls)
+{
+    forget_errors();
+    tls->drained = false;
+    int result = openssl.SSL_do_handshake(tls->ssl);
+    if (result == 1)
+        return handshake_done(tls);
+    int error = openssl.SSL_get_error(tls->ssl, result);
+    atomic_store_explicit(&tls->recv_wants_write, error == SSL_ERROR_WANT_WRITE,
+                          memory_order_relaxed);
+    switch (error) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+        return TLS_WAITS;
+    case SSL_ERROR_WANT_CLIENT_HELLO_CB:
+        return TLS_WANTS_NAME;
+    default:
+        return handshake_failed(tls);
+    }
+}
+
+const char *tls_error(const struct tls *tls)
+{
+    return tls->error ? tls->error : "";
+}
+
+/* Data */
+
+/* What a call that gave nothing means: 0 at the client's end, or -1 with errno. */
+static int no_success(struct tls *tls, atomic_bool *wants_other, int other)
+{
+    int error = openssl.SSL_get_error(tls->ssl, 0);
+    atomic_store_explicit(wants_other, error == other, memory_order_relaxed);
+    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
+        errno = EAGAIN;
+        return -1;
+    }
+    if (error == SSL_ERROR_ZERO_RETURN) {
+        tls->ended = true;
+        return 0;
+    }
+    break_down(tls);
+    errno = tls->socket_errno ? tls->socket_errno : EPROTO;
+    return -1;
+}
+
+static bool is_broken(const struct tls *tls)
+{
+    errno = tls->socket_errno ? tls->socket_errno : EPROTO;
+    return tls->broken;
+}
+
+static ssize_t receive(struct tls *tls, char *data, size_t size)
+{
+    size_t done = 0, n;
+    if (is_broken(tls))
+        return -1;
+    forget_errors();
+    tls->drained = false;
+    while (done < size) {
+        if (openssl.SSL_read_ex(tls->ssl, data + done, size - done, &n) != 1) {
+            int result = no_success(tls, &tls->recv_wants_write, SSL_ERROR_WANT_WRITE);
+            return done > 0 ? (ssize_t)done : result;
+        }
+        done += n;
+        if (tls->drained && !openssl.SSL_has_pending(tls->ssl))
+            break;
+    }
+    return (ssize_t)done;
+}
+
+ssize_t tls_recv(struct tls *tls, void *data, size_t size)
+{
+    pthread_mutex_lock(&tls->lock);
+    ssize_t n = receive(tls, data, size);
+    pthread_mutex_unlock(&tls->lock);
+    return n;
+}
+
+/* Sends at most a record. 0, or -1 with errno. */
+static int send_record(struct tls *tls, const char *data, size_t size)
+{
+    size_t written;
+    if (openssl.SSL_write_ex(tls->ssl, data, size, &written) == 1)
+        return 0;
+    if (no_success(tls, &tls->send_wants_read, SSL_ERROR_WANT_READ) == 0)
+        errno = EPIPE;
+    return -1;
+}
+
+/* The same for bytes that are offered again when the socket does not take all of the record. */
+static int send_data(struct tls *tls, const char *data, size_t size)
+{
+    int result = send_record(tls, data, size);
+    if (result < 0 && errno == EAGAIN)
+        tls->unsent = tls->owed = size;
+    return result;
+}
+
+/*
+ * First what is left of a record: OpenSSL has it encrypted and wants to be told its size again, and
+ * no bytes. How many bytes of the caller have left with it, or -1 with errno.
+ */
+static ssize_t send_unsent(struct tls *tls)
+{
+    static const char nothing[TLS_RECORD_MAX];
+    if (is_broken(tls))
+        return -1;
+    forget_errors();
+    if (tls->unsent == 0)
+        return 0;
+    if (send_record(tls, nothing, tls->unsent) < 0)
+        return -1;
+    size_t owed = tls->owed;
+    tls->unsent = tls->owed = 0;
+    return (ssize_t)owed;
+}
+
+/* Where in a list of parts the next byte stands. */
+struct cursor {
+    const struct iovec *parts;
+    int count;
+    size_t at; /* in parts[0] */
+};
+
+static size_t left_in_part(const struct cursor *cursor)
+{
+    return cursor->parts[0].iov_len - cursor->at;
+}
+
+static const char *take(struct cursor *cursor, size_t n)
+{
+    const char *data = (const char *)cursor->parts[0].iov_base + cursor->at;
+    cursor->at += n;
+    return data;
+}
+
+static bool has_more(struct cursor *cursor)
+{
+    while (cursor->count > 0 && left_in_part(cursor) == 0) {
+        cursor->parts++;
+        cursor->count--;
+        cursor->at = 0;
+    }
+    return cursor->count > 0;
+}
+
+/* Small parts share a record. */
+static ssize_t send_joined(struct tls *tls, struct cursor *cursor)
+{
+    char record[TLS_RECORD_MAX];
+    size_t size = 0;
+    while (size < sizeof(record) && has_more(cursor)) {
+        size_t n = left_in_part(cursor);
+        if (n > sizeof(record) - size)
+            n = sizeof(record) - size;
+        memcpy(record + size, take(cursor, n), n);
+        size += n;
+    }
+    return send_data(tls, record, size) < 0 ? -1 : (ssize_t)size;
+}
+
+static ssize_t send_next(struct tls *tls, struct cursor *cursor)
+{
+    size_t n = left_in_part(cursor);
+    if (cursor->count > 1 && n < TLS_RECORD_MAX)
+        return send_joined(tls, cursor);
+    if (n > TLS_RECORD_MAX)
+        n = TLS_RECORD_MAX;
+    return send_data(tls, take(cursor, n), n) < 0 ? -1 : (ssize_t)n;
+}
+
+static ssize_t send_parts(struct tls *tls, const struct iovec *parts, int count)
+{
+    struct cursor cursor = {.parts = parts, .count = count};
+    ssize_t done = send_unsent(tls);
+    if (done != 0)
+        return done;
+    while (has_more(&cursor)) {
+        ssize_t n = send_next(tls, &cursor);
+        if (n < 0)
+            return done > 0 ? done : -1;
+        done += n;
+    }
+    return done;
+}
+
+ssize_t tls_send(struct tls *tls, const struct iovec *parts, int count)
+{
+    pthread_mutex_lock(&tls->lock);
+    ssize_t n = tls->kernel_sends ? socket_sendv(tls->fd, parts, count, false)
+                                  : send_parts(tls, parts, count);
+    pthread_mutex_unlock(&tls->lock);
+    return n;
+}
+
+static ssize_t read_at(int file, char *data, size_t size, off_t offset)
+{
+    ssize_t n;
+    do
+        n = pread(file, data, size, offset);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
+static ssize_t send_file(struct tls *tls, int file, off_t offset, size_t size)
+{
+    char record[TLS_RECORD_MAX];
+    ssize_t done = send_unsent(tls);
+    if (done != 0)
+        return done;
+    while ((size_t)done < size) {
+        size_t want = size - (size_t)done;
+        ssize_t n =
+            read_at(file, record, want < sizeof(record) ? want : sizeof(record), offset + done);
+        if (n == 0)
+            return done;
+        if (n < 0 || send_data(tls, record, (size_t)n) < 0)
+            return done > 0 ? done : -1;
+        done += n;
+    }
+    return done;
+}
+
+ssize_t tls_sendfile(struct tls *tls, int file, off_t offset, size_t size)
+{
+    pthread_mutex_lock(&tls->lock);
+    ssize_t n = tls->kernel_sends ? socket_sendfile(tls->fd, file, &offset, size)
+                                  : send_file(tls, file, offset, size);
+    pthread_mutex_unlock(&tls->lock);
+    return n;
+}
+
+static int send_aside(struct tls *tls, const void *data, size_t size)
+{
+    if (tls->kernel_sends)
+        return socket_send(tls->fd, data, size) < 0 && errno != EAGAIN ? -1 : 0;
+    if (send_unsent(tls) < 0 || tls->unsent)
+        return errno == EAGAIN ? 0 : -1;
+    int result = send_record(tls, data, size);
+    if (result < 0 && errno == EAGAIN) {
+        tls->unsent = size;
+        result = 0;
+    }
+    return result;
+}
+
+int tls_send_aside(struct tls *tls, const void *data, size_t size)
+{
+    pthread_mutex_lock(&tls->lock);
+    int result = send_aside(tls, data, size);
+    pthread_mutex_unlock(&tls->lock);
+    return result;
+}
+
+short tls_recv_waits(const struct tls *tls)
+{
+    return atomic_load_explicit(&tls->recv_wants_write, memory_order_relaxed) ? POLLOUT : POLLIN;
+}
+
+short tls_send_waits(const struct tls *tls)
+{
+    return atomic_load_explicit(&tls->send_wants_read, memory_order_relaxed) ? POLLIN : POLLOUT;
+}
+
+bool tls_has_unread(struct tls *tls)
+{
+    pthread_mutex_lock(&tls->lock);
+    bool has = !tls->drained || tls->ended || openssl.SSL_has_pending(tls->ssl);
+    pthread_mutex_unlock(&tls->lock);
+    return has;
+}
+
+bool tls_ended(const struct tls *tls)
+{
+    return tls->ended;
+}
+
+void tls_shutdown(struct tls *tls)
+{
+    pthread_mutex_lock(&tls->lock);
+    if (tls->ready && !tls->broken && !tls->shut && tls->unsent == 0) {
+        forget_errors();
+        openssl.SSL_shutdown(tls->ssl);
+        forget_errors();
+        tls->shut = true;
+    }
+    pthread_mutex_unlock(&tls->lock);
+}

@@ -1,0 +1,44 @@
+#ifndef NET_TRANSPORT_H
+#define NET_TRANSPORT_H
+
+#include "net/socket.h"
+#include "net/tls.h"
+
+#include <poll.h>
+
+/* What a connection is read and written by: its socket or, unless `tls` is NULL, TLS on it. */
+
+static inline ssize_t transport_recv(int fd, struct tls *tls, void *data, size_t size)
+{
+    return tls ? tls_recv(tls, data, size) : socket_recv(fd, data, size);
+}
+
+/* May give more than was offered: see tls_send(). */
+static inline ssize_t transport_sendv(int fd, struct tls *tls, const struct iovec *parts, int count,
+                                      bool more)
+{
+    if (tls)
+        return tls_send(tls, parts, count);
+    return count == 1 && !more ? socket_send(fd, parts[0].iov_base, parts[0].iov_len)
+                               : socket_sendv(fd, parts, count, more);
+}
+
+/* Leaves the offset to the caller, who knows what else has left. */
+static inline ssize_t transport_sendfile(int fd, struct tls *tls, int file, off_t offset,
+                                         size_t size)
+{
+    return tls ? tls_sendfile(tls, file, offset, size) : socket_sendfile(fd, file, &offset, size);
+}
+
+/* What to wait for after EAGAIN: POLLIN, POLLOUT. */
+static inline short transport_recv_waits(const struct tls *tls)
+{
+    return tls ? tls_recv_waits(tls) : POLLIN;
+}
+
+static inline short transport_send_waits(const struct tls *tls)
+{
+    return tls ? tls_send_waits(tls) : POLLOUT;
+}
+
+#endif
