@@ -65,7 +65,6 @@ class Arbiter:
         self._stopping = False
         self._settled = False  # every worker of the first start has been ready
         self._reloading = None  # a _reload.Snapshot, until the new configuration is proven
-        self._memory_kills = _core.oom_kills()
         self._promoted_pidfile = None  # to be renamed to, once its old owner is gone
         self._watchdog = systemd.watchdog_interval()
         self._stats = {
@@ -91,6 +90,10 @@ class Arbiter:
         core.target = self._num_workers or 0
         core.timeout = self.timeout
         core.graceful_timeout = self.cfg.graceful_timeout
+        core.boot_timeout = self.cfg.boot_timeout
+        core.max_rss = self.cfg.max_rss
+        core.max_rss_hard = self.cfg.max_rss_hard
+        core.max_unavailable = self.cfg.max_unavailable
         core.tick = TICK if self._needs_ticks() else 0
         core.watchdog = self._watchdog / 2
 
@@ -134,6 +137,7 @@ class Arbiter:
         self.timeout = self.cfg.timeout
         self.proc_name = self.cfg.proc_name
         self._log_configuration()
+        self._look_at_memory_limits()
         if self.cfg.env:
             os.environ.update(self.cfg.env)
         if self.cfg.preload_app:
@@ -164,6 +168,21 @@ class Arbiter:
             return
         lines = (f"  {key}: {setting.value}" for key, setting in sorted(self.cfg.settings.items()))
         self.log.debug("Current configuration:\n%s", "\n".join(lines))
+
+    def _look_at_memory_limits(self) -> None:
+        soft, hard = self.cfg.max_rss, self.cfg.max_rss_hard
+        if (soft or hard) and _core.memory_of(os.getpid()) < 0:
+            self.log.warning(
+                "max_rss, max_rss_hard: this system does not tell how much memory a process "
+                "occupies; no worker is replaced for it"
+            )
+        elif 0 < hard <= soft:
+            self.log.warning(
+                "max_rss_hard (%s) is not above max_rss (%s): workers that grow are aborted, and "
+                "none is replaced between requests",
+                _size(hard),
+                _size(soft),
+            )
 
     def start(self) -> None:
         """Listen, and write the pidfile. Raises RuntimeError when the pidfile is in use."""
@@ -425,6 +444,8 @@ class Arbiter:
         worker.pid = pid
         worker.tmp.slot = slot
         self.WORKERS[pid] = worker
+        if self.cfg.max_lifetime > 0:
+            self._core.expire(pid, self.cfg.max_lifetime + self.cfg.max_lifetime_jitter * _chance())
         self._stats["workers_spawned"] += 1
         return pid
 
@@ -504,6 +525,39 @@ class Arbiter:
         )
         self.kill_worker(pid, signal.SIGABRT)  # its stacks go to the log; SIGKILL follows
 
+    def _worker_due(self, pid: int, reason: str, memory: int) -> None:
+        """It serves on until its turn comes. Of max_requests the worker tells itself."""
+        if reason == "max_rss":
+            self.log.info(
+                "Worker (pid:%s) occupies %s, more than max_rss (%s): it is to be replaced",
+                pid,
+                _size(memory),
+                _size(self.cfg.max_rss),
+            )
+        else:
+            self.log.info("Worker (pid:%s) has reached %s: it is to be replaced", pid, reason)
+
+    def _worker_too_big(self, pid: int, memory: int) -> None:
+        worker = self.WORKERS.get(pid)
+        self.log.error(
+            "Worker (pid:%s) occupies %s, more than max_rss_hard (%s): it is aborted.%s",
+            pid,
+            _size(memory),
+            _size(self.cfg.max_rss_hard),
+            _explain_request(worker),
+        )
+        if worker is not None:
+            worker.aborted = True
+        self.kill_worker(pid, signal.SIGABRT)
+
+    def _worker_born_big(self, pid: int, memory: int) -> None:
+        self.log.warning(
+            "Worker (pid:%s) occupies %s before its first request, more than max_rss or "
+            "max_rss_hard allows. Replacing it would not help: it is not held to them.",
+            pid,
+            _size(memory),
+        )
+
     # ---- deaths ----
 
     def reap_workers(self) -> None:
@@ -517,12 +571,21 @@ class Arbiter:
         self.log.debug("Reaped unknown child process (pid:%s, status:%s)", pid, status)
 
     def _worker_died(
-        self, pid: int, status: int, phase: str, generation: int, requests: int, pause: float
+        self,
+        pid: int,
+        status: int,
+        phase: str,
+        generation: int,
+        requests: int,
+        pause: float,
+        reason: str,
+        peak: int,
     ) -> None:
         worker = self.WORKERS.pop(pid, None)
         code = os.waitstatus_to_exitcode(status)
         if code < 0:
-            self._log_signal_death(pid, -code, phase, worker)
+            why = self._explain_kill(peak) if reason == "out_of_memory" else ""
+            self._log_signal_death(pid, -code, phase, worker, why)
         elif code:
             self.log.error("Worker (pid:%s) exited with code %s.", pid, code)
         if pause:
@@ -537,7 +600,7 @@ class Arbiter:
         elif phase == "booting" and code in (self.WORKER_BOOT_ERROR, self.APP_LOAD_ERROR):
             self._boot_failed(code)
 
-    def _log_signal_death(self, pid: int, signo: int, phase: str, worker) -> None:
+    def _log_signal_death(self, pid: int, signo: int, phase: str, worker, why: str) -> None:
         try:
             name = signal.Signals(signo).name
         except ValueError:
@@ -546,22 +609,22 @@ class Arbiter:
         if signo == signal.SIGTERM:
             self.log.info(text)
             return
-        if phase == "killed":
+        if why:
+            explanation = why + _explain_request(worker)
+        elif phase == "killed":
             explanation = " It did not end by itself."
         elif phase == "aborted":
             explanation = ""  # why was said before
         else:
-            explanation = self._explain_kill() if signo == signal.SIGKILL else ""
+            explanation = " Perhaps out of memory?" if signo == signal.SIGKILL else ""
             explanation += _explain_request(worker)
         log = self.log.error if signo == signal.SIGKILL else self.log.warning
         log("%s%s", text, explanation)
 
-    def _explain_kill(self) -> str:
-        kills, before = _core.oom_kills(), self._memory_kills
-        self._memory_kills = kills
-        if kills > before >= 0:
-            return f" Perhaps out of memory? Its control group counts {kills - before} kill(s)."
-        return " Perhaps out of memory?"
+    def _explain_kill(self, peak: int) -> str:
+        text = f" Out of memory: the kernel killed it. It occupied up to {_size(peak)}"
+        limit = self._core.memory_limit
+        return f"{text}; its control group may have {_size(limit)}." if limit else f"{text}."
 
     def _boot_failed(self, code: int) -> None:
         """A worker could not boot. Raises HaltServer unless others serve meanwhile."""
@@ -725,6 +788,16 @@ def _prepare_titles() -> None:
     except ImportError:
         return
     setproctitle.getproctitle()
+
+
+def _chance() -> float:
+    """Return a number from 0 to 1, without the generator that an application may have seeded."""
+    return int.from_bytes(os.urandom(4), "little") / 0xFFFFFFFF
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes as it is written in the configuration: 512.0M."""
+    return f"{count / 2**20:.1f}M" if count >= 2**20 else f"{count / 2**10:.1f}K"
 
 
 def _explain_silence(worker, phase: str, silent: float) -> str:

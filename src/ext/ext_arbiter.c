@@ -87,10 +87,11 @@ static const char *const phase_names[CHILD_PHASE_COUNT] = {"booting",  "ready", 
 
 static int host_died(void *ctx, const struct arbiter_death *death)
 {
-    return done(PyObject_CallMethod(owner_of(ctx), "_worker_died", "iisIKd", (int)death->child.pid,
-                                    death->status, phase_names[death->child.phase],
-                                    death->child.generation, (unsigned long long)death->requests,
-                                    (double)death->pause_ms / 1000.0));
+    return done(
+        PyObject_CallMethod(owner_of(ctx), "_worker_died", "iisIKdsL", (int)death->child.pid,
+                            death->status, phase_names[death->child.phase], death->child.generation,
+                            (unsigned long long)death->requests, (double)death->pause_ms / 1000.0,
+                            reason_name(death->reason), (long long)death->peak));
 }
 
 static int host_stranger_died(void *ctx, pid_t pid, int status)
@@ -121,6 +122,24 @@ static int host_overdue(void *ctx, const struct child *child)
     return done(PyObject_CallMethod(owner_of(ctx), "_worker_overdue", "i", (int)child->pid));
 }
 
+static int host_due(void *ctx, const struct child *child)
+{
+    return done(PyObject_CallMethod(owner_of(ctx), "_worker_due", "isL", (int)child->pid,
+                                    reason_name(child->due), (long long)child->memory));
+}
+
+static int host_too_big(void *ctx, const struct child *child)
+{
+    return done(PyObject_CallMethod(owner_of(ctx), "_worker_too_big", "iL", (int)child->pid,
+                                    (long long)child->memory));
+}
+
+static int host_born_big(void *ctx, const struct child *child)
+{
+    return done(PyObject_CallMethod(owner_of(ctx), "_worker_born_big", "iL", (int)child->pid,
+                                    (long long)child->memory));
+}
+
 static int host_hurry(void *ctx)
 {
     return done(PyObject_CallMethod(owner_of(ctx), "_hurry", NULL));
@@ -141,6 +160,9 @@ static const struct arbiter_host python_host = {
     .timed_out = host_timed_out,
     .slow_boot = host_slow_boot,
     .overdue = host_overdue,
+    .due = host_due,
+    .too_big = host_too_big,
+    .born_big = host_born_big,
     .hurry = host_hurry,
 };
 
@@ -312,6 +334,17 @@ static PyObject *py_adopt(PyObject *op, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *py_expire(PyObject *op, PyObject *args)
+{
+    int pid;
+    double lifetime;
+
+    if (!PyArg_ParseTuple(args, "id:expire", &pid, &lifetime))
+        return NULL;
+    arbiter_expire(of(op), pid, (int64_t)(lifetime * 1000));
+    Py_RETURN_NONE;
+}
+
 static PyObject *py_forget(PyObject *op, PyObject *pid_object)
 {
     long pid = PyLong_AsLong(pid_object);
@@ -402,6 +435,7 @@ static PyMethodDef arbiter_methods[] = {
      "fork(age): returns (pid, slot), with pid 0 in the worker. Raises OSError."},
     {"kill", py_kill, METH_VARARGS, "kill(pid, sig): os.kill(), and the registry knows of it."},
     {"adopt", py_adopt, METH_VARARGS, "adopt(pid, age): a worker that somebody else forked."},
+    {"expire", py_expire, METH_VARARGS, "expire(pid, seconds): it is replaced after this."},
     {"forget", py_forget, METH_O, "forget(pid): it is no worker any more."},
     {"missing", py_missing, METH_NOARGS, "How many workers are to be forked now."},
     {"children", py_children, METH_NOARGS, "[(pid, age, generation, phase)], the oldest first."},
@@ -430,21 +464,54 @@ static int set_ms(PyObject *op, PyObject *value, void *offset)
     return 0;
 }
 
-static PyObject *get_target(PyObject *op, void *unused)
+static PyObject *get_bytes(PyObject *op, void *offset)
 {
-    (void)unused;
-    return PyLong_FromUnsignedLong(of(op)->goal.target);
+    return PyLong_FromLongLong(*(int64_t *)((char *)of(op) + (size_t)offset));
 }
 
-static int set_target(PyObject *op, PyObject *value, void *unused)
+static int set_bytes(PyObject *op, PyObject *value, void *offset)
 {
-    long target = value ? PyLong_AsLong(value) : 0;
+    long long bytes = value ? PyLong_AsLongLong(value) : 0;
+
+    if (PyErr_Occurred())
+        return -1;
+    *(int64_t *)((char *)of(op) + (size_t)offset) = bytes;
+    return 0;
+}
+
+static PyObject *get_count(PyObject *op, void *offset)
+{
+    return PyLong_FromUnsignedLong(*(unsigned *)((char *)of(op) + (size_t)offset));
+}
+
+static int set_count(PyObject *op, PyObject *value, void *offset)
+{
+    long count = value ? PyLong_AsLong(value) : 0;
+
+    if (count == -1 && PyErr_Occurred())
+        return -1;
+    *(unsigned *)((char *)of(op) + (size_t)offset) = count > 0 ? (unsigned)count : 0;
+    return 0;
+}
+
+static PyObject *get_memory_limit(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyLong_FromLongLong(oom_limit(&of(op)->oom));
+}
+
+static PyObject *get_deaths(PyObject *op, void *unused)
+{
+    PyObject *deaths = PyDict_New();
 
     (void)unused;
-    if (target == -1 && PyErr_Occurred())
-        return -1;
-    of(op)->goal.target = target > 0 ? (unsigned)target : 0;
-    return 0;
+    for (enum reason i = REASON_NONE + 1; deaths && i < REASON_COUNT; i++) {
+        PyObject *count = PyLong_FromUnsignedLongLong(of(op)->deaths[i]);
+        if (!count || PyDict_SetItemString(deaths, reason_name(i), count) < 0)
+            Py_CLEAR(deaths);
+        Py_XDECREF(count);
+    }
+    return deaths;
 }
 
 static PyObject *get_generation(PyObject *op, void *unused)
@@ -476,7 +543,17 @@ static PyGetSetDef arbiter_getset[] = {
      OFFSET(tick_ms)},
     {"watchdog", get_ms, set_ms, "Seconds after which the owner is woken at the latest; 0: never.",
      OFFSET(watchdog_ms)},
-    {"target", get_target, set_target, "How many workers there should be.", NULL},
+    {"boot_timeout", get_ms, set_ms,
+     "Seconds that a worker may take to boot; 0: ten times timeout.", OFFSET(boot_ms)},
+    {"max_rss", get_bytes, set_bytes, "Bytes beyond which a worker is replaced; 0: none.",
+     OFFSET(max_rss)},
+    {"max_rss_hard", get_bytes, set_bytes, "Bytes beyond which a worker is aborted; 0: none.",
+     OFFSET(max_rss_hard)},
+    {"max_unavailable", get_count, set_count, "How many are recycled at a time; 0: all.",
+     OFFSET(goal.max_unavailable)},
+    {"target", get_count, set_count, "How many workers there should be.", OFFSET(goal.target)},
+    {"memory_limit", get_memory_limit, NULL, "Of the control group, in bytes; 0: none.", NULL},
+    {"deaths", get_deaths, NULL, "How many workers have died, by reason.", NULL},
     {"generation", get_generation, NULL, "The number of the present configuration.", NULL},
     {"proven", get_proven, NULL, "Whether a worker of this generation has been ready.", NULL},
     {"master_pipe", get_master_pipe, NULL,

@@ -1,6 +1,6 @@
 #include "ext/ext_proc.h"
 
-#include "proc/oom.h"
+#include "proc/memory.h"
 #include "proc/refuse.h"
 #include "proc/signals.h"
 #include "proc/title.h"
@@ -42,17 +42,21 @@ static PyObject *py_refuse(PyObject *module, PyObject *fd_object)
     Py_RETURN_NONE;
 }
 
-static PyObject *py_oom_kills(PyObject *module, PyObject *unused)
+static PyObject *py_memory_of(PyObject *module, PyObject *pid_object)
 {
-    (void)module, (void)unused;
-    return PyLong_FromLong(oom_kills());
+    long pid = PyLong_AsLong(pid_object);
+
+    (void)module;
+    if (pid == -1 && PyErr_Occurred())
+        return NULL;
+    return PyLong_FromLongLong(memory_of((pid_t)pid));
 }
 
 static PyMethodDef proc_functions[] = {
     {"refuse_new_connections", py_refuse, METH_O,
      "Lets a TCP listener take no new connection; those in its queue stay. Raises OSError."},
-    {"oom_kills", py_oom_kills, METH_NOARGS,
-     "How many processes of our control group were killed for want of memory; -1: unknown."},
+    {"memory_of", py_memory_of, METH_O,
+     "Resident bytes of a process that are its own, as max_rss counts them; -1: unknown."},
     {"replay_signals", replay_signals, METH_NOARGS,
      "Sends this worker the signals that came before it had handlers of its own."},
     {"drop_signals", drop_signals, METH_NOARGS,

@@ -93,7 +93,7 @@ static PyObject *py_ready(PyObject *op, PyObject *unused)
 static PyObject *py_retire(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    slot_set_phase(of(op), SLOT_RETIRING);
+    slot_retire(of(op), REASON_MAX_REQUESTS);
     Py_RETURN_NONE;
 }
 

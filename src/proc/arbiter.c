@@ -1,14 +1,22 @@
 #include "proc/arbiter.h"
 
 #include "proc/pipe.h"
+#include "proc/recycle.h"
 #include "proc/signals.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#ifdef __APPLE__
+enum { MAXRSS_UNIT = 1 };
+#else
+enum { MAXRSS_UNIT = 1024 }; /* bytes in one of rusage.ru_maxrss */
+#endif
 
 static int64_t now_ms(void)
 {
@@ -22,6 +30,7 @@ int arbiter_open(struct arbiter *a, const struct arbiter_host *host, void *ctx)
 {
     *a = (struct arbiter){.wake_pipe = {-1, -1}, .life_pipe = {-1, -1}, .host = host, .ctx = ctx};
     children_init(&a->children);
+    oom_open(&a->oom, "");
     if (pipe_open(a->wake_pipe, false) < 0 || pipe_open(a->life_pipe, true) < 0 ||
         scoreboard_open(&a->board) < 0 || signals_open() < 0) {
         int saved = errno;
@@ -48,16 +57,55 @@ static int64_t later(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* When a worker that is busy since then has been so for too long. */
+static int64_t silence_deadline(const struct arbiter *a, const struct child *child, int64_t busy)
+{
+    if (a->timeout_ms == 0)
+        return INT64_MAX;
+    return later(later(busy, child->asked_at) + a->timeout_ms, child->spared_to);
+}
+
 /* When a worker that is told of has been busy for too long, or is to be asked whether it still is.
  */
 static int64_t busy_deadline(const struct arbiter *a, const struct child *child)
 {
-    if (a->timeout_ms == 0 || !child->watching)
+    if (!child->watching || (a->timeout_ms == 0 && !recycle_weighs(a)))
         return INT64_MAX;
     int64_t busy = atomic_load(&child->slot->busy_since);
     if (busy == 0)
         return child->look_at;
-    return later(later(busy, child->asked_at) + a->timeout_ms, child->spared_to);
+    int64_t silent = silence_deadline(a, child, busy);
+    return recycle_weighs(a) ? sooner(silent, child->look_at) : silent;
+}
+
+/* How long a worker that is watched may be idle before it is seen. */
+static int64_t look_ms(const struct arbiter *a)
+{
+    return recycle_weighs(a) ? RECYCLE_LOOK_MS : a->timeout_ms;
+}
+
+/* How long a worker may take to boot; 0: for ever. */
+static int64_t boot_limit(const struct arbiter *a)
+{
+    return a->boot_ms > 0 ? a->boot_ms : a->timeout_ms * ARBITER_BOOT_FACTOR;
+}
+
+/* Whether a boot that takes longer than `timeout` is still to be told of. */
+static bool tells_of_slow_boot(const struct arbiter *a, const struct child *child)
+{
+    return !child->slow_boot_told && a->timeout_ms > 0 && a->timeout_ms < boot_limit(a);
+}
+
+static int64_t boot_deadline(const struct arbiter *a, const struct child *child)
+{
+    int64_t ms = tells_of_slow_boot(a, child) ? a->timeout_ms : boot_limit(a);
+
+    return ms == 0 ? INT64_MAX : later(child->forked_at + ms, child->spared_to);
 }
 
 static int64_t stop_deadline(const struct arbiter *a, const struct child *child)
@@ -75,16 +123,14 @@ static int64_t child_deadline(const struct arbiter *a, const struct child *child
         return child->since + ARBITER_ABORT_MS;
     case CHILD_STOPPING: {
         int64_t busy = a->draining ? INT64_MAX : busy_deadline(a, child);
-        int64_t stop = stop_deadline(a, child);
-        return busy < stop ? busy : stop;
+        return sooner(busy, stop_deadline(a, child));
     }
     case CHILD_BOOTING:
-        if (a->timeout_ms == 0)
-            return INT64_MAX;
-        return later(child->forked_at +
-                         a->timeout_ms * (child->slow_boot_told ? ARBITER_BOOT_FACTOR : 1),
-                     child->spared_to);
+        return boot_deadline(a, child);
     case CHILD_READY:
+        if (child->expires_at > 0)
+            return sooner(busy_deadline(a, child), child->expires_at);
+        return busy_deadline(a, child);
     case CHILD_RETIRING:
         return busy_deadline(a, child);
     default:
@@ -208,6 +254,14 @@ int arbiter_adopt(struct arbiter *a, pid_t pid, uint32_t age)
     return 0;
 }
 
+void arbiter_expire(struct arbiter *a, pid_t pid, int64_t lifetime_ms)
+{
+    struct child *child = children_find(&a->children, pid);
+
+    if (child)
+        child->expires_at = now_ms() + lifetime_ms;
+}
+
 void arbiter_forget(struct arbiter *a, pid_t pid)
 {
     struct child *child = children_find(&a->children, pid);
@@ -267,7 +321,17 @@ int arbiter_kill(struct arbiter *a, pid_t pid, int signo)
         return -1;
     if (child && phase != CHILD_PHASE_COUNT && child_may_move(child->phase, phase))
         child_move(child, phase, now_ms());
+    if (child && !child_serves(child) && child->reason == REASON_NONE)
+        child->reason = REASON_STOP;
     return 0;
+}
+
+static int time_out(struct arbiter *a, struct child *child, enum reason reason, int64_t since,
+                    int64_t now)
+{
+    if (child_serves(child))
+        child->reason = reason;
+    return a->host->timed_out(a->ctx, child, now - since);
 }
 
 /* A worker that is watched and should have shown itself: idle, or silent. */
@@ -275,6 +339,8 @@ static int look_at_busy(struct arbiter *a, struct child *child, int64_t now)
 {
     int64_t busy = atomic_load(&child->slot->busy_since);
 
+    if (busy != 0 && silence_deadline(a, child, busy) > now)
+        return 0;
     if (busy != 0 && atomic_load(&child->slot->threads) > 0 && child->asked_sign != busy) {
         child->asked_sign = busy;
         child->asked_at = now;
@@ -282,10 +348,26 @@ static int look_at_busy(struct arbiter *a, struct child *child, int64_t now)
         return 0;
     }
     if (busy != 0)
-        return a->host->timed_out(a->ctx, child, now - busy);
+        return time_out(a, child, REASON_TIMEOUT, busy, now);
     child->watching = !slot_unwatch(child->slot);
-    child->look_at = now + a->timeout_ms;
+    child->look_at = now + look_ms(a);
     return 0;
+}
+
+/* The same with a look at its memory, if that is due. */
+static int look_at_watched(struct arbiter *a, struct child *child, int64_t now)
+{
+    pid_t pid = child->pid;
+    int result;
+
+    if (!recycle_weighs(a) || child->look_at > now)
+        return look_at_busy(a, child, now);
+    child->look_at = now + RECYCLE_LOOK_MS;
+    result = recycle_weigh(a, child, now);
+    child = children_find(&a->children, pid); /* the host may have forgotten it */
+    if (result < 0 || !child || child->phase > CHILD_STOPPING)
+        return result;
+    return look_at_busy(a, child, now);
 }
 
 /* What has to be done about one child now; `a->children` may have changed afterwards. */
@@ -299,14 +381,18 @@ static int murder_if_due(struct arbiter *a, struct child *child, int64_t now)
     case CHILD_STOPPING:
         if (stop_deadline(a, child) <= now)
             return a->host->overdue(a->ctx, child);
-        return look_at_busy(a, child, now);
+        return look_at_watched(a, child, now);
     case CHILD_BOOTING:
-        if (child->slow_boot_told)
-            return a->host->timed_out(a->ctx, child, now - child->forked_at);
+        if (!tells_of_slow_boot(a, child))
+            return time_out(a, child, REASON_BOOT_TIMEOUT, child->forked_at, now);
         child->slow_boot_told = true;
         return a->host->slow_boot(a->ctx, child, now - child->forked_at);
+    case CHILD_READY:
+        if (child->expires_at > 0 && child->expires_at <= now)
+            return recycle_expire(a, child, now);
+        return look_at_watched(a, child, now);
     default:
-        return look_at_busy(a, child, now);
+        return look_at_watched(a, child, now);
     }
 }
 
@@ -342,7 +428,26 @@ static void judge_death(struct arbiter *a, struct arbiter_death *death, int64_t 
         backoff_reset(&a->backoff);
 }
 
-static int bury(struct arbiter *a, pid_t pid, int status)
+/* What it died of by itself. */
+static enum reason cause_of_death(const struct child *child, int status)
+{
+    if (WIFSIGNALED(status))
+        return REASON_SIGNAL;
+    if (WEXITSTATUS(status) != 0)
+        return child->phase == CHILD_BOOTING ? REASON_BOOT_FAILED : REASON_FAILED;
+    return child->due != REASON_NONE ? child->due : REASON_EXITED;
+}
+
+static enum reason reason_of(struct arbiter *a, const struct child *child, int status, int64_t now)
+{
+    bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+
+    if (killed && child->phase != CHILD_KILLED && oom_claim(&a->oom, now))
+        return REASON_OUT_OF_MEMORY;
+    return child_serves(child) ? cause_of_death(child, status) : child->reason;
+}
+
+static int bury(struct arbiter *a, pid_t pid, int status, int64_t peak)
 {
     struct child *child = children_find(&a->children, pid);
     int64_t now = now_ms();
@@ -351,9 +456,11 @@ static int bury(struct arbiter *a, pid_t pid, int status)
         return a->host->stranger_died(a->ctx, pid, status);
     if (child_update(child, now) && child->generation == a->goal.generation)
         a->goal.proven = true;
-    struct arbiter_death death = {.child = *child, .status = status};
+    struct arbiter_death death = {.child = *child, .status = status, .peak = peak};
     if (child->slot)
         death.requests = atomic_load(&child->slot->requests);
+    death.reason = reason_of(a, child, status, now);
+    a->deaths[death.reason]++;
     judge_death(a, &death, now);
     children_remove(&a->children, child);
     int result = a->host->died(a->ctx, &death);
@@ -364,11 +471,12 @@ static int bury(struct arbiter *a, pid_t pid, int status)
 
 int arbiter_reap(struct arbiter *a)
 {
+    struct rusage usage;
     int status;
     pid_t pid;
 
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        int result = bury(a, pid, status);
+    while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
+        int result = bury(a, pid, status, usage.ru_maxrss * MAXRSS_UNIT);
 
         if (result < 0)
             return result;
@@ -383,7 +491,7 @@ static void start_watching(struct arbiter *a, struct child *child, int64_t now)
     if (child->watching || !child->slot || !atomic_load(&child->slot->watched))
         return;
     child->watching = true;
-    child->look_at = now + a->timeout_ms;
+    child->look_at = now + look_ms(a);
 }
 
 /* A worker has booted: the first of its generation proves that one. */
@@ -391,7 +499,8 @@ static int greet(struct arbiter *a, struct child *child)
 {
     if (child->generation == a->goal.generation)
         a->goal.proven = true;
-    return a->host->ready(a->ctx, child);
+    int result = recycle_greet(a, child);
+    return result < 0 ? result : a->host->ready(a->ctx, child);
 }
 
 static int hear_children(struct arbiter *a)
@@ -411,9 +520,18 @@ static int hear_children(struct arbiter *a)
     return 0;
 }
 
+static enum reason reason_to_go(const struct arbiter *a, const struct child *child)
+{
+    if (child->generation != a->goal.generation)
+        return REASON_RELOAD;
+    return child->replacing ? child->due : REASON_SCALE;
+}
+
 int arbiter_manage(struct arbiter *a)
 {
     struct child *child;
+
+    children_admit(&a->children, &a->goal);
     unsigned missing = children_missing(&a->children, &a->goal);
     int result = 0;
 
@@ -424,6 +542,7 @@ int arbiter_manage(struct arbiter *a)
         enum child_phase phase = child->phase;
         pid_t pid = child->pid;
 
+        child->reason = reason_to_go(a, child);
         result = a->host->kill(a->ctx, pid, SIGTERM);
         child = children_find(&a->children, pid);
         if (child && child->phase == phase && a->children.count == count)

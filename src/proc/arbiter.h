@@ -3,6 +3,7 @@
 
 #include "proc/backoff.h"
 #include "proc/children.h"
+#include "proc/oom.h"
 #include "proc/scoreboard.h"
 
 #include <poll.h>
@@ -26,6 +27,8 @@ struct arbiter_death {
     bool quick;         /* it lived too short, and nobody had told it to go */
     int64_t pause_ms;   /* before the next fork, 0 for none */
     uint64_t requests;  /* it had begun */
+    enum reason reason;
+    int64_t peak; /* bytes of its memory at most, shared ones included */
 };
 
 struct arbiter_host {
@@ -48,6 +51,12 @@ struct arbiter_host {
     int (*timed_out)(void *ctx, const struct child *child, int64_t silent_ms);
     int (*slow_boot)(void *ctx, const struct child *child, int64_t booting_ms);
     int (*overdue)(void *ctx, const struct child *child);
+    /* It has reached a limit that the master looks after, and waits for its turn. */
+    int (*due)(void *ctx, const struct child *child);
+    /* It is beyond max_rss_hard: expected to be aborted. */
+    int (*too_big)(void *ctx, const struct child *child);
+    /* It is beyond a limit of memory before its first request. */
+    int (*born_big)(void *ctx, const struct child *child);
     /* arbiter_drain(): a second INT or QUIT came. */
     int (*hurry)(void *ctx);
 };
@@ -70,9 +79,13 @@ struct arbiter {
     int life_pipe[2];     /* the master alone holds [1]: workers see [0] close when it dies */
     int64_t timeout_ms;   /* 0: none */
     int64_t graceful_ms;
+    int64_t boot_ms; /* a worker may take so long to boot; 0: ARBITER_BOOT_FACTOR times timeout */
+    int64_t max_rss, max_rss_hard; /* bytes of memory_of(), 0: none */
     int64_t tick_ms;     /* run every duty at least this often; 0: only when there is cause */
     int64_t watchdog_ms; /* call between() at least this often; 0: no */
     bool draining;
+    struct oom oom;
+    uint64_t deaths[REASON_COUNT]; /* of workers, since the start */
     const struct arbiter_host *host;
     void *ctx;
 };
@@ -102,6 +115,9 @@ int arbiter_kill(struct arbiter *arbiter, pid_t pid, int signo);
 /* A worker that the host forked by itself: it is counted and killed, but not timed. 0, or -1 with
  * errno (ENOMEM). */
 int arbiter_adopt(struct arbiter *arbiter, pid_t pid, uint32_t age);
+
+/* It is to be replaced `lifetime_ms` from now. */
+void arbiter_expire(struct arbiter *arbiter, pid_t pid, int64_t lifetime_ms);
 
 /* Takes a worker out of the registry, and its slot back, without waiting for its death. */
 void arbiter_forget(struct arbiter *arbiter, pid_t pid);

@@ -100,14 +100,59 @@ bool child_update(struct child *child, int64_t now)
     if (child->phase == CHILD_BOOTING && (said == SLOT_READY || said == SLOT_RETIRING))
         child_move(child, CHILD_READY, now);
     if (child->phase == CHILD_READY && said == SLOT_RETIRING)
-        child_move(child, CHILD_RETIRING, now);
+        child_retire(child, atomic_load(&child->slot->retire_reason), now);
     return child->phase != before;
+}
+
+void child_retire(struct child *child, enum reason due, int64_t now)
+{
+    child_move(child, CHILD_RETIRING, now);
+    child->due = due;
 }
 
 bool child_is_veteran(const struct child *child, uint32_t generation)
 {
-    return child_serves(child) &&
-           (child->generation != generation || child->phase == CHILD_RETIRING);
+    return child_serves(child) && (child->generation != generation || child->replacing);
+}
+
+static unsigned count_replacing(const struct children *children)
+{
+    unsigned count = 0;
+
+    for (size_t i = 0; i < children->count; i++)
+        count += children->list[i].replacing;
+    return count;
+}
+
+static bool waits_for_turn(const struct child *child, uint32_t generation)
+{
+    return child->phase == CHILD_RETIRING && !child_is_veteran(child, generation);
+}
+
+/* The one that has waited for its turn for longest, or NULL. */
+static struct child *next_in_turn(struct children *children, uint32_t generation)
+{
+    struct child *next = NULL;
+
+    for (size_t i = 0; i < children->count; i++) {
+        struct child *child = &children->list[i];
+
+        if (waits_for_turn(child, generation) && (!next || child->since < next->since))
+            next = child;
+    }
+    return next;
+}
+
+void children_admit(struct children *children, const struct children_goal *goal)
+{
+    unsigned replacing = count_replacing(children);
+    struct child *next;
+
+    while ((goal->max_unavailable == 0 || replacing < goal->max_unavailable) &&
+           (next = next_in_turn(children, goal->generation))) {
+        next->replacing = true;
+        replacing++;
+    }
 }
 
 struct tally {
@@ -128,7 +173,7 @@ static struct tally take_tally(const struct children *children, uint32_t generat
             continue;
         }
         t.young++;
-        t.ready_young += child->phase == CHILD_READY;
+        t.ready_young += child->phase != CHILD_BOOTING;
     }
     return t;
 }
@@ -154,6 +199,28 @@ static struct child *oldest(struct children *children, uint32_t generation, bool
     return NULL;
 }
 
+static struct child *newest_booting(struct children *children, uint32_t generation)
+{
+    for (size_t i = children->count; i-- > 0;) {
+        struct child *child = &children->list[i];
+
+        if (child->phase == CHILD_BOOTING && child->generation == generation)
+            return child;
+    }
+    return NULL;
+}
+
+/* Of too many young ones: who serves is not given up for one that does not yet, and who has reached
+ * a limit goes before the others. */
+static struct child *least_needed(struct children *children, uint32_t generation)
+{
+    struct child *child = newest_booting(children, generation);
+
+    if (!child)
+        child = next_in_turn(children, generation);
+    return child ? child : oldest(children, generation, false);
+}
+
 struct child *children_surplus(struct children *children, const struct children_goal *goal)
 {
     struct tally t = take_tally(children, goal->generation);
@@ -163,6 +230,6 @@ struct child *children_surplus(struct children *children, const struct children_
     if (t.veterans > 0 && may_replace && t.ready_young + t.veterans > goal->target)
         return oldest(children, goal->generation, true);
     if (t.young > goal->target)
-        return oldest(children, goal->generation, false);
+        return least_needed(children, goal->generation);
     return NULL;
 }

@@ -1,6 +1,7 @@
 #ifndef PROC_CHILDREN_H
 #define PROC_CHILDREN_H
 
+#include "proc/reason.h"
 #include "proc/scoreboard.h"
 
 #include <stdbool.h>
@@ -11,7 +12,11 @@
  * The registry of the workers, and what follows from it: how many to fork, whom to stop. It forks
  * nobody and sends no signal, so all of it is tested without a process.
  *
- *                  ready             wants a successor
+ * Who is RETIRING has reached a limit (max_requests, max_rss …) and serves on until its turn to be
+ * replaced comes: children_admit() gives few of them a turn at a time. Then a successor is forked,
+ * and when that one is ready the worker is told to stop.
+ *
+ *                  ready             is to be replaced
  *   BOOTING ----------------> READY -----------------> RETIRING
  *      |                        |                          |
  *      +------- TERM, QUIT -----+--------------------------+----> STOPPING
@@ -39,10 +44,16 @@ struct child {
     enum child_phase phase;
     bool slow_boot_told;
     bool watching;      /* look_at is set */
+    bool replacing;     /* its turn to be replaced has come */
+    bool born_big;      /* beyond a limit of memory as soon as it was ready: not held to it */
+    enum reason due;    /* why it is RETIRING */
+    enum reason reason; /* why it was told to go */
     int64_t forked_at;  /* ms of CLOCK_MONOTONIC, as the others */
     int64_t since;      /* when the phase began */
     int64_t spared_to;  /* no time-out before this: the machine slept */
     int64_t look_at;    /* when to see whether a watched worker has become idle */
+    int64_t expires_at; /* end of max_lifetime, 0: none */
+    int64_t memory;     /* bytes it occupied when that was last looked at; 0: never */
     int64_t asked_at;   /* when a worker with threads was asked for a sign of life … */
     int64_t asked_sign; /* … and the last sign that it had given then */
     struct slot *slot;  /* NULL for a worker that somebody else forked */
@@ -75,15 +86,26 @@ bool child_serves(const struct child *child);
 /* Takes over what the worker said in its slot; true when the phase changed. */
 bool child_update(struct child *child, int64_t now);
 
-/* A worker to be replaced: of an older generation, or one that asked for it. */
+/* It has reached a limit: it serves on, and is replaced when its turn comes. */
+void child_retire(struct child *child, enum reason due, int64_t now);
+
+/* A worker that is being replaced: of an older generation, or one whose turn has come. */
 bool child_is_veteran(const struct child *child, uint32_t generation);
 
 /* Whether a worker of this generation has ever become ready is for the caller to remember. */
 struct children_goal {
-    unsigned target;     /* workers wanted */
-    uint32_t generation; /* the present one */
-    bool proven;         /* a worker of the present generation has been ready */
+    unsigned target;          /* workers wanted */
+    uint32_t generation;      /* the present one */
+    bool proven;              /* a worker of the present generation has been ready */
+    unsigned max_unavailable; /* workers of this generation that are replaced at a time; 0: all */
 };
+
+/*
+ * Gives the worker that has been RETIRING for longest its turn, as long as fewer than
+ * max_unavailable have theirs. A turn lasts until the worker is gone: so there are never more than
+ * target + max_unavailable workers because of it.
+ */
+void children_admit(struct children *children, const struct children_goal *goal);
 
 /* How many workers to fork now. Until a new generation is proven, one is tried while the old serve.
  */

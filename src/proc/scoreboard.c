@@ -98,6 +98,12 @@ void slot_set_phase(struct slot *slot, enum slot_phase phase)
     slot_wake(slot);
 }
 
+void slot_retire(struct slot *slot, enum reason reason)
+{
+    atomic_store(&slot->retire_reason, (uint8_t)reason);
+    slot_set_phase(slot, SLOT_RETIRING);
+}
+
 bool slot_unwatch(struct slot *slot)
 {
     atomic_store(&slot->watched, 0);

@@ -3,6 +3,7 @@
 
 #include "base/metrics.h"
 #include "base/str.h"
+#include "proc/reason.h"
 
 #include <signal.h>
 #include <stdalign.h>
@@ -40,7 +41,7 @@ enum slot_phase {
     SLOT_FREE,
     SLOT_BOOTING,
     SLOT_READY,    /* the application is loaded: the worker accepts */
-    SLOT_RETIRING, /* still serving; asks to be replaced (max_requests) */
+    SLOT_RETIRING, /* still serving; asks to be replaced */
 };
 
 struct slot {
@@ -60,6 +61,7 @@ struct slot {
     /* Lines 2 to 4: what runs, for the explanation of a time-out. */
     uint8_t method_len;
     uint8_t path_len;
+    _Atomic uint8_t retire_reason; /* enum reason, with SLOT_RETIRING */
     char method[SLOT_METHOD_MAX];
     char path[SLOT_PATH_MAX];
 };
@@ -94,6 +96,9 @@ void slot_wake(struct slot *slot);
 
 /* Worker: tells the master of a new phase. */
 void slot_set_phase(struct slot *slot, enum slot_phase phase);
+
+/* Worker: it goes on serving, and asks to be replaced. */
+void slot_retire(struct slot *slot, enum reason reason);
 
 /*
  * Master: stops (true) watching a slot that is idle, so that its next request wakes the master.

@@ -6,24 +6,30 @@
 #include <cmocka.h>
 
 #include "proc/arbiter.h"
+#include "proc/memory.h"
 #include "proc/signals.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 /* A host without Python: workers that boot, or not, and then wait for a signal. */
-enum behaviour { BOOTS, HANGS, FAILS, WORKS_FOREVER, ANSWERS };
+enum behaviour { BOOTS, HANGS, FAILS, WORKS_FOREVER, ANSWERS, GROWS };
 
-#define LEAVE (-7) /* what a callback returns to leave the loop */
+#define GROWTH (64 << 20) /* bytes */
+#define LEAVE (-7)        /* what a callback returns to leave the loop */
 
 static struct host {
     struct arbiter arbiter;
     enum behaviour behaviour;
     uint32_t age;
+    int due[REASON_COUNT], too_big, born_big;
+    enum reason last_reason;
+    int64_t last_peak;
     int ready, died, timed_out, slow_boot, overdue, hurried, strangers;
     int leave_when_ready, leave_when_dead;
     int64_t pause_ms;
@@ -91,9 +97,19 @@ static void answer(int signo)
     slot_answer(own_slot, (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);
 }
 
+/* One request, which takes memory and no end. */
+static void grow(struct slot *slot)
+{
+    volatile char *memory = malloc(GROWTH);
+
+    slot_beat(slot, 1);
+    for (size_t i = 0; i < GROWTH; i += 4096)
+        memory[i] = 1;
+}
+
 static void be_worker(struct slot *slot)
 {
-    signal(SIGTERM, SIG_DFL);
+    signal(SIGTERM, host.behaviour == WORKS_FOREVER ? SIG_IGN : SIG_DFL);
     signal(SIGQUIT, SIG_DFL);
     signal(SIGABRT, host.behaviour == WORKS_FOREVER ? SIG_IGN : SIG_DFL);
     signals_replay();
@@ -101,16 +117,16 @@ static void be_worker(struct slot *slot)
         _exit(3);
     if (host.behaviour != HANGS)
         slot_set_phase(slot, SLOT_READY);
-    if (host.behaviour == WORKS_FOREVER) {
-        signal(SIGTERM, SIG_IGN);
+    if (host.behaviour == WORKS_FOREVER)
         slot_beat(slot, 1);
-    }
     if (host.behaviour == ANSWERS) {
         own_slot = slot;
         slot->threads = 1;
         signal(SLOT_ASK_SIGNAL, answer);
         slot_thread_begin(slot, 1);
     }
+    if (host.behaviour == GROWS)
+        grow(slot);
     for (;;)
         pause();
 }
@@ -146,6 +162,8 @@ static int died(void *ctx, const struct arbiter_death *death)
     (void)ctx;
     host.died++;
     host.last_status = death->status;
+    host.last_reason = death->reason;
+    host.last_peak = death->peak;
     host.pause_ms = death->pause_ms;
     return host.leave_when_dead == host.died ? LEAVE : 0;
 }
@@ -186,6 +204,28 @@ static int overdue(void *ctx, const struct child *child)
     return arbiter_kill(&host.arbiter, child->pid, SIGKILL);
 }
 
+static int due(void *ctx, const struct child *child)
+{
+    (void)ctx;
+    host.due[child->due]++;
+    return 0;
+}
+
+static int too_big(void *ctx, const struct child *child)
+{
+    (void)ctx;
+    host.too_big++;
+    host.arbiter.goal.target = 0; /* a successor would grow as well */
+    return arbiter_kill(&host.arbiter, child->pid, SIGKILL);
+}
+
+static int born_big(void *ctx, const struct child *child)
+{
+    (void)ctx, (void)child;
+    host.born_big++;
+    return 0;
+}
+
 static int hurry(void *ctx)
 {
     (void)ctx;
@@ -210,6 +250,9 @@ static const struct arbiter_host plain_host = {
     .timed_out = timed_out,
     .slow_boot = slow_boot,
     .overdue = overdue,
+    .due = due,
+    .too_big = too_big,
+    .born_big = born_big,
     .hurry = hurry,
 };
 
@@ -348,6 +391,159 @@ static void a_boot_that_hangs_is_told_and_ended(void **state)
     assert_int_equal(WTERMSIG(host.last_status), SIGABRT);
 }
 
+static void boot_timeout_counts_without_timeout(void **state)
+{
+    (void)state;
+    host.behaviour = HANGS;
+    host.arbiter.goal.target = 1;
+    host.arbiter.boot_ms = 50;
+    host.leave_when_dead = 1;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    assert_int_equal(host.slow_boot, 0);
+    assert_int_equal(host.timed_out, 1);
+    assert_int_equal(host.last_reason, REASON_BOOT_TIMEOUT);
+}
+
+static void a_boot_may_take_longer_than_ten_time_outs(void **state)
+{
+    (void)state;
+    host.behaviour = HANGS;
+    host.arbiter.goal.target = 1;
+    host.arbiter.timeout_ms = 1;
+    host.arbiter.boot_ms = 200;
+    host.leave_when_dead = 1;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    assert_int_equal(host.slow_boot, 1);
+    assert_int_equal(host.last_reason, REASON_BOOT_TIMEOUT);
+}
+
+static void a_lifetime_ends_and_the_successor_comes_first(void **state)
+{
+    (void)state;
+    host.arbiter.goal.max_unavailable = 1;
+    run_until_ready(2);
+    for (int i = 0; i < 2; i++)
+        arbiter_expire(&host.arbiter, host.arbiter.children.list[i].pid, 20);
+    host.leave_when_ready = 0;
+    host.leave_when_dead = 2;
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    assert_int_equal(host.due[REASON_MAX_LIFETIME], 2);
+    assert_int_equal(host.last_reason, REASON_MAX_LIFETIME);
+    assert_int_equal(host.arbiter.deaths[REASON_MAX_LIFETIME], 2);
+    assert_int_equal(host.arbiter.children.count, 2);
+    assert_int_equal(host.ready, 4);
+    arbiter_expire(&host.arbiter, 1, 20); /* nobody's */
+}
+
+static bool system_tells_memory(void)
+{
+    return memory_of(getpid()) > 0;
+}
+
+static void a_worker_that_grows_is_replaced(void **state)
+{
+    (void)state;
+    if (!system_tells_memory())
+        skip();
+    host.behaviour = GROWS;
+    host.arbiter.goal.target = 1;
+    host.arbiter.max_rss = GROWTH / 2;
+    host.leave_when_dead = 1;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    assert_true(host.due[REASON_MAX_RSS] >= 1);
+    assert_int_equal(host.last_reason, REASON_MAX_RSS);
+    assert_true(host.last_peak >= GROWTH);
+}
+
+static void a_worker_that_grows_beyond_the_hard_limit_is_not_waited_for(void **state)
+{
+    (void)state;
+    if (!system_tells_memory())
+        skip();
+    host.behaviour = GROWS;
+    host.arbiter.goal.target = 1;
+    host.arbiter.max_rss_hard = GROWTH / 2;
+    host.leave_when_dead = 1;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    assert_int_equal(host.too_big, 1);
+    assert_int_equal(host.last_reason, REASON_MAX_RSS_HARD);
+    assert_int_equal(host.ready, 1);
+}
+
+static void a_worker_that_is_born_too_big_is_left_alone(void **state)
+{
+    struct arbiter_host short_host = plain_host;
+
+    (void)state;
+    if (!system_tells_memory())
+        skip();
+    host.behaviour = GROWS;
+    host.arbiter.goal.target = 1;
+    host.arbiter.max_rss = host.arbiter.max_rss_hard = 1;
+    run_until_ready(1);
+    assert_int_equal(host.born_big, 1);
+    short_host.manage = leave_after;
+    host.arbiter.host = &short_host;
+    host.arbiter.children.list[0].look_at = 1;
+    host.arbiter.children.list[0].watching = true;
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    assert_int_equal(host.too_big + host.due[REASON_MAX_RSS], 0);
+    assert_true(host.arbiter.children.list[0].look_at > 1);
+}
+
+static void an_idle_worker_is_not_looked_at(void **state)
+{
+    struct arbiter_host short_host = plain_host;
+
+    (void)state;
+    host.arbiter.goal.target = 1;
+    host.arbiter.max_rss = INT64_MAX;
+    run_until_ready(1);
+    short_host.manage = leave_after;
+    host.arbiter.host = &short_host;
+    host.arbiter.tick_ms = 10;
+    struct child *child = &host.arbiter.children.list[0];
+    for (int i = 0; i < 1000 && (child->watching || atomic_load(&child->slot->watched)); i++) {
+        child->look_at = 1;
+        assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    }
+    assert_false(child->watching);
+    assert_int_equal(atomic_load(&child->slot->watched), 0);
+}
+
+static void deaths_are_counted_by_reason(void **state)
+{
+    (void)state;
+    host.arbiter.goal.target = 3;
+    run_until_ready(3);
+    host.leave_when_ready = 0;
+    kill(host.arbiter.children.list[0].pid, SIGUSR2);
+    host.leave_when_dead = 1;
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    assert_int_equal(host.last_reason, REASON_SIGNAL);
+    host.arbiter.goal.target = 1;
+    host.leave_when_dead = 2;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    assert_int_equal(host.last_reason, REASON_SCALE);
+    for (size_t i = 0; i < host.arbiter.children.count; i++)
+        assert_int_equal(arbiter_kill(&host.arbiter, host.arbiter.children.list[i].pid, SIGQUIT),
+                         0);
+    host.arbiter.goal.target = 0;
+    host.leave_when_dead = 3;
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    assert_int_equal(host.last_reason, REASON_STOP);
+    assert_int_equal(host.arbiter.deaths[REASON_SIGNAL], 1);
+    assert_int_equal(host.arbiter.deaths[REASON_SCALE], 1);
+    assert_int_equal(host.arbiter.deaths[REASON_STOP], 1);
+    for (enum reason i = REASON_NONE; i < REASON_COUNT; i++)
+        assert_true(strlen(reason_name(i)) > 0);
+}
+
 static void who_does_not_stop_is_overdue(void **state)
 {
     (void)state;
@@ -454,6 +650,14 @@ int main(void)
         TEST(threads_that_answer_are_left_alone),
         TEST(a_boot_that_hangs_is_told_and_ended),
         TEST(who_does_not_stop_is_overdue),
+        TEST(boot_timeout_counts_without_timeout),
+        TEST(a_boot_may_take_longer_than_ten_time_outs),
+        TEST(a_lifetime_ends_and_the_successor_comes_first),
+        TEST(a_worker_that_grows_is_replaced),
+        TEST(a_worker_that_grows_beyond_the_hard_limit_is_not_waited_for),
+        TEST(a_worker_that_is_born_too_big_is_left_alone),
+        TEST(an_idle_worker_is_not_looked_at),
+        TEST(deaths_are_counted_by_reason),
         TEST(a_new_generation_replaces_the_old),
         TEST(an_old_generation_can_be_restored),
         TEST(draining_waits_for_everyone),

@@ -22,6 +22,7 @@ static int setup(void **state)
     memset(r, 0, sizeof(*r));
     children_init(&r->children);
     r->goal.proven = true;
+    r->goal.max_unavailable = 1;
     *state = r;
     return 0;
 }
@@ -44,6 +45,21 @@ static pid_t add(struct registry *r, enum slot_phase said)
         children_add(&r->children, pid, (uint32_t)pid, r->goal.generation, slot, pid * 10));
     child_update(children_find(&r->children, pid), pid * 10);
     return pid;
+}
+
+static void admit(struct registry *r)
+{
+    children_admit(&r->children, &r->goal);
+}
+
+static void die(struct registry *r, pid_t pid)
+{
+    children_remove(&r->children, children_find(&r->children, pid));
+}
+
+static bool is_replacing(struct registry *r, pid_t pid)
+{
+    return children_find(&r->children, pid)->replacing;
 }
 
 static void say(struct registry *r, pid_t pid, enum slot_phase said)
@@ -128,6 +144,7 @@ static void who_retires_serves_until_its_successor_is_ready(void **state)
 
     r->goal.target = 1;
     say(r, old, SLOT_RETIRING);
+    admit(r);
     assert_int_equal(children_missing(&r->children, &r->goal), 1);
     assert_int_equal(surplus(r), 0);
     pid_t successor = add(r, SLOT_BOOTING);
@@ -137,6 +154,147 @@ static void who_retires_serves_until_its_successor_is_ready(void **state)
     assert_int_equal(surplus(r), old);
     stop(r, old);
     assert_int_equal(surplus(r), 0);
+}
+
+static void few_are_replaced_at_a_time(void **state)
+{
+    struct registry *r = *state;
+    pid_t all[8];
+
+    r->goal.target = 8;
+    r->goal.max_unavailable = 2;
+    for (int i = 0; i < 8; i++)
+        all[i] = add(r, SLOT_READY);
+    for (int i = 7; i >= 0; i--)
+        child_retire(children_find(&r->children, all[i]), REASON_MAX_REQUESTS, 1000 - i);
+    for (int replaced = 0; replaced < 8; replaced += 2) {
+        pid_t first = all[7 - replaced], second = all[6 - replaced];
+
+        admit(r);
+        admit(r);
+        assert_true(is_replacing(r, first) && is_replacing(r, second)); /* waited for longest */
+        assert_int_equal(children_missing(&r->children, &r->goal), 2);
+        assert_int_equal(surplus(r), 0);
+        add(r, SLOT_READY);
+        assert_int_equal(surplus(r), second); /* the older of the two */
+        stop(r, second);
+        assert_int_equal(surplus(r), 0);
+        add(r, SLOT_READY);
+        stop(r, surplus(r));
+        admit(r);
+        assert_int_equal(children_missing(&r->children, &r->goal), 0); /* both still live */
+        assert_int_equal(r->children.count, 10);
+        die(r, first);
+        die(r, second);
+    }
+    admit(r);
+    assert_int_equal(children_missing(&r->children, &r->goal), 0);
+    assert_int_equal(surplus(r), 0);
+}
+
+static void no_limit_replaces_all_at_once(void **state)
+{
+    struct registry *r = *state;
+
+    r->goal.target = 3;
+    r->goal.max_unavailable = 0;
+    for (int i = 0; i < 3; i++)
+        say(r, add(r, SLOT_READY), SLOT_RETIRING);
+    admit(r);
+    assert_int_equal(children_missing(&r->children, &r->goal), 3);
+}
+
+static void who_dies_before_its_turn_is_replaced_as_any_other(void **state)
+{
+    struct registry *r = *state;
+    pid_t first = add(r, SLOT_READY), second = add(r, SLOT_READY);
+
+    r->goal.target = 2;
+    say(r, first, SLOT_RETIRING);
+    admit(r);
+    say(r, second, SLOT_RETIRING);
+    admit(r);
+    die(r, second);
+    assert_int_equal(children_missing(&r->children, &r->goal), 2);
+    add(r, SLOT_READY);
+    die(r, first); /* and who dies in its turn */
+    assert_int_equal(children_missing(&r->children, &r->goal), 1);
+    assert_int_equal(surplus(r), 0);
+}
+
+static void a_successor_that_does_not_boot_costs_nobody(void **state)
+{
+    struct registry *r = *state;
+    pid_t first = add(r, SLOT_READY), second = add(r, SLOT_READY);
+
+    r->goal.target = 2;
+    say(r, first, SLOT_RETIRING);
+    say(r, second, SLOT_RETIRING);
+    for (int i = 0; i < 3; i++) {
+        admit(r);
+        assert_int_equal(children_missing(&r->children, &r->goal), 1);
+        die(r, add(r, SLOT_BOOTING));
+        assert_int_equal(surplus(r), 0);
+    }
+    assert_true(is_replacing(r, first) && !is_replacing(r, second));
+}
+
+static void fewer_workers_are_wanted_while_recycling(void **state)
+{
+    struct registry *r = *state;
+    pid_t turn = add(r, SLOT_READY), waiting = add(r, SLOT_READY), fresh = add(r, SLOT_READY);
+
+    r->goal.target = 3;
+    say(r, turn, SLOT_RETIRING);
+    admit(r);
+    say(r, waiting, SLOT_RETIRING);
+    admit(r);
+    pid_t successor = add(r, SLOT_BOOTING);
+    r->goal.target = 2;
+    assert_int_equal(surplus(r), turn); /* its successor is not needed */
+    stop(r, turn);
+    assert_int_equal(surplus(r), successor); /* who does not serve yet */
+    stop(r, successor);
+    assert_int_equal(surplus(r), 0);
+    r->goal.target = 1;
+    assert_int_equal(surplus(r), waiting); /* rather than a fresh one */
+    stop(r, waiting);
+    assert_int_equal(surplus(r), 0);
+    assert_int_equal(children_find(&r->children, fresh)->phase, CHILD_READY);
+}
+
+static void more_workers_are_wanted_while_recycling(void **state)
+{
+    struct registry *r = *state;
+    pid_t old = add(r, SLOT_READY);
+
+    r->goal.target = 1;
+    say(r, old, SLOT_RETIRING);
+    admit(r);
+    r->goal.target = 2;
+    assert_int_equal(children_missing(&r->children, &r->goal), 2);
+    add(r, SLOT_READY);
+    assert_int_equal(surplus(r), 0);
+    add(r, SLOT_READY);
+    assert_int_equal(surplus(r), old);
+}
+
+static void a_reload_does_not_wait_for_turns(void **state)
+{
+    struct registry *r = *state;
+
+    for (int i = 0; i < 3; i++)
+        say(r, add(r, SLOT_READY), SLOT_RETIRING);
+    r->goal.target = 3;
+    admit(r);
+    r->goal.generation = 1;
+    for (int i = 0; i < 3; i++) {
+        admit(r);
+        add(r, SLOT_READY);
+        stop(r, surplus(r));
+    }
+    assert_int_equal(surplus(r), 0);
+    assert_int_equal(children_missing(&r->children, &r->goal), 0);
 }
 
 static void a_reload_tries_one_worker_first(void **state)
@@ -222,6 +380,13 @@ int main(void)
         TEST(missing_workers_are_counted),
         TEST(the_oldest_of_too_many_goes),
         TEST(who_retires_serves_until_its_successor_is_ready),
+        TEST(few_are_replaced_at_a_time),
+        TEST(no_limit_replaces_all_at_once),
+        TEST(who_dies_before_its_turn_is_replaced_as_any_other),
+        TEST(a_successor_that_does_not_boot_costs_nobody),
+        TEST(fewer_workers_are_wanted_while_recycling),
+        TEST(more_workers_are_wanted_while_recycling),
+        TEST(a_reload_does_not_wait_for_turns),
         TEST(a_reload_tries_one_worker_first),
         TEST(a_reload_to_fewer_workers_waits_for_the_first_new_one),
         TEST(a_failed_reload_leaves_the_old_workers),
