@@ -225,6 +225,11 @@ static int read_patience(struct wsgi *wsgi, struct engine_options *options)
         get_number(wsgi->cfg, "body_min_rate", &options->body_min_rate) < 0 ||
         get_size(wsgi->cfg, "limit_request_body", &options->body_max) < 0)
         return -1;
+    if (get_number(wsgi->cfg, "max_queue", &options->max_queue) < 0 ||
+        get_ms(wsgi->cfg, "max_queue_time", &options->max_queue_ms) < 0 ||
+        get_number(wsgi->cfg, "limit_concurrency", &options->limit_concurrency) < 0 ||
+        get_flag(wsgi->cfg, "check_client", &options->check_client) < 0)
+        return -1;
     return get_flag(wsgi->handler, "wants_debug", &options->debug);
 }
 

@@ -88,6 +88,22 @@ bool socket_has_data(int fd)
     return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
+#ifndef POLLRDHUP
+#define POLLRDHUP 0 /* elsewhere the end shows in what is read only */
+#endif
+
+enum socket_peer socket_peer(int fd)
+{
+    struct pollfd pollfd = {.fd = fd, .events = POLLIN | POLLRDHUP};
+    char byte;
+    if (poll(&pollfd, 1, 0) <= 0)
+        return PEER_THERE;
+    if (pollfd.revents & (POLLERR | POLLHUP | POLLNVAL))
+        return PEER_GONE;
+    bool ended = pollfd.revents & POLLRDHUP || recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+    return ended ? PEER_SILENT : PEER_THERE;
+}
+
 int socket_wait(int fd, short events, int timeout_ms)
 {
     struct pollfd pollfd = {.fd = fd, .events = events};

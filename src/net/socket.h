@@ -38,6 +38,15 @@ ssize_t socket_sendfile(int fd, int file, off_t *offset, size_t size);
 /* Whether there is something to read. */
 bool socket_has_data(int fd);
 
+enum socket_peer {
+    PEER_THERE,
+    PEER_SILENT, /* has ended its output, or closed: that looks the same until it is sent something
+                  */
+    PEER_GONE,   /* has closed or reset */
+};
+
+enum socket_peer socket_peer(int fd);
+
 /* Waits for POLLIN or POLLOUT, at most timeout_ms. 1: ready, 0: time is over, -1: errno. */
 int socket_wait(int fd, short events, int timeout_ms);
 

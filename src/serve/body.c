@@ -9,7 +9,7 @@
 #include <poll.h>
 #include <string.h>
 
-static void send_continue(struct request *request)
+void body_send_continue(struct request *request)
 {
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
     struct conn *conn = request->conn;
@@ -109,7 +109,7 @@ enum body_progress body_begin(struct request *request)
     enum body_progress progress =
         body->framing == HTTP1_CHUNKED ? store_chunks(request) : begin_length(request);
     if (expects && progress == BODY_PARTIAL)
-        send_continue(request);
+        body_send_continue(request);
     body->continue_due = expects && progress == BODY_STREAMS;
     return progress;
 }
@@ -193,7 +193,7 @@ static ssize_t receive(struct request *request, char *out, size_t n)
     if (body->continue_due) {
         body->continue_due = false;
         if (!request->response.sent_head)
-            send_continue(request);
+            body_send_continue(request);
     }
     for (;;) {
         ssize_t got = transport_recv(request->conn->io.fd, request->conn->tls, out, n);

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "net/transport.h"
 #include "serve/access_log.h"
+#include "serve/admission.h"
 #include "serve/engine.h"
 #include "serve/limits.h"
 #include "serve/refusal.h"
@@ -72,6 +73,8 @@ static void conn_event(struct io *io, unsigned events, void *context)
     conn->readable = true;
     if (conn->state != CONN_RUNNING && conn->state != CONN_FLUSH)
         conn_read(engine, conn);
+    else if (engine->options.check_client && (events & LOOP_GONE) && conn->state == CONN_RUNNING)
+        admission_ask(engine, conn->request);
 }
 
 /* 0: it speaks plain, or its handshake begins; no memory else. */
@@ -291,10 +294,27 @@ static void refuse_head(struct engine *engine, struct conn *conn)
     refuse(engine, conn, limit ? CLOSE_LIMIT : CLOSE_MALFORMED, status, text);
 }
 
+/* There is more to do than this worker can, or is to, take on. */
+static void refuse_overload(struct engine *engine, struct conn *conn, enum metrics_refusal reason)
+{
+    if (engine->overload_note_ms == 0 ||
+        engine->now_ms >= engine->overload_note_ms + OVERLOAD_NOTE_MS) {
+        engine->overload_note_ms = engine->now_ms;
+        engine_note(engine, NOTE_WARNING, "Requests are refused with 503 (%s)",
+                    metrics_refusal_name(reason));
+    }
+    refuse_whole(engine, conn, reason, 503, "The server has too much to do");
+}
+
 static void ready(struct engine *engine, struct conn *conn)
 {
+    enum metrics_refusal reason;
+    if (engine->admits_few && admission_refuses(engine, &reason)) {
+        refuse_overload(engine, conn, reason);
+        return;
+    }
     conn_move(engine, conn, CONN_RUNNING);
-    timer_cancel(&conn->timer);
+    deadline_at(engine, conn, engine->now_ms, engine->options.max_queue_ms);
     list_in(&engine->active, conn);
     engine_ready(engine, conn->request);
 }
@@ -703,8 +723,11 @@ static enum metrics_close fault_of(const struct engine *engine, const struct con
 
 void conn_expired(struct engine *engine, struct conn *conn)
 {
-    if (conn->state == CONN_RUNNING)
+    if (conn->state == CONN_RUNNING) {
+        if (ready_remove(&engine->ready, conn->request))
+            refuse_overload(engine, conn, REFUSED_QUEUE_TIME);
         return;
+    }
     if (conn->state == CONN_BODY && conn->request->body.timed && body_keeps_pace(conn->request)) {
         deadline_in(engine, conn, BODY_WINDOW_MS);
         return;

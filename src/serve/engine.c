@@ -296,6 +296,7 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     engine->options = *options;
     engine->metrics = options->metrics ? options->metrics : &engine->own_metrics;
     metrics_set(&engine->metrics->threads, options->loop_host ? 0 : options->threads);
+    engine->admits_few = options->max_queue > 0 || options->limit_concurrency > 0;
     engine->body_spool_max = BODY_SPOOL_MAX;
     engine->out_spool_max = OUT_SPOOL_MAX;
     engine->ops = ops;
@@ -406,9 +407,13 @@ static struct request *take_answered(struct engine *engine)
 static void put_back(struct engine *engine, struct request *request)
 {
     struct metrics *metrics = engine->metrics;
-    metrics_add(&metrics->responses[metrics_class(request->response.status)], 1);
     metrics_observe(&metrics->wait, request->begun_ns - request->ready_ns);
-    metrics_observe(&metrics->duration, request->ended_ns - request->begun_ns);
+    if (request->response.skipped) {
+        metrics_add(&metrics->refused[REFUSED_CLIENT_GONE], 1);
+    } else {
+        metrics_add(&metrics->responses[metrics_class(request->response.status)], 1);
+        metrics_observe(&metrics->duration, request->ended_ns - request->begun_ns);
+    }
     conn_answered(engine, request->conn);
 }
 
@@ -509,6 +514,7 @@ void engine_step(struct engine *engine, int timeout_ms)
         read_waiting(engine);
     if (atomic_load_explicit(&engine->draining, memory_order_relaxed) && !engine->drained)
         begin_drain(engine);
+    flush_batch(engine); /* what waits may be overdue at once */
     timers_run(&engine->timers, engine->now_ms, timer_expired, engine);
     finish_step(engine);
     atomic_fetch_add_explicit(&engine->steps, 1, memory_order_relaxed);

@@ -39,6 +39,10 @@ struct engine_options {
     uint32_t send_timeout_ms;          /* without a byte taken by the client; 0: never */
     uint32_t body_min_rate;            /* bytes a second; 0: any */
     uint64_t body_max;                 /* bytes of a request's body; 0: any */
+    uint32_t max_queue;                /* requests that wait for a thread; 0: any number */
+    uint32_t max_queue_ms;             /* for how long they may; 0: for ever */
+    uint32_t limit_concurrency;        /* requests that wait or run; 0: any number */
+    bool check_client;                 /* skip requests whose client has gone */
     uint32_t worker_connections;       /* open connections; idle ones are closed to stay below */
     uint32_t threads;                  /* application threads */
     bool shared;                       /* other workers accept from the same listeners */
@@ -104,6 +108,8 @@ struct engine {
     struct list unread;      /* those of TLS that had their turn, and have read more already */
     struct list unnamed;     /* those whose handshake waits for a thread: see tls_names */
     uint32_t connections;
+    bool admits_few;           /* max_queue or limit_concurrency is set */
+    uint64_t overload_note_ms; /* when refusing was last told */
     struct request *pool;
     uint32_t pooled;
     struct request *batch_head, *batch_tail; /* made ready by this step */
@@ -215,6 +221,13 @@ int ready_init(struct ready *ready, _Atomic uint32_t *length, bool with_pipe);
 void ready_destroy(struct ready *ready);
 void ready_push(struct ready *ready, struct request *head, struct request *tail, uint32_t count);
 struct request *ready_pop(struct ready *ready);
+
+/* Takes out a request that still waits; false when it does not. */
+bool ready_remove(struct ready *ready, struct request *request);
+
+/* Calls function() for a request that still waits: nobody takes it meanwhile. */
+void ready_while_waiting(struct ready *ready, struct request *request,
+                         void (*function)(struct request *request));
 bool ready_empty(struct ready *ready);
 bool ready_has_waiter(struct ready *ready); /* a thread with nothing to do, not told to go yet */
 void ready_wake(struct ready *ready);

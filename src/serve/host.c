@@ -1,6 +1,8 @@
 #include "serve/host.h"
 
 #include "base/clock.h"
+#include "serve/access_log.h"
+#include "serve/admission.h"
 #include "serve/limits.h"
 
 void host_leave_engine(struct engine *engine)
@@ -11,10 +13,23 @@ void host_leave_engine(struct engine *engine)
         standby_arm(engine);
 }
 
+/* Nobody waits for the answer. */
+static void skip(struct engine *engine, struct request *request)
+{
+    request->response.status = 499; /* as nginx has it */
+    request->response.skipped = true;
+    request->response.broken = true;
+    if (engine->access_log)
+        access_log_refused(engine->access_log, request);
+}
+
 void host_run_one(struct engine *engine, struct request *request)
 {
     request->begun_ns = clock_ns();
-    engine->ops->run(engine->app, request);
+    if (engine->options.check_client && admission_client_gone(request))
+        skip(engine, request);
+    else
+        engine->ops->run(engine->app, request);
     atomic_fetch_sub_explicit(&engine->metrics->running, 1, memory_order_relaxed);
     request->ended_ns = clock_ns();
     if (engine->options.threads > 1) {

@@ -21,6 +21,7 @@ enum {
     BODY_WINDOW_MS = 5 * 1000,      /* over which the rate of a body is measured */
     LINGER_IDLE_MS = 2 * 1000,      /* without a byte after we are done (RFC 9112 §9.6) */
     LINGER_TOTAL_MS = 30 * 1000,
+    OVERLOAD_NOTE_MS = 10 * 1000, /* between two lines that say that requests are refused */
     SILENT_MS = 1000,             /* after which a new connection without a byte counts as idle */
     ACCEPT_PAUSE_MS = 100,        /* after EMFILE and the like */
     DRAIN_IDLE_MS = 2 * 1000,     /* a retiring worker waits for idle clients' next request */

@@ -63,6 +63,46 @@ struct request *ready_pop(struct ready *ready)
     return request;
 }
 
+/* The lock is held. What points to the request, or to NULL. */
+static struct request **find(struct ready *ready, const struct request *request,
+                             struct request **before)
+{
+    struct request **at = &ready->head;
+    *before = NULL;
+    while (*at && *at != request) {
+        *before = *at;
+        at = &(*at)->next;
+    }
+    return at;
+}
+
+bool ready_remove(struct ready *ready, struct request *request)
+{
+    struct request *before;
+    pthread_mutex_lock(&ready->lock);
+    struct request **at = find(ready, request, &before);
+    bool found = *at;
+    if (found) {
+        *at = request->next;
+        if (ready->tail == request)
+            ready->tail = before;
+        request->next = NULL;
+        metrics_drop(ready->length);
+    }
+    pthread_mutex_unlock(&ready->lock);
+    return found;
+}
+
+void ready_while_waiting(struct ready *ready, struct request *request,
+                         void (*function)(struct request *request))
+{
+    struct request *before;
+    pthread_mutex_lock(&ready->lock);
+    if (*find(ready, request, &before))
+        function(request);
+    pthread_mutex_unlock(&ready->lock);
+}
+
 bool ready_empty(struct ready *ready)
 {
     pthread_mutex_lock(&ready->lock);

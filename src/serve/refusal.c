@@ -72,13 +72,14 @@ void refusal_send(struct request *request, int status, const char *text)
     static const char form[] = "<html>\n  <head>\n    <title>%s</title>\n  </head>\n  <body>\n"
                                "    <h1><p>%s</p></h1>\n    %s\n  </body>\n</html>\n";
     char escaped[TEXT_MAX], page[PAGE_MAX], head[256];
+    const char *more = status == 503 ? "Retry-After: 1\r\n" : "";
     const char *reason = status_reason(status);
     escape(text, escaped, sizeof(escaped));
     int page_size = snprintf(page, sizeof(page), form, reason, reason, escaped);
     int head_size = snprintf(head, sizeof(head),
                              "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: text/html\r\n"
-                             "Content-Length: %d\r\n\r\n",
-                             status, reason, page_size);
+                             "Content-Length: %d\r\n%s\r\n",
+                             status, reason, page_size, more);
     struct iovec parts[] = {{head, (size_t)head_size}, {page, (size_t)page_size}};
     bool kept;
     send_parts(request, parts, 2, -1, NULL, &kept);

@@ -98,6 +98,7 @@ void request_next(struct engine *engine, struct request *request)
     http1_head_reset(&request->head);
     clear_body(&request->body);
     clear_response(&request->response);
+    request->asked = false;
     clear_out(engine, &request->out);
 }
 

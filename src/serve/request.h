@@ -47,6 +47,7 @@ struct response {
     bool has_length;
     atomic_bool broken; /* the client has gone, seen by either side: further bytes are dropped */
     bool finished;      /* complete, as its framing says */
+    bool skipped;       /* the client had gone: the application was not called */
     uint64_t length;    /* declared */
     uint64_t body_sent; /* body bytes accepted, framing not counted */
 };
@@ -65,6 +66,7 @@ struct request {
     uint64_t ready_ns; /* when it was whole, about */
     uint64_t begun_ns; /* when a thread took it */
     uint64_t ended_ns; /* when the application was through with it */
+    bool asked;        /* by an interim response, whether the client listens */
     uint32_t blocked;  /* calls of the application's threads that wait detached; attached only */
 };
 
@@ -89,6 +91,9 @@ static inline struct str request_target(const struct request *r)
 
 /* Where the next bytes from the socket go, and how many: the head, the raw or the stored body. */
 char *request_room(struct request *request, size_t *room);
+
+/* "100 Continue", at once. */
+void body_send_continue(struct request *request);
 
 enum body_progress {
     BODY_PARTIAL,

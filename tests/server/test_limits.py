@@ -1,7 +1,9 @@
 """What a client may do, and for how long; how much a worker takes on."""
 
+import select
+
 import pytest
-from helpers.wire import Connection, chunked, render
+from helpers.wire import Connection, chunked, render, wait_until
 
 DEBUG = ("--log-level", "debug")
 
@@ -133,3 +135,96 @@ def test_a_body_found_too_large_while_it_is_read():
         bridge.raise_body_limit()
     assert bridge.failed(caught.value, "POST", "/", False, False) == (413, TOO_LARGE)
     assert lines == [f"Invalid request: {TOO_LARGE}"]
+
+
+# ---- overload ----
+
+THREADS = {"gthread": 4}
+
+
+@pytest.fixture
+def blocked(worker):
+    """blocked(server, gate): every thread of the worker waits at the gate."""
+    if worker in ("gevent", "eventlet"):
+        pytest.skip("a greenlet that waits lets others run")
+    held = []
+
+    def block(server, gate):
+        count = THREADS.get(worker, 1)
+        for _ in range(count):
+            held.append(server.connect())
+            held[-1].send(render(target="/gate", headers=[("X-Gate", gate.path)]))
+        gate.wait(count)
+
+    yield block
+    for connection in held:
+        assert connection.read_response().status == 200
+        connection.close()
+
+
+def assert_refused(response):
+    assert (response.status, response.header("Retry-After")) == (503, "1")
+    assert not response.keeps_alive
+
+
+def test_max_queue(gunicorn, gate, blocked):
+    """What is beyond the queue is refused at once, though no thread is free to do so."""
+    server = limited(gunicorn, "busy", "--max-queue", "2")
+    blocked(server, gate)
+    clients = [begun(server, render()) for _ in range(5)]
+    ready = wait_until(lambda: readable(clients, 3), "three are refused")
+    for client in ready:
+        assert_refused(client.read_response())
+        client.expect_closed()
+    gate.open()
+    for client in clients:
+        if client not in ready:
+            assert client.read_response().status == 200
+    server.wait_for_log(r"\[WARNING\] Requests are refused with 503 \(queue_full\)")
+    assert server.request().status == 200
+    server.stop()
+    assert server.stdout.count(" 503 ") == 3
+
+
+def readable(clients, count):
+    ready = select.select([client.sock for client in clients], [], [], 0)[0]
+    return [client for client in clients if client.sock in ready] if len(ready) >= count else None
+
+
+def test_max_queue_time(gunicorn, gate, blocked):
+    server = gunicorn("busy", "--max-queue-time", "0.2")
+    blocked(server, gate)
+    with begun(server, render()) as client:
+        assert_refused(client.read_response())
+    gate.open()
+    server.wait_for_log(r"Requests are refused with 503 \(queue_time\)")
+
+
+def test_limit_concurrency(gunicorn, gate):
+    server = gunicorn("busy", "--limit-concurrency", "1")
+    with begun(server, render(target="/gate", headers=[("X-Gate", gate.path)])) as busy:
+        gate.wait()
+        with begun(server, render()) as client:
+            assert_refused(client.read_response())
+        gate.open()
+        assert busy.read_response().status == 200
+    wait_until(lambda: server.request().status == 200, "there is room again")
+
+
+def test_check_client(gunicorn, gate, blocked):
+    """Requests of clients that have left are skipped, those of half-closed ones are not."""
+    server = limited(gunicorn, "busy", "--check-client")
+    blocked(server, gate)
+    with begun(server, render(target="/half")) as half:
+        half.end_of_input()
+        begun(server, render(target="/closed")).close()
+        begun(server, render(target="/reset")).abort()
+        gate.open()
+        response = half.read_response()
+        assert response.status == 200
+        assert [interim.status for interim in response.interim] in ([], [100])
+    wait_until(lambda: server.request().status == 200, "the queue is empty")
+    server.stop()
+    assert 'GET /half HTTP/1.1" 200' in server.stdout
+    assert 'GET /closed HTTP/1.1" 499' in server.stdout
+    assert 'GET /reset HTTP/1.1" 499' in server.stdout or "/reset" not in server.stdout
