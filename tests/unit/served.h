@@ -26,6 +26,7 @@ struct served {
     size_t output_size;
     int runs, releases, waits; /* calls of the application, of release(), of detach() */
     char notes[4096];          /* what was noted, a line each */
+    struct tls_context *tls;   /* what new clients find; borrowed; NULL: plain */
     bool reads_while_waiting;  /* the client reads when the application's thread waits for it */
 };
 
@@ -135,6 +136,7 @@ static inline struct conn *served_connect(bool small)
     static struct listener listener = {.local = true};
     static const struct peer peer = {.family = AF_UNIX};
     int ends[2], size = SERVED_SMALL;
+    listener.tls = served.tls;
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
     if (small)
         setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
