@@ -62,6 +62,12 @@ def judge(results: Results, work: Work, goal: Goal) -> str | None:
         return verdict(
             reached, f"{work.name}: best peer ({best}) {ratio:.2f} x ours, goal {wanted}"
         )
+    if goal.more_us is not None:
+        variant = cpu(results, work.name, goal.other)
+        if variant is None:
+            return None
+        text = f"{work.name}: {goal.other} {variant - ours:+.2f} us, goal at most {goal.more_us}"
+        return verdict(variant - ours <= goal.more_us, text)
     if goal.other == "gthread/ours":
         value, against = cpu(results, work.name, "ours-gthread"), ours
     elif goal.other == "hello":

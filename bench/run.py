@@ -194,6 +194,7 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     scratch = Scratch(folder, folder / "file.bin")
     scratch.file.write_bytes(os.urandom(FILE_SIZE))
+    (folder / "access.log").unlink(missing_ok=True)
 
     names = chosen(options.servers, [server.name for server in all_servers()])
     asked = chosen(options.works, [*(work.name for work in WORKS), "footprint"])

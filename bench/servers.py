@@ -196,6 +196,8 @@ def gunicorn_command(worker: str, *more: str) -> list[str]:
 
 
 HELLO_ONLY = frozenset({"hello", "hello-1000"})
+LOGGED_WORKS = frozenset({"hello", "browser"})
+ACCESS_LOG = ("--access-logfile", "{scratch}/access.log")
 ECHO_WORKS = HELLO_ONLY | {"browser", "post-4k", "post-64k", "post-1m", "close"}
 GUNICORN = "gunicorn==27.0.1"
 
@@ -206,6 +208,12 @@ def all_servers() -> list[Server]:
     return [
         Server("ours", gunicorn_command("sync"), ours=True),
         Server("ours-gthread", gunicorn_command("gthread", "--threads", "8"), ours=True),
+        Server(
+            "ours-accesslog",
+            gunicorn_command("sync", *ACCESS_LOG),
+            ours=True,
+            works=LOGGED_WORKS,
+        ),
         Server(
             "echo",
             [str(ROOT / "build" / "bench" / "src" / "demo" / "echo"), "{port}"],
@@ -236,6 +244,13 @@ def all_servers() -> list[Server]:
             "uWSGI==2.0.31",
         ),
         Server("gunicorn", gunicorn_command("sync"), GUNICORN),
+        Server(
+            "gunicorn-accesslog",
+            gunicorn_command("sync", *ACCESS_LOG),
+            GUNICORN,
+            environment="gunicorn",
+            works=LOGGED_WORKS,
+        ),
         Server(
             "gunicorn-gthread",
             gunicorn_command("gthread", "--threads", "8"),
