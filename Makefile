@@ -48,11 +48,11 @@ ifneq ($(filter thread%,$(SANITIZE)),)
 WATCHED = LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" TSAN_OPTIONS=die_after_fork=0
 endif
 
-.PHONY: help run build test unit pytest compare asan tsan fuzz soak bench picture lint format wheel clean
+.PHONY: help run build test unit pytest compare asan tsan fuzz soak bench picture lint format wheel sdist wheel-test clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 $(READY):
 	tools/prerequisites.sh $(PYTHON) build
@@ -72,6 +72,10 @@ $(VENV)/.testing: $(INSTALLED)
 
 $(VENV)/.lint: $(READY) tools/lint-requirements.txt
 	$(PIP) install -q -r tools/lint-requirements.txt
+	touch $@
+
+$(VENV)/.release: $(READY) tools/release-requirements.txt
+	$(PIP) install -q -r tools/release-requirements.txt
 	touch $@
 
 build: $(INSTALLED) ## Build the server and install it in .venv
@@ -143,8 +147,18 @@ format: $(VENV)/.lint ## Lay out the C and the Python code
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-wheel: $(READY) ## Build a wheel in dist/
-	$(PIP) wheel -q --no-build-isolation --no-deps --config-settings=build-dir=$(BUILD)/wheel -w dist .
+# A wheel says by its tag which C library it needs: the one of this machine or newer.
+wheel: $(VENV)/.release ## Build a wheel for this Python in dist/
+	rm -rf $(BUILD)/raw
+	$(PIP) wheel -q --no-build-isolation --no-deps --config-settings=build-dir=$(BUILD)/wheel \
+	    -w $(BUILD)/raw .
+	$(WITH_PATH) $(BIN)/auditwheel repair -w dist $(BUILD)/raw/*.whl
+
+sdist: $(VENV)/.release ## Pack the sources of the last commit in dist/
+	$(WITH_PATH) $(BIN)/python -m build -q --sdist --no-isolation -o dist .
+
+wheel-test: ## Build and try a wheel for each Python of this machine, and the sdist
+	tools/try_wheels.sh
 
 clean: ## Remove what was built, the virtual environments included
 	rm -rf build build-* dist .venv .venv-*
