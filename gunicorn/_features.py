@@ -28,6 +28,8 @@ def _missing(cfg):
         yield "HTTP/2 is not available in this version; clients are served HTTP/1.1"
     if cfg.dirty_workers > 0 and cfg.dirty_apps:
         yield "dirty workers are not available in this version; none are started"
+    if cfg.was_set("ssl_context") and not cfg.is_ssl:
+        yield "ssl_context: TLS is spoken where certfile or keyfile is set; the hook is not called"
     if not cfg.control_socket_disable and cfg.was_set("control_socket"):
         yield "the control socket is not available in this version; none is opened"
 
@@ -48,11 +50,6 @@ def check_serving(cfg):
         return
     if not getattr(worker_class, "uses_engine", False):
         return
-    if cfg.is_ssl:
-        raise ConfigError(
-            "certfile, keyfile: TLS is not available in this version; "
-            "let the proxy in front speak it, or use a worker class that brings its own"
-        )
     if cfg.proxy_protocol != "off":
         raise ConfigError(
             f"proxy_protocol: {cfg.proxy_protocol!r} is not available in this version; "

@@ -5,7 +5,7 @@ import sys
 
 from gunicorn import sock
 
-RESTORED = ("worker_class", "address", "timeout", "proc_name", "LISTENERS", "pidfile")
+RESTORED = ("worker_class", "address", "timeout", "proc_name", "LISTENERS", "pidfile", "tls")
 
 
 class Snapshot:

@@ -13,7 +13,7 @@ import sys
 import time
 
 from gunicorn import SERVER_SOFTWARE, __version__, _core, _reload, _upgrade, sock, systemd
-from gunicorn.errors import AppImportError, HaltServer
+from gunicorn.errors import AppImportError, ConfigError, HaltServer
 from gunicorn.pidfile import Pidfile
 
 TICK = 1.0  # seconds between two rounds where something has to be asked again and again
@@ -67,6 +67,7 @@ class Arbiter:
         self._reloading = None  # a _reload.Snapshot, until the new configuration is proven
         self._promoted_pidfile = None  # to be renamed to, once its old owner is gone
         self._watchdog = systemd.watchdog_interval()
+        self.tls = None  # a _tls.Tls, when the workers speak TLS by our engine
         self._stats = {
             "start_time": None,
             "workers_spawned": 0,
@@ -199,6 +200,7 @@ class Arbiter:
             self.pidfile.create(self.pid)
         self.cfg.on_starting(self)
         self.init_signals()
+        self._start_tls()
         if not self.LISTENERS:
             self._listen()
         self.log.debug("Arbiter booted")
@@ -208,6 +210,19 @@ class Arbiter:
         if hasattr(self.worker_class, "check_config"):
             self.worker_class.check_config(self.cfg, self.log)
         self.cfg.when_ready(self)
+
+    def _start_tls(self) -> None:
+        """Read the certificate and its key. Raises ConfigError."""
+        if not self.cfg.is_ssl:  # what it takes is imported only then
+            return
+        from gunicorn import _tls
+
+        try:
+            self.tls = _tls.start(self.cfg, self.log)
+        except ConfigError:
+            if self.pidfile is not None:
+                self.pidfile.unlink()
+            raise
 
     def _listen(self) -> None:
         fds = None
@@ -437,6 +452,7 @@ class Arbiter:
             self.cfg,
             self.log,
         )
+        worker.tls = self.tls
         self.cfg.pre_fork(self, worker)
         pid, slot = self._core.fork(self.worker_age)
         if pid == 0:
@@ -676,12 +692,22 @@ class Arbiter:
         if self.master_pid:
             self.proc_name += ".2"
         self.log.reopen_files()
-        sock.check_certificates(self.cfg)
+        self._reload_tls()
         if old.address != self.cfg.address:
             _reload.rebind(self, self.log)
             self.log.info("Listening at: %s", ",".join(map(str, self.LISTENERS)))
         self._reload_pidfile(old)
         self.cfg.on_reload(self)
+
+    def _reload_tls(self) -> None:
+        if not self.cfg.is_ssl:
+            self.tls = None
+            return
+        from gunicorn import _tls
+
+        self.tls = _tls.reload(self.tls, self.cfg, self.log)
+        if self.tls is None:
+            sock.check_certificates(self.cfg)
 
     def _reload_pidfile(self, old) -> None:
         if old.pidfile == self.cfg.pidfile:

@@ -293,9 +293,13 @@ def ssl_context(conf):
     """Return the `ssl.SSLContext` of the settings, or what the hook `ssl_context` makes of it."""
     import ssl
 
+    from gunicorn._tls import pass_phrase
+
     def default_ssl_context_factory():
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=conf.ca_certs)
-        context.load_cert_chain(certfile=conf.certfile, keyfile=conf.keyfile)
+        context.load_cert_chain(
+            certfile=conf.certfile, keyfile=conf.keyfile, password=pass_phrase(conf)
+        )
         context.verify_mode = conf.cert_reqs
         if conf.ciphers:
             context.set_ciphers(conf.ciphers)

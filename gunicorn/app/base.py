@@ -100,6 +100,8 @@ class BaseApplication:
             sys.modules[__name__].Arbiter(self).run()
         except RuntimeError as exc:
             _die(f"{exc}\n")
+        except ConfigError as exc:
+            _die(exc)
 
 
 def _spew():
@@ -189,7 +191,8 @@ class Application(BaseApplication):
             self.cfg.load_worker_class()
             self.cfg.logger_class, self.cfg.address, self.cfg.env  # noqa: B018  (they raise)
             self._check_logging()
-        except RuntimeError as exc:
+            self._check_tls()
+        except (RuntimeError, ConfigError) as exc:
             _die(exc)
         sys.exit(0)
 
@@ -201,6 +204,13 @@ class Application(BaseApplication):
         glogging.syslog_facility(self.cfg)
         _logconfig.check(self.cfg)
 
+    def _check_tls(self):
+        """Raise ConfigError for a certificate that could not be served."""
+        if self.cfg.is_ssl:  # what it takes is imported only then
+            from gunicorn import _tls
+
+            _tls.check(self.cfg)
+
     def run(self):
         if self.cfg.print_config:
             print(self.cfg)
@@ -211,6 +221,10 @@ class Application(BaseApplication):
         if self.cfg.spew:
             _spew()
         if self.cfg.daemon:
+            try:
+                self._check_tls()  # while there is a terminal to say and to ask something
+            except ConfigError as exc:
+                _die(exc)
             if os.environ.get("NOTIFY_SOCKET"):
                 print(
                     "Warning: you shouldn't specify `daemon = True` when launching by systemd "

@@ -20,6 +20,11 @@ class Bridge:
         self.slot = getattr(worker, "slot", None)
         limit = getattr(worker, "max_requests", 0)
         self.max_requests = 0 if limit == sys.maxsize else limit
+        self.tls = getattr(worker, "tls", None)
+        if self.tls is None and self.cfg.is_ssl:  # there is no master that would have made it
+            from gunicorn import _tls
+
+            self.tls = _tls.start(self.cfg, self.log)
         self.access_in_c = False  # the engine says that it writes the access log
 
     def _has_hooks(self) -> bool:
@@ -67,7 +72,7 @@ class Bridge:
             "wsgi.file_wrapper": file_wrapper,
             "wsgi.input_terminated": True,
             "wsgi.input": empty_input,
-            "wsgi.url_scheme": "http",
+            "wsgi.url_scheme": "http" if self.tls is None else "https",
             "SERVER_SOFTWARE": SERVER_SOFTWARE,
             "REQUEST_METHOD": "GET",
             "QUERY_STRING": "",
@@ -80,6 +85,9 @@ class Bridge:
             "gunicorn.socket": None,
             "wsgi.early_hints": None,
         }
+        if self.tls is not None:
+            base |= {"HTTPS": "on", "SSL_PROTOCOL": "", "SSL_CIPHER": ""}
+            base["SSL_SESSION_RESUMED"] = "Initial"
         return [{**base, **self._server(sock)} for sock in worker.sockets]
 
     @staticmethod
@@ -142,6 +150,41 @@ class Bridge:
         sock = socket.socket(fileno=os.dup(fd))
         sock.setblocking(True)
         return sock
+
+    # ---- TLS ----
+
+    @property
+    def tls_context(self):
+        """The `ssl.SSLContext` to serve with; None without TLS."""
+        return None if self.tls is None else self.tls.context
+
+    def renew_certificate(self):
+        """Return another context if the certificate's files have changed, else None."""
+        return self.tls.renew(self.log)
+
+    def server_name(self, name):
+        """Return the context for a client that asks for `name`, and an alert or 0."""
+        from gunicorn import _tls
+
+        return _tls.server_name(self.tls.context, name, self.log)
+
+    def client_variables(self, der):
+        """Return the environ's part about a client's certificate."""
+        from gunicorn.http import _tls_socket
+
+        return _tls_socket.client_variables(der)
+
+    def tls_socket(self, link):
+        """Return what gunicorn.socket is over TLS."""
+        from gunicorn.http._tls_socket import TlsSocket
+
+        return TlsSocket(link, self.tls.context)
+
+    def share_socket(self, fd):
+        """Return the client's socket, on a descriptor of its own, as it is."""
+        import socket
+
+        return socket.socket(fileno=os.dup(fd))
 
     # ---- hooks and logs ----
 

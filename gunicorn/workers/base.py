@@ -37,6 +37,10 @@ class Worker:
     master_pipe = -1
     uses_engine = False  # whether run() serves by the engine of _core
     _engine = None  # gunicorn._core.Engine, while it runs
+    tls = None  # a gunicorn._tls.Tls, when the engine speaks TLS
+
+    # Whether run() serves by our engine, which is to speak TLS itself then.
+    uses_engine = False
 
     def __init__(self, age, ppid, sockets, app, timeout, cfg, log) -> None:
         self.age = age

@@ -14,6 +14,7 @@ class ThreadWorker(Worker):
 
     uses_engine = True
     multithread = True
+    uses_engine = True
 
     @classmethod
     def check_config(cls, cfg, log) -> None:

@@ -26,6 +26,7 @@ import tornado.wsgi  # noqa: E402
 from tornado.ioloop import IOLoop, PeriodicCallback  # noqa: E402
 
 BEAT_MS = 1000.0
+BEATS_TO_LOOK = 10  # at the certificate's files
 PRODUCT = f" (Gunicorn/{__version__})"
 
 
@@ -95,8 +96,13 @@ class _ApplicationServer(tornado.httpserver.HTTPServer):
     """Tornado's server for one worker: it counts requests, and stops when they are answered."""
 
     def initialize(self, worker) -> None:
-        super().initialize(worker.wsgi, no_keep_alive=worker.cfg.keepalive <= 0)
+        super().initialize(
+            worker.wsgi,
+            no_keep_alive=worker.cfg.keepalive <= 0,
+            ssl_options=None if worker.tls is None else worker.tls.context,
+        )
         self.worker = worker
+        self._beats = 0
         self._running = set()  # connections with a request that is not answered yet
         self._stopping = False
 
@@ -108,11 +114,17 @@ class _ApplicationServer(tornado.httpserver.HTTPServer):
         for sock in worker.sockets:
             sock.setblocking(False)
         self.add_sockets(worker.sockets)
-        beat = PeriodicCallback(worker.notify, BEAT_MS)  # a blocked loop is noticed by the master
+        beat = PeriodicCallback(self._beat, BEAT_MS)  # a blocked loop is noticed by the master
         beat.start()
         worker.notify()
         self._signalled()  # told to stop while starting
         worker.run_loop()
+
+    def _beat(self) -> None:
+        self.worker.notify()
+        self._beats += 1
+        if self.worker.tls is not None and self._beats % BEATS_TO_LOOK == 0:
+            self.ssl_options = self.worker.tls.renew(self.worker.log) or self.ssl_options
 
     def start_request(self, server_conn, request_conn):
         worker = self.worker

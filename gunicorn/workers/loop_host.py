@@ -24,6 +24,7 @@ class LoopWorker(Worker):
 
     uses_engine = True
     multithread = True
+    uses_engine = True
     name = "loop"  # for messages
 
     def watch(self, fd: int, callback) -> None:

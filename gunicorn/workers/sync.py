@@ -14,6 +14,7 @@ class SyncWorker(Worker):
 
     uses_engine = True
     multithread = False
+    uses_engine = True
 
     def run(self) -> None:
         """Serve until the worker is told to stop."""

@@ -125,6 +125,8 @@ static void await_others(struct wsgi *wsgi, struct request *request)
 void call_end(struct call *call)
 {
     struct wsgi *wsgi = call->wsgi;
+    if (call->socket_taken)
+        socket_goodbye(call->socket);
     await_others(wsgi, call->request);
     call->request = NULL;
     Py_CLEAR(call->status);

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "ext/engine_loop.h"
 #include "ext/ext_proc.h"
+#include "ext/ext_tls.h"
 #include "serve/host.h"
 #include "serve/limits.h"
 
@@ -367,7 +368,8 @@ static int start(struct engine_object *self, PyObject *worker, uint32_t threads,
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
-    if (read_hooks(&self->wsgi) < 0 || make_templates(&self->wsgi, worker, count) < 0)
+    if (ext_tls_start(&self->wsgi) < 0 || read_hooks(&self->wsgi) < 0 ||
+        make_templates(&self->wsgi, worker, count) < 0)
         return -1;
     if (loop_host && engine_loop_init((PyObject *)self) < 0)
         return -1;

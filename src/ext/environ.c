@@ -1,5 +1,7 @@
 #include "ext/wsgi.h"
 
+#include "ext/ext_tls.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -169,6 +171,16 @@ static int put_objects(struct wsgi *wsgi, PyObject *environ, struct call *call)
     return PyDict_SetItem(environ, NAME(state, wsgi_input), call->input);
 }
 
+/* The template has that of the listeners; a trusted peer may say otherwise. */
+static int put_scheme(struct wsgi *wsgi, PyObject *environ, const struct request *request)
+{
+    struct core_state *state = wsgi->state;
+    if (request->head.https == wsgi->tls)
+        return 0;
+    return PyDict_SetItem(environ, NAME(state, wsgi_url_scheme),
+                          request->head.https ? NAME(state, https) : NAME(state, http));
+}
+
 static int fill(struct wsgi *wsgi, PyObject *environ, struct call *call)
 {
     struct request *request = call->request;
@@ -176,8 +188,9 @@ static int fill(struct wsgi *wsgi, PyObject *environ, struct call *call)
         put_peer(wsgi, environ, request->conn) < 0 || put_objects(wsgi, environ, call) < 0 ||
         put_fields(wsgi, environ, request) < 0)
         return -1;
-    if (request->head.https &&
-        PyDict_SetItem(environ, NAME(wsgi->state, wsgi_url_scheme), NAME(wsgi->state, https)) < 0)
+    if (put_scheme(wsgi, environ, request) < 0)
+        return -1;
+    if (wsgi->tls && ext_tls_environ(wsgi, environ, request->conn) < 0)
         return -1;
     if (request->conn->listener->local && put_server_of_host(wsgi, environ, request) < 0)
         return -1;

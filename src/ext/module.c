@@ -2,6 +2,7 @@
 
 #include "ext/ext_inotify.h"
 #include "ext/ext_proc.h"
+#include "ext/ext_tls.h"
 
 static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
 {
@@ -18,7 +19,7 @@ static int core_exec(PyObject *module)
         add_type(module, &file_wrapper_spec, &state->file_wrapper_type) < 0 ||
         add_type(module, &engine_spec, &state->engine_type) < 0)
         return -1;
-    return ext_proc_init(module) < 0 ? -1 : ext_inotify_init(module);
+    return ext_proc_init(module) < 0 || ext_tls_init(module) < 0 ? -1 : ext_inotify_init(module);
 }
 
 static int core_traverse(PyObject *module, visitproc visit, void *arg)
@@ -29,6 +30,7 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->input_type);
     Py_VISIT(state->socket_type);
     Py_VISIT(state->file_wrapper_type);
+    Py_VISIT(state->tls_unavailable);
     return 0;
 }
 
@@ -40,6 +42,7 @@ static int core_clear(PyObject *module)
     Py_CLEAR(state->input_type);
     Py_CLEAR(state->socket_type);
     Py_CLEAR(state->file_wrapper_type);
+    Py_CLEAR(state->tls_unavailable);
     for (int i = 0; i < NAME_COUNT; i++)
         Py_CLEAR(state->names[i]);
     for (int i = 0; i < FIELD_COUNT; i++)
@@ -50,6 +53,7 @@ static int core_clear(PyObject *module)
 static void core_free(void *module)
 {
     core_clear((PyObject *)module);
+    ext_tls_free(core_state_of((PyObject *)module)->tls);
 }
 
 static PyModuleDef_Slot core_slots[] = {

@@ -39,7 +39,12 @@
     X(read, "read")                                                                                \
     X(alive, "alive")                                                                              \
     X(nr, "nr")                                                                                    \
-    X(exc_info, "exc_info")
+    X(exc_info, "exc_info")                                                                        \
+    X(ssl_protocol, "SSL_PROTOCOL")                                                                \
+    X(ssl_cipher, "SSL_CIPHER")                                                                    \
+    X(ssl_session_resumed, "SSL_SESSION_RESUMED")                                                  \
+    X(ssl_tls_sni, "SSL_TLS_SNI")                                                                  \
+    X(resumed, "Resumed")
 
 enum name_id {
 #define NAME_ENUM(identifier, text) NAME_##identifier,
@@ -48,12 +53,16 @@ enum name_id {
         NAME_COUNT
 };
 
+struct ext_tls;
+
 struct core_state {
     PyTypeObject *engine_type;
     PyTypeObject *bound_type;
     PyTypeObject *input_type;
     PyTypeObject *socket_type;
     PyTypeObject *file_wrapper_type;
+    PyObject *tls_unavailable; /* an exception's class */
+    struct ext_tls *tls;       /* owned; NULL until TLS is used */
     PyObject *names[NAME_COUNT];
     PyObject *header_keys[FIELD_COUNT]; /* "HTTP_ACCEPT" … */
 };

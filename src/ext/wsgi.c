@@ -1,6 +1,7 @@
 #include "ext/wsgi.h"
 
 #include "base/clock.h"
+#include "ext/ext_tls.h"
 #include "proc/scoreboard.h"
 #include "serve/refusal.h"
 #include "serve/response.h"
@@ -296,6 +297,8 @@ static void wsgi_run(void *app, struct request *request)
         refusal_send(request, 500, "");
     }
     request->conn->served++;
+    if (wsgi->tls)
+        ext_tls_look(wsgi, request->begun_ns);
     end_slot(wsgi);
     unsigned long long served =
         atomic_fetch_add_explicit(&wsgi->served, 1, memory_order_relaxed) + 1;

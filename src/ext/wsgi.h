@@ -73,6 +73,9 @@ struct wsgi {
     bool in_turn; /* a loop host starts requests */
     bool retiring;
     bool environ_script_name;
+    bool tls;               /* all listeners speak TLS */
+    bool tls_verifies;      /* clients are asked for certificates */
+    uint64_t tls_looked_ns; /* when the certificate's files were last looked at */
 };
 
 extern const struct app_ops wsgi_ops;
@@ -100,6 +103,8 @@ struct call *bound_call(PyObject *object);
 PyObject *input_new(struct core_state *state, struct request *request);
 void input_detach(PyObject *input);
 PyObject *socket_new(struct core_state *state, struct call *call);
+/* Over TLS: says that nothing more comes. */
+void socket_goodbye(PyObject *socket);
 void socket_detach(PyObject *socket);
 bool socket_is_real(PyObject *socket);
 

@@ -1,0 +1,321 @@
+"""TLS: the `ssl.SSLContext` that connections use, and its files, which may change on disk.
+
+The context is made in the master, before workers give up the right to read the key; all workers
+have the same, and so the same keys of session tickets. What a worker makes of renewed files is its
+own, with the ticket keys of the one before.
+"""
+
+import _ssl  # its class is the one that gevent and eventlet leave as it is
+import copy
+import os
+import ssl
+import sys
+import time
+
+from gunicorn import _core, sock
+from gunicorn.errors import ConfigError
+
+FILES = ("certfile", "keyfile", "ca_certs")
+FRESH_NS = 2_000_000_000
+VERIFY_MODES = "0 (none asked for), 1 (optional), 2 (required)"
+
+# A question for a pass phrase is for whoever starts the server, and not for a worker or a reload.
+may_ask = True
+_pass_phrases: dict[str, str] = {}
+
+
+def wanted(cfg) -> bool:
+    """Whether our engine is to speak TLS; worker classes with a server of their own do that."""
+    return bool(cfg.is_ssl) and getattr(cfg.load_worker_class(), "uses_engine", False)
+
+
+# ---- the context ----
+
+
+def pass_phrase(conf):
+    """Return a function that `load_cert_chain` calls for the pass phrase of an encrypted key.
+
+    It asks at the terminal, once; where there is none it raises ConfigError.
+    """
+    path = conf.keyfile or conf.certfile
+
+    def ask():
+        if path not in _pass_phrases:
+            if not may_ask or sys.stdin is None or not sys.stdin.isatty():
+                raise ConfigError(
+                    f"keyfile: {path!r} is encrypted, and there is no terminal to ask for its pass "
+                    "phrase; decrypt it (openssl pkey), or load it in the hook ssl_context"
+                )
+            import getpass
+
+            _pass_phrases[path] = getpass.getpass(f"Pass phrase of {path}: ")
+        return _pass_phrases[path]
+
+    return ask
+
+
+def make_context(cfg) -> ssl.SSLContext:
+    """Return the context of the settings and the hook `ssl_context`.
+
+    Raises ConfigError, in one line that names the setting at fault.
+    """
+    try:
+        context = sock.ssl_context(cfg)
+    except Exception as exc:
+        raise ConfigError(_fault(cfg) or _fault_elsewhere(cfg, exc)) from exc
+    if not isinstance(context, _ssl._SSLContext):
+        raise ConfigError(
+            f"ssl_context: the hook returned {context!r}; it has to return an ssl.SSLContext, "
+            "as default_ssl_context_factory() does"
+        )
+    try:
+        _core.tls_check(context)
+    except _core.TLSUnavailable as exc:
+        raise ConfigError(
+            f"certfile, keyfile: TLS cannot be spoken with this Python: {exc}; let the proxy in "
+            "front speak it, or use a worker class that brings its own"
+        ) from exc
+    return context
+
+
+def _fault(cfg) -> str | None:
+    """Say which setting makes no context; each is tried by itself."""
+    return _unreadable(cfg) or _bad_certificate(cfg) or _bad_option(cfg)
+
+
+def _unreadable(cfg) -> str | None:
+    for name in FILES:
+        path = getattr(cfg, name)
+        try:
+            if path:
+                with open(path, "rb"):
+                    pass
+        except (OSError, ValueError) as exc:
+            reason = getattr(exc, "strerror", None) or exc
+            return f"{name}: {path!r} cannot be read: {reason}"
+    return None
+
+
+def _holds_certificates(path) -> bool:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        return False
+    return True
+
+
+def _bad_certificate(cfg) -> str | None:
+    if not cfg.certfile:
+        return f"certfile: is not set, and keyfile {cfg.keyfile!r} needs the certificate"
+    for name in ("ca_certs", "certfile"):
+        path = getattr(cfg, name)
+        if path and not _holds_certificates(path):
+            return f"{name}: {path!r} holds no certificate that OpenSSL can read; it has to be PEM"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(cfg.certfile, cfg.keyfile, password=pass_phrase(cfg))
+    except ConfigError as exc:
+        return str(exc)
+    except (ssl.SSLError, ValueError) as exc:
+        return _bad_key(cfg, exc)
+    return None
+
+
+def _bad_key(cfg, exc) -> str:
+    path = cfg.keyfile or cfg.certfile
+    reason = getattr(exc, "reason", None) or str(exc)
+    if _pass_phrases.pop(path, None) is not None:
+        return f"keyfile: the pass phrase given does not open {path!r}"
+    if reason == "KEY_VALUES_MISMATCH":
+        return f"keyfile: {path!r} is not the key of the certificate in {cfg.certfile!r}"
+    if reason.startswith(("EE_", "CA_")):  # what the security level of OpenSSL does not allow
+        return (
+            f"certfile: OpenSSL refuses {cfg.certfile!r}: {reason.lower().replace('_', ' ')}; "
+            "have a stronger one made"
+        )
+    if cfg.keyfile:
+        return f"keyfile: {path!r} holds no private key that OpenSSL can read; it has to be PEM"
+    return f"keyfile: is not set, and {path!r} holds no private key beside its certificate"
+
+
+def _bad_option(cfg) -> str | None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.verify_mode = cfg.cert_reqs
+    except (ValueError, TypeError):
+        return f"cert_reqs: {cfg.cert_reqs!r} is none of {VERIFY_MODES}"
+    try:
+        if cfg.ciphers:
+            context.set_ciphers(cfg.ciphers)
+    except ssl.SSLError:
+        return (
+            f"ciphers: OpenSSL can use nothing of {cfg.ciphers!r}; `openssl ciphers -v` has a list"
+        )
+    return None
+
+
+def _fault_elsewhere(cfg, exc) -> str:
+    text = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
+    if cfg.was_set("ssl_context"):
+        return f"ssl_context: the hook raised {text}"
+    return f"certfile, keyfile: no context can be made of them: {text}"
+
+
+def warn(cfg, context, log) -> None:
+    """Warn of what can be served and is hardly meant."""
+    if context.verify_mode != ssl.CERT_NONE and not cfg.was_set("ssl_context"):
+        if not context.cert_store_stats()["x509"]:
+            log.warning(
+                "cert_reqs: %s asks clients for certificates, and ca_certs names nobody who may "
+                "have signed them: each certificate will be refused",
+                int(context.verify_mode),
+            )
+
+
+# ---- the files ----
+
+
+def _state_of(path) -> tuple:
+    try:
+        info = os.stat(path)
+    except OSError as exc:
+        return (exc.errno,)
+    return (info.st_mtime_ns, info.st_ino, info.st_dev, info.st_size)
+
+
+def _is_fresh(state: dict[str, tuple]) -> bool:
+    """Whether a file was written just now, by somebody who may not be done with it."""
+    now = time.time_ns()
+    times = (one[0] for one in state.values() if len(one) > 1)
+    return any(abs(now - mtime) < FRESH_NS for mtime in times)
+
+
+class Tls:
+    """The context in use, and what its files were like when it was made.
+
+    Making one raises ConfigError.
+    """
+
+    def __init__(self, cfg, before: "Tls | None" = None) -> None:
+        self.cfg = cfg
+        self._seen = self._look()
+        self.context = make_context(cfg)
+        self._clients = self._clients_state()
+        self._share_tickets(before)
+
+    def _look(self) -> dict[str, tuple]:
+        return {path: _state_of(path) for name in FILES if (path := getattr(self.cfg, name))}
+
+    def _clients_state(self):
+        """Say by what clients are let in: nothing, or the present list of authorities."""
+        if self.context.verify_mode == ssl.CERT_NONE:
+            return None
+        hook = self.cfg.ssl_context if self.cfg.was_set("ssl_context") else None
+        return (self.context.verify_mode, self._seen.get(self.cfg.ca_certs), hook)
+
+    def _share_tickets(self, before: "Tls | None") -> None:
+        """Have all workers issue tickets that each of them can read.
+
+        They are those of `before`, so that its sessions can be resumed; unless other clients were
+        let in by it, who have to show their certificates anew.
+        """
+        if before is not None and before._clients == self._clients:
+            self._ticket_keys = before._ticket_keys
+        else:
+            self._ticket_keys = os.urandom(_core.tls_ticket_keys_size(self.context))
+        _core.tls_set_ticket_keys(self.context, self._ticket_keys)
+
+    def kept_for(self, cfg) -> "Tls":
+        """Return one for `cfg` with the present context, whose files are not tried again as is."""
+        kept = copy.copy(self)
+        kept.cfg = cfg
+        kept._seen = kept._look()
+        return kept
+
+    def renew(self, log) -> ssl.SSLContext | None:
+        """Return a context made anew if the files have changed on disk; None if there is no cause.
+
+        Files that cannot be used are told once, and the context stays what it is.
+        """
+        state = self._look()
+        if state == self._seen or _is_fresh(state):
+            return None
+        try:
+            renewed = Tls(self.cfg, self)
+        except ConfigError as exc:
+            self._seen = state
+            log.error("The certificate's files have changed, the old one stays in use: %s", exc)
+            return None
+        vars(self).update(vars(renewed))
+        log.info("The certificate's files have changed: new connections use the new one")
+        return self.context
+
+
+def start(cfg, log) -> Tls | None:
+    """Return what the workers of `cfg` need, None without TLS. Raises ConfigError."""
+    global may_ask
+    if not wanted(cfg):
+        return None
+    tls = Tls(cfg)
+    may_ask = False
+    warn(cfg, tls.context, log)
+    return tls
+
+
+def reload(before: Tls | None, cfg, log) -> Tls | None:
+    """The same at a reload.
+
+    Files that have become useless under the same settings keep the old certificate in use.
+    """
+    if not wanted(cfg):
+        return None
+    try:
+        tls = Tls(cfg, before)
+    except ConfigError as exc:
+        if before is None or before.cfg.ssl_options != cfg.ssl_options:
+            raise
+        log.error("The old certificate stays in use: %s", exc)
+        return before.kept_for(cfg)
+    warn(cfg, tls.context, log)
+    return tls
+
+
+def check(cfg) -> None:
+    """Raise ConfigError for what could not be served."""
+    if wanted(cfg):
+        make_context(cfg)
+
+
+# ---- what the engine asks for ----
+
+DEFAULT_ALERT = ssl.AlertDescription.ALERT_DESCRIPTION_HANDSHAKE_FAILURE
+BAD_ANSWER = ssl.AlertDescription.ALERT_DESCRIPTION_INTERNAL_ERROR
+
+
+class Handshake:
+    """What `sni_callback` gets in place of an `ssl.SSLSocket`: set `context` to use another."""
+
+    server_side = True
+
+    def __init__(self, context: ssl.SSLContext, server_hostname: str | None) -> None:
+        self.context = context
+        self.server_hostname = server_hostname
+
+
+def server_name(context: ssl.SSLContext, name: str | None, log) -> tuple[ssl.SSLContext, int]:
+    """Run `context.sni_callback`. Return the context to go on with, and an alert or 0."""
+    handshake = Handshake(context, name)
+    try:
+        answer = context.sni_callback(handshake, name, context)
+    except Exception:
+        log.exception("Exception in sni_callback for %r", name)
+        return context, DEFAULT_ALERT
+    if answer is None:
+        if isinstance(handshake.context, _ssl._SSLContext):
+            return handshake.context, 0
+        log.error("sni_callback for %r: %r is no ssl.SSLContext", name, handshake.context)
+        return context, BAD_ANSWER
+    if isinstance(answer, int):
+        return context, int(answer)
+    log.error("sni_callback for %r returned %r; it has to return None or an alert", name, answer)
+    return context, BAD_ANSWER

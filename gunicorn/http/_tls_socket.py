@@ -1,0 +1,329 @@
+"""What an application sees of a TLS connection: the socket, the client's certificate.
+
+The engine holds the connection; `link` is its end of it (`gunicorn._core.ClientSocket`).
+"""
+
+import _ssl
+import functools
+import io
+import os
+import socket
+import ssl
+import tempfile
+import time
+
+RECV_DEFAULT = 1024  # bytes, as ssl.SSLSocket.read
+CERTIFICATES_KEPT = 256
+WAIT = 3600.0  # seconds; after which one looks again
+
+# OpenSSL's short names, which are what a DN shows, of what ssl calls by the long ones.
+SHORT_NAMES = {
+    "commonName": "CN",
+    "countryName": "C",
+    "stateOrProvinceName": "ST",
+    "localityName": "L",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "domainComponent": "DC",
+    "userId": "UID",
+    "surname": "SN",
+    "givenName": "GN",
+    "streetAddress": "street",
+}
+
+
+# ---- certificates ----
+
+
+@functools.lru_cache(CERTIFICATES_KEPT)
+def decode_certificate(der: bytes) -> dict:
+    """Return a certificate as `ssl.SSLSocket.getpeercert()` does.
+
+    The decoder of ssl is to be had for files only; no disk is needed where the system can do
+    without.
+    """
+    pem = ssl.DER_cert_to_PEM_cert(der).encode()
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("certificate")
+        try:
+            os.write(fd, pem)
+            return _ssl._test_decode_cert(f"/proc/self/fd/{fd}")
+        finally:
+            os.close(fd)
+    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+        file.write(pem)
+        file.flush()
+        return _ssl._test_decode_cert(file.name)
+
+
+def _escape(value: str) -> str:
+    """As RFC 4514 §2.4 wants the value of an attribute."""
+    text = "".join("\\" + c if c in ',+"\\<>;' else c for c in value)
+    if text[:1] in ("#", " "):
+        text = "\\" + text
+    return text[:-1] + "\\ " if text[-1:] == " " and len(text) > 1 else text
+
+
+def distinguished_name(name) -> str:
+    """Return a name of `decode_certificate()` as RFC 4514 writes it: the last part first."""
+    parts = (
+        "+".join(f"{SHORT_NAMES.get(key, key)}={_escape(value)}" for key, value in relative)
+        for relative in reversed(name)
+    )
+    return ",".join(parts)
+
+
+def _common_name(name) -> str:
+    return next((v for relative in name for k, v in relative if k == "commonName"), "")
+
+
+@functools.lru_cache(CERTIFICATES_KEPT)
+def client_variables(der: bytes | None) -> dict[str, str]:
+    """Return what mod_ssl tells of a client's certificate, which has been verified; None: none."""
+    if der is None:
+        return {"SSL_CLIENT_VERIFY": "NONE"}
+    certificate = decode_certificate(der)
+    return {
+        "SSL_CLIENT_VERIFY": "SUCCESS",
+        "SSL_CLIENT_CERT": ssl.DER_cert_to_PEM_cert(der),
+        "SSL_CLIENT_S_DN": distinguished_name(certificate["subject"]),
+        "SSL_CLIENT_S_DN_CN": _common_name(certificate["subject"]),
+        "SSL_CLIENT_I_DN": distinguished_name(certificate["issuer"]),
+        "SSL_CLIENT_M_SERIAL": certificate["serialNumber"],
+        "SSL_CLIENT_V_START": certificate["notBefore"],
+        "SSL_CLIENT_V_END": certificate["notAfter"],
+    }
+
+
+# ---- the socket ----
+
+
+class TlsSocket:
+    """The connection of a request, with the methods of an `ssl.SSLSocket`.
+
+    Who only looks leaves it with the engine. Who sends or receives takes it over, and it is closed
+    when the application returns.
+    """
+
+    server_side = True
+    do_handshake_on_connect = False
+    suppress_ragged_eofs = True
+
+    def __init__(self, link, context: ssl.SSLContext) -> None:
+        self._link = link
+        self._plain: socket.socket | None = None
+        self._timeout: float | None = None
+        self.context = context
+
+    # ---- looking at it ----
+
+    def getpeercert(self, binary_form: bool = False):
+        """Return the client's certificate, None if it has shown none."""
+        der = self._link.tls_look("certificate")
+        if der is None or binary_form:
+            return der
+        return decode_certificate(der) if self.context.verify_mode != ssl.CERT_NONE else {}
+
+    def version(self) -> str:
+        """Return the version of the protocol, such as TLSv1.3."""
+        return self._link.tls_look("version")
+
+    def cipher(self) -> tuple[str, str, int]:
+        """Return the cipher's name, the version of TLS that defines it, and its secret bits."""
+        return self._link.tls_look("cipher")
+
+    def selected_alpn_protocol(self) -> str | None:
+        """Return what was agreed on by ALPN."""
+        return self._link.tls_look("alpn")
+
+    def selected_npn_protocol(self) -> None:
+        """Return None: nobody speaks NPN any more."""
+
+    def compression(self) -> None:
+        """Return None: TLS compresses nothing."""
+
+    @property
+    def session_reused(self) -> bool:
+        """Whether an earlier session was resumed."""
+        return self._link.tls_look("reused")
+
+    @property
+    def server_hostname(self) -> str | None:
+        """The name that the client has asked for (SNI)."""
+        return self._link.tls_look("server_name")
+
+    # ---- talking on it ----
+
+    def _taken(self) -> socket.socket:
+        if self._plain is None:
+            self._plain = self._link.take_over()
+        return self._plain
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._taken(), name)
+
+    def _wait(self, write: bool, deadline: float | None) -> None:
+        if self._timeout == 0:
+            raise ssl.SSLWantWriteError() if write else ssl.SSLWantReadError()
+        seconds = WAIT if deadline is None else max(0.0, deadline - time.monotonic())
+        if not self._link.tls_wait(write, seconds) and deadline is not None:
+            raise TimeoutError("timed out")
+
+    def _deadline(self) -> float | None:
+        return None if self._timeout is None else time.monotonic() + self._timeout
+
+    def _loop(self, step, argument):
+        """Call `step`, of which True is asked for reading and False for writing, until it can."""
+        self._taken()
+        deadline = self._deadline()
+        while isinstance(result := step(argument), bool):
+            self._wait(not result, deadline)
+        return result
+
+    def recv(self, bufsize: int = RECV_DEFAULT, flags: int = 0) -> bytes:
+        """Receive up to `bufsize` bytes; nothing at the end."""
+        if flags:
+            raise ValueError("a TLS connection knows no flags")
+        return self._loop(self._link.tls_read, bufsize) if bufsize else b""
+
+    def recv_into(self, buffer, nbytes: int = 0, flags: int = 0) -> int:
+        """Receive into `buffer`; return how many bytes."""
+        view = memoryview(buffer).cast("B")
+        data = self.recv(nbytes or len(view), flags)
+        view[: len(data)] = data
+        return len(data)
+
+    def read(self, len: int = RECV_DEFAULT, buffer=None):
+        """Receive, into `buffer` if there is one."""
+        return self.recv(len) if buffer is None else self.recv_into(buffer, len)
+
+    def send(self, data, flags: int = 0) -> int:
+        """Send what goes at once of `data`, at least one byte; return how many."""
+        if flags:
+            raise ValueError("a TLS connection knows no flags")
+        view = memoryview(data).cast("B")
+        return self._loop(self._link.tls_write, view) if view.nbytes else 0
+
+    write = send
+
+    def sendall(self, data, flags: int = 0) -> None:
+        """Send all of `data`."""
+        view = memoryview(data).cast("B")
+        while view.nbytes:
+            view = view[self.send(view, flags) :]
+
+    def sendfile(self, file, offset: int = 0, count: int | None = None) -> int:
+        """Send a file from `offset` on; return how many bytes that were."""
+        file.seek(offset)
+        sent = 0
+        while count is None or sent < count:
+            size = io.DEFAULT_BUFFER_SIZE if count is None else count - sent
+            data = file.read(min(size, io.DEFAULT_BUFFER_SIZE))
+            if not data:
+                break
+            self.sendall(data)
+            sent += len(data)
+        return sent
+
+    def pending(self) -> int:
+        """Return how many bytes can be had without receiving."""
+        return self._link.tls_look("pending")
+
+    def makefile(self, mode: str = "r", buffering: int | None = None, **options):
+        """Return a file over the connection, as `socket.socket.makefile()` does."""
+        self._taken()
+        raw = _RawFile(self, mode)
+        size = io.DEFAULT_BUFFER_SIZE if buffering is None or buffering < 0 else buffering
+        if size == 0:
+            return raw
+        if raw.readable() and raw.writable():
+            file = io.BufferedRWPair(raw, raw, size)
+        else:
+            file = io.BufferedReader(raw, size) if raw.readable() else io.BufferedWriter(raw, size)
+        return file if "b" in mode else io.TextIOWrapper(file, **options)
+
+    # The descriptor never blocks; it is shared with the engine.
+
+    def settimeout(self, value: float | None) -> None:
+        """Let receiving and sending wait so many seconds, for ever with None, not at all with 0."""
+        if value is not None and value < 0:
+            raise ValueError("Timeout value out of range")
+        self._taken()
+        self._timeout = value
+
+    def gettimeout(self) -> float | None:
+        """Return for how many seconds receiving and sending wait."""
+        return self._timeout
+
+    @property
+    def timeout(self) -> float | None:
+        """For how many seconds receiving and sending wait."""
+        return self._timeout
+
+    def setblocking(self, flag: bool) -> None:
+        """Wait for ever, or not at all."""
+        self.settimeout(None if flag else 0.0)
+
+    def getblocking(self) -> bool:
+        """Whether receiving and sending wait."""
+        return self._timeout != 0
+
+    # ---- its end ----
+
+    def shutdown(self, how: int) -> None:
+        """Say that nothing more will be sent, and shut the connection down."""
+        plain = self._taken()
+        if how in (socket.SHUT_WR, socket.SHUT_RDWR):
+            self._link.tls_goodbye()
+        plain.shutdown(how)
+
+    def close(self) -> None:
+        """Say goodbye and close the connection."""
+        plain = self._taken()
+        try:
+            self._link.tls_goodbye()
+            plain.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+        plain.close()
+
+    def detach(self) -> int:
+        """Raise OSError: no descriptor could be used without this object."""
+        raise OSError("a TLS connection cannot do without its socket object")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.close()
+
+
+class _RawFile(io.RawIOBase):
+    """What makefile() puts a buffer upon."""
+
+    def __init__(self, sock: TlsSocket, mode: str) -> None:
+        self._sock = sock
+        self._mode = mode
+
+    def readable(self) -> bool:
+        return "r" in self._mode
+
+    def writable(self) -> bool:
+        return "w" in self._mode
+
+    def readinto(self, buffer) -> int | None:
+        try:
+            return self._sock.recv_into(buffer)
+        except ssl.SSLWantReadError:
+            return None
+
+    def write(self, data) -> int | None:
+        try:
+            return self._sock.send(data)
+        except ssl.SSLWantWriteError:
+            return None
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
