@@ -48,7 +48,7 @@ ifneq ($(filter thread%,$(SANITIZE)),)
 WATCHED = LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" TSAN_OPTIONS=die_after_fork=0
 endif
 
-.PHONY: help run build test unit pytest compare asan tsan fuzz soak bench picture lint format wheel sdist wheel-test clean
+.PHONY: help run build test unit pytest compare asan tsan fuzz testssl soak bench picture lint format wheel sdist wheel-test clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -123,6 +123,10 @@ fuzz: $(READY) ## Run each fuzz target for TIME=60 seconds
 	    -Dfuzz=true -Db_lto=false -Db_lundef=false -Dbuildtype=debugoptimized
 	$(MESON) compile -C $(BUILD)/fuzz
 	tools/run_fuzz.sh $(BUILD)/fuzz $(TIME)
+
+testssl: $(VENV)/.testing ## Have testssl.sh try all it knows against TLS
+	tools/prerequisites.sh $(PYTHON) testssl
+	$(BIN)/pytest tests/server/test_testssl.py -k gthread
 
 soak: $(VENV)/.testing ## Random signals, kills, reloads and upgrades under load, SOAK=3600 seconds
 	$(BIN)/python tests/process/soak.py --seconds $(SOAK) $(ARGS)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Usage: prerequisites.sh PYTHON [build|test|fuzz|bench]...
+# Usage: prerequisites.sh PYTHON [build|test|fuzz|testssl|bench]...
 #
 # Make sure that the system has what the named tasks need. What is missing is installed by apt,
 # as root or by a sudo that asks nothing; where neither works, the line to run is printed and
@@ -48,6 +48,10 @@ check_bench() {
     have wrk || need wrk
     have taskset || need util-linux
     [ -f /usr/include/ev.h ] || need libev-dev
+}
+
+check_testssl() {
+    have testssl || have testssl.sh || need testssl.sh
 }
 
 for task in "$@"; do

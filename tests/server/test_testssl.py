@@ -1,0 +1,55 @@
+"""testssl.sh, which tries all it knows against a server."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+
+import pytest
+from helpers.tls import Authority
+
+GOOD = {"OK", "INFO", "LOW", "DEBUG"}
+
+#: What testssl.sh says of any certificate that was made for a test.
+OF_THE_CERTIFICATE = {
+    "cert_chain_of_trust",
+    "cert_expirationStatus",
+    "cert_notAfter",
+    "cert_revocation",
+    "cert_trust",
+    "OCSP_stapling",
+    "DNS_CAArecord",
+    "overall_grade",
+    "grade_cap_reason_1",
+}
+
+
+@pytest.mark.slow
+def test_nothing_above_low(gunicorn, worker, tmp_path):
+    command = shutil.which("testssl") or shutil.which("testssl.sh")
+    if command is None:
+        pytest.skip("testssl.sh is not installed: make testssl")
+    if worker != "gthread":
+        pytest.skip("the same engine for all workers")
+    pair = Authority(tmp_path).issue()
+    server = gunicorn("secure", *pair.args, expect_trouble=True)
+    report = tmp_path / "report.json"
+    done = subprocess.run(
+        [
+            *(command, "--quiet", "--warnings=off", "--color=0", "--ip=127.0.0.1"),
+            *("--jsonfile", str(report), f"localhost:{server.address[1]}"),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    findings = json.loads(report.read_text())
+    assert len(findings) > 100, done.stdout[-2000:]
+    bad = [
+        f"{one['id']} {one['severity']}: {one['finding']}"
+        for one in findings
+        if one["severity"] not in GOOD and one["id"].partition(" ")[0] not in OF_THE_CERTIFICATE
+    ]
+    assert not bad, "\n".join(bad)
