@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import ssl
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,8 @@ def run_wrk(work, port: int, seconds: float) -> Load:
     command = ["wrk", "-t1", f"-c{work.connections}", f"-d{seconds:g}s", "-s", work.script]
     for header in work.headers:
         command += ["-H", header]
-    command += [f"http://127.0.0.1:{port}{work.path}", "--", work.argument]
+    scheme = "https" if work.tls else "http"
+    command += [f"{scheme}://127.0.0.1:{port}{work.path}", "--", work.argument]
     done = subprocess.run(
         command, cwd=HERE / "wrk", capture_output=True, text=True, timeout=seconds + 30
     )
@@ -125,13 +127,19 @@ def is_whole(answer: bytes) -> bool:
     return bool(end) and length is not None and len(body) >= int(length[1])
 
 
-def ask_once(port: int, path: str = "/hello", timeout: float = 5.0) -> socket.socket:
+def ask_once(
+    port: int, path: str = "/hello", timeout: float = 5.0, tls: bool = False
+) -> socket.socket:
     """Send one request on a new connection, read its answer, return the connection still open.
 
     Raise OSError if the server does not answer with status 200.
     """
     connection = socket.create_connection(("127.0.0.1", port), timeout=timeout)
     try:
+        if tls:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            connection = context.wrap_socket(connection)
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         answer = b""
         while not is_whole(answer):

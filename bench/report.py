@@ -24,7 +24,7 @@ def cpu(results: Results, work: str, server: str) -> float | None:
 
 def work_table(results: Results, work: Work) -> list[str]:
     """Return the lines of one work's table."""
-    ours = cpu(results, work.name, OURS)
+    ours = cpu(results, work.name, work.ours)
     lines = [
         f"{work.name}: {work.what}",
         f"  {'server':<18}{'CPU us/req':>11}{'min..max':>18}{'x ours':>8}{'req/s':>10}"
@@ -47,7 +47,7 @@ def work_table(results: Results, work: Work) -> list[str]:
 
 def judge(results: Results, work: Work, goal: Goal) -> str | None:
     """Return a line that says whether a goal was reached, or None if it was not measured."""
-    ours = cpu(results, work.name, OURS)
+    ours = cpu(results, work.name, work.ours)
     if ours is None:
         return None
     if goal.other == "peers":

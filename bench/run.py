@@ -107,6 +107,8 @@ def run_rounds(servers: list[Server], works: list[Work], options, core: int, scr
     for turn in range(options.rounds):
         for work in works:
             for server in servers:
+                if server.tls != work.tls:
+                    continue
                 if server.works is not None and work.name not in server.works:
                     continue
                 seen = results[work.name].setdefault(server.name, [])
@@ -195,6 +197,7 @@ def main() -> int:
     scratch = Scratch(folder, folder / "file.bin")
     scratch.file.write_bytes(os.urandom(FILE_SIZE))
     (folder / "access.log").unlink(missing_ok=True)
+    scratch.make_certificate()
 
     names = chosen(options.servers, [server.name for server in all_servers()])
     asked = chosen(options.works, [*(work.name for work in WORKS), "footprint"])
@@ -209,7 +212,7 @@ def main() -> int:
     seen: dict = {}
     try:
         if "footprint" in asked:
-            seen = footprints(servers, core, scratch)
+            seen = footprints([one for one in servers if not one.tls], core, scratch)
         results = run_rounds(servers, works, options, core, scratch)
     finally:
         for server in servers:

@@ -40,12 +40,19 @@ http {{
     uwsgi_temp_path {scratch}/nginx-uwsgi;
     scgi_temp_path {scratch}/nginx-scgi;
     server {{
-        listen 127.0.0.1:{port} backlog=2048;
+        {listen}
         location = /hello {{ return 200 "Hello, world!"; }}
         location = /echo {{ return 200 "Hello, world!"; }}
         location = /file {{ alias {file}; }}
     }}
 }}
+"""
+
+NGINX_TLS = """
+        listen 127.0.0.1:{port} ssl backlog=2048;
+        ssl_certificate {scratch}/tls.pem;
+        ssl_certificate_key {scratch}/tls.key;
+        ssl_protocols TLSv1.3;
 """
 
 BJOERN = "import sys, app, bjoern; bjoern.run(app.app, '127.0.0.1', int(sys.argv[1]))"
@@ -65,6 +72,21 @@ class Scratch:
     folder: Path
     file: Path
 
+    def make_certificate(self) -> None:
+        """Write tls.pem and tls.key, if they are not there."""
+        if (self.folder / "tls.pem").exists():
+            return
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
+                *("ec_paramgen_curve:P-256", "-nodes", "-days", "3650", "-subj", "/CN=localhost"),
+                *("-keyout", "tls.key", "-out", "tls.pem"),
+            ],
+            cwd=self.folder,
+            check=True,
+            capture_output=True,
+        )
+
 
 @dataclass
 class Server:
@@ -80,6 +102,7 @@ class Server:
     environment: str | None = None
     works: frozenset[str] | None = None
     ours: bool = False
+    tls: bool = False
     process: subprocess.Popen | None = field(default=None, repr=False)
     port: int = 0
     bin: Path = Path(sys.executable).parent
@@ -129,8 +152,12 @@ class Server:
             "scratch": scratch.folder,
             "file": scratch.file,
         }
-        if self.name == "nginx":
-            (scratch.folder / "nginx.conf").write_text(NGINX_CONF.format(**values))
+        if self.name.startswith("nginx"):
+            listen = NGINX_TLS if self.tls else "listen 127.0.0.1:{port} backlog=2048;"
+            configuration = NGINX_CONF.replace("{listen}", listen).replace(
+                "{scratch}/nginx", f"{{scratch}}/{self.name}"
+            )
+            (scratch.folder / f"{self.name}.conf").write_text(configuration.format(**values))
         command = [part.format(**values) for part in self.command]
         if shutil.which(command[0]) is None:
             raise Unavailable(f"there is no {command[0]}")
@@ -148,7 +175,7 @@ class Server:
         log.close()
         while time.perf_counter() - started < START_TIMEOUT:
             try:
-                ask_once(self.port).close()
+                ask_once(self.port, tls=self.tls).close()
                 return time.perf_counter() - started
             except OSError:
                 if self.process.poll() is not None:
@@ -223,6 +250,19 @@ def all_servers() -> list[Server]:
             "nginx",
             [nginx, "-c", "{scratch}/nginx.conf", "-p", "{scratch}"],
             works=ECHO_WORKS | {"file"},
+        ),
+        Server(
+            "ours-tls",
+            gunicorn_command(
+                "sync", "--certfile", "{scratch}/tls.pem", "--keyfile", "{scratch}/tls.key"
+            ),
+            ours=True,
+            tls=True,
+        ),
+        Server(
+            "nginx-tls",
+            [nginx, "-c", "{scratch}/nginx-tls.conf", "-p", "{scratch}"],
+            tls=True,
         ),
         Server("fastpysgi", ["{bin}/python", "-c", FASTPYSGI, "{port}"], "fastpysgi==0.6"),
         Server("bjoern", ["{bin}/python", "-c", BJOERN, "{port}"], "bjoern==3.2.2"),

@@ -38,6 +38,12 @@ class Work:
     connections: int = 64
     goals: tuple[Goal, ...] = ()
     leave_out: tuple[str, ...] = ()
+    tls: bool = False
+
+    @property
+    def ours(self) -> str:
+        """The name of the server that the others are compared with."""
+        return "ours-tls" if self.tls else "ours"
 
 
 def post(size: int, label: str, ratio: float) -> Work:
@@ -94,5 +100,27 @@ WORKS = (
         "/hello",
         connections=1000,
         goals=(Goal("hello", at_most=1.1),),
+    ),
+    Work(
+        "tls-hello",
+        "GET, 13 bytes, 64 keep-alive connections, TLS 1.3",
+        "/hello",
+        goals=(Goal("nginx-tls", at_most=1.15),),
+        tls=True,
+    ),
+    Work(
+        "tls-handshake",
+        "GET with Connection: close, a full handshake each",
+        "/hello",
+        headers=("Connection: close",),
+        goals=(Goal("nginx-tls", at_most=1.1),),
+        tls=True,
+    ),
+    Work(
+        "tls-file",
+        "1 MiB by wsgi.file_wrapper, TLS 1.3",
+        "/file",
+        goals=(Goal("nginx-tls", at_most=1.1),),
+        tls=True,
     ),
 )
