@@ -1,6 +1,7 @@
 #include "serve/admission.h"
 
 #include "serve/conn.h"
+#include "serve/handover.h"
 #include "serve/limits.h"
 
 /* Requests that are with the threads, waiting or running. Those that were answered since the last
@@ -19,21 +20,23 @@ static uint32_t in_flight(struct engine *engine)
  * A foreign loop starts whatever is ready when it comes to it. What waits is what it has left when
  * it was led last, or what the stand-by has found while it is blocked.
  */
-static bool loop_queue_is_full(struct engine *engine)
+static uint32_t loop_waiting(struct engine *engine)
 {
     uint32_t waiting = atomic_load_explicit(&engine->metrics->queued, memory_order_relaxed);
     if (atomic_load_explicit(&engine->standby_leads, memory_order_relaxed))
         waiting += engine->batch_count;
-    return waiting >= engine->options.max_queue;
+    return waiting;
 }
 
 static bool queue_is_full(struct engine *engine, uint32_t count)
 {
     const struct engine_options *options = &engine->options;
-    if (options->max_queue == 0)
-        return false;
-    return options->loop_host ? loop_queue_is_full(engine)
-                              : count >= options->threads + options->max_queue;
+    uint32_t most = options->max_queue,
+             waiting = count > options->threads ? count - options->threads : 0;
+    if (options->loop_host)
+        waiting = loop_waiting(engine);
+    /* Each idle worker will take one. */
+    return most > 0 && waiting >= most && waiting >= most + handover_takers(engine);
 }
 
 bool admission_refuses(struct engine *engine, enum metrics_refusal *reason)

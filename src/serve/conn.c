@@ -306,17 +306,21 @@ static void refuse_overload(struct engine *engine, struct conn *conn, enum metri
     refuse_whole(engine, conn, reason, 503, "The server has too much to do");
 }
 
+static void wait_for_thread(struct engine *engine, struct conn *conn, uint64_t since_ms)
+{
+    conn_move(engine, conn, CONN_RUNNING);
+    deadline_at(engine, conn, since_ms, engine->options.max_queue_ms);
+    list_in(&engine->active, conn);
+    engine_ready(engine, conn->request);
+}
+
 static void ready(struct engine *engine, struct conn *conn)
 {
     enum metrics_refusal reason;
-    if (engine->admits_few && admission_refuses(engine, &reason)) {
+    if (engine->admits_few && admission_refuses(engine, &reason))
         refuse_overload(engine, conn, reason);
-        return;
-    }
-    conn_move(engine, conn, CONN_RUNNING);
-    deadline_at(engine, conn, engine->now_ms, engine->options.max_queue_ms);
-    list_in(&engine->active, conn);
-    engine_ready(engine, conn->request);
+    else
+        wait_for_thread(engine, conn, engine->now_ms);
 }
 
 static void refuse_body(struct engine *engine, struct conn *conn)
@@ -416,6 +420,30 @@ static void parse(struct engine *engine, struct conn *conn)
         refuse_head(engine, conn);
         break;
     }
+}
+
+bool conn_adopt(struct engine *engine, struct conn *conn, uint32_t head_size, uint64_t ready_ns)
+{
+    struct request *request = conn->request;
+    uint64_t since_ms = ready_ns / 1000000; /* the clock is the same in all processes */
+    uint32_t most_ms = engine->options.max_queue_ms;
+    if (conn->state != CONN_IDLE)
+        return false;
+    conn_move(engine, conn, CONN_HEAD);
+    if (http1_parse(&request->head, request->input, head_size, &engine->options.limits) !=
+            HTTP1_OK ||
+        request->head.size != head_size ||
+        forwarded_apply(engine->options.forwarded, &request->head, request->input,
+                        is_trusted(engine, conn), false) != HTTP1_OK)
+        return false;
+    request->body.framing = request->head.framing;
+    if (most_ms > 0 && engine->now_ms >= since_ms + most_ms) {
+        refuse_overload(engine, conn, REFUSED_QUEUE_TIME);
+        return true;
+    }
+    wait_for_thread(engine, conn, since_ms);
+    request->ready_ns = ready_ns;
+    return true;
 }
 
 /* The client has closed or is broken: nothing of it is handed on. */

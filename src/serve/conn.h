@@ -70,6 +70,13 @@ struct conn *conn_create(struct engine *engine, struct listener *listener, int f
 /* Reads what there is and goes as far as it can. Leader only, as all below. */
 void conn_read(struct engine *engine, struct conn *conn);
 
+/*
+ * A connection that another worker has had, with a request that has been whole since ready_ns: its
+ * head of head_size bytes and all that belongs to it stand in conn->request. False when it is none:
+ * conn_close().
+ */
+bool conn_adopt(struct engine *engine, struct conn *conn, uint32_t head_size, uint64_t ready_ns);
+
 /* What follows when the application is through with conn->request. */
 void conn_answered(struct engine *engine, struct conn *conn);
 

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "net/tls.h"
 #include "serve/access_log.h"
+#include "serve/handover.h"
 #include "serve/limits.h"
 
 #include <errno.h>
@@ -31,15 +32,49 @@ void engine_kick(struct engine *engine)
 
 /* Listeners */
 
-void engine_pause(struct engine *engine, unsigned reason)
+static bool start_listening(struct engine *engine)
 {
-    for (uint32_t i = 0; engine->paused == 0 && i < engine->listener_count; i++)
-        loop_remove(engine->loop, &engine->listeners[i].io);
-    engine->paused |= reason;
+    for (uint32_t i = 0; i < engine->listener_count; i++) {
+        if (loop_add(engine->loop, &engine->listeners[i].io, LOOP_LISTEN) == 0)
+            continue;
+        while (i-- > 0)
+            loop_remove(engine->loop, &engine->listeners[i].io);
+        return false;
+    }
+    return true;
 }
 
-/* Looked at again soon. */
-static void pause_for_a_while(struct engine *engine, unsigned reason, uint32_t ms)
+static void stop_listening(struct engine *engine)
+{
+    for (uint32_t i = 0; i < engine->listener_count; i++)
+        loop_remove(engine->loop, &engine->listeners[i].io);
+}
+
+static void follow_pauses(struct engine *engine)
+{
+    unsigned against = engine->paused;
+    if (!engine->options.shared)
+        against &= ~(unsigned)PAUSE_BUSY;
+    if (engine->listening && against) {
+        stop_listening(engine);
+        engine->listening = false;
+    } else if (!engine->listening && !against) {
+        engine->listening = start_listening(engine);
+        if (!engine->listening) {
+            engine->paused |= PAUSE_ERROR;
+            timer_set(&engine->timers, &engine->resume, engine->now_ms + ACCEPT_PAUSE_MS);
+        }
+    }
+    handover_accept(engine, !(engine->paused & ~(unsigned)PAUSE_DRAIN));
+}
+
+void engine_pause(struct engine *engine, unsigned reason)
+{
+    engine->paused |= reason;
+    follow_pauses(engine);
+}
+
+void engine_pause_for(struct engine *engine, unsigned reason, uint32_t ms)
 {
     engine_pause(engine, reason);
     timer_set(&engine->timers, &engine->resume, engine->now_ms + ms);
@@ -47,20 +82,8 @@ static void pause_for_a_while(struct engine *engine, unsigned reason, uint32_t m
 
 void engine_resume(struct engine *engine, unsigned reason)
 {
-    unsigned before = engine->paused;
-    bool failed = false;
     engine->paused &= ~reason;
-    if (!before || engine->paused)
-        return;
-    uint32_t i = 0;
-    while (i < engine->listener_count && !failed)
-        failed = loop_add(engine->loop, &engine->listeners[i++].io, LOOP_LISTEN) < 0;
-    if (!failed)
-        return;
-    while (--i > 0)
-        loop_remove(engine->loop, &engine->listeners[i - 1].io);
-    engine->paused = PAUSE_ERROR; /* none of them is in the loop any more */
-    pause_for_a_while(engine, PAUSE_ERROR, ACCEPT_PAUSE_MS);
+    follow_pauses(engine);
 }
 
 /*
@@ -76,8 +99,7 @@ static struct conn *longest_idle(struct engine *engine)
     return fresh ? NULL : conn;
 }
 
-/* Closes it; false when there is none. */
-static bool make_room(struct engine *engine)
+bool engine_make_room(struct engine *engine)
 {
     struct conn *conn = longest_idle(engine);
     if (!conn)
@@ -87,7 +109,7 @@ static bool make_room(struct engine *engine)
     return true;
 }
 
-static bool has_room(struct engine *engine)
+bool engine_has_room(struct engine *engine)
 {
     return engine->connections < engine->options.worker_connections || longest_idle(engine);
 }
@@ -97,17 +119,17 @@ static void accept_failed(struct engine *engine, struct listener *listener, int 
 {
     if (error == EAGAIN || error == EWOULDBLOCK || error == ECONNABORTED || error == EINTR)
         return;
-    if (socket_wait(listener->io.fd, POLLIN, 0) == 0 || make_room(engine))
+    if (socket_wait(listener->io.fd, POLLIN, 0) == 0 || engine_make_room(engine))
         return;
     engine_note(engine, NOTE_ERROR, "Cannot accept a connection: %s", strerror(error));
-    pause_for_a_while(engine, PAUSE_ERROR, ACCEPT_PAUSE_MS);
+    engine_pause_for(engine, PAUSE_ERROR, ACCEPT_PAUSE_MS);
 }
 
 static bool accept_one(struct engine *engine, struct listener *listener)
 {
     struct peer peer;
-    if (!has_room(engine)) {
-        pause_for_a_while(engine, PAUSE_FULL, SILENT_MS);
+    if (!engine_has_room(engine)) {
+        engine_pause_for(engine, PAUSE_FULL, SILENT_MS);
         return false;
     }
     int fd = socket_accept(listener->io.fd, &peer);
@@ -116,7 +138,7 @@ static bool accept_one(struct engine *engine, struct listener *listener)
         return false;
     }
     if (engine->connections >= engine->options.worker_connections)
-        make_room(engine);
+        engine_make_room(engine);
     struct conn *conn = conn_create(engine, listener, fd, &peer);
     if (!conn) {
         close(fd);
@@ -133,7 +155,7 @@ static void listener_ready(struct io *io, unsigned events, void *context)
     struct listener *listener = list_entry(io, struct listener, io);
     int batch = engine->options.shared ? 1 : ACCEPT_BATCH;
     for (int i = 0; i < batch; i++)
-        if (engine->paused || !accept_one(engine, listener))
+        if (!engine->listening || !accept_one(engine, listener))
             return;
 }
 
@@ -276,6 +298,7 @@ static bool open_listeners(struct engine *engine, const int *fds, uint32_t count
             return false;
         engine->listener_count++;
     }
+    engine->listening = true;
     return true;
 }
 
@@ -313,7 +336,8 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     if (engine->loop)
         engine->loop->woken = look_at_clock;
     if (ready_init(&engine->ready, &engine->metrics->queued, options->loop_host) < 0 ||
-        !engine->loop || !open_listeners(engine, listeners, count) || standby_start(engine) < 0) {
+        !engine->loop || !open_listeners(engine, listeners, count) || handover_open(engine) < 0 ||
+        standby_start(engine) < 0) {
         int saved = errno;
         engine_destroy(engine);
         errno = saved;
@@ -334,6 +358,7 @@ static void close_all(struct engine *engine, struct list *conns)
 void engine_destroy(struct engine *engine)
 {
     standby_stop(engine);
+    handover_close(engine);
     close_all(engine, &engine->idle);
     close_all(engine, &engine->active);
     close_all(engine, &engine->unread);
@@ -372,13 +397,20 @@ void engine_ready(struct engine *engine, struct request *request)
     request->ready_ns = engine->batch_ns;
 }
 
+struct request *engine_take_batch(struct engine *engine)
+{
+    struct request *batch = engine->batch_head;
+    engine->batch_head = engine->batch_tail = NULL;
+    engine->batch_count = 0;
+    return batch;
+}
+
 static void flush_batch(struct engine *engine)
 {
     if (!engine->batch_head)
         return;
     ready_push(&engine->ready, engine->batch_head, engine->batch_tail, engine->batch_count);
-    engine->batch_head = engine->batch_tail = NULL;
-    engine->batch_count = 0;
+    engine_take_batch(engine);
 }
 
 void engine_reap(struct engine *engine)
@@ -447,18 +479,27 @@ static void set_alarm(struct engine *engine)
         loop_alarm(engine->loop, (uint32_t)due + CLOCK_LAG_MS);
 }
 
+/* The last connection of a retiring worker is closed, and no request waits in the exchange. */
+static bool is_done(struct engine *engine)
+{
+    if (engine->connections > 0 || !engine->drained)
+        return false;
+    bool taken = handover_take_ready(engine);
+    flush_batch(engine);
+    return !taken;
+}
+
 static void finish_step(struct engine *engine)
 {
     put_back_answered(engine);
     flush_batch(engine);
     if (engine->dead)
         engine_reap(engine);
-    if ((engine->paused & PAUSE_FULL) && has_room(engine))
+    if ((engine->paused & PAUSE_FULL) && engine_has_room(engine))
         engine_resume(engine, PAUSE_FULL);
     if (engine->options.loop_host)
         set_alarm(engine);
-    if (atomic_load_explicit(&engine->draining, memory_order_relaxed) && engine->connections == 0 &&
-        engine->drained)
+    if (atomic_load_explicit(&engine->draining, memory_order_relaxed) && is_done(engine))
         engine_stop(engine);
 }
 
@@ -507,7 +548,10 @@ void engine_step(struct engine *engine, int timeout_ms)
         timeout_ms = 0;
     if (timeout_ms != 0)
         access_log_flush(engine->access_log);
+    if (timeout_ms != 0 && !atomic_load_explicit(&engine->standby_leads, memory_order_relaxed))
+        handover_rest(engine, !atomic_load_explicit(&engine->draining, memory_order_relaxed));
     loop_wait(engine->loop, timeout_ms, engine);
+    handover_rest(engine, false);
     atomic_store(&engine->waiting, false);
     engine->now_ms = clock_ms();
     if (has_waiting(engine))
@@ -541,9 +585,28 @@ static void promote(struct engine *engine)
         ready_wake(&engine->ready);
 }
 
+static struct request *poll_exchange(struct engine *engine)
+{
+    if (!engine_lead(engine)) {
+        /* Who leads is told of them, too, for as long as there are any. */
+        atomic_store_explicit(&engine->parcels, false, memory_order_relaxed);
+        return NULL;
+    }
+    struct request *request = handover_take(engine);
+    engine_yield(engine);
+    return request;
+}
+
+static bool has_parcels(struct engine *engine)
+{
+    return atomic_load_explicit(&engine->parcels, memory_order_relaxed);
+}
+
 struct request *engine_poll(struct engine *engine)
 {
-    struct request *request = ready_pop(&engine->ready);
+    struct request *request = has_parcels(engine) ? poll_exchange(engine) : NULL;
+    if (!request)
+        request = ready_pop(&engine->ready);
     if (request)
         promote(engine);
     return request;
@@ -556,7 +619,9 @@ static struct request *lead_once(struct engine *engine)
     if (atomic_load(&engine->lead_wanted))
         atomic_store(&engine->lead_wanted, false);
     engine_step(engine, -1);
-    struct request *request = ready_pop(&engine->ready);
+    struct request *request = has_parcels(engine) ? handover_take(engine) : NULL;
+    if (!request)
+        request = ready_pop(&engine->ready);
     engine_yield(engine);
     if (request)
         promote(engine);

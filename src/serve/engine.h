@@ -48,19 +48,23 @@ struct engine_options {
     bool shared;                       /* other workers accept from the same listeners */
     bool sendfile;
     bool standby;
-    bool debug;               /* NOTE_DEBUG is of interest */
-    bool loop_host;           /* led from a foreign event loop, in one thread */
-    uint32_t sign_of_life_ms; /* between two steps of it while requests run, at most */
-    const char *tmp_dir;      /* borrowed; NULL: the system's */
-    const char *loop;         /* backend, NULL: the best */
-    struct metrics *metrics;  /* borrowed; NULL: the engine's own, for nobody */
+    bool debug;                      /* NOTE_DEBUG is of interest */
+    bool loop_host;                  /* led from a foreign event loop, in one thread */
+    uint32_t sign_of_life_ms;        /* between two steps of it while requests run, at most */
+    const char *tmp_dir;             /* borrowed; NULL: the system's */
+    const char *loop;                /* backend, NULL: the best */
+    struct metrics *metrics;         /* borrowed; NULL: the engine's own, for nobody */
+    const struct exchange *exchange; /* borrowed; NULL: requests stay in this worker */
+    uint32_t seat;                   /* on its board */
 };
 
-/* Why listeners are out of the loop. */
+/* Why nothing new is taken: BUSY holds for listeners only if other workers share them, DRAIN for
+ * listeners alone. */
 enum { PAUSE_FULL = 1, PAUSE_ERROR = 2, PAUSE_BUSY = 4, PAUSE_DRAIN = 8 };
 
 struct access_log;
 struct tls_context;
+struct exchange;
 
 struct listener {
     struct io io;
@@ -81,6 +85,7 @@ struct ready {
     pthread_cond_t wake;
     struct request *head, *tail;
     _Atomic uint32_t *length; /* borrowed: a gauge, written under the lock */
+    uint32_t taken;           /* requests that have left the queue, in all */
     uint32_t waiting;         /* threads in ready_wait() */
     uint32_t wakes;           /* how many of them have been told to go */
     int pipe[2];              /* tells a foreign loop instead; -1 without one */
@@ -97,9 +102,17 @@ struct engine {
 
     struct listener *listeners;
     uint32_t listener_count;
-    unsigned paused; /* reasons for which no listener is in the loop */
+    unsigned paused; /* PAUSE_* */
+    bool listening;  /* the listeners are in the loop */
     struct io signals;
     struct io master;
+
+    struct io exchange;   /* where requests of other workers come from */
+    bool accepts_parcels; /* it is in the loop */
+    bool took_parcel;     /* the last request taken was one: ours have their turn */
+    atomic_bool parcels;  /* there may be some */
+    atomic_uint *pulse;   /* of our seat on the exchange's board; without one: no_pulse */
+    atomic_uint no_pulse;
 
     uint64_t body_spool_max; /* BODY_SPOOL_MAX, save in tests */
     uint64_t out_spool_max;  /* OUT_SPOOL_MAX, save in tests */
@@ -189,9 +202,17 @@ void engine_drain(struct engine *engine);
 /* Ends every host thread after its present request. Any thread, but no signal handler: it locks. */
 void engine_stop(struct engine *engine);
 
-/* Listeners leave the loop while there is a reason. Leader only. */
+/* Nothing new is taken while there is a reason. Leader only. */
 void engine_pause(struct engine *engine, unsigned reason);
 void engine_resume(struct engine *engine, unsigned reason);
+
+/* For a while: FULL and ERROR are looked at again then. */
+void engine_pause_for(struct engine *engine, unsigned reason, uint32_t ms);
+
+/* Whether one connection more can be had, for which engine_make_room() may have to close an idle
+ * one; false when there is none. Leader only. */
+bool engine_has_room(struct engine *engine);
+bool engine_make_room(struct engine *engine);
 
 bool engine_lead(struct engine *engine);
 void engine_yield(struct engine *engine);
@@ -204,6 +225,9 @@ void engine_kick(struct engine *engine);
 
 /* Leader only: the request goes to the threads at the end of the step. */
 void engine_ready(struct engine *engine, struct request *request);
+
+/* Leader only: those of this step as a list, for the caller instead of the threads. */
+struct request *engine_take_batch(struct engine *engine);
 
 void engine_note(struct engine *engine, enum note_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -228,6 +252,16 @@ bool ready_remove(struct ready *ready, struct request *request);
 /* Calls function() for a request that still waits: nobody takes it meanwhile. */
 void ready_while_waiting(struct ready *ready, struct request *request,
                          void (*function)(struct request *request));
+
+/* Unlinks `most` of those that `wanted` says yes to, not the `keep` oldest requests, as a list. */
+struct request *ready_take(struct ready *ready, bool (*wanted)(const struct request *request),
+                           uint32_t keep, uint32_t most);
+
+/* Puts a list back, in front. */
+void ready_return(struct ready *ready, struct request *list);
+
+/* How many wait, and how many have left so far. */
+uint32_t ready_depth(struct ready *ready, uint32_t *taken);
 bool ready_empty(struct ready *ready);
 bool ready_has_waiter(struct ready *ready); /* a thread with nothing to do, not told to go yet */
 void ready_wake(struct ready *ready);

@@ -28,6 +28,7 @@ enum {
     STANDBY_TICK_MS = 4,          /* how long the engine may stand still while requests run */
     STANDBY_SLEEP_MS = 1000,      /* longest sleep beside a foreign loop with requests */
     STANDBY_REST_TICKS = 50,      /* quiet ticks after which the stand-by sleeps */
+    LOOK_ROUND_MS = 100,          /* until a stuck worker looks again whether it has got company */
     STANDBY_STACK = 128 * 1024,   /* bytes */
     CLOCK_LAG_MS = 10,            /* the kernel's coarse clock is behind its timers, at most */
     SLOW_REQUEST_NS = 500 * 1000, /* a request that takes longer makes followers lead at once */

@@ -1,6 +1,7 @@
 #include "serve/loop_host.h"
 
 #include "serve/access_log.h"
+#include "serve/handover.h"
 #include "serve/host.h"
 
 #include <unistd.h>
@@ -44,12 +45,13 @@ void loop_host_step(struct engine *engine)
 
 bool loop_host_ready(struct engine *engine)
 {
-    return !ready_empty(&engine->ready);
+    return !ready_empty(&engine->ready) ||
+           atomic_load_explicit(&engine->parcels, memory_order_relaxed);
 }
 
 void loop_host_run_one(struct engine *engine)
 {
-    struct request *request = ready_pop(&engine->ready);
+    struct request *request = engine_poll(engine);
     if (!request)
         return;
     host_leave_engine(engine);
@@ -59,6 +61,7 @@ void loop_host_run_one(struct engine *engine)
 void loop_host_rest(struct engine *engine)
 {
     access_log_flush(engine->access_log);
+    handover_rest(engine, !loop_host_ready(engine) && !atomic_load(&engine->draining));
     /* What runs on needs an alarm for its signs of life: yielding sets it. */
     if (atomic_load_explicit(&engine->metrics->running, memory_order_relaxed) > 0 &&
         engine_lead(engine))

@@ -21,6 +21,7 @@ int ready_init(struct ready *ready, _Atomic uint32_t *length, bool with_pipe)
     pthread_mutex_init(&ready->lock, NULL);
     pthread_cond_init(&ready->wake, NULL);
     ready->head = ready->tail = NULL;
+    ready->taken = 0;
     ready->waiting = ready->wakes = 0;
     ready->pipe[0] = ready->pipe[1] = -1;
     return with_pipe ? open_pipe(ready->pipe) : 0;
@@ -58,6 +59,7 @@ struct request *ready_pop(struct ready *ready)
             ready->tail = NULL;
         request->next = NULL;
         metrics_drop(ready->length);
+        ready->taken++;
     }
     pthread_mutex_unlock(&ready->lock);
     return request;
@@ -88,6 +90,7 @@ bool ready_remove(struct ready *ready, struct request *request)
             ready->tail = before;
         request->next = NULL;
         metrics_drop(ready->length);
+        ready->taken++;
     }
     pthread_mutex_unlock(&ready->lock);
     return found;
@@ -101,6 +104,59 @@ void ready_while_waiting(struct ready *ready, struct request *request,
     if (*find(ready, request, &before))
         function(request);
     pthread_mutex_unlock(&ready->lock);
+}
+
+struct request *ready_take(struct ready *ready, bool (*wanted)(const struct request *request),
+                           uint32_t keep, uint32_t most)
+{
+    struct request *list = NULL, **end = &list, **at = &ready->head, *last = NULL;
+    pthread_mutex_lock(&ready->lock);
+    while (*at) {
+        struct request *request = *at;
+        if (keep > 0 || most == 0 || !wanted(request)) {
+            keep -= keep > 0;
+            last = request;
+            at = &request->next;
+            continue;
+        }
+        *at = request->next;
+        *end = request;
+        end = &request->next;
+        metrics_drop(ready->length);
+        ready->taken++;
+        most--;
+    }
+    ready->tail = last;
+    *end = NULL;
+    pthread_mutex_unlock(&ready->lock);
+    return list;
+}
+
+void ready_return(struct ready *ready, struct request *list)
+{
+    if (!list)
+        return;
+    uint32_t count = 1;
+    struct request *tail = list;
+    for (; tail->next; tail = tail->next)
+        count++;
+    pthread_mutex_lock(&ready->lock);
+    tail->next = ready->head;
+    ready->head = list;
+    if (!ready->tail)
+        ready->tail = tail;
+    metrics_set(ready->length, atomic_load_explicit(ready->length, memory_order_relaxed) + count);
+    ready->taken -= count;
+    pthread_mutex_unlock(&ready->lock);
+}
+
+uint32_t ready_depth(struct ready *ready, uint32_t *taken)
+{
+    pthread_mutex_lock(&ready->lock);
+    uint32_t depth = atomic_load_explicit(ready->length, memory_order_relaxed);
+    *taken = ready->taken;
+    pthread_mutex_unlock(&ready->lock);
+    return depth;
 }
 
 bool ready_empty(struct ready *ready)

@@ -131,6 +131,14 @@ static bool grow_input(struct request *request)
     return true;
 }
 
+bool request_reserve(struct request *request, size_t size)
+{
+    while (request->input_capacity < size)
+        if (!grow_input(request))
+            return false;
+    return true;
+}
+
 /* Room for raw bytes behind the head: what was decoded already gives its place. */
 static char *room_in_input(struct request *request, size_t *room)
 {

@@ -89,6 +89,9 @@ static inline struct str request_target(const struct request *r)
     return http1_slice(r->input, r->head.target, r->head.target_len);
 }
 
+/* Makes the input so many bytes large, at least. False when there is no memory. */
+bool request_reserve(struct request *request, size_t size);
+
 /* Where the next bytes from the socket go, and how many: the head, the raw or the stored body. */
 char *request_room(struct request *request, size_t *room);
 

@@ -74,6 +74,17 @@ static int spill(struct spool *spool, const char *dir)
     return 0;
 }
 
+int spool_to_file(struct spool *spool, const char *dir)
+{
+    return spool->file >= 0 && spool->memory_size == 0 ? 0 : spill(spool, dir);
+}
+
+void spool_adopt(struct spool *spool, int file, uint64_t size)
+{
+    spool->file = file;
+    spool->size = size;
+}
+
 static int grow(struct spool *spool, uint64_t total)
 {
     size_t capacity = spool->memory_capacity ? spool->memory_capacity * 2 : BODY_STEP;

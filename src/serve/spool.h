@@ -29,6 +29,12 @@ char *spool_reserve(struct spool *spool, uint64_t total, size_t want, const char
                     size_t *room);
 void spool_commit(struct spool *spool, size_t n);
 
+/* Puts all of it into the file. 0, or -1 with errno: what was there stays readable. */
+int spool_to_file(struct spool *spool, const char *dir);
+
+/* Makes an empty spool one of a file with so many bytes, which it owns from now on. */
+void spool_adopt(struct spool *spool, int file, uint64_t size);
+
 /* Copies up to n bytes that stand at `at`: at least one, 0 at the end, -1 with errno. */
 ssize_t spool_read(const struct spool *spool, uint64_t at, char *out, size_t n);
 

@@ -1,4 +1,4 @@
-#include "serve/engine.h"
+#include "serve/handover.h"
 #include "serve/limits.h"
 
 #include <errno.h>
@@ -21,8 +21,27 @@ static struct progress progress_of(struct engine *engine)
     return (struct progress){atomic_load(&engine->steps), atomic_load(&engine->answered_count)};
 }
 
-/* Leads until a thread wants to: it keeps clients served. New ones are left to a sibling
- * while no thread of this worker is free. */
+/*
+ * One step in place of the threads. While none of them is free, new clients and what waits are left
+ * to the other workers.
+ */
+static void lead_step(struct engine *engine)
+{
+    int again_ms = -1;
+    if (ready_has_waiter(&engine->ready)) {
+        engine_resume(engine, PAUSE_BUSY);
+    } else {
+        engine_pause(engine, PAUSE_BUSY);
+        handover_tell(engine, EXCHANGE_STUCK);
+        again_ms = handover_give(engine, 0);
+    }
+    engine_step(engine, again_ms);
+    /* A foreign loop is told of each step, not to sleep on while somebody leads in its place. */
+    if (engine->options.loop_host || !ready_empty(&engine->ready))
+        ready_wake(&engine->ready);
+}
+
+/* Leads until a thread wants to: it keeps clients served. */
 static void lead(struct engine *engine)
 {
     /* First said, then done: who finds that another leads knows whether to ask for the lead. */
@@ -31,18 +50,10 @@ static void lead(struct engine *engine)
         atomic_store(&engine->standby_leads, false);
         return;
     }
-    while (!atomic_load(&engine->lead_wanted) && !atomic_load(&engine->stopped)) {
-        if (engine->options.shared && !ready_has_waiter(&engine->ready))
-            engine_pause(engine, PAUSE_BUSY);
-        else
-            engine_resume(engine, PAUSE_BUSY);
-        engine_step(engine, -1);
-        /* A foreign loop is told of each step, not to sleep on while somebody leads in its place.
-         */
-        if (engine->options.loop_host || !ready_empty(&engine->ready))
-            ready_wake(&engine->ready);
-    }
+    while (!atomic_load(&engine->lead_wanted) && !atomic_load(&engine->stopped))
+        lead_step(engine);
     engine_resume(engine, PAUSE_BUSY);
+    handover_tell(engine, 0);
     atomic_store(&engine->standby_leads, false);
     atomic_store(&engine->lead_wanted, false);
     engine_yield(engine);
@@ -55,11 +66,14 @@ static void lead(struct engine *engine)
  */
 static bool has_work(struct engine *engine)
 {
-    return !engine->options.loop_host || socket_wait(loop_fd(engine->loop), POLLIN, 0) > 0;
+    return !engine->options.loop_host || !ready_empty(&engine->ready) ||
+           socket_wait(loop_fd(engine->loop), POLLIN, 0) > 0;
 }
 
-static void look_after(struct engine *engine, struct progress before)
+static void look_after(struct engine *engine, struct progress before,
+                       struct handover_watch *handover)
 {
+    handover_even_out(engine, handover);
     struct progress now = progress_of(engine);
     if (!ready_empty(&engine->ready) && now.answered == before.answered)
         ready_wake(&engine->ready);
@@ -90,14 +104,17 @@ static void sleep_one_tick(void)
 static void watch_while_busy(struct engine *engine)
 {
     int quiet = 0;
+    struct handover_watch handover = {0};
     while (quiet < STANDBY_REST_TICKS && !atomic_load(&engine->stopped)) {
         sleep_while_loop_does(engine);
         struct progress before = progress_of(engine);
         sleep_one_tick();
         bool busy = atomic_load(&engine->metrics->running) > 0 || !ready_empty(&engine->ready);
         if (busy)
-            look_after(engine, before);
+            look_after(engine, before, &handover);
         quiet = busy || progress_of(engine).answered != before.answered ? 0 : quiet + 1;
+        if (!busy)
+            handover_tell(engine, 0);
     }
 }
 

@@ -507,6 +507,7 @@ static void without_memory_it_tries_again(void **state)
     enum { TABLE = 64 };
     struct engine_options options = options_of(state);
     int kept[TABLE];
+    options.shared = true;
     open_listening(&options);
     assert_true(engine_lead(served.engine));
     engine_pause(served.engine, PAUSE_BUSY);

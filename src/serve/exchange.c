@@ -1,0 +1,220 @@
+#include "serve/exchange.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum {
+    PARCEL_VERSION = 1,
+    PARCEL_FDS = 2,
+};
+
+/* Room for the descriptors of a message, aligned as the system wants it. */
+union fd_space {
+    struct cmsghdr align;
+    char bytes[CMSG_SPACE(sizeof(int) * PARCEL_FDS)];
+};
+
+int exchange_open(struct exchange *exchange)
+{
+    const int size = EXCHANGE_BUFFER;
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0)
+        return -1;
+    void *seats = mmap(NULL, sizeof(struct exchange_seat) * EXCHANGE_SEATS, PROT_READ | PROT_WRITE,
+                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (seats == MAP_FAILED) {
+        close(ends[0]);
+        close(ends[1]);
+        return -1;
+    }
+    setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    *exchange = (struct exchange){.give = ends[0], .take = ends[1], .seats = seats};
+    return 0;
+}
+
+void exchange_close(struct exchange *exchange)
+{
+    close(exchange->give);
+    close(exchange->take);
+    munmap(exchange->seats, sizeof(struct exchange_seat) * EXCHANGE_SEATS);
+}
+
+/* Messages */
+
+static size_t label_parcel(struct parcel *parcel)
+{
+    size_t total = 0;
+    parcel->label.version = PARCEL_VERSION;
+    parcel->label.spooled = parcel->file >= 0;
+    for (int i = 0; i < PARCEL_PIECES; i++) {
+        parcel->label.sizes[i] = (uint32_t)parcel->pieces[i].iov_len;
+        total += parcel->pieces[i].iov_len;
+    }
+    return total;
+}
+
+static void attach_fds(struct msghdr *message, const struct parcel *parcel)
+{
+    int fds[PARCEL_FDS] = {parcel->fd, parcel->file};
+    size_t size = sizeof(int) * (parcel->file >= 0 ? 2 : 1);
+    message->msg_controllen = CMSG_SPACE(size);
+    struct cmsghdr *control = CMSG_FIRSTHDR(message);
+    control->cmsg_level = SOL_SOCKET;
+    control->cmsg_type = SCM_RIGHTS;
+    control->cmsg_len = CMSG_LEN(size);
+    memcpy(CMSG_DATA(control), fds, size);
+}
+
+bool exchange_send(const struct exchange *exchange, struct parcel *parcel)
+{
+    union fd_space space = {0};
+    struct iovec parts[1 + PARCEL_PIECES] = {
+        {.iov_base = &parcel->label, .iov_len = sizeof(parcel->label)}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 1, .msg_control = &space};
+    if (label_parcel(parcel) > PARCEL_BYTES_MAX) {
+        errno = EMSGSIZE;
+        return false;
+    }
+    for (int i = 0; i < PARCEL_PIECES; i++)
+        if (parcel->pieces[i].iov_len > 0)
+            parts[message.msg_iovlen++] = parcel->pieces[i];
+    attach_fds(&message, parcel);
+    ssize_t n;
+    do
+        n = sendmsg(exchange->give, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    return n >= 0;
+}
+
+/* The descriptors of a message, in the order in which they were sent; how many there are. */
+static int detach_fds(struct msghdr *message, int fds[PARCEL_FDS])
+{
+    int count = 0;
+    for (struct cmsghdr *control = CMSG_FIRSTHDR(message); control;
+         control = CMSG_NXTHDR(message, control)) {
+        if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS)
+            continue;
+        size_t size = control->cmsg_len - CMSG_LEN(0);
+        for (size_t at = 0; at + sizeof(int) <= size && count < PARCEL_FDS; at += sizeof(int))
+            memcpy(&fds[count++], CMSG_DATA(control) + at, sizeof(int));
+    }
+    return count;
+}
+
+/* Finds the pieces in the bytes received; false when the label tells something else. */
+static bool unpack(struct parcel *parcel, char *bytes, size_t n, int fd_count)
+{
+    const struct parcel_label *label = &parcel->label;
+    size_t total = 0;
+    if (label->version != PARCEL_VERSION || fd_count != (label->spooled ? 2 : 1))
+        return false;
+    for (int i = 0; i < PARCEL_PIECES; i++) {
+        if (label->sizes[i] > n - total)
+            return false;
+        parcel->pieces[i] = (struct iovec){.iov_base = bytes + total, .iov_len = label->sizes[i]};
+        total += label->sizes[i];
+    }
+    return total == n && label->sizes[0] > 0;
+}
+
+/*
+ * The kernel throws descriptors away for which the process has no number left: whether there is one
+ * is asked first, and whether there are two, for a spooled body.
+ */
+static bool has_descriptors(const struct exchange *exchange)
+{
+    int spare[PARCEL_FDS], count = 0;
+    while (count < PARCEL_FDS && (spare[count] = fcntl(exchange->take, F_DUPFD_CLOEXEC, 0)) >= 0)
+        count++;
+    int saved = errno;
+    for (int i = 0; i < count; i++)
+        close(spare[i]);
+    errno = saved;
+    return count == PARCEL_FDS;
+}
+
+enum exchange_result exchange_receive(const struct exchange *exchange, struct parcel *parcel,
+                                      char *bytes)
+{
+    union fd_space space;
+    struct iovec parts[2] = {{.iov_base = &parcel->label, .iov_len = sizeof(parcel->label)},
+                             {.iov_base = bytes, .iov_len = PARCEL_BYTES_MAX}};
+    struct msghdr message = {
+        .msg_iov = parts, .msg_iovlen = 2, .msg_control = &space, .msg_controllen = sizeof(space)};
+    int fds[PARCEL_FDS] = {-1, -1};
+    if (!has_descriptors(exchange))
+        return EXCHANGE_NO_ROOM;
+    ssize_t n;
+    do
+        n = recvmsg(exchange->take, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return EXCHANGE_EMPTY;
+    int count = detach_fds(&message, fds);
+    bool whole = !(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) &&
+                 (size_t)n >= sizeof(parcel->label) &&
+                 unpack(parcel, bytes, (size_t)n - sizeof(parcel->label), count);
+    for (int i = 0; !whole && i < count; i++)
+        close(fds[i]);
+    parcel->fd = fds[0];
+    parcel->file = fds[1];
+    return whole ? EXCHANGE_PARCEL : EXCHANGE_BROKEN;
+}
+
+bool exchange_is_empty(const struct exchange *exchange)
+{
+    return socket_wait(exchange->take, POLLIN, 0) == 0;
+}
+
+/* The board */
+
+bool exchange_has_others(const struct exchange *exchange, uint32_t seat)
+{
+    for (uint32_t i = 0; i < EXCHANGE_SEATS; i++)
+        if (i != seat && atomic_load_explicit(&exchange->seats[i].pulse, memory_order_relaxed))
+            return true;
+    return false;
+}
+
+uint32_t exchange_idle(const struct exchange *exchange, uint32_t seat,
+                       unsigned pulses[EXCHANGE_SEATS])
+{
+    uint32_t idle = 0;
+    for (uint32_t i = 0; i < EXCHANGE_SEATS; i++) {
+        unsigned pulse = atomic_load_explicit(&exchange->seats[i].pulse, memory_order_relaxed);
+        idle += i != seat && (pulse & 1) && pulse == pulses[i];
+        pulses[i] = pulse;
+    }
+    return idle;
+}
+
+uint32_t exchange_resting(const struct exchange *exchange, uint32_t seat)
+{
+    uint32_t resting = 0;
+    for (uint32_t i = 0; i < EXCHANGE_SEATS; i++)
+        resting += i != seat &&
+                   (atomic_load_explicit(&exchange->seats[i].pulse, memory_order_relaxed) & 1);
+    return resting;
+}
+
+uint32_t exchange_least_load(const struct exchange *exchange, uint32_t seat)
+{
+    uint32_t least = EXCHANGE_STUCK;
+    for (uint32_t i = 0; i < EXCHANGE_SEATS; i++) {
+        const struct exchange_seat *other = &exchange->seats[i];
+        uint32_t load = atomic_load_explicit(&other->load, memory_order_relaxed);
+        if (i != seat && load < least && atomic_load_explicit(&other->pulse, memory_order_relaxed))
+            least = load;
+    }
+    return least;
+}
+
+void exchange_leave(const struct exchange *exchange, uint32_t seat)
+{
+    atomic_store(&exchange->seats[seat].pulse, 0);
+    atomic_store(&exchange->seats[seat].load, 0);
+}

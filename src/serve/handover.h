@@ -1,0 +1,63 @@
+#ifndef SERVE_HANDOVER_H
+#define SERVE_HANDOVER_H
+
+#include "serve/engine.h"
+#include "serve/exchange.h"
+
+/*
+ * Fair dispatch: a whole request that waits here is handed, with its connection, to the other
+ * workers of the generation, through the exchange. Whoever has a free thread first takes it, this
+ * worker included. All of it does nothing without an exchange.
+ *
+ * What is not handed over stays and waits: connections that are more than a socket, bodies that
+ * stream, requests with much pipelined behind them.
+ */
+
+/* What a stand-by remembers from one tick to the next. All zero at first. */
+struct handover_watch {
+    uint32_t waiting, taken; /* of the ready queue */
+    unsigned pulses[EXCHANGE_SEATS];
+};
+
+/* Takes a seat and watches for parcels; 0, or -1 with errno. The opposite leaves the seat. */
+int handover_open(struct engine *engine);
+void handover_close(struct engine *engine);
+
+/* Whether this worker takes parcels. Leader only. */
+void handover_accept(struct engine *engine, bool accept);
+
+/* This worker waits with nothing to do, or does so no longer. */
+static inline void handover_rest(struct engine *engine, bool rests)
+{
+    unsigned pulse = atomic_load_explicit(engine->pulse, memory_order_relaxed);
+    unsigned next = rests ? pulse | 1 : (pulse | 1) + 1;
+    if (next != pulse)
+        atomic_store_explicit(engine->pulse, next, memory_order_relaxed);
+}
+
+/*
+ * Sends the requests of the ready queue away, save the `keep` oldest. Returns after how many ms it
+ * is worth another try, as the exchange is full or nobody else is there; -1: never. Leader only.
+ */
+int handover_give(struct engine *engine, uint32_t keep);
+
+/* How many other workers would take a request at once. */
+uint32_t handover_takers(const struct engine *engine);
+
+/*
+ * Once a tick: when requests have waited since the last one, and other workers have been idle since
+ * then or have far fewer that wait, so many go that the load is even. For whoever does not lead.
+ */
+void handover_even_out(struct engine *engine, struct handover_watch *watch);
+
+/* The stand-by looks no longer, for nothing runs, or leads, for all threads are stuck. */
+void handover_tell(struct engine *engine, uint32_t load);
+
+/* A request from the exchange, or NULL: every second one only when requests of our own wait. Leader
+ * only. */
+struct request *handover_take(struct engine *engine);
+
+/* The same, ready to be taken: whether there was one. Leader only. */
+bool handover_take_ready(struct engine *engine);
+
+#endif

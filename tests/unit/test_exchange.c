@@ -1,0 +1,252 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "serve/exchange.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static struct exchange exchange;
+static char bytes[PARCEL_BYTES_MAX];
+
+static int set_up(void **state)
+{
+    (void)state;
+    return exchange_open(&exchange);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    exchange_close(&exchange);
+    return 0;
+}
+
+static struct iovec text(const char *data)
+{
+    return (struct iovec){.iov_base = (char *)data, .iov_len = strlen(data)};
+}
+
+static struct parcel parcel_of(int fd, int file)
+{
+    return (struct parcel){
+        .label = {.listener = 2, .served = 7, .readable = true},
+        .fd = fd,
+        .file = file,
+        .pieces = {text("head"), text("body"), text("rest")},
+    };
+}
+
+static enum exchange_result receive(struct parcel *parcel)
+{
+    return exchange_receive(&exchange, parcel, bytes);
+}
+
+/* How many descriptors this process has open. */
+static int open_descriptors(void)
+{
+    int count = 0;
+    for (int fd = 0; fd < 256; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+static void what_is_sent_arrives(void **state)
+{
+    (void)state;
+    int ends[2], file[2];
+    struct parcel got;
+    char word[8] = "";
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) | pipe(file), 0);
+    struct parcel sent = parcel_of(ends[0], file[0]);
+    assert_true(exchange_is_empty(&exchange));
+    assert_true(exchange_send(&exchange, &sent));
+    assert_false(exchange_is_empty(&exchange));
+    close(ends[0]);
+    close(file[0]);
+    assert_int_equal(receive(&got), EXCHANGE_PARCEL);
+    assert_int_equal(got.label.listener, 2);
+    assert_int_equal(got.label.served, 7);
+    assert_true(got.label.spooled && got.label.readable && !got.label.gone);
+    assert_memory_equal(bytes, "headbodyrest", 12);
+    assert_memory_equal(got.pieces[1].iov_base, "body", 4);
+    assert_int_equal(got.pieces[2].iov_len, 4);
+    assert_int_equal(fcntl(got.fd, F_GETFD) & fcntl(got.file, F_GETFD), FD_CLOEXEC);
+    assert_int_equal(write(got.fd, "hello", 5), 5);
+    assert_int_equal(read(ends[1], word, sizeof(word)), 5);
+    assert_int_equal(write(file[1], "f", 1), 1);
+    assert_int_equal(read(got.file, word, sizeof(word)), 1);
+    assert_int_equal(receive(&got), EXCHANGE_EMPTY);
+    close(got.fd);
+    close(got.file);
+    close(ends[1]);
+    close(file[1]);
+}
+
+static void what_is_too_large_is_not_sent(void **state)
+{
+    (void)state;
+    struct parcel parcel = parcel_of(exchange.take, -1);
+    parcel.pieces[0].iov_base = bytes;
+    parcel.pieces[0].iov_len = PARCEL_BYTES_MAX - 8;
+    assert_true(exchange_send(&exchange, &parcel));
+    parcel.pieces[0].iov_len++;
+    assert_false(exchange_send(&exchange, &parcel));
+    assert_int_equal(errno, EMSGSIZE);
+    assert_int_equal(receive(&parcel), EXCHANGE_PARCEL);
+    close(parcel.fd);
+    assert_int_equal(receive(&parcel), EXCHANGE_EMPTY);
+}
+
+static void when_full_it_says_so(void **state)
+{
+    (void)state;
+    struct parcel parcel = parcel_of(0, -1);
+    int sent = 0, received = 0;
+    while (exchange_send(&exchange, &parcel))
+        assert_true(++sent < 1000000);
+    assert_true(sent > 50);
+    while (receive(&parcel) == EXCHANGE_PARCEL) {
+        close(parcel.fd);
+        received++;
+    }
+    assert_int_equal(received, sent);
+}
+
+/* Sends a label with that much behind it, and descriptors. */
+static void send_raw(struct parcel_label label, size_t size, size_t more, int fds)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(3 * sizeof(int))];
+    } space;
+    int numbers[3] = {0, 0, 0};
+    struct iovec parts[2] = {{&label, size}, {bytes, more}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    if (fds > 0) {
+        message.msg_control = &space;
+        message.msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)fds);
+        struct cmsghdr *control = CMSG_FIRSTHDR(&message);
+        control->cmsg_level = SOL_SOCKET;
+        control->cmsg_type = SCM_RIGHTS;
+        control->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)fds);
+        memcpy(CMSG_DATA(control), numbers, sizeof(int) * (size_t)fds);
+    }
+    assert_true(sendmsg(exchange.give, &message, 0) >= 0);
+}
+
+static void nonsense_is_thrown_away(void **state)
+{
+    (void)state;
+    struct parcel parcel = parcel_of(0, -1);
+    assert_true(exchange_send(&exchange, &parcel));
+    assert_int_equal(receive(&parcel), EXCHANGE_PARCEL);
+    close(parcel.fd);
+    struct parcel_label good = parcel.label, bad;
+    int before = open_descriptors();
+
+    send_raw(good, sizeof(good), 12, 1);
+    assert_int_equal(receive(&parcel), EXCHANGE_PARCEL);
+    close(parcel.fd);
+
+    send_raw(good, sizeof(good) - 1, 0, 1); /* too short for a label */
+    send_raw(good, sizeof(good), 11, 1);    /* fewer bytes than it says, and more */
+    send_raw(good, sizeof(good), 13, 1);
+    send_raw(good, sizeof(good), 12, 0); /* fewer descriptors, and more */
+    send_raw(good, sizeof(good), 12, 2);
+    send_raw(good, sizeof(good), 12, 3);
+    bad = good;
+    bad.spooled = true;
+    send_raw(bad, sizeof(bad), 12, 1);
+    bad = good;
+    bad.version++;
+    send_raw(bad, sizeof(bad), 12, 1);
+    bad = good;
+    bad.sizes[1] = UINT32_MAX;
+    send_raw(bad, sizeof(bad), 12, 1);
+    bad = good;
+    bad.sizes[0] = 0; /* no head */
+    send_raw(bad, sizeof(bad), 8, 1);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(receive(&parcel), EXCHANGE_BROKEN);
+    assert_int_equal(receive(&parcel), EXCHANGE_EMPTY);
+    assert_int_equal(open_descriptors(), before);
+}
+
+static void without_a_descriptor_the_message_stays(void **state)
+{
+    (void)state;
+    struct parcel parcel = parcel_of(exchange.take, exchange.give);
+    struct rlimit old, limit;
+    assert_true(exchange_send(&exchange, &parcel));
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    int lowest = dup(0);
+    close(lowest);
+    for (int spare = 0; spare < 2; spare++) {
+        limit = (struct rlimit){(rlim_t)(lowest + spare), old.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        assert_int_equal(receive(&parcel), EXCHANGE_NO_ROOM);
+        assert_int_equal(errno, EMFILE);
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_int_equal(receive(&parcel), EXCHANGE_PARCEL);
+    close(parcel.fd);
+    close(parcel.file);
+}
+
+static void the_board_tells_who_is_idle(void **state)
+{
+    (void)state;
+    unsigned pulses[EXCHANGE_SEATS] = {0};
+    assert_false(exchange_has_others(&exchange, 1));
+    exchange.seats[1].pulse = 5;
+    assert_false(exchange_has_others(&exchange, 1));
+    exchange.seats[0].pulse = 2;
+    exchange.seats[2].pulse = 7;
+    exchange.seats[63].pulse = 9;
+    assert_true(exchange_has_others(&exchange, 1));
+    assert_int_equal(exchange_resting(&exchange, 1), 2);
+    assert_int_equal(exchange_resting(&exchange, 2), 2);
+    /* The first look has nothing to compare with. */
+    assert_int_equal(exchange_idle(&exchange, 1, pulses), 0);
+    assert_int_equal(exchange_idle(&exchange, 1, pulses), 2);
+    exchange.seats[2].pulse = 9; /* it worked, and waits again */
+    assert_int_equal(exchange_idle(&exchange, 1, pulses), 1);
+    assert_int_equal(exchange_idle(&exchange, 1, pulses), 2);
+    exchange.seats[63].pulse = 0;
+    assert_int_equal(exchange_idle(&exchange, 1, pulses), 1);
+}
+
+static void the_board_tells_who_has_least(void **state)
+{
+    (void)state;
+    assert_int_equal(exchange_least_load(&exchange, 0), EXCHANGE_STUCK);
+    exchange.seats[0].pulse = exchange.seats[5].pulse = exchange.seats[7].pulse = 2;
+    exchange.seats[5].load = 9;
+    exchange.seats[7].load = 8;
+    assert_int_equal(exchange_least_load(&exchange, 0), 8);
+    assert_int_equal(exchange_least_load(&exchange, 7), 0);
+    exchange_leave(&exchange, 7);
+    assert_int_equal(exchange_least_load(&exchange, 0), 9);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_is_sent_arrives, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_too_large_is_not_sent, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(when_full_it_says_so, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(nonsense_is_thrown_away, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(without_a_descriptor_the_message_stays, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_board_tells_who_is_idle, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_board_tells_who_has_least, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
