@@ -65,6 +65,7 @@ class Arbiter:
         self._stopping = False
         self._settled = False  # every worker of the first start has been ready
         self._reloading = None  # a _reload.Snapshot, until the new configuration is proven
+        self._exchanges = {}  # by generation: _core.Exchange, or None
         self._promoted_pidfile = None  # to be renamed to, once its old owner is gone
         self._watchdog = systemd.watchdog_interval()
         self.tls = None  # a _tls.Tls, when the workers speak TLS by our engine
@@ -453,9 +454,12 @@ class Arbiter:
             self.log,
         )
         worker.tls = self.tls
+        exchange = self._exchange()
         self.cfg.pre_fork(self, worker)
         pid, slot = self._core.fork(self.worker_age)
         if pid == 0:
+            worker.exchange = exchange
+            self._exchanges.clear()  # those of other generations
             self._be_worker(worker, slot)
         worker.pid = pid
         worker.tmp.slot = slot
@@ -464,6 +468,30 @@ class Arbiter:
             self._core.expire(pid, self.cfg.max_lifetime + self.cfg.max_lifetime_jitter * _chance())
         self._stats["workers_spawned"] += 1
         return pid
+
+    def _exchange(self):
+        """Return what the workers of the present generation hand waiting requests over by.
+
+        The master holds it as long as one of them lives, so that a worker that dies takes nothing
+        with it that it had sent. None where the system has no such thing.
+        """
+        generation = self._core.generation
+        if generation not in self._exchanges:
+            try:
+                self._exchanges[generation] = _core.Exchange()
+            except OSError as exc:
+                self.log.warning("Requests stay in the worker that has received them: %s", exc)
+                self._exchanges[generation] = None
+        return self._exchanges[generation]
+
+    def _leave_exchange(self, age: int, generation: int) -> None:
+        """A worker is dead: nobody counts on it, and its generation may have been the last."""
+        exchange = self._exchanges.get(generation)
+        if exchange is not None:
+            exchange.left(age)
+        alive = {generation for _, _, generation, _ in self._core.children()}
+        for old in self._exchanges.keys() - alive - {self._core.generation}:
+            del self._exchanges[old]
 
     def _be_worker(self, worker, slot) -> None:
         """The worker's whole life. Raises SystemExit alone, for the caller is the master."""
@@ -608,6 +636,7 @@ class Arbiter:
             self.log.error("Workers die as soon as they start. The next try is in %.2f s.", pause)
         if worker is not None:
             worker.tmp.close()
+            self._leave_exchange(worker.age, generation)
             self.cfg.child_exit(self, worker)
         if self._stopping:
             return

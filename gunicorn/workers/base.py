@@ -41,6 +41,7 @@ class Worker:
 
     # Whether run() serves by our engine, which is to speak TLS itself then.
     uses_engine = False
+    exchange = None  # a _core.Exchange: requests that wait go to other workers by it
 
     def __init__(self, age, ppid, sockets, app, timeout, cfg, log) -> None:
         self.age = age

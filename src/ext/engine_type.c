@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "ext/engine_loop.h"
+#include "ext/ext_exchange.h"
 #include "ext/ext_proc.h"
 #include "ext/ext_tls.h"
 #include "serve/host.h"
@@ -25,6 +26,7 @@ struct engine_object {
     PyObject_HEAD struct wsgi wsgi;
     struct forwarded forwarded;
     struct trust trust;
+    PyObject *exchange; /* worker.exchange */
     char *tmp_dir;
     int wake_fd; /* the worker's pipe that signal handlers write to */
 };
@@ -196,15 +198,16 @@ static int read_tmp_dir(struct engine_object *self, PyObject *cfg)
 static int read_options(struct engine_object *self, PyObject *cfg, struct engine_options *options)
 {
     uint32_t keepalive, workers;
+    bool reuse_port;
     *options = (struct engine_options){.standby = true};
     if (read_limits(cfg, &options->limits) < 0 || read_forwarding(self, cfg) < 0 ||
         read_tmp_dir(self, cfg) < 0 || get_number(cfg, "keepalive", &keepalive) < 0 ||
-        get_number(cfg, "workers", &workers) < 0 ||
+        get_number(cfg, "workers", &workers) < 0 || get_flag(cfg, "reuse_port", &reuse_port) < 0 ||
         get_number(cfg, "worker_connections", &options->worker_connections) < 0 ||
         get_flag(cfg, "sendfile", &options->sendfile) < 0)
         return -1;
     options->keepalive_ms = keepalive > UINT32_MAX / 1000 ? UINT32_MAX : keepalive * 1000;
-    options->shared = workers > 1;
+    options->shared = workers > 1 && !reuse_port;
     options->forwarded = &self->forwarded;
     options->trust = &self->trust;
     options->tmp_dir = self->tmp_dir;
@@ -232,6 +235,15 @@ static int read_patience(struct wsgi *wsgi, struct engine_options *options)
         get_flag(wsgi->cfg, "check_client", &options->check_client) < 0)
         return -1;
     return get_flag(wsgi->handler, "wants_debug", &options->debug);
+}
+
+/* Where requests go that wait while all threads are busy. */
+static int read_exchange(struct engine_object *self, PyObject *worker,
+                         struct engine_options *options)
+{
+    self->exchange = PyObject_GetAttrString(worker, "exchange");
+    options->exchange = self->exchange ? ext_exchange_from(self->exchange) : NULL;
+    return self->exchange ? get_number(worker, "age", &options->seat) : -1;
 }
 
 /* The descriptors of worker.sockets, in an array that the caller frees with mem_free(). */
@@ -352,7 +364,8 @@ static int start(struct engine_object *self, PyObject *worker, uint32_t threads,
     options.loop_host = loop_host;
     if (read_patience(&self->wsgi, &options) < 0)
         return -1;
-    if (read_beat(self->wsgi.cfg, &options.sign_of_life_ms) < 0)
+    if (read_beat(self->wsgi.cfg, &options.sign_of_life_ms) < 0 ||
+        read_exchange(self, worker, &options) < 0)
         return -1;
     self->wsgi.threaded = threads > 0;
     if (self->wsgi.slot) {
@@ -539,6 +552,7 @@ static void engine_dealloc(PyObject *op)
     free_calls(wsgi);
     text_cache_clear(&wsgi->texts);
     Py_XDECREF(wsgi->empty_input);
+    Py_XDECREF(self->exchange);
     engine_clear(op);
     Py_XDECREF(wsgi->module);
     forwarded_free(&self->forwarded);

@@ -1,5 +1,6 @@
 #include "ext/state.h"
 
+#include "ext/ext_exchange.h"
 #include "ext/ext_inotify.h"
 #include "ext/ext_proc.h"
 #include "ext/ext_tls.h"
@@ -19,7 +20,9 @@ static int core_exec(PyObject *module)
         add_type(module, &file_wrapper_spec, &state->file_wrapper_type) < 0 ||
         add_type(module, &engine_spec, &state->engine_type) < 0)
         return -1;
-    return ext_proc_init(module) < 0 || ext_tls_init(module) < 0 ? -1 : ext_inotify_init(module);
+    if (ext_proc_init(module) < 0 || ext_tls_init(module) < 0 || ext_exchange_init(module) < 0)
+        return -1;
+    return ext_inotify_init(module);
 }
 
 static int core_traverse(PyObject *module, visitproc visit, void *arg)

@@ -1,0 +1,79 @@
+#include "ext/ext_exchange.h"
+
+struct exchange_object {
+    PyObject_HEAD struct exchange exchange;
+};
+
+static void exchange_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+
+    exchange_close(&((struct exchange_object *)op)->exchange);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+static PyObject *exchange_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    struct exchange exchange;
+
+    if (!PyArg_ParseTuple(args, ":Exchange") || (kwargs && PyDict_GET_SIZE(kwargs) > 0))
+        return NULL;
+    if (exchange_open(&exchange) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    struct exchange_object *self = (struct exchange_object *)type->tp_alloc(type, 0);
+    if (self)
+        self->exchange = exchange;
+    else
+        exchange_close(&exchange);
+    return (PyObject *)self;
+}
+
+const struct exchange *ext_exchange_from(PyObject *object)
+{
+    if (Py_TYPE(object)->tp_dealloc != exchange_dealloc)
+        return NULL;
+    return &((struct exchange_object *)object)->exchange;
+}
+
+static PyObject *exchange_left(PyObject *op, PyObject *age_object)
+{
+    struct exchange *exchange = &((struct exchange_object *)op)->exchange;
+    unsigned long age = PyLong_AsUnsignedLong(age_object);
+
+    if (age == (unsigned long)-1 && PyErr_Occurred())
+        return NULL;
+    exchange_leave(exchange, (uint32_t)(age % EXCHANGE_SEATS));
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef exchange_methods[] = {
+    {"left", exchange_left, METH_O,
+     "left(age, /)\n--\n\nThe worker of this number is dead: the others count on it no longer."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot exchange_slots[] = {
+    {Py_tp_doc, "Exchange()\n--\n\nA queue of requests, shared by the processes forked later.\n"
+                "Raises OSError."},
+    {Py_tp_new, exchange_new},
+    {Py_tp_dealloc, exchange_dealloc},
+    {Py_tp_methods, exchange_methods},
+    {0, NULL},
+};
+
+static PyType_Spec exchange_spec = {
+    .name = "gunicorn._core.Exchange",
+    .basicsize = sizeof(struct exchange_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = exchange_slots,
+};
+
+int ext_exchange_init(PyObject *module)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, &exchange_spec, NULL);
+    int result = type ? PyModule_AddType(module, (PyTypeObject *)type) : -1;
+
+    Py_XDECREF(type);
+    return result;
+}
