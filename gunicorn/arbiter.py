@@ -144,12 +144,16 @@ class Arbiter:
             os.environ.update(self.cfg.env)
         if self.cfg.preload_app:
             self._preload()
+        elif self.cfg.preload_freeze:
+            self.log.warning("preload_freeze: without preload_app the workers share nothing")
         self._tell_core()
 
     def _preload(self) -> None:
         if self._modules_before_app is None:
             self._modules_before_app = set(sys.modules)
         self.app.wsgi()
+        if self.cfg.preload_freeze:
+            self._collect()
         threading = sys.modules.get("threading")
         others = [thread.name for thread in threading.enumerate()[1:]] if threading else []
         if others:
@@ -158,6 +162,14 @@ class Arbiter:
                 "workers: %s",
                 ", ".join(others),
             )
+
+    def _collect(self) -> None:
+        """Free what is garbage, and let no collection touch the rest, which workers share."""
+        if self.cfg.preload_freeze:
+            gc.unfreeze()
+        gc.collect()
+        if self.cfg.preload_freeze:
+            gc.freeze()
 
     def _setup_log(self) -> None:
         if self.log is None:
@@ -764,6 +776,8 @@ class Arbiter:
             snapshot.restore(self)
         except Exception:
             self.log.exception("What was before the reload could not be restored completely")
+        if snapshot.modules is not None:
+            self._collect()
         trace = reason if isinstance(reason, BaseException) else None
         self.log.error("The reload failed, everything stays as it was: %s", reason, exc_info=trace)
         self._core.restore_generation(snapshot.generation)
@@ -776,7 +790,7 @@ class Arbiter:
         snapshot.discard(self)
         if snapshot.modules is not None:
             del snapshot
-            gc.collect()  # the old application, which is full of cycles
+            self._collect()  # the old application, which is full of cycles
         self.log.debug("The new configuration works: the workers of the old one are replaced")
         self._notify_ready()
 
