@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from helpers.server import server_has
+from helpers.tls import Authority, serve_tls
 from helpers.wire import Closed, render
 
 HERE = Path(__file__).resolve().parent
@@ -15,11 +16,15 @@ HERE = Path(__file__).resolve().parent
 TEXT, CLOSE = 1, 8
 
 
-@pytest.fixture
-def server(gunicorn):
+@pytest.fixture(params=["http", "https"])
+def server(request, gunicorn, tmp_path):
     if not server_has("flask_sock"):
         pytest.skip("flask-sock is not installed")
-    return gunicorn("sock_app:app", "--pythonpath", str(HERE), "--threads", "8")
+    args = ["sock_app:app", "--pythonpath", str(HERE), "--threads", "8"]
+    if request.param == "http":
+        return gunicorn(*args)
+    authority = Authority(tmp_path)
+    return serve_tls(gunicorn(*args, *authority.issue().args), authority.client())
 
 
 class WebSocket:

@@ -19,8 +19,11 @@ class Load:
     connection.
     """
 
-    def __init__(self, address, kept: int = 64, closing: int = 64, path: str = "/") -> None:
+    def __init__(
+        self, address, kept: int = 64, closing: int = 64, path: str = "/", tls=None
+    ) -> None:
         self.address = address
+        self.tls = tls  # the client's ssl.SSLContext
         self.kept = kept
         self.closing = closing
         self.path = path
@@ -54,7 +57,8 @@ class Load:
     async def _open(self):
         if isinstance(self.address, str):
             return await asyncio.open_unix_connection(self.address)
-        return await asyncio.open_connection(*self.address)
+        name = None if self.tls is None else "localhost"
+        return await asyncio.open_connection(*self.address, ssl=self.tls, server_hostname=name)
 
     async def _client(self, keep: bool) -> None:
         connection = None
