@@ -9,6 +9,7 @@
 #define MEM_NEVER LONG_MAX
 
 static atomic_long mem_left = MEM_NEVER;
+static atomic_bool mem_once, mem_has_failed;
 
 static bool mem_must_fail(void)
 {
@@ -16,6 +17,9 @@ static bool mem_must_fail(void)
         return false;
     if (atomic_fetch_sub(&mem_left, 1) > 0)
         return false;
+    if (atomic_load(&mem_once))
+        mem_fail_never();
+    atomic_store(&mem_has_failed, true);
     errno = ENOMEM;
     return true;
 }
@@ -35,9 +39,26 @@ void mem_free(void *block)
     free(block);
 }
 
+static void fail(long count, bool once)
+{
+    atomic_store(&mem_once, once);
+    atomic_store(&mem_has_failed, false);
+    atomic_store(&mem_left, count);
+}
+
 void mem_fail_after(long count)
 {
-    atomic_store(&mem_left, count);
+    fail(count, false);
+}
+
+void mem_fail_once(long count)
+{
+    fail(count, true);
+}
+
+bool mem_failed(void)
+{
+    return atomic_load(&mem_has_failed);
 }
 
 void mem_fail_never(void)

@@ -1,6 +1,7 @@
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -21,6 +22,13 @@ void mem_free(void *block);
  * follow until mem_fail_never().
  */
 void mem_fail_after(long count);
+
+/* The same, but only that one fails. */
+void mem_fail_once(long count);
+
+/* Whether any has failed so since it was asked for. */
+bool mem_failed(void);
+
 void mem_fail_never(void);
 
 #endif

@@ -297,12 +297,9 @@ static void refuse_head(struct engine *engine, struct conn *conn)
 /* There is more to do than this worker can, or is to, take on. */
 static void refuse_overload(struct engine *engine, struct conn *conn, enum metrics_refusal reason)
 {
-    if (engine->overload_note_ms == 0 ||
-        engine->now_ms >= engine->overload_note_ms + OVERLOAD_NOTE_MS) {
-        engine->overload_note_ms = engine->now_ms;
+    if (engine_may_tell(engine, &engine->overload_told_ms))
         engine_note(engine, NOTE_WARNING, "Requests are refused with 503 (%s)",
                     metrics_refusal_name(reason));
-    }
     refuse_whole(engine, conn, reason, 503, "The server has too much to do");
 }
 

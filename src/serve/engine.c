@@ -121,7 +121,8 @@ static void accept_failed(struct engine *engine, struct listener *listener, int 
         return;
     if (socket_wait(listener->io.fd, POLLIN, 0) == 0 || engine_make_room(engine))
         return;
-    engine_note(engine, NOTE_ERROR, "Cannot accept a connection: %s", strerror(error));
+    if (engine_may_tell(engine, &engine->accept_told_ms))
+        engine_note(engine, NOTE_ERROR, "Cannot accept a connection: %s", strerror(error));
     engine_pause_for(engine, PAUSE_ERROR, ACCEPT_PAUSE_MS);
 }
 
@@ -335,6 +336,9 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     engine->loop = loop_create(options->loop);
     if (engine->loop)
         engine->loop->woken = look_at_clock;
+    /* Its descriptor is had now: when it is needed there may be none. */
+    if (engine->loop && options->loop_host && loop_fd(engine->loop) >= 0)
+        loop_alarm(engine->loop, ALARM_FAR_MS);
     if (ready_init(&engine->ready, &engine->metrics->queued, options->loop_host) < 0 ||
         !engine->loop || !open_listeners(engine, listeners, count) || handover_open(engine) < 0 ||
         standby_start(engine) < 0) {
@@ -474,9 +478,8 @@ static void set_alarm(struct engine *engine)
     bool is_set = engine->alarm_at > engine->now_ms;
     if (is_set && (at == 0 || at >= engine->alarm_at))
         return;
-    engine->alarm_at = at;
-    if (at != 0)
-        loop_alarm(engine->loop, (uint32_t)due + CLOCK_LAG_MS);
+    bool is_new = at != 0 && loop_alarm(engine->loop, (uint32_t)due + CLOCK_LAG_MS) == 0;
+    engine->alarm_at = is_new ? at : 0; /* without one: tried again at the next step */
 }
 
 /* The last connection of a retiring worker is closed, and no request waits in the exchange. */
@@ -692,6 +695,14 @@ void engine_stop(struct engine *engine)
 }
 
 /* Garbage: what only an attached thread may finish */
+
+bool engine_may_tell(struct engine *engine, uint64_t *told_ms)
+{
+    if (*told_ms > 0 && engine->now_ms < *told_ms + NOTE_PAUSE_MS)
+        return false;
+    *told_ms = engine->now_ms;
+    return true;
+}
 
 void engine_note(struct engine *engine, enum note_level level, const char *format, ...)
 {

@@ -122,7 +122,8 @@ struct engine {
     struct list unnamed;     /* those whose handshake waits for a thread: see tls_names */
     uint32_t connections;
     bool admits_few;           /* max_queue or limit_concurrency is set */
-    uint64_t overload_note_ms; /* when refusing was last told */
+    uint64_t overload_told_ms; /* when the log was last told of refusals */
+    uint64_t accept_told_ms;   /* the same for failures to accept */
     struct request *pool;
     uint32_t pooled;
     struct request *batch_head, *batch_tail; /* made ready by this step */
@@ -231,6 +232,10 @@ struct request *engine_take_batch(struct engine *engine);
 
 void engine_note(struct engine *engine, enum note_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* Whether it is time to tell again of what happens again and again; *told_ms is when it was told
+ * last, and now set. Leader only. */
+bool engine_may_tell(struct engine *engine, uint64_t *told_ms);
 void engine_reap(struct engine *engine);
 
 /* One use of the listener's context for a new connection, or NULL. The last drop of one is left to

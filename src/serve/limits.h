@@ -21,7 +21,7 @@ enum {
     BODY_WINDOW_MS = 5 * 1000,      /* over which the rate of a body is measured */
     LINGER_IDLE_MS = 2 * 1000,      /* without a byte after we are done (RFC 9112 §9.6) */
     LINGER_TOTAL_MS = 30 * 1000,
-    OVERLOAD_NOTE_MS = 10 * 1000, /* between two lines that say that requests are refused */
+    NOTE_PAUSE_MS = 10 * 1000,    /* between two lines about what happens again and again */
     SILENT_MS = 1000,             /* after which a new connection without a byte counts as idle */
     ACCEPT_PAUSE_MS = 100,        /* after EMFILE and the like */
     DRAIN_IDLE_MS = 2 * 1000,     /* a retiring worker waits for idle clients' next request */
@@ -30,6 +30,7 @@ enum {
     STANDBY_REST_TICKS = 50,      /* quiet ticks after which the stand-by sleeps */
     LOOK_ROUND_MS = 100,          /* until a stuck worker looks again whether it has got company */
     STANDBY_STACK = 128 * 1024,   /* bytes */
+    ALARM_FAR_MS = 86400 * 1000,  /* an alarm that is set for its descriptor's sake */
     CLOCK_LAG_MS = 10,            /* the kernel's coarse clock is behind its timers, at most */
     SLOW_REQUEST_NS = 500 * 1000, /* a request that takes longer makes followers lead at once */
 };
