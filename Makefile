@@ -48,7 +48,7 @@ ifneq ($(filter thread%,$(SANITIZE)),)
 WATCHED = LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" TSAN_OPTIONS=die_after_fork=0
 endif
 
-.PHONY: help run build test unit pytest compare asan tsan fuzz testssl soak bench picture lint format wheel sdist wheel-test clean
+.PHONY: help run build test unit pytest compare asan tsan fuzz testssl soak bench picture lint format wheel sdist wheel-test deploy-check clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -110,6 +110,10 @@ compare: $(VENV)/.testing ## Compare with gunicorn: COUNT=5000 requests, configu
 	GUNICORN_REFERENCE=$(abspath $(VENV)-original) GUNICORN_DIFFERENTIAL_COUNT=$(COUNT) \
 	    $(BIN)/pytest -n $(JOBS) --timeout 1800 $(ARGS) tests/compare \
 	    tests/server/test_differential.py tests/config/test_print_config.py
+
+deploy-check: $(VENV)/.testing ## Run the files of deploy/, and check those that cannot run here
+	$(PIP) install -q 'kubernetes-validate==1.*'
+	$(BIN)/pytest $(ARGS) tests/deploy
 
 asan: ## Run all the tests with AddressSanitizer and UBSan
 	$(MAKE) test VENV=$(VENV)-asan BUILD=$(BUILD)/asan SANITIZE=address,undefined JOBS=2

@@ -1,0 +1,242 @@
+"""What deploy/ has runs as it is there, where its programs are installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from helpers.server import gunicorn_command
+from helpers.site import DEPLOY, Site, free_port, is_gone
+from helpers.tls import Authority, TlsConnection
+from helpers.wire import Connection, wait_until
+
+SBIN = "/usr/sbin:/sbin:/usr/local/sbin"
+
+
+@pytest.fixture
+def site(tmp_path):
+    made = Site(tmp_path)
+    yield made
+    made.close()
+
+
+def program(name: str) -> str:
+    """The path of a program; without it the test is skipped."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name) or shutil.which(name, path=SBIN)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+# nginx
+
+NGINX_CONF = """
+{user}
+daemon off;
+worker_processes 1;
+pid {directory}/nginx.pid;
+error_log {directory}/nginx.log;
+events {{ }}
+http {{
+    access_log off;
+    client_body_temp_path {directory}/body;
+    proxy_temp_path {directory}/proxy;
+    fastcgi_temp_path {directory}/fastcgi;
+    uwsgi_temp_path {directory}/uwsgi;
+    scgi_temp_path {directory}/scgi;
+    include {site};
+}}
+"""
+
+
+def nginx_command(site, conf) -> list[str]:
+    main = site.directory / "nginx.conf"
+    main.write_text(
+        NGINX_CONF.format(
+            directory=site.directory, site=conf, user="user root;" if os.geteuid() == 0 else ""
+        )
+    )
+    return [program("nginx"), "-e", str(site.directory / "nginx.log"), "-c", str(main)]
+
+
+def connects(port: int) -> bool:
+    try:
+        Connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_nginx_with_tls_over_a_unix_socket(site):
+    authority = Authority(site.directory)
+    pair = authority.issue(file="fullchain")
+    pair.keyfile.rename(site.directory / "key.pem")
+    plain, tls = free_port(), free_port()
+    conf = site.install("nginx/shop.conf", site.directory / "shop.conf")
+    site.edit(
+        conf,
+        {"listen 80;": f"listen 127.0.0.1:{plain};", "listen 443": f"listen 127.0.0.1:{tls}"},
+    )
+    with open(site.home / "gunicorn.conf.py", "a") as file:
+        file.write("def pre_request(worker, req): worker.log.info('nr %s', req.req_number)\n")
+    command = nginx_command(site, conf)
+    site.start(*gunicorn_command(), "-w", "1", "shop:app", cwd=site.home)
+    site.start(*command)
+    wait_until(lambda: site.answers() and connects(tls), "both are there")
+    with Connection(("127.0.0.1", plain)) as client:
+        assert client.request().status == 301
+    for _ in range(5):
+        with TlsConnection(("127.0.0.1", tls), authority.client()) as client:
+            forged = [("Host", "shop.example"), ("X-Forwarded-For", "192.0.2.9")]
+            response = client.request(headers=forged)
+            assert response.body.decode().split()[1:] == ["https", "shop.example", "127.0.0.1"]
+    numbers = re.findall(r"nr (\d+)", (site.directory / "output.log").read_text())
+    assert max(map(int, numbers)) == 5, "nginx keeps its connection open"
+
+
+def test_nginx_over_tcp(site):
+    port, behind = free_port(), free_port()
+    conf = site.install("nginx/shop-tcp.conf", site.directory / "shop.conf")
+    site.edit(
+        conf,
+        {
+            "listen 80;": f"listen 127.0.0.1:{port};",
+            "10.0.0.11:8000": f"127.0.0.1:{behind}",
+            "server 10.0.0.12:8000 max_fails=2 fail_timeout=10s;": "",
+        },
+    )
+    command = nginx_command(site, conf)
+    site.start(
+        *(*gunicorn_command(), "-w", "1", "-b", f"127.0.0.1:{behind}"),
+        *("--forwarded-allow-ips", "127.0.0.1", "shop:app"),
+        cwd=site.home,
+    )
+    site.start(*command)
+    wait_until(lambda: connects(behind) and connects(port), "both are there")
+    with Connection(("127.0.0.1", port)) as client:
+        for _ in range(3):
+            assert client.request().status == 200
+
+
+# Supervisors
+
+
+def assert_stops_gracefully(site, stop) -> None:
+    """A request that runs is answered while `stop` ends the server."""
+    answer = []
+    client = threading.Thread(target=lambda: answer.append(site.ask("0.7")))
+    client.start()
+    master = int(site.ask().split()[0])
+    stop()
+    client.join(20)
+    assert answer and int(answer[0].split()[0]) == master
+    wait_until(lambda: is_gone(master), "the master is gone")
+
+
+SUPERVISORD_CONF = """
+[supervisord]
+nodaemon=true
+logfile={directory}/supervisord.log
+pidfile={directory}/supervisord.pid
+[unix_http_server]
+file={directory}/ctl
+[supervisorctl]
+serverurl=unix://{directory}/ctl
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+[include]
+files={directory}/shop.conf
+"""
+
+
+def test_supervisor(site):
+    site.install("supervisor/shop.conf", site.directory / "shop.conf")
+    site.edit(site.directory / "shop.conf", {"user=shop\n": ""})
+    main = site.directory / "supervisord.conf"
+    main.write_text(SUPERVISORD_CONF.format(directory=site.directory))
+    site.start(program("supervisord"), "-c", main)
+
+    def control(*words) -> None:
+        subprocess.run([program("supervisorctl"), "-c", main, *words], check=True, timeout=60)
+
+    first = site.master()
+    os.kill(first, signal.SIGKILL)
+    site.master(instead_of=first)
+    control("signal", "HUP", "shop")
+    wait_until(lambda: "Hang up" in (site.directory / "shop.log").read_text(), "the reload")
+    assert_stops_gracefully(site, lambda: control("stop", "shop"))
+    assert not site.socket.exists()
+
+
+def test_runit(site):
+    run = site.install("runit/shop/run", site.home / "service" / "run")
+    site.edit(
+        run,
+        {"exec chpst -u shop:shop": "exec chpst", "install -d -o shop -g shop": "install -d"},
+    )
+    site.install("runit/shop/log/run", site.home / "service" / "log" / "run")
+    service = site.home / "service"
+    control = program("sv")
+    site.start(program("runsv"), service, env=os.environ | {"PATH": f"{os.environ['PATH']}:{SBIN}"})
+    first = site.master()
+    os.kill(first, signal.SIGKILL)
+    site.master(instead_of=first)
+    log = site.directory / "log" / "current"
+    subprocess.run([control, "hup", service], check=True, timeout=60)
+    wait_until(lambda: "Hang up" in log.read_text(), "the reload")
+
+    def stop() -> None:
+        subprocess.run([control, "-w", "20", "down", service], check=True, timeout=60)
+
+    assert_stops_gracefully(site, stop)
+
+
+# What cannot run here is checked
+
+
+def test_systemd_units(site):
+    systemd = program("systemd-analyze")
+    service = site.install("systemd/shop.service", site.directory / "shop.service")
+    site.install("systemd/shop.socket", site.directory / "shop.socket")
+    done = subprocess.run(
+        [systemd, "verify", "--man=no", service, site.directory / "shop.socket"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    complaints = [line for line in done.stderr.splitlines() if "shop." in line]
+    assert not complaints, complaints
+
+
+def test_container_runs_what_exists():
+    text = (DEPLOY / "Containerfile").read_text()
+    (command,) = re.findall(r"^CMD (\[.*\])$", text, re.MULTILINE)
+    program, *arguments = json.loads(command)
+    assert program == "gunicorn"
+    done = subprocess.run(
+        [*gunicorn_command(), "--check-config", *arguments[:-1], "wsgiref.simple_server:demo_app"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_kubernetes_manifests():
+    kubernetes_validate = pytest.importorskip(
+        "kubernetes_validate", reason="kubernetes-validate is not installed (make deploy-check)"
+    )
+    import yaml
+
+    for path in sorted((DEPLOY / "kubernetes").glob("*.yaml")):
+        for document in yaml.safe_load_all(path.read_text()):
+            kubernetes_validate.validate(document, "1.31", strict=True)
