@@ -464,10 +464,12 @@ SECTIONS = {
         Row("limit_request_body", "--limit-request-body", SIZE, 0,
             "The longest body of a request; 0 is no limit.", unit="bytes", since=OURS),
         Row("request_timeout", "--request-timeout", SECONDS, 0,
-            "A request that takes longer is ended by an exception and answered with 504; 0 never.",
+            "A request that takes longer is ended by gunicorn.errors.RequestTimeout and answered "
+            "with 504; 0 never. environ['gunicorn.deadline'] tells how much time is left.",
             unit="seconds", since=OURS),
         Row("request_timeout_grace", "--request-timeout-grace", SECONDS, 5,
-            "A worker whose request goes on for so long after request_timeout is replaced.",
+            "A worker whose request goes on for so long after request_timeout is replaced, its "
+            "successor being ready first.",
             unit="seconds", since=OURS),
         Row("max_queue", "--max-queue", INT, 0,
             "How many requests may wait in a worker; further ones are answered with 503. "

@@ -16,6 +16,18 @@ class HaltServer(BaseException):
         return f"<HaltServer {self.reason!r} {self.exit_status}>"
 
 
+class RequestTimeout(BaseException):
+    """Raised in a request that has been running for `request_timeout`.
+
+    No `Exception`, so that no framework makes an error page of it, nor an application that logs
+    and goes on; what `finally` and context managers release is released. An application that
+    catches it may answer by itself.
+    """
+
+    def __str__(self) -> str:
+        return "the request has been running for longer than request_timeout allows"
+
+
 class ConfigError(Exception):
     """The configuration cannot be used as it is."""
 

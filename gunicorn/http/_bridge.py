@@ -2,8 +2,10 @@
 
 import errno
 import os
+import signal
 import sys
 
+from gunicorn.errors import RequestTimeout
 from gunicorn.glogging import Logger
 from gunicorn.http import errors, wsgi
 
@@ -88,6 +90,8 @@ class Bridge:
         if self.tls is not None:
             base |= {"HTTPS": "on", "SSL_PROTOCOL": "", "SSL_CIPHER": ""}
             base["SSL_SESSION_RESUMED"] = "Initial"
+        if self.cfg.request_timeout:
+            base["gunicorn.deadline"] = None
         return [{**base, **self._server(sock)} for sock in worker.sockets]
 
     @staticmethod
@@ -240,6 +244,8 @@ class Bridge:
         """
         if isinstance(exc, getattr(self.worker, "quiet_exceptions", ())):
             return 0, ""
+        if isinstance(exc, RequestTimeout):  # told when it was raised
+            return 504, ""
         if socket_taken and isinstance(exc, StopIteration):
             self.log.debug("Closing connection. %s", exc)
             return 0, ""
@@ -254,6 +260,71 @@ class Bridge:
             return exc.code, str(exc)
         self.log.exception("Error handling request %s %s", method, uri, exc_info=exc)
         return 500, ""
+
+    # ---- request_timeout ----
+
+    def watch_deadlines(self, overdue, signo, stacks_signo):
+        """Have `overdue` called by a signal. Return what the engine needs to end requests.
+
+        That is the exception, the function that says which greenlet runs, the descriptor that
+        wakes the main thread, and the one of the error log for what is said in an emergency.
+        """
+        import faulthandler
+
+        if overdue is not None:
+            signal.signal(signo, overdue)
+        stacks_fd = self.worker.open_stacks()
+        if stacks_fd >= 0:
+            faulthandler.register(stacks_signo, file=stacks_fd, all_threads=True)
+        current = getattr(self.worker, "current", None)
+        return RequestTimeout, current, self.worker.PIPE[1], stacks_fd
+
+    def runs_now(self, current, coroutine) -> bool:
+        """Whether a greenlet is the one that runs, or waits for it as its parent."""
+        one = current()
+        while one is not None and one is not coroutine:
+            one = one.parent
+        return one is not None
+
+    def stack_of_frame(self, frame) -> str:
+        """Return where a frame, and what called it, is."""
+        import traceback
+
+        return "".join(traceback.format_stack(frame)).rstrip() if frame is not None else ""
+
+    def stack_of_greenlet(self, one) -> str:
+        return self.stack_of_frame(one.gr_frame)
+
+    def stack_of_thread(self, ident) -> str:
+        return self.stack_of_frame(sys._current_frames().get(ident))
+
+    def overdue(self, about) -> None:
+        """Log that a request is over its deadline."""
+        *_, inside, _later = about
+        what = "RequestTimeout is raised in it." if inside else "The application is not at work."
+        self._log_overdue(f"over request_timeout ({self.cfg.request_timeout:g} s). {what}", about)
+
+    def stuck(self, about) -> None:
+        """Log that a request goes on nevertheless."""
+        self._log_overdue(
+            "and did not end within request_timeout_grace "
+            f"({self.cfg.request_timeout_grace:g} s). This worker is replaced.",
+            about,
+        )
+
+    def _log_overdue(self, what, about) -> None:
+        method, uri, age, stack, _inside, later = about
+
+        def write():
+            self.log.error(
+                "Request %s %s has been running for %.1f s, %s Its stack:\n%s",
+                *(method, uri, age, what, stack or "  (unknown)"),
+            )
+
+        if later:  # the loop itself may have been interrupted, where nothing can wait
+            self.worker.call_later(0, write)
+        else:
+            write()
 
     def retire(self) -> bool:
         """The worker has served `max_requests`. Return whether it has to stop by itself."""

@@ -43,6 +43,8 @@ class Worker:
     uses_engine = False
     exchange = None  # a _core.Exchange: requests that wait go to other workers by it
 
+    _stacks_fd = -1
+
     def __init__(self, age, ppid, sockets, app, timeout, cfg, log) -> None:
         self.age = age
         self.pid = "[booting]"
@@ -152,6 +154,12 @@ class Worker:
         except (OSError, ValueError, RuntimeError):
             self.log.debug("No stacks will be written on SIGABRT", exc_info=True)
 
+    def open_stacks(self) -> int:
+        """Return a descriptor of the error log that stays the same when the log is reopened."""
+        if self._stacks_fd < 0:
+            self._stacks_fd = os.dup(_error_descriptor(self.log))
+        return self._stacks_fd
+
     def _init_reloader(self) -> None:
         from gunicorn.reloader import reloader_engines
 
@@ -206,6 +214,8 @@ class Worker:
             self.log.reopen_files()
         except OSError as exc:
             self.log.error("Cannot open the log files anew: %s", exc)
+        if self._stacks_fd >= 0:
+            os.dup2(_error_descriptor(self.log), self._stacks_fd, inheritable=False)
         if faulthandler.is_enabled():
             faulthandler.enable(file=_error_descriptor(self.log), all_threads=True)
 

@@ -84,6 +84,11 @@ class EventletWorker(LoopWorker):
         for one in running_requests():
             eventlet.kill(one)
 
+    current = staticmethod(getcurrent)
+
+    def interrupt(self, coroutine, serial) -> None:
+        self._hub.schedule_call_global(0, self.end_overdue, coroutine, serial)
+
     def wait(self, fd, write, seconds) -> bool:
         if fd < 0:
             eventlet.sleep(seconds)

@@ -22,7 +22,7 @@ if version_of(gevent.__version__) < MINIMUM:
 import gevent.event  # noqa: E402
 import gevent.hub  # noqa: E402
 import gevent.monkey  # noqa: E402
-from greenlet import GreenletExit  # noqa: E402
+from greenlet import GreenletExit, getcurrent  # noqa: E402
 
 from gunicorn.workers._greenlet import RequestGreenlet, running_requests  # noqa: E402
 
@@ -85,6 +85,11 @@ class GeventWorker(LoopWorker):
     def abort_requests(self) -> None:
         for one in running_requests():
             gevent.kill(one)
+
+    current = staticmethod(getcurrent)
+
+    def interrupt(self, coroutine, serial) -> None:
+        self._hub.loop.run_callback(self.end_overdue, coroutine, serial)
 
     def wait(self, fd, write, seconds) -> bool:
         if fd < 0:

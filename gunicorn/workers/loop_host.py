@@ -9,6 +9,7 @@ to the requests.
 import time
 
 from gunicorn import _core
+from gunicorn.errors import RequestTimeout
 from gunicorn.http import _bridge  # noqa: F401 - loaded before the fork, shared by all workers
 from gunicorn.workers.base import Worker
 
@@ -49,6 +50,18 @@ class LoopWorker(Worker):
 
     def abort_requests(self) -> None:
         """End the requests that run, if that is possible. graceful_timeout is nearly over."""
+
+    # Which greenlet runs; None when requests run in the loop itself, one at a time.
+    current = None
+
+    def interrupt(self, coroutine, serial: int) -> None:
+        """Have RequestTimeout raised in a greenlet that waits, by `end_overdue`, from the hub."""
+        raise NotImplementedError
+
+    def end_overdue(self, coroutine, serial: int) -> None:
+        """Raise RequestTimeout in a greenlet if the request of that number still runs in it."""
+        if self._engine.may_raise(serial):
+            coroutine.throw(RequestTimeout)
 
     _told_at = None  # time.monotonic() of the first signal to stop
 

@@ -102,7 +102,8 @@ struct call *call_begin(struct wsgi *wsgi, struct request *request)
     }
     call->request = request;
     call->socket_taken = call->warned = false;
-    if (make_objects(call) &&
+    request->call = call;
+    if (make_objects(call) && (!wsgi->timeout_error || deadline_attach(call) == 0) &&
         (request->head.framing == HTTP1_NO_BODY || (call->input = input_new(wsgi->state, request))))
         return call;
     call_end(call);
@@ -128,6 +129,7 @@ void call_end(struct call *call)
     if (call->socket_taken)
         socket_goodbye(call->socket);
     await_others(wsgi, call->request);
+    call->request->call = NULL;
     call->request = NULL;
     Py_CLEAR(call->status);
     Py_CLEAR(call->headers);
@@ -143,6 +145,8 @@ void call_end(struct call *call)
         Py_CLEAR(call->socket);
     }
     keep_or_cut(&call->socket, socket_detach);
+    keep_or_cut(&call->deadline, deadline_detach);
+    Py_CLEAR(call->coroutine);
     call->next = wsgi->calls;
     wsgi->calls = call;
 }
@@ -153,5 +157,6 @@ void call_free(struct call *call)
     Py_XDECREF(call->write);
     Py_XDECREF(call->early_hints);
     Py_XDECREF(call->socket);
+    Py_XDECREF(call->deadline);
     PyMem_Free(call);
 }

@@ -99,6 +99,7 @@ static PyObject *take_over(struct client_socket *self, const char *by)
     if (!self->real)
         return NULL;
     self->call->socket_taken = true;
+    deadline_drop(self->call);
     return Py_NewRef(self->real);
 }
 

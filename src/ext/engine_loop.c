@@ -143,6 +143,8 @@ PyObject *engine_turn(PyObject *op, PyObject *start)
     wsgi->in_turn = true;
     int result = start_ready(wsgi, start);
     wsgi->in_turn = false;
+    if (result == 0)
+        result = deadline_check(wsgi, NULL);
     loop_host_rest(engine);
     return result < 0
                ? NULL

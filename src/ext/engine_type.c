@@ -226,6 +226,8 @@ static int read_patience(struct wsgi *wsgi, struct engine_options *options)
 {
     if (get_ms(wsgi->cfg, "header_timeout", &options->header_timeout_ms) < 0 ||
         get_ms(wsgi->cfg, "send_timeout", &options->send_timeout_ms) < 0 ||
+        get_ms(wsgi->cfg, "request_timeout", &options->request_timeout_ms) < 0 ||
+        get_ms(wsgi->cfg, "request_timeout_grace", &options->request_grace_ms) < 0 ||
         get_number(wsgi->cfg, "body_min_rate", &options->body_min_rate) < 0 ||
         get_size(wsgi->cfg, "limit_request_body", &options->body_max) < 0)
         return -1;
@@ -354,6 +356,14 @@ static int read_beat(PyObject *cfg, uint32_t *ms)
     return 0;
 }
 
+static int init_deadlines(struct engine_object *self)
+{
+    PyObject *overdue = PyObject_GetAttrString((PyObject *)self, "overdue");
+    int result = overdue ? deadline_init(&self->wsgi, overdue) : -1;
+    Py_XDECREF(overdue);
+    return result;
+}
+
 static int start(struct engine_object *self, PyObject *worker, uint32_t threads, bool loop_host)
 {
     struct engine_options options;
@@ -385,6 +395,8 @@ static int start(struct engine_object *self, PyObject *worker, uint32_t threads,
         make_templates(&self->wsgi, worker, count) < 0)
         return -1;
     if (loop_host && engine_loop_init((PyObject *)self) < 0)
+        return -1;
+    if (init_deadlines(self) < 0)
         return -1;
     if (watch_pipes(self, worker) < 0) {
         if (!PyErr_Occurred())
@@ -474,7 +486,27 @@ static PyObject *engine_wait(PyObject *op, PyObject *unused)
         ;
     Py_END_ALLOW_THREADS if (PyErr_CheckSignals() < 0) return NULL;
     access_reopen(&((struct engine_object *)op)->wsgi);
+    if (deadline_check(&((struct engine_object *)op)->wsgi, NULL) < 0)
+        return NULL;
     return PyBool_FromLong(!atomic_load(&engine->stopped));
+}
+
+/* overdue(signal, frame): what SIGURG calls, in the main thread. */
+static PyObject *engine_overdue(PyObject *op, PyObject *const *args, Py_ssize_t count)
+{
+    PyObject *frame = count > 1 && args[1] != Py_None ? args[1] : NULL;
+    if (!engine_of(op) || deadline_check(&((struct engine_object *)op)->wsgi, frame) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* may_raise(serial): what the hub asks before it throws RequestTimeout into a greenlet. */
+static PyObject *engine_may_raise(PyObject *op, PyObject *serial)
+{
+    unsigned long long number = PyLong_AsUnsignedLongLong(serial);
+    if (PyErr_Occurred() || !engine_of(op))
+        return NULL;
+    return PyBool_FromLong(deadline_may_raise(&((struct engine_object *)op)->wsgi, number));
 }
 
 static PyObject *engine_drain_method(PyObject *op, PyObject *unused)
@@ -508,6 +540,8 @@ static int engine_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(wsgi->log);
     Py_VISIT(wsgi->handler);
     Py_VISIT(wsgi->wait);
+    Py_VISIT(wsgi->timeout_error);
+    Py_VISIT(wsgi->current);
     Py_VISIT(wsgi->run_one);
     Py_VISIT(wsgi->collect);
     return 0;
@@ -522,6 +556,8 @@ static int engine_clear(PyObject *op)
     Py_CLEAR(wsgi->log);
     Py_CLEAR(wsgi->handler);
     Py_CLEAR(wsgi->wait);
+    Py_CLEAR(wsgi->timeout_error);
+    Py_CLEAR(wsgi->current);
     Py_CLEAR(wsgi->run_one);
     Py_CLEAR(wsgi->collect);
     return 0;
@@ -567,6 +603,11 @@ static PyMethodDef engine_methods[] = {
      "run()\n--\n\nServe in this thread until the engine has stopped."},
     {"wait", engine_wait, METH_NOARGS,
      "wait()\n--\n\nWait for a signal; False when the engine has stopped."},
+    {"overdue", (PyCFunction)(void (*)(void))engine_overdue, METH_FASTCALL,
+     "overdue(signal, frame, /)\n--\n\nRaise RequestTimeout in the requests that are due."},
+    {"may_raise", engine_may_raise, METH_O,
+     "may_raise(serial, /)\n--\n\nWhether RequestTimeout may be raised in a request, as is then "
+     "done."},
     {"drain", engine_drain_method, METH_NOARGS,
      "drain()\n--\n\nTake no new connections; stop when all requests are answered."},
     {"stop", engine_stop_method, METH_NOARGS,

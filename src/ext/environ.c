@@ -166,6 +166,9 @@ static int put_objects(struct wsgi *wsgi, PyObject *environ, struct call *call)
     if (PyDict_SetItem(environ, NAME(state, gunicorn_socket), call->socket) < 0 ||
         PyDict_SetItem(environ, NAME(state, wsgi_early_hints), call->early_hints) < 0)
         return -1;
+    if (call->deadline &&
+        PyDict_SetItem(environ, NAME(state, gunicorn_deadline), call->deadline) < 0)
+        return -1;
     if (!call->input)
         return 0;
     return PyDict_SetItem(environ, NAME(state, wsgi_input), call->input);

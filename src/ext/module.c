@@ -17,6 +17,7 @@ static int core_exec(PyObject *module)
     if (core_names_init(state) < 0 || add_type(module, &bound_spec, &state->bound_type) < 0 ||
         add_type(module, &input_spec, &state->input_type) < 0 ||
         add_type(module, &socket_spec, &state->socket_type) < 0 ||
+        add_type(module, &deadline_spec, &state->deadline_type) < 0 ||
         add_type(module, &file_wrapper_spec, &state->file_wrapper_type) < 0 ||
         add_type(module, &engine_spec, &state->engine_type) < 0)
         return -1;
@@ -32,6 +33,7 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->bound_type);
     Py_VISIT(state->input_type);
     Py_VISIT(state->socket_type);
+    Py_VISIT(state->deadline_type);
     Py_VISIT(state->file_wrapper_type);
     Py_VISIT(state->tls_unavailable);
     return 0;
@@ -44,6 +46,7 @@ static int core_clear(PyObject *module)
     Py_CLEAR(state->bound_type);
     Py_CLEAR(state->input_type);
     Py_CLEAR(state->socket_type);
+    Py_CLEAR(state->deadline_type);
     Py_CLEAR(state->file_wrapper_type);
     Py_CLEAR(state->tls_unavailable);
     for (int i = 0; i < NAME_COUNT; i++)

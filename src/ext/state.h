@@ -16,6 +16,7 @@
     X(wsgi_file_wrapper, "wsgi.file_wrapper")                                                      \
     X(wsgi_early_hints, "wsgi.early_hints")                                                        \
     X(gunicorn_socket, "gunicorn.socket")                                                          \
+    X(gunicorn_deadline, "gunicorn.deadline")                                                      \
     X(request_method, "REQUEST_METHOD")                                                            \
     X(query_string, "QUERY_STRING")                                                                \
     X(raw_uri, "RAW_URI")                                                                          \
@@ -60,6 +61,7 @@ struct core_state {
     PyTypeObject *bound_type;
     PyTypeObject *input_type;
     PyTypeObject *socket_type;
+    PyTypeObject *deadline_type;
     PyTypeObject *file_wrapper_type;
     PyObject *tls_unavailable; /* an exception's class */
     struct ext_tls *tls;       /* owned; NULL until TLS is used */
@@ -82,6 +84,7 @@ int core_names_init(struct core_state *state);
 extern PyType_Spec bound_spec;
 extern PyType_Spec input_spec;
 extern PyType_Spec socket_spec;
+extern PyType_Spec deadline_spec;
 extern PyType_Spec file_wrapper_spec;
 extern PyType_Spec engine_spec;
 

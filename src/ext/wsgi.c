@@ -6,6 +6,7 @@
 #include "serve/refusal.h"
 #include "serve/response.h"
 
+#include <errno.h>
 #include <poll.h>
 
 static PyTypeObject *wrapper_type(const struct call *call)
@@ -166,6 +167,8 @@ static void fail(struct call *call)
     const char *text = "";
     if (!answer || !PyArg_ParseTuple(answer, "is", &status, &text))
         PyErr_WriteUnraisable(wsgi->handler);
+    if (call->raised && status == 500)
+        status = 504;
     if (!request->response.sent_head && status > 0 && !call->socket_taken)
         refusal_send(request, status, text);
     response_abort(request);
@@ -175,7 +178,7 @@ static void fail(struct call *call)
     Py_XDECREF(traceback);
 }
 
-static int call_application(struct call *call, PyObject *environ)
+static int run_application(struct call *call, PyObject *environ)
 {
     PyObject *args[] = {environ, call->start_response};
     PyObject *result = PyObject_Vectorcall(call->wsgi->application, args, 2, NULL);
@@ -189,6 +192,15 @@ static int call_application(struct call *call, PyObject *environ)
     if (close_result(result) < 0)
         sent = -1;
     Py_DECREF(result);
+    return sent;
+}
+
+static int call_application(struct call *call, PyObject *environ)
+{
+    if (deadline_enter(call) < 0)
+        return -1;
+    int sent = run_application(call, environ);
+    deadline_leave(call);
     return sent;
 }
 
@@ -357,14 +369,28 @@ static int wait_in_loop(struct wsgi *wsgi, int fd, short events, int timeout_ms)
     return result;
 }
 
+/* A handler of a signal may end the wait by an exception. */
+static int wait_in_thread(int fd, short events, int timeout_ms)
+{
+    uint64_t until = clock_ms() + (uint64_t)timeout_ms, now;
+    for (;;) {
+        struct pollfd pollfd = {.fd = fd, .events = events};
+        int result;
+        Py_BEGIN_ALLOW_THREADS result = poll(&pollfd, 1, timeout_ms);
+        Py_END_ALLOW_THREADS if (result >= 0 || errno != EINTR) return result;
+        if (PyErr_CheckSignals() < 0)
+            return -1;
+        now = clock_ms();
+        timeout_ms = now < until ? (int)(until - now) : 0;
+    }
+}
+
 static int wsgi_wait(void *app, int fd, short events, int timeout_ms)
 {
     struct wsgi *wsgi = app;
     if (wsgi->wait)
         return wait_in_loop(wsgi, fd, events, timeout_ms);
-    int result;
-    Py_BEGIN_ALLOW_THREADS result = socket_wait(fd, events, timeout_ms);
-    Py_END_ALLOW_THREADS return result;
+    return wait_in_thread(fd, events, timeout_ms);
 }
 
 static void wsgi_release(void *app, void *ref)
@@ -380,5 +406,7 @@ const struct app_ops wsgi_ops = {
     .interrupted = wsgi_interrupted,
     .note = wsgi_note,
     .wait = wsgi_wait,
+    .overdue = wsgi_overdue,
+    .give_up = wsgi_give_up,
     .release = wsgi_release,
 };

@@ -45,8 +45,13 @@ struct call {
     PyObject *input;
     PyObject *status; /* what the application gave, for hooks and the access log */
     PyObject *headers;
-    bool warned;       /* that the body of this response is dropped */
-    bool socket_taken; /* the application talks on the socket itself */
+    PyObject *deadline;   /* NULL without request_timeout, as all about it */
+    PyObject *coroutine;  /* the greenlet that it runs in */
+    unsigned long thread; /* its thread's number in Python */
+    bool inside;          /* the application is at work: RequestTimeout may be raised */
+    bool raised;          /* it was, in this request */
+    bool warned;          /* that the body of this response is dropped */
+    bool socket_taken;    /* the application talks on the socket itself */
     struct call *next;
 };
 
@@ -63,6 +68,11 @@ struct wsgi {
     PyObject *empty_input;
     PyObject *wait; /* wait(fd, write, seconds) of a foreign loop; NULL: the thread waits */
     PyObject *run_one, *collect; /* what turn() of a loop host starts */
+    PyObject *timeout_error;     /* RequestTimeout; NULL without request_timeout */
+    PyObject *current;           /* says which greenlet runs; NULL: there are none */
+    pthread_t main_thread;       /* for request_timeout, as the next two */
+    int wake_fd;                 /* wakes the main thread */
+    int stacks_fd;               /* the error log; -1: none */
     struct slot *slot;           /* NULL: nobody watches */
     struct call *calls;          /* free ones */
     struct text_cache texts;
@@ -107,6 +117,28 @@ PyObject *socket_new(struct core_state *state, struct call *call);
 void socket_goodbye(PyObject *socket);
 void socket_detach(PyObject *socket);
 bool socket_is_real(PyObject *socket);
+
+/* deadline.c; overdue: the method that a signal calls. 0, or -1 with an exception. */
+int deadline_init(struct wsgi *wsgi, PyObject *overdue);
+int deadline_attach(struct call *call);
+void deadline_detach(PyObject *object);
+
+/* The application goes to work: 0, or -1 with an exception when there is no time left. */
+int deadline_enter(struct call *call);
+void deadline_leave(struct call *call);
+
+/* The application keeps the client for itself, for as long as it likes. */
+void deadline_drop(struct call *call);
+
+/* Raises RequestTimeout where requests are due; 0, or -1 with it where that is here. `frame` is
+ * what runs, if it was interrupted. */
+int deadline_check(struct wsgi *wsgi, PyObject *frame);
+
+/* Whether that request still runs and RequestTimeout may be raised in it, as is done now. */
+bool deadline_may_raise(struct wsgi *wsgi, uint64_t serial);
+
+void wsgi_overdue(void *app);
+void wsgi_give_up(void *app, bool unheard);
 
 /* start_response.c */
 PyObject *start_response_call(PyObject *self, PyObject *const *args, size_t nargsf,

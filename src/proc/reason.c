@@ -7,6 +7,7 @@ static const char *const names[REASON_COUNT] = {
     [REASON_MAX_RSS] = "max_rss",
     [REASON_MAX_RSS_HARD] = "max_rss_hard",
     [REASON_TIMEOUT] = "timeout",
+    [REASON_REQUEST_TIMEOUT] = "request_timeout",
     [REASON_BOOT_TIMEOUT] = "boot_timeout",
     [REASON_RELOAD] = "reload",
     [REASON_SCALE] = "scale",

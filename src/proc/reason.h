@@ -11,11 +11,12 @@ enum reason {
     REASON_MAX_LIFETIME,
     REASON_MAX_RSS,
     REASON_MAX_RSS_HARD,
-    REASON_TIMEOUT,      /* silent for longer than `timeout` */
-    REASON_BOOT_TIMEOUT, /* not ready in time */
-    REASON_RELOAD,       /* of an older configuration */
-    REASON_SCALE,        /* fewer workers are wanted */
-    REASON_STOP,         /* told by a signal to the master */
+    REASON_TIMEOUT,         /* silent for longer than `timeout` */
+    REASON_REQUEST_TIMEOUT, /* a request went on after `request_timeout_grace` */
+    REASON_BOOT_TIMEOUT,    /* not ready in time */
+    REASON_RELOAD,          /* of an older configuration */
+    REASON_SCALE,           /* fewer workers are wanted */
+    REASON_STOP,            /* told by a signal to the master */
 
     REASON_OUT_OF_MEMORY, /* killed by the kernel */
     REASON_SIGNAL,        /* crashed, or killed by somebody else */

@@ -34,6 +34,16 @@ struct app_ops {
 
     /* Gives back a ref of response_write_ref(). Attached. */
     void (*release)(void *app, void *ref);
+
+    /*
+     * A request is over its deadline: whoever is attached is to look, by deadlines_next(). Called
+     * by the stand-by, with request_timeout only; not attached, and not to wait.
+     */
+    void (*overdue)(void *app);
+
+    /* One went on all through the grace: the worker is to be replaced. `unheard`: nobody has looked
+     * since overdue(). Called likewise. */
+    void (*give_up)(void *app, bool unheard);
 };
 
 #endif

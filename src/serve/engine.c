@@ -53,7 +53,7 @@ static void stop_listening(struct engine *engine)
 static void follow_pauses(struct engine *engine)
 {
     unsigned against = engine->paused;
-    if (!engine->options.shared)
+    if (!engine->options.shared && !atomic_load(&engine->given_up))
         against &= ~(unsigned)PAUSE_BUSY;
     if (engine->listening && against) {
         stop_listening(engine);
@@ -328,6 +328,7 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     engine->now_ms = clock_ms();
     timers_init(&engine->timers, engine->now_ms);
     timer_init(&engine->resume);
+    deadlines_init(&engine->deadlines, options->request_timeout_ms, options->request_grace_ms);
     list_init(&engine->idle);
     list_init(&engine->active);
     list_init(&engine->unread);
@@ -381,6 +382,7 @@ void engine_destroy(struct engine *engine)
         loop_destroy(engine->loop);
     ready_destroy(&engine->ready);
     pthread_mutex_destroy(&engine->tls_lock);
+    deadlines_destroy(&engine->deadlines);
     mem_free(engine->listeners);
     mem_free(engine);
 }
@@ -526,7 +528,8 @@ static void timer_expired(struct timer *timer, void *context)
 /* The accept queue is emptied once, then nothing new is taken; idle clients get a last chance. */
 static void begin_drain(struct engine *engine)
 {
-    for (uint32_t i = 0; i < engine->listener_count; i++)
+    bool leaves_it = atomic_load(&engine->given_up); /* to the successor */
+    for (uint32_t i = 0; i < engine->listener_count && !leaves_it; i++)
         while (accept_one(engine, &engine->listeners[i]))
             ;
     engine_pause(engine, PAUSE_DRAIN);
@@ -562,6 +565,8 @@ void engine_step(struct engine *engine, int timeout_ms)
     if (atomic_load_explicit(&engine->draining, memory_order_relaxed) && !engine->drained)
         begin_drain(engine);
     flush_batch(engine); /* what waits may be overdue at once */
+    if (atomic_load_explicit(&engine->given_up, memory_order_relaxed) && engine->options.shared)
+        engine_pause(engine, PAUSE_GIVEN_UP);
     timers_run(&engine->timers, engine->now_ms, timer_expired, engine);
     finish_step(engine);
     atomic_fetch_add_explicit(&engine->steps, 1, memory_order_relaxed);
@@ -692,6 +697,13 @@ void engine_stop(struct engine *engine)
     atomic_store(&engine->stopped, true);
     engine_kick(engine);
     ready_wake_all(&engine->ready);
+}
+
+void engine_give_up(struct engine *engine, bool unheard)
+{
+    atomic_store(&engine->given_up, true);
+    engine->ops->give_up(engine->app, unheard);
+    engine_kick(engine);
 }
 
 /* Garbage: what only an attached thread may finish */

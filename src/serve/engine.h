@@ -9,6 +9,7 @@
 #include "proto/http1.h"
 #include "serve/app.h"
 #include "serve/conn.h"
+#include "serve/deadline.h"
 #include "serve/request.h"
 
 #include <pthread.h>
@@ -45,6 +46,8 @@ struct engine_options {
     bool check_client;                 /* skip requests whose client has gone */
     uint32_t worker_connections;       /* open connections; idle ones are closed to stay below */
     uint32_t threads;                  /* application threads */
+    uint32_t request_timeout_ms;       /* 0: a request may take as long as it likes */
+    uint32_t request_grace_ms;         /* beyond which the worker is given up */
     bool shared;                       /* other workers accept from the same listeners */
     bool sendfile;
     bool standby;
@@ -60,7 +63,7 @@ struct engine_options {
 
 /* Why nothing new is taken: BUSY holds for listeners only if other workers share them, DRAIN for
  * listeners alone. */
-enum { PAUSE_FULL = 1, PAUSE_ERROR = 2, PAUSE_BUSY = 4, PAUSE_DRAIN = 8 };
+enum { PAUSE_FULL = 1, PAUSE_ERROR = 2, PAUSE_BUSY = 4, PAUSE_DRAIN = 8, PAUSE_GIVEN_UP = 16 };
 
 struct access_log;
 struct tls_context;
@@ -146,6 +149,9 @@ struct engine {
     struct metrics *metrics;
     struct metrics own_metrics; /* when there is no master's */
 
+    struct deadlines deadlines;
+    atomic_bool given_up; /* a request is stuck: a successor takes over */
+
     struct access_log *access_log; /* owned; NULL: no log, or Python writes it */
 
     pthread_mutex_t tls_lock;
@@ -202,6 +208,10 @@ void engine_drain(struct engine *engine);
 
 /* Ends every host thread after its present request. Any thread, but no signal handler: it locks. */
 void engine_stop(struct engine *engine);
+
+/* A request is stuck: the application is to have the worker replaced, and new connections are left
+ * to siblings, if there are any. */
+void engine_give_up(struct engine *engine, bool unheard);
 
 /* Nothing new is taken while there is a reason. Leader only. */
 void engine_pause(struct engine *engine, unsigned reason);

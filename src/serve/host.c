@@ -23,13 +23,21 @@ static void skip(struct engine *engine, struct request *request)
         access_log_refused(engine->access_log, request);
 }
 
+static void run(struct engine *engine, struct request *request)
+{
+    if (engine->deadlines.timeout_ms > 0)
+        deadline_begin(&engine->deadlines, &request->deadline, request->begun_ns / 1000000);
+    engine->ops->run(engine->app, request);
+    deadline_end(&engine->deadlines, &request->deadline);
+}
+
 void host_run_one(struct engine *engine, struct request *request)
 {
     request->begun_ns = clock_ns();
     if (engine->options.check_client && admission_client_gone(request))
         skip(engine, request);
     else
-        engine->ops->run(engine->app, request);
+        run(engine, request);
     atomic_fetch_sub_explicit(&engine->metrics->running, 1, memory_order_relaxed);
     request->ended_ns = clock_ns();
     if (engine->options.threads > 1) {

@@ -29,6 +29,8 @@ enum {
     STANDBY_SLEEP_MS = 1000,      /* longest sleep beside a foreign loop with requests */
     STANDBY_REST_TICKS = 50,      /* quiet ticks after which the stand-by sleeps */
     LOOK_ROUND_MS = 100,          /* until a stuck worker looks again whether it has got company */
+    DEADLINE_AGAIN_MS = 50,       /* until an application that did not hear is told again */
+    DEADLINE_MAX_S = 315360000,   /* the most by which a request's is moved */
     STANDBY_STACK = 128 * 1024,   /* bytes */
     ALARM_FAR_MS = 86400 * 1000,  /* an alarm that is set for its descriptor's sake */
     CLOCK_LAG_MS = 10,            /* the kernel's coarse clock is behind its timers, at most */

@@ -4,6 +4,7 @@
 #include "proto/chunked.h"
 #include "proto/forwarded.h"
 #include "proto/http1.h"
+#include "serve/deadline.h"
 #include "serve/outq.h"
 #include "serve/spool.h"
 
@@ -67,7 +68,9 @@ struct request {
     uint64_t begun_ns; /* when a thread took it */
     uint64_t ended_ns; /* when the application was through with it */
     bool asked;        /* by an interim response, whether the client listens */
-    uint32_t blocked;  /* calls of the application's threads that wait detached; attached only */
+    struct deadline deadline;
+    void *call;       /* the application's, while it runs */
+    uint32_t blocked; /* calls of the application's threads that wait detached; attached only */
 };
 
 /* From the pool or new; NULL when there is no memory. Leader only. */

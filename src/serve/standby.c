@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "serve/handover.h"
 #include "serve/limits.h"
 
@@ -21,6 +22,24 @@ static struct progress progress_of(struct engine *engine)
     return (struct progress){atomic_load(&engine->steps), atomic_load(&engine->answered_count)};
 }
 
+static void look_at_deadlines(struct engine *engine)
+{
+    uint64_t now_ms = clock_ms();
+    if (!deadlines_may_be_due(&engine->deadlines, now_ms))
+        return;
+    unsigned found = deadlines_look(&engine->deadlines, now_ms);
+    if (found & DEADLINES_STUCK)
+        engine_give_up(engine, found & DEADLINES_UNHEARD);
+    if (found & DEADLINES_TELL)
+        engine->ops->overdue(engine->app);
+}
+
+/* Of two waits, of which -1 is one without end. */
+static int earlier(int a_ms, int b_ms)
+{
+    return b_ms < 0 || (a_ms >= 0 && a_ms < b_ms) ? a_ms : b_ms;
+}
+
 /*
  * One step in place of the threads. While none of them is free, new clients and what waits are left
  * to the other workers.
@@ -35,7 +54,8 @@ static void lead_step(struct engine *engine)
         handover_tell(engine, EXCHANGE_STUCK);
         again_ms = handover_give(engine, 0);
     }
-    engine_step(engine, again_ms);
+    engine_step(engine, earlier(again_ms, deadlines_wait(&engine->deadlines, clock_ms())));
+    look_at_deadlines(engine);
     /* A foreign loop is told of each step, not to sleep on while somebody leads in its place. */
     if (engine->options.loop_host || !ready_empty(&engine->ready))
         ready_wake(&engine->ready);
@@ -91,8 +111,11 @@ static void look_after(struct engine *engine, struct progress before,
  * comes. */
 static void sleep_while_loop_does(struct engine *engine)
 {
-    if (engine->options.loop_host && atomic_load(&engine->metrics->running) > 0)
-        socket_wait(loop_fd(engine->loop), POLLIN, STANDBY_SLEEP_MS);
+    if (!engine->options.loop_host || atomic_load(&engine->metrics->running) == 0)
+        return;
+    int most = deadlines_wait(&engine->deadlines, clock_ms());
+    socket_wait(loop_fd(engine->loop), POLLIN,
+                most >= 0 && most < STANDBY_SLEEP_MS ? most : STANDBY_SLEEP_MS);
 }
 
 static void sleep_one_tick(void)
@@ -109,6 +132,7 @@ static void watch_while_busy(struct engine *engine)
         sleep_while_loop_does(engine);
         struct progress before = progress_of(engine);
         sleep_one_tick();
+        look_at_deadlines(engine);
         bool busy = atomic_load(&engine->metrics->running) > 0 || !ready_empty(&engine->ready);
         if (busy)
             look_after(engine, before, &handover);
