@@ -129,6 +129,16 @@ static bool has_bounds(const struct engine *engine)
     return engine->admits_few || engine->options.max_queue_ms > 0;
 }
 
+bool handover_is_hopeless(const struct engine *engine, int *look_ms)
+{
+    const struct exchange *exchange = engine->options.exchange;
+    if (!exchange || !has_bounds(engine))
+        return false;
+    if (*look_ms < 0 || *look_ms > LOOK_ROUND_MS)
+        *look_ms = LOOK_ROUND_MS;
+    return exchange_least_load(exchange, engine->options.seat) == EXCHANGE_STUCK;
+}
+
 uint32_t handover_takers(const struct engine *engine)
 {
     const struct exchange *exchange = engine->options.exchange;

@@ -41,6 +41,12 @@ static inline void handover_rest(struct engine *engine, bool rests)
  */
 int handover_give(struct engine *engine, uint32_t keep);
 
+/*
+ * Whether new clients are better taken, and refused, than left to the other workers: the queue has
+ * bounds, and nobody has a free thread. *look_ms is set to when to ask again, if ever.
+ */
+bool handover_is_hopeless(const struct engine *engine, int *look_ms);
+
 /* How many other workers would take a request at once. */
 uint32_t handover_takers(const struct engine *engine);
 

@@ -42,7 +42,7 @@ static int earlier(int a_ms, int b_ms)
 
 /*
  * One step in place of the threads. While none of them is free, new clients and what waits are left
- * to the other workers.
+ * to the other workers, unless they have none either and requests may be refused.
  */
 static void lead_step(struct engine *engine)
 {
@@ -50,9 +50,12 @@ static void lead_step(struct engine *engine)
     if (ready_has_waiter(&engine->ready)) {
         engine_resume(engine, PAUSE_BUSY);
     } else {
-        engine_pause(engine, PAUSE_BUSY);
         handover_tell(engine, EXCHANGE_STUCK);
         again_ms = handover_give(engine, 0);
+        if (handover_is_hopeless(engine, &again_ms))
+            engine_resume(engine, PAUSE_BUSY);
+        else
+            engine_pause(engine, PAUSE_BUSY);
     }
     engine_step(engine, earlier(again_ms, deadlines_wait(&engine->deadlines, clock_ms())));
     look_at_deadlines(engine);

@@ -149,8 +149,8 @@ def blocked(worker):
         pytest.skip("a greenlet that waits lets others run")
     held = []
 
-    def block(server, gate):
-        count = THREADS.get(worker, 1)
+    def block(server, gate, workers=1):
+        count = THREADS.get(worker, 1) * workers
         for _ in range(count):
             held.append(server.connect())
             held[-1].send(render(target="/gate", headers=[("X-Gate", gate.path)]))
@@ -198,6 +198,16 @@ def test_max_queue_time(gunicorn, gate, blocked):
         assert_refused(client.read_response())
     gate.open()
     server.wait_for_log(r"Requests are refused with 503 \(queue_time\)")
+
+
+def test_max_queue_time_of_several_workers(gunicorn, gate, blocked):
+    """New clients are left to whoever is free; when nobody is, they are told so."""
+    server = gunicorn("busy", "--max-queue-time", "0.2", workers=2)
+    blocked(server, gate, 2)
+    for _ in range(3):
+        with begun(server, render()) as client:
+            assert_refused(client.read_response())
+    gate.open()
 
 
 def test_limit_concurrency(gunicorn, gate):
