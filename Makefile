@@ -48,7 +48,7 @@ ifneq ($(filter thread%,$(SANITIZE)),)
 WATCHED = LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" TSAN_OPTIONS=die_after_fork=0
 endif
 
-.PHONY: help run build test unit pytest compare asan tsan fuzz testssl soak bench picture lint format wheel sdist wheel-test deploy-check clean
+.PHONY: help run build test unit pytest compare asan tsan fuzz testssl soak bench picture lint format wheel sdist wheel-test deploy-check docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -143,6 +143,11 @@ picture: ## Draw a benchmark's result: RESULT=bench/results/….json into docs/b
 	test -x $(VENV)-plot/bin/python || { $(PYTHON) -m venv --clear $(VENV)-plot && \
 	    $(VENV)-plot/bin/pip install -q 'matplotlib==3.10.*'; }
 	$(VENV)-plot/bin/python bench/plot.py $(RESULT) docs/bench.svg
+
+docs: ## Build the site from docs/ in build/site; a broken link is an error
+	test -x $(VENV)-docs/bin/sphinx-build || { $(PYTHON) -m venv --clear $(VENV)-docs && \
+	    $(VENV)-docs/bin/pip install -q -r tools/docs-requirements.txt; }
+	$(VENV)-docs/bin/sphinx-build -q -n -W --keep-going -d build/site-cache docs build/site
 
 lint: $(VENV)/.lint ## Check the layers, the layout and the Python code
 	$(BIN)/python tools/check_layers.py

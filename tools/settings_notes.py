@@ -203,4 +203,78 @@ def child_exit(server, worker):
     "limit_request_field_size": "The flag has an underscore in its name: `--limit-request-field_size`.\n",
     "cert_reqs": "The numbers of `ssl.CERT_NONE`, `ssl.CERT_OPTIONAL` and `ssl.CERT_REQUIRED`.\n",
     "control_socket_mode": "The default is `0600`: the owner and nobody else.\n",
+    "header_timeout": """\
+```python
+header_timeout = 15  # directly on the internet, without a proxy that buffers
+```
+
+What else bounds clients: [slow and hostile clients](operations.md#slow-and-hostile-clients).
+""",
+    "body_min_rate": """\
+Measured over some seconds. `500` suits clients on slow mobile networks.
+""",
+    "send_timeout": "Any byte that the client takes begins it anew.\n",
+    "limit_request_body": """\
+```python
+limit_request_body = "20M"  # K, M, G; 413 for what is longer, before the application runs
+```
+""",
+    "request_timeout": """\
+```python
+request_timeout = 30  # below the proxy's own read time-out, so that this log tells which request it was
+```
+
+The exception is `gunicorn.errors.RequestTimeout`: [requests that take too long](operations.md#requests-that-take-too-long).
+""",
+    "request_timeout_grace": "For requests that catch every exception, or hang in C code.\n",
+    "max_queue": """\
+```python
+max_queue = 20       # in each worker
+max_queue_time = 5   # shorter than the patience of whoever waits
+```
+
+How to choose them: [overload](operations.md#overload).
+""",
+    "max_queue_time": "Below the read time-out of the proxy; see `max_queue`.\n",
+    "limit_concurrency": "What bounds the greenlets of gevent and eventlet, where requests do not wait for threads.\n",
+    "check_client": "Costs a system call for each request. The access log has 499 for those that were skipped.\n",
+    "max_rss": """\
+```python
+max_rss = "600M"      # its own memory: what it shares with other processes does not count
+max_rss_hard = "1G"   # a single request that eats all there is
+```
+
+Replacements are ready first: [memory grows](operations.md#memory-grows).
+""",
+    "max_rss_hard": "What it was answering is lost; the log has the stacks of its threads.\n",
+    "max_lifetime": """\
+```python
+max_lifetime = 86400  # a day
+max_lifetime_jitter = 3600
+```
+""",
+    "max_lifetime_jitter": "So that workers which began together do not end together.\n",
+    "max_unavailable": "Memory has to suffice for `workers` and so many more.\n",
+    "boot_timeout": "For applications that load for minutes, or are known not to.\n",
+    "preload_freeze": "Figures are in [loading once for all workers](operations.md#loading-once-for-all-workers).\n",
+    "warmup": """\
+```python
+warmup = ["/", "/search?q=warm"]  # templates, caches and connections are there before the first client
+```
+""",
+    "status_bind": """\
+```python
+status_bind = "127.0.0.1:8001"
+```
+
+Answered by the master, also when every worker computes. It is for probes and monitoring: do not let the internet reach it.
+[Deployment](deployment.md) has Kubernetes' probes.
+""",
+    "drain_delay": """\
+```python
+drain_delay = 10  # two periods of the balancer's probe
+```
+
+It takes the place of a hook that sleeps before the stop.
+""",
 }
