@@ -1,12 +1,17 @@
-"""Write docs/settings.md from the table of settings: python tools/gen_settings.py [--check]."""
+"""Write docs/settings.md and gunicorn/config.pyi from the table of settings.
+
+python tools/gen_settings.py [--check]
+"""
 
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "settings.md"
+STUB = ROOT / "gunicorn" / "config.pyi"
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
+from config_stub import make_stub  # noqa: E402
 from settings_notes import INTRODUCTION, NOTES  # noqa: E402
 
 from gunicorn._settings import OURS, SECTIONS, Computed  # noqa: E402
@@ -59,10 +64,12 @@ def main():
     unknown = NOTES.keys() - {row.name for rows in SECTIONS.values() for row in rows}
     if unknown:
         sys.exit(f"notes on settings that do not exist: {', '.join(sorted(unknown))}")
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(page())
-    elif not PAGE.exists() or PAGE.read_text() != page():
-        sys.exit(f"{PAGE.relative_to(ROOT)} is not up to date: run python tools/gen_settings.py")
+    for path, text in ((PAGE, page()), (STUB, make_stub(SECTIONS))):
+        if "--check" not in sys.argv[1:]:
+            path.write_text(text)
+        elif not path.exists() or path.read_text() != text:
+            name = path.relative_to(ROOT)
+            sys.exit(f"{name} is not up to date: run python tools/gen_settings.py")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,13 @@
+from collections.abc import Callable, Iterable
+
+from gunicorn.app.base import Application
+
+FILES_OF_THE_ORIGINAL: tuple[str, ...]
+
+class WSGIApplication(Application):
+    app_uri: str | None
+    def load_wsgiapp(self) -> Callable[..., Iterable[bytes]]: ...
+    def load_pasteapp(self) -> Callable[..., Iterable[bytes]]: ...
+
+def warn_of_the_original(directory: str) -> None: ...
+def run(prog: str | None = None) -> None: ...

@@ -1,0 +1,37 @@
+from collections.abc import Iterable
+from typing import TextIO
+
+from gunicorn._core import FileWrapper as FileWrapper
+from gunicorn.config import Config
+
+__all__ = ["FileWrapper", "Response", "WSGIErrorsWrapper"]
+
+class WSGIErrorsWrapper:
+    def __init__(self, cfg: Config) -> None: ...
+    @property
+    def streams(self) -> list[TextIO]: ...
+    def write(self, data: str) -> None: ...
+    def writelines(self, lines: Iterable[str]) -> None: ...
+    def flush(self) -> None: ...
+
+class Response:
+    status: str
+    status_code: int
+    headers: list[tuple[str, str]]
+    sent: int
+    chunked: bool
+    headers_sent: bool
+    response_length: int | None
+    must_close: bool
+    upgrade: bool
+    version: str
+    def __init__(
+        self,
+        status: str,
+        headers: Iterable[tuple[str, str]] | None,
+        code: int,
+        sent: int,
+        has_length: bool,
+        chunked: bool,
+        headers_sent: bool,
+    ) -> None: ...
