@@ -10,9 +10,7 @@ from gunicorn.errors import ConfigError
 
 def _fatal(cfg):
     worker = cfg.worker_class_str
-    if worker == "gaiohttp":
-        yield "worker_class: gaiohttp is gone; use aiohttp.GunicornWebWorker of the package aiohttp"
-    elif worker == "asgi" and not _has_module("gunicorn.workers.gasgi"):
+    if worker == "asgi" and not _has_module("gunicorn.workers.gasgi"):
         yield (
             "worker_class: asgi workers are not available in this version; "
             "use uvicorn_worker.UvicornWorker of the package uvicorn-worker"

@@ -79,6 +79,10 @@ def _load_plain_name(name, section):
     raise RuntimeError(f"class uri {name!r} invalid or not found:{hint}")
 
 
+# Modules of others that have a worker class, and the packages that they come with.
+WORKER_PACKAGES = {"aiohttp": "aiohttp", "uvicorn_worker": "uvicorn-worker", "uvicorn": "uvicorn"}
+
+
 def load_class(uri, default="gunicorn.workers.sync.SyncWorker", section="gunicorn.workers"):
     """Return the class that `uri` names.
 
@@ -101,6 +105,13 @@ def load_class(uri, default="gunicorn.workers.sync.SyncWorker", section="gunicor
         module = import_module(module_name)
     except ConfigError as exc:  # a package is missing or too old: no traceback says more
         raise RuntimeError(f"{exc}\n") from None
+    except ModuleNotFoundError as exc:
+        package = module_name.partition(".")[0]
+        if exc.name != package or package not in WORKER_PACKAGES:
+            raise _class_error(uri) from None
+        raise RuntimeError(
+            f"class uri {uri!r} invalid or not found: pip install {WORKER_PACKAGES[package]}\n"
+        ) from None
     except Exception:
         raise _class_error(uri) from None
     try:

@@ -8,5 +8,6 @@ SUPPORTED_WORKERS = {
     "eventlet": "gunicorn.workers.geventlet.EventletWorker",
     "tornado": "gunicorn.workers.gtornado.TornadoWorker",
     "gthread": "gunicorn.workers.gthread.ThreadWorker",
+    "gaiohttp": "gunicorn.workers.gaiohttp.AiohttpWorker",
     "asgi": "gunicorn.workers.gasgi.ASGIWorker",
 }

@@ -6,8 +6,7 @@ from aiohttp import web
 
 
 async def page(request):
-    assert request.secure
-    return web.Response(text=str(os.getpid()))
+    return web.Response(text=f"{os.getpid()} {request.scheme}")
 
 
 app = web.Application()

@@ -6,8 +6,7 @@ import os
 async def app(scope, receive, send):
     if scope["type"] != "http":
         return
-    assert scope["scheme"] == "https"
-    body = str(os.getpid()).encode()
+    body = f"{os.getpid()} {scope['scheme']}".encode()
     fields = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": fields})
     await send({"type": "http.response.body", "body": body})

@@ -39,7 +39,9 @@ def server(request, authority, tmp_path):
 def ask(server) -> bytes:
     """The body of an answer; how these servers end TLS is not ours to test."""
     with server.connect() as connection:
-        return connection.request().body
+        body = connection.request().body
+    assert not body.endswith(b" http")  # the scheme, where the application knows it
+    return body
 
 
 def test_requests(server):

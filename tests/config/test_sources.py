@@ -213,7 +213,6 @@ def test_wsgi_app(directory, monkeypatch, capsys):
 @pytest.mark.parametrize(
     "arguments,said",
     [
-        (["-k", "gaiohttp"], "aiohttp.GunicornWebWorker"),
         (["--protocol", "uwsgi"], "uwsgi is not available in this version"),
         (["--protocol", "gopher"], "'gopher' is unknown"),
     ],
