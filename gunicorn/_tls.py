@@ -7,6 +7,7 @@ own, with the ticket keys of the one before.
 
 import _ssl  # its class is the one that gevent and eventlet leave as it is
 import copy
+import errno
 import os
 import ssl
 import sys
@@ -196,6 +197,8 @@ class Tls:
     Making one raises ConfigError.
     """
 
+    _told_blind = False
+
     def __init__(self, cfg, before: "Tls | None" = None) -> None:
         self.cfg = cfg
         self._seen = self._look()
@@ -232,13 +235,21 @@ class Tls:
         kept._seen = kept._look()
         return kept
 
+    def _is_blind(self, state: dict[str, tuple], log) -> bool:
+        """Whether this process may not even look, as it has given up its rights."""
+        hidden = [path for path, one in state.items() if one == (errno.EACCES,)]
+        if hidden and not self._told_blind:
+            self._told_blind = True
+            log.info("This process may not look at %s: once renewed, it takes a SIGHUP", hidden[0])
+        return bool(hidden)
+
     def renew(self, log) -> ssl.SSLContext | None:
         """Return a context made anew if the files have changed on disk; None if there is no cause.
 
         Files that cannot be used are told once, and the context stays what it is.
         """
         state = self._look()
-        if state == self._seen or _is_fresh(state):
+        if state == self._seen or _is_fresh(state) or self._is_blind(state, log):
             return None
         try:
             renewed = Tls(self.cfg, self)

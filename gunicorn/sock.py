@@ -282,6 +282,10 @@ def _accept_at_once(listener) -> bool:
 
 
 def _alpn_protocols(conf) -> list[str]:
+    from gunicorn import _tls
+
+    if _tls.wanted(conf):  # what the engine speaks
+        return ["http/1.1"]
     if "h2" not in (conf.http_protocols or ()):
         return []
     from gunicorn.config import ALPN_PROTOCOL_MAP

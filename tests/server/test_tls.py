@@ -196,10 +196,25 @@ def test_alpn(server, authority):
     context = authority.client()
     context.set_alpn_protocols(["h2", "http/1.1"])
     with server.connect(context=context) as connection:
-        assert connection.sock.selected_alpn_protocol() in (None, "http/1.1")
-        assert json.loads(connection.request("GET", "/look").body)["alpn"] == (
-            connection.sock.selected_alpn_protocol()
-        )
+        assert connection.sock.selected_alpn_protocol() == "http/1.1"
+        assert json.loads(connection.request("GET", "/look").body)["alpn"] == "http/1.1"
+
+
+def test_alpn_without_http_1(server, authority):
+    """Whoever offers other protocols only is not turned away for it."""
+    context = authority.client()
+    context.set_alpn_protocols(["h2"])
+    with server.connect(context=context) as connection:
+        assert connection.sock.selected_alpn_protocol() is None
+        assert connection.request().body == b"ok"
+
+
+def test_http2_is_not_promised(secure, authority):
+    server = secure("--http-protocols", "h2,h1")
+    context = authority.client()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with server.connect(context=context) as connection:
+        assert connection.sock.selected_alpn_protocol() == "http/1.1"
 
 
 def test_unix_socket(gunicorn, pair, client, tmp_path):
@@ -597,6 +612,28 @@ def test_renewed_on_disk(secure, authority, worker):
     assert shown_certificate(server) != before
     assert server.log.count("stays in use") == 1
     assert server.request().status == 200
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give up rights")
+def test_key_that_workers_may_not_read(gunicorn, authority, worker, tmp_path):
+    """They tell once, and a reload has the master read it."""
+    if worker != "sync":
+        pytest.skip("the same for all")
+    import pwd
+
+    hidden = tmp_path / "hidden"
+    hidden.mkdir(0o700)
+    own = Authority(hidden)
+    user = str(pwd.getpwnam("nobody").pw_uid)
+    server = gunicorn("secure", *own.issue().args, "--user", user, "--preload")
+    serve_tls(server, own.client())
+    before = shown_certificate(server)
+    own.issue()
+    await_log(server, "This process may not look at ")
+    assert shown_certificate(server) == before
+    reload(server)
+    assert shown_certificate(server) != before
 
 
 def await_log(server, text, timeout=60):
