@@ -8,9 +8,9 @@ import signal
 import socket
 
 import pytest
+from helpers.held import Busy, busy_workers, worker_of
 from helpers.server import PACKAGED, WORKER_ARGS, server_has
 from helpers.wire import chunked, render, wait_until
-from process.held import Busy, busy_workers, worker_of
 from process.load import Load
 
 KINDS = {
@@ -36,7 +36,7 @@ def start(kind, master):
     def start(*args, workers=2, **options):
         return master(
             *KINDS[kind], "--keep-alive", "60", *args,
-            app="process.held:app", workers=workers, plain=False, **options,
+            app="helpers.held:app", workers=workers, plain=False, **options,
         )  # fmt: skip
 
     return start

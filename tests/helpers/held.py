@@ -1,11 +1,12 @@
 """Requests that keep a worker busy for as long as the test likes, in every worker class.
 
 The application blocks in open() of a FIFO, which no event loop knows how to wait for, so that a
-worker with an event loop is blocked, too. Standard library only: applications import this.
+worker with an event loop is blocked, too. Applications and tests import this.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
@@ -14,18 +15,38 @@ from pathlib import Path
 
 from helpers.wire import Connection, render, wait_until
 
+LARGE = 8 << 20  # bytes of /large
+
 
 def app(environ, start_response):
-    """Say which process this is, and what came; /hold/NAME returns when the test lets it."""
-    name = environ["PATH_INFO"].removeprefix("/hold/")
-    if name != environ["PATH_INFO"]:
+    """Say which process this is, and what came.
+
+    /hold/NAME returns when the test lets it; /compute/NAME, too, and nobody else has the
+    interpreter meanwhile, as beside a function in C that computes.
+    """
+    path = environ["PATH_INFO"]
+    _, kind, name = path.split("/") if path.count("/") == 2 else ("", "", "")
+    if kind:
         Path(f"{name}.begun").write_text(str(os.getpid()))
+    if kind == "hold":
         with open(name, "rb"):
             pass
+    elif kind == "compute":
+        _compute(name)
+    if path == "/large":
+        start_response("200 OK", [("Content-Length", str(LARGE))])
+        return [b"x" * LARGE]
     sent = environ["wsgi.input"].read()
-    text = f"{os.getpid()} {environ['PATH_INFO']} {hashlib.sha256(sent).hexdigest()}"
+    text = f"{os.getpid()} {path} {hashlib.sha256(sent).hexdigest()}"
     start_response("200 OK", [("Content-Length", str(len(text)))])
     return [text.encode()]
+
+
+def _compute(name: str) -> None:
+    libc = ctypes.PyDLL(None)  # unlike CDLL it keeps the interpreter's lock
+    while (fd := libc.open(name.encode(), os.O_RDONLY)) < 0:
+        pass  # interrupted by a signal
+    os.close(fd)
 
 
 def worker_of(response) -> int:
@@ -37,12 +58,12 @@ def worker_of(response) -> int:
 class Hold:
     """A request that runs until release(). `pid`: of the worker that it keeps busy."""
 
-    def __init__(self, one, connection: Connection) -> None:
+    def __init__(self, one, connection: Connection, kind: str = "hold") -> None:
         self.connection = connection
         self.directory = one.cwd
         self.name = f"hold{len(list(one.cwd.glob('hold*')))}"
         os.mkfifo(one.cwd / self.name)
-        connection.send(render(target=f"/hold/{self.name}"))
+        connection.send(render(target=f"/{kind}/{self.name}"))
         begun = one.cwd / f"{self.name}.begun"
         self.pid = int(wait_until(lambda: begun.exists() and begun.read_text(), "it is held"))
 
