@@ -549,8 +549,8 @@ void engine_step(struct engine *engine, int timeout_ms)
         timeout_ms = due;
     atomic_store(&engine->waiting, true);
     if (atomic_load(&engine->answered) || atomic_load(&engine->stopped) ||
-        atomic_load(&engine->lead_wanted) || (atomic_load(&engine->draining) && !engine->drained) ||
-        has_waiting(engine))
+        atomic_load(&engine->lead_wanted) || atomic_load(&engine->stalled) ||
+        (atomic_load(&engine->draining) && !engine->drained) || has_waiting(engine))
         timeout_ms = 0;
     if (timeout_ms != 0)
         access_log_flush(engine->access_log);
@@ -627,6 +627,10 @@ static struct request *lead_once(struct engine *engine)
     if (atomic_load(&engine->lead_wanted))
         atomic_store(&engine->lead_wanted, false);
     engine_step(engine, -1);
+    if (atomic_load_explicit(&engine->stalled, memory_order_relaxed)) {
+        atomic_store(&engine->stalled, false);
+        handover_give(engine, 0);
+    }
     struct request *request = has_parcels(engine) ? handover_take(engine) : NULL;
     if (!request)
         request = ready_pop(&engine->ready);

@@ -87,6 +87,7 @@ struct ready {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct request *head, *tail;
+    struct request *claimed;  /* their threads have to wait until they may run */
     _Atomic uint32_t *length; /* borrowed: a gauge, written under the lock */
     uint32_t taken;           /* requests that have left the queue, in all */
     uint32_t waiting;         /* threads in ready_wait() */
@@ -114,6 +115,7 @@ struct engine {
     bool accepts_parcels; /* it is in the loop */
     bool took_parcel;     /* the last request taken was one: ours have their turn */
     atomic_bool parcels;  /* there may be some */
+    atomic_bool stalled;  /* what is ready cannot be run here: the leader is to give it away */
     atomic_uint *pulse;   /* of our seat on the exchange's board; without one: no_pulse */
     atomic_uint no_pulse;
 
@@ -274,6 +276,18 @@ struct request *ready_take(struct ready *ready, bool (*wanted)(const struct requ
 
 /* Puts a list back, in front. */
 void ready_return(struct ready *ready, struct request *list);
+
+/*
+ * A thread that has taken a request has to attach, which may take as long as another one computes.
+ * Meanwhile the request is claimed, and may be put back into the queue: ready_keep() says no then.
+ */
+void ready_claim(struct ready *ready, struct request *request);
+bool ready_keep(struct ready *ready, struct request *request);
+
+enum { CLAIMS_BACK = 1, CLAIMS_LEFT = 2 }; /* some were put back, some still stand */
+
+/* Puts back what has been claimed for more than a tick. */
+unsigned ready_unclaim(struct ready *ready, uint64_t now_ms);
 
 /* How many wait, and how many have left so far. */
 uint32_t ready_depth(struct ready *ready, uint32_t *taken);

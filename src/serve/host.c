@@ -52,9 +52,15 @@ static struct request *wait_for_one(struct engine *engine, bool main_thread)
 {
     engine->ops->detach(engine->app);
     struct request *request = engine_take(engine, main_thread);
-    if (request)
+    if (request) {
+        ready_claim(&engine->ready, request);
         host_leave_engine(engine); /* attaching may take as long as another thread pleases */
+    }
     engine->ops->attach(engine->app);
+    if (request && !ready_keep(&engine->ready, request)) {
+        atomic_fetch_sub_explicit(&engine->metrics->running, 1, memory_order_relaxed);
+        request = NULL;
+    }
     engine_collect(engine);
     return request;
 }

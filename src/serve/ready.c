@@ -1,4 +1,6 @@
+#include "base/clock.h"
 #include "serve/engine.h"
+#include "serve/limits.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +22,7 @@ int ready_init(struct ready *ready, _Atomic uint32_t *length, bool with_pipe)
     ready->length = length;
     pthread_mutex_init(&ready->lock, NULL);
     pthread_cond_init(&ready->wake, NULL);
-    ready->head = ready->tail = NULL;
+    ready->head = ready->tail = ready->claimed = NULL;
     ready->taken = 0;
     ready->waiting = ready->wakes = 0;
     ready->pipe[0] = ready->pipe[1] = -1;
@@ -148,6 +150,54 @@ void ready_return(struct ready *ready, struct request *list)
     metrics_set(ready->length, atomic_load_explicit(ready->length, memory_order_relaxed) + count);
     ready->taken -= count;
     pthread_mutex_unlock(&ready->lock);
+}
+
+void ready_claim(struct ready *ready, struct request *request)
+{
+    request->claimed_ms = clock_ms();
+    pthread_mutex_lock(&ready->lock);
+    request->next = ready->claimed;
+    ready->claimed = request;
+    pthread_mutex_unlock(&ready->lock);
+}
+
+bool ready_keep(struct ready *ready, struct request *request)
+{
+    pthread_mutex_lock(&ready->lock);
+    struct request **at = &ready->claimed;
+    while (*at && *at != request)
+        at = &(*at)->next;
+    bool found = *at;
+    if (found) {
+        *at = request->next;
+        request->next = NULL;
+    }
+    pthread_mutex_unlock(&ready->lock);
+    return found;
+}
+
+unsigned ready_unclaim(struct ready *ready, uint64_t now_ms)
+{
+    unsigned result = 0;
+    pthread_mutex_lock(&ready->lock);
+    struct request **at = &ready->claimed;
+    while (*at) {
+        struct request *request = *at;
+        if (now_ms <= request->claimed_ms + STANDBY_TICK_MS) {
+            result |= CLAIMS_LEFT;
+            at = &request->next;
+            continue;
+        }
+        *at = request->next;
+        request->next = ready->head;
+        ready->head = request;
+        if (!ready->tail)
+            ready->tail = request;
+        metrics_raise(ready->length);
+        result |= CLAIMS_BACK;
+    }
+    pthread_mutex_unlock(&ready->lock);
+    return result;
 }
 
 uint32_t ready_depth(struct ready *ready, uint32_t *taken)

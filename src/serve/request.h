@@ -64,10 +64,11 @@ struct request {
     struct body body;
     struct response response;
     struct outq out;
-    uint64_t ready_ns; /* when it was whole, about */
-    uint64_t begun_ns; /* when a thread took it */
-    uint64_t ended_ns; /* when the application was through with it */
-    bool asked;        /* by an interim response, whether the client listens */
+    uint64_t claimed_ms; /* when its thread began to attach */
+    uint64_t ready_ns;   /* when it was whole, about */
+    uint64_t begun_ns;   /* when a thread took it */
+    uint64_t ended_ns;   /* when the application was through with it */
+    bool asked;          /* by an interim response, whether the client listens */
     struct deadline deadline;
     void *call;       /* the application's, while it runs */
     uint32_t blocked; /* calls of the application's threads that wait detached; attached only */

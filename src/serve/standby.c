@@ -51,11 +51,13 @@ static void lead_step(struct engine *engine)
         engine_resume(engine, PAUSE_BUSY);
     } else {
         handover_tell(engine, EXCHANGE_STUCK);
-        again_ms = handover_give(engine, 0);
+        unsigned claims = ready_unclaim(&engine->ready, clock_ms());
+        again_ms = earlier(handover_give(engine, 0), claims & CLAIMS_LEFT ? STANDBY_TICK_MS : -1);
         if (handover_is_hopeless(engine, &again_ms))
             engine_resume(engine, PAUSE_BUSY);
         else
             engine_pause(engine, PAUSE_BUSY);
+        handover_accept(engine, false);
     }
     engine_step(engine, earlier(again_ms, deadlines_wait(&engine->deadlines, clock_ms())));
     look_at_deadlines(engine);
@@ -69,6 +71,7 @@ static void lead(struct engine *engine)
 {
     /* First said, then done: who finds that another leads knows whether to ask for the lead. */
     atomic_store(&engine->standby_leads, true);
+    atomic_store(&engine->stalled, false);
     if (!engine_lead(engine)) {
         atomic_store(&engine->standby_leads, false);
         return;
@@ -96,6 +99,10 @@ static bool has_work(struct engine *engine)
 static void look_after(struct engine *engine, struct progress before,
                        struct handover_watch *handover)
 {
+    if (ready_unclaim(&engine->ready, clock_ms()) & CLAIMS_BACK) {
+        atomic_store(&engine->stalled, true); /* to a leader; without one it is our turn soon */
+        engine_kick(engine);
+    }
     handover_even_out(engine, handover);
     struct progress now = progress_of(engine);
     if (!ready_empty(&engine->ready) && now.answered == before.answered)
@@ -114,7 +121,8 @@ static void look_after(struct engine *engine, struct progress before,
  * comes. */
 static void sleep_while_loop_does(struct engine *engine)
 {
-    if (!engine->options.loop_host || atomic_load(&engine->metrics->running) == 0)
+    if (!engine->options.loop_host || atomic_load(&engine->metrics->running) == 0 ||
+        !ready_empty(&engine->ready))
         return;
     int most = deadlines_wait(&engine->deadlines, clock_ms());
     socket_wait(loop_fd(engine->loop), POLLIN,

@@ -36,6 +36,7 @@ struct worker {
     struct sockaddr_in address;
     int go_on[2]; /* a pipe: a "/wait" that runs here may end */
     atomic_int begun, runs;
+    atomic_bool hogged; /* its threads cannot attach */
 };
 
 static struct worker workers[WORKERS];
@@ -80,7 +81,14 @@ static void run(void *app, struct request *request)
     atomic_fetch_add(&worker->runs, 1);
 }
 
+/* As long as another thread computes and does not let go of the interpreter. */
 static void attach(void *app)
+{
+    while (atomic_load(&((struct worker *)app)->hogged))
+        usleep(1000);
+}
+
+static void detach(void *app)
 {
     (void)app;
 }
@@ -104,7 +112,14 @@ static int wait_for(void *app, int fd, short events, int timeout_ms)
     return socket_wait(fd, events, timeout_ms);
 }
 
-static const struct app_ops ops = {run, attach, attach, interrupted, note, wait_for, NULL};
+static const struct app_ops ops = {
+    .run = run,
+    .attach = attach,
+    .detach = detach,
+    .interrupted = interrupted,
+    .note = note,
+    .wait = wait_for,
+};
 
 /* The workers */
 
@@ -451,6 +466,23 @@ static void alone_it_keeps_what_waits(void **state)
     close_workers();
 }
 
+/* The thread has taken the request, and cannot run it. */
+static void a_request_is_taken_back_from_who_cannot_attach(void **state)
+{
+    open_workers(state);
+    int kept = connect_to(0);
+    atomic_store(&workers[0].hogged, true);
+    ask(kept, "/a");
+    assert_answer(kept, "1 /a 0 0");
+    atomic_store(&workers[0].hogged, false);
+    int other = connect_to(0);
+    ask(other, "/b");
+    answer(other);
+    close(kept);
+    close(other);
+    close_workers();
+}
+
 static void *keep_asking(void *argument)
 {
     int client = *(int *)argument;
@@ -505,6 +537,7 @@ int main(void)
         WITH_EACH(what_does_not_fit_waits_here),
         WITH_EACH(nothing_is_left_behind_by_draining),
         WITH_EACH(alone_it_keeps_what_waits),
+        WITH_EACH(a_request_is_taken_back_from_who_cannot_attach),
         WITH_EACH(nothing_is_lost_while_workers_get_stuck),
     };
     return cmocka_run_group_tests(tests, fill, NULL);
