@@ -127,7 +127,7 @@ def test_a_body_found_too_large_while_it_is_read():
 
     lines = []
     worker = SimpleNamespace(
-        cfg=SimpleNamespace(limit_request_body=1000),
+        cfg=SimpleNamespace(limit_request_body=1000, is_ssl=False),
         log=SimpleNamespace(warning=lambda line, *args: lines.append(line % args)),
     )
     bridge = Bridge(worker)
