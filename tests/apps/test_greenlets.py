@@ -1,17 +1,27 @@
 """The workers that run each request in a greenlet: what waits lets others run."""
 
 import os
+import resource
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from helpers.server import PACKAGED, Server, Stopwatch, gunicorn_command, server_has
+from helpers.server import (
+    PACKAGED,
+    SANITIZED,
+    Server,
+    Stopwatch,
+    gunicorn_command,
+    resident_kib,
+    server_has,
+)
 from helpers.wire import render, wait_until
 
 HERE = Path(__file__).resolve().parent
 KINDS = ("gevent", "eventlet")
+MANY = 2500  # clients
 
 
 @pytest.fixture(params=KINDS, scope="module")
@@ -39,9 +49,9 @@ def start(kind, tmp_path):
     assert not problems, "\n".join(problems)
 
 
-def send_all(server, count, path):
+def send_all(server, count, path, timeout=30):
     """So many connections, each with a request sent."""
-    connections = [server.connect(timeout=30) for _ in range(count)]
+    connections = [server.connect(timeout=timeout) for _ in range(count)]
     for connection in connections:
         connection.send(render(target=path))
     return connections
@@ -83,6 +93,38 @@ def test_thousands_of_idle_and_waiting_clients(start):
         connection.close()
 
 
+@pytest.fixture
+def many_descriptors():
+    """As many as the system lets a process have, for this one and its servers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 3 * MANY:
+        pytest.skip(f"a process may have {hard} descriptors only")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(SANITIZED, reason="memory is not what it is otherwise")
+def test_thousands_cost_little_memory(start, many_descriptors):
+    server = start("--worker-connections", "10000", "--keep-alive", "300", "--backlog", "4096")
+    (pid,) = server.worker_pids()
+    bare = resident_kib(pid)
+    kept = [server.connect(timeout=120) for _ in range(MANY)]
+    for connection in kept:
+        assert connection.request("GET", "/pid").status == 200
+    idle = resident_kib(pid) - bare
+    assert idle < MANY * 1, f"{idle} KiB for {MANY} idle clients"
+    polls = send_all(server, MANY, "/sleep?12", timeout=120)
+    assert server.request("GET", "/pid").status == 200
+    polling = resident_kib(pid) - bare - idle
+    assert polling < MANY * 40, f"{polling} KiB for {MANY} requests that wait"
+    for connection in kept:
+        assert connection.request("GET", "/pid").status == 200
+        connection.close()
+    assert all(body == b"slept" for body in answers(polls))
+
+
 def test_a_blocked_loop_keeps_reading_and_sending(start):
     """While the application computes, requests are read and large answers are sent."""
     server = start()
@@ -111,6 +153,16 @@ def test_a_timeout_ends_one_request(start, kind):
         assert server.request("GET", "/timeout", [("X-Kind", kind)]).status == 500
         assert watch.seconds < 3
         assert other.read_response().body == b"slept"
+
+
+def test_a_timeout_within_request_timeout(start, kind):
+    """Each is its own: the library's ends a step, request_timeout the request."""
+    server = start("--request-timeout", "1.5", expect_trouble=True)
+    fields = [("X-Kind", kind)]
+    assert server.request("GET", "/timeout_and_on?0.1", fields).body == b"slept"
+    assert server.request("GET", "/timeout_and_on?20", fields).status == 504
+    server.wait_for_log(r"GET /timeout_and_on\?20 has been running .* in timeout_and_on")
+    assert server.log.count("RequestTimeout is raised") == 1
 
 
 def test_a_forgotten_timeout_hits_nobody_else(start, kind):

@@ -47,6 +47,15 @@ def timeout(environ, value):
     return "no timeout"
 
 
+def timeout_and_on(environ, value):
+    """What a Timeout of its own breaks off, and then more."""
+    module = __import__(environ["HTTP_X_KIND"])
+    with module.Timeout(0.1, False):
+        time.sleep(5)
+    time.sleep(float(value))
+    return "slept"
+
+
 def timeout_left_running(environ, value):
     module = __import__(environ["HTTP_X_KIND"])
     module.Timeout(0.2).start() if kind_has_start(module) else module.Timeout(0.2)
@@ -75,7 +84,7 @@ def cleans_up(environ, value):
 
 
 PAGES = {f"/{page.__name__}": page for page in (
-    sleep, block, talk, local, timeout, timeout_left_running, length, pid, cleans_up
+    sleep, block, talk, local, timeout, timeout_and_on, timeout_left_running, length, pid, cleans_up
 )}  # fmt: skip
 
 
