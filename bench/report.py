@@ -70,15 +70,15 @@ def judge(results: Results, work: Work, goal: Goal) -> str | None:
         return verdict(variant - ours <= goal.more_us, text)
     if goal.other == "gthread/ours":
         value, against = cpu(results, work.name, "ours-gthread"), ours
-    elif goal.other == "hello":
-        value, against = ours, cpu(results, "hello", OURS)
+    elif goal.other in {other.name for other in WORKS}:
+        value, against = ours, cpu(results, goal.other, OURS)
     else:
         value, against = ours, cpu(results, work.name, goal.other)
     if value is None or against is None:
         return None
-    what = {"gthread/ours": "gthread, 8 threads: {:.2f} x sync", "hello": "{:.2f} x hello"}.get(
-        goal.other, "{:.2f} x " + goal.other
-    )
+    what = "{:.2f} x " + goal.other
+    if goal.other == "gthread/ours":
+        what = "gthread, 8 threads: {:.2f} x sync"
     ratio = value / against
     text = f"{work.name}: {what.format(ratio)}, goal at most {goal.at_most}"
     return verdict(ratio <= goal.at_most, text)

@@ -87,7 +87,10 @@ def measure_once(server: Server, work: Work, seconds: int, core: int, scratch: S
     """Measure one work on one server, which is started anew if it did not survive the last."""
     if not server.alive:
         server.start(core, scratch)
-    load = measure(work, server.port, server.process.pid, seconds)
+    with ExitStack() as stack:
+        for _ in range(work.idle):
+            stack.enter_context(ask_once(server.port, tls=server.tls))
+        load = measure(work, server.port, server.process.pid, seconds)
     return {
         "cpu_us": load.cpu_a_request,
         "per_second": load.a_second,
@@ -108,6 +111,8 @@ def run_rounds(servers: list[Server], works: list[Work], options, core: int, scr
         for work in works:
             for server in servers:
                 if server.tls != work.tls:
+                    continue
+                if work.only is not None and server.name not in work.only:
                     continue
                 if server.works is not None and work.name not in server.works:
                     continue

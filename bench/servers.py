@@ -233,7 +233,7 @@ def all_servers() -> list[Server]:
     """Return the contestants, ours first."""
     nginx = shutil.which("nginx") or "/usr/sbin/nginx"
     return [
-        Server("ours", gunicorn_command("sync"), ours=True),
+        Server("ours", gunicorn_command("sync", "--worker-connections", "12000"), ours=True),
         Server("ours-gthread", gunicorn_command("gthread", "--threads", "8"), ours=True),
         Server(
             "ours-accesslog",

@@ -27,7 +27,11 @@ class Goal:
 
 @dataclass(frozen=True)
 class Work:
-    """One load: the path, wrk's script and its argument, and the number of connections."""
+    """One load: the path, wrk's script and its argument, and the number of connections.
+
+    ``idle``: so many connections more are open meanwhile, have had one answer and ask nothing.
+    ``only``: the servers that are asked; None means all.
+    """
 
     name: str
     what: str
@@ -39,6 +43,8 @@ class Work:
     goals: tuple[Goal, ...] = ()
     leave_out: tuple[str, ...] = ()
     tls: bool = False
+    idle: int = 0
+    only: frozenset[str] | None = None
 
     @property
     def ours(self) -> str:
@@ -100,6 +106,22 @@ WORKS = (
         "/hello",
         connections=1000,
         goals=(Goal("hello", at_most=1.1),),
+    ),
+    Work(
+        "hello-100",
+        "GET, 100 keep-alive connections",
+        "/hello",
+        connections=100,
+        only=frozenset({"ours"}),
+    ),
+    Work(
+        "hello-10000",
+        "the same beside 9,900 idle connections",
+        "/hello",
+        connections=100,
+        idle=9900,
+        only=frozenset({"ours"}),
+        goals=(Goal("hello-100", at_most=1.15),),
     ),
     Work(
         "tls-hello",

@@ -20,7 +20,7 @@ enum {
     LOOP_LISTEN = 8, /* interest only: a listening socket, shared with other processes */
 };
 
-enum { LOOP_BATCH = 256 }; /* events a wait, at most */
+enum { LOOP_BATCH = 64 }; /* events a wait, at most: their requests are all held at a time */
 
 struct io {
     int fd;
