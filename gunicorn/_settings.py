@@ -505,9 +505,10 @@ SECTIONS = {
         Row("preload_freeze", "--preload-freeze", FLAG, False,
             "With preload_app: keep the garbage collector from touching, and so copying, what "
             "the workers share.", since=OURS),
-        Row("warmup", "--warmup", LIST, [],
-            "A path that a worker requests of itself before it serves. Can be repeated.",
-            meta="PATH", since=OURS),
+        Row("warmup", "--warmup", Kind(check.validate_warmup, "list of paths and URLs",
+            action="append", meta="PATH"), [],
+            "A path, or a URL whose host the application is to see, that a worker requests of "
+            "itself before it serves. Can be repeated.", since=OURS),
     ),
     "Status": (
         Row("status_bind", "--status-bind", STRING, None,

@@ -6,6 +6,7 @@ Modules that only some values need (`ipaddress`, `pwd`, `glob`, `inspect`) are i
 """
 
 import os
+import re
 import sys
 
 from gunicorn import util
@@ -111,6 +112,17 @@ def validate_size(val):
     val = validate_pos_int(val)
     if val > SIZE_MAX:
         raise ValueError(f"must be at most {SIZE_MAX} bytes")
+    return val
+
+
+WARMUP = re.compile(r"(https?://[^/\s?#]+)?/[!-\"$-~]*")
+
+
+def validate_warmup(val):
+    val = validate_list_string(val)
+    for item in val:
+        if not WARMUP.fullmatch(item):
+            raise ValueError(f"{item!r} is neither a path, as in /health, nor a URL with one")
     return val
 
 

@@ -240,7 +240,7 @@ How to choose them: [overload](operations.md#overload).
     "check_client": "Costs a system call for each request. The access log has 499 for those that were skipped.\n",
     "max_rss": """\
 ```python
-max_rss = "600M"      # its own memory: what it shares with other processes does not count
+max_rss = "600M"      # without libraries and mapped files, which are shared
 max_rss_hard = "1G"   # a single request that eats all there is
 ```
 

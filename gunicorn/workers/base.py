@@ -40,7 +40,6 @@ class Worker:
     tls = None  # a gunicorn._tls.Tls, when the engine speaks TLS
 
     # Whether run() serves by our engine, which is to speak TLS itself then.
-    uses_engine = False
     exchange = None  # a _core.Exchange: requests that wait go to other workers by it
 
     _stacks_fd = -1
@@ -127,9 +126,30 @@ class Worker:
             self.reloader.start()
         self.cfg.post_worker_init(self)
         self.booted = True
+        if not self._rehearses():
+            self.ready()
+        self.run()
+
+    def ready(self) -> None:
+        """Tell the master that this worker serves. `run()` is called after it, as a rule."""
         if self.slot is not None:
             self.slot.ready()
-        self.run()
+
+    def _rehearses(self) -> bool:
+        """Whether `run()` calls `rehearse()`, after which the worker is ready."""
+        if not self.cfg.warmup:
+            return False
+        if self.uses_engine and type(self).run.__module__.startswith("gunicorn."):
+            return True
+        self.log.warning("warmup: workers of the class %s do not do it", self.cfg.worker_class_str)
+        return False
+
+    def rehearse(self, engine) -> None:
+        """Have `warmup` requested of `engine`, which is about to run; be ready then."""
+        if self.cfg.warmup:
+            from gunicorn.workers import _rehearsal
+
+            _rehearsal.begin(self, engine)
 
     def _init_descriptors(self) -> None:
         self.PIPE = list(os.pipe())  # not inheritable

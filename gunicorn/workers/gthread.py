@@ -14,7 +14,6 @@ class ThreadWorker(Worker):
 
     uses_engine = True
     multithread = True
-    uses_engine = True
 
     @classmethod
     def check_config(cls, cfg, log) -> None:
@@ -29,7 +28,8 @@ class ThreadWorker(Worker):
         threads = [threading.Thread(target=self._serve, args=(engine,), name=f"request-{n}",
                                     daemon=True)
                    for n in range(1, self.cfg.threads + 1)]  # fmt: skip
-        _start_without_signals(threads)
+        self.rehearse(engine)
+        start_without_signals(threads)
         try:
             while engine.wait():
                 if not self.alive:
@@ -51,7 +51,7 @@ class ThreadWorker(Worker):
 FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP}
 
 
-def _start_without_signals(threads) -> None:
+def start_without_signals(threads) -> None:
     """Start threads in which no signal arrives: the main thread is the one to handle them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - FAULTS)
     try:

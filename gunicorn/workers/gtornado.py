@@ -66,6 +66,9 @@ class TornadoWorker(LoopWorker):
         self.ioloop = IOLoop.current()
         self._over = False
         if isinstance(self.wsgi, tornado.web.Application):
+            if self.cfg.warmup:
+                self.log.warning("warmup: a tornado.web.Application is not warmed up")
+                self.ready()
             _ApplicationServer(self).run()
             return
         if isinstance(self.wsgi, tornado.wsgi.WSGIContainer):

@@ -25,7 +25,6 @@ class LoopWorker(Worker):
 
     uses_engine = True
     multithread = True
-    uses_engine = True
     name = "loop"  # for messages
 
     def watch(self, fd: int, callback) -> None:
@@ -80,6 +79,7 @@ class LoopWorker(Worker):
         try:
             self.watch(self._engine.fileno(), self._turn)
             self.watch(self._engine.news_fileno(), self._news)
+            self.rehearse(self._engine)
             self.run_loop()
         finally:
             self._engine.stop()

@@ -14,7 +14,6 @@ class SyncWorker(Worker):
 
     uses_engine = True
     multithread = False
-    uses_engine = True
 
     def run(self) -> None:
         """Serve until the worker is told to stop."""
@@ -22,6 +21,7 @@ class SyncWorker(Worker):
             self.log.warning("The sync worker does not support HTTP/2: HTTP/1.1 is served.")
         self._engine = _core.Engine(self)
         try:
+            self.rehearse(self._engine)
             self._engine.run()
         finally:
             self._engine = None

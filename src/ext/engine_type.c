@@ -7,6 +7,7 @@
 #include "ext/ext_tls.h"
 #include "serve/host.h"
 #include "serve/limits.h"
+#include "serve/rehearsal.h"
 
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -284,6 +285,8 @@ static int make_templates(struct wsgi *wsgi, PyObject *worker, uint32_t count)
         PyErr_NoMemory();
     for (uint32_t i = 0; wsgi->templates && !PyErr_Occurred() && i < count; i++)
         wsgi->templates[i] = Py_NewRef(PyList_GET_ITEM(made, i));
+    if (wsgi->templates && !PyErr_Occurred() && count > 0) /* of a rehearsal */
+        wsgi->templates[count] = Py_NewRef(wsgi->templates[0]);
     if (wsgi->templates && !PyErr_Occurred() && count > 0) {
         PyObject *script =
             PyDict_GetItemWithError(wsgi->templates[0], NAME(wsgi->state, script_name));
@@ -529,6 +532,26 @@ static PyObject *engine_stop_method(PyObject *op, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+static PyObject *engine_rehearse(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    struct engine *engine = engine_of(op);
+    if (!engine)
+        return NULL;
+    int fd = rehearsal_connect(engine);
+    return fd < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(fd);
+}
+
+static PyObject *engine_end_rehearsal(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    struct engine *engine = engine_of(op);
+    if (!engine)
+        return NULL;
+    rehearsal_end(engine);
+    Py_RETURN_NONE;
+}
+
 static int engine_traverse(PyObject *op, visitproc visit, void *arg)
 {
     struct wsgi *wsgi = &((struct engine_object *)op)->wsgi;
@@ -581,7 +604,7 @@ static void engine_dealloc(PyObject *op)
     if (wsgi->engine) {
         uint32_t count = wsgi->engine->listener_count;
         engine_destroy(wsgi->engine);
-        for (uint32_t i = 0; wsgi->templates && i < count; i++)
+        for (uint32_t i = 0; wsgi->templates && i <= count; i++)
             Py_XDECREF(wsgi->templates[i]);
     }
     PyMem_Free(wsgi->templates);
@@ -612,6 +635,11 @@ static PyMethodDef engine_methods[] = {
      "drain()\n--\n\nTake no new connections; stop when all requests are answered."},
     {"stop", engine_stop_method, METH_NOARGS,
      "stop()\n--\n\nEnd each thread after its present request."},
+    {"rehearse", engine_rehearse, METH_NOARGS,
+     "rehearse()\n--\n\nBefore the engine runs: return the client's end of a connection to it. No\n"
+     "other connection is taken until end_rehearsal()."},
+    {"end_rehearsal", engine_end_rehearsal, METH_NOARGS,
+     "end_rehearsal()\n--\n\nServe the clients. Any thread."},
     {"fileno", engine_fileno, METH_NOARGS,
      "fileno()\n--\n\nWith loop: readable when turn() is to be called."},
     {"news_fileno", engine_news_fileno, METH_NOARGS,

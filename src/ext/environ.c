@@ -193,7 +193,7 @@ static int fill(struct wsgi *wsgi, PyObject *environ, struct call *call)
         return -1;
     if (put_scheme(wsgi, environ, request) < 0)
         return -1;
-    if (wsgi->tls && ext_tls_environ(wsgi, environ, request->conn) < 0)
+    if (request->conn->tls && ext_tls_environ(wsgi, environ, request->conn) < 0)
         return -1;
     if (request->conn->listener->local && put_server_of_host(wsgi, environ, request) < 0)
         return -1;

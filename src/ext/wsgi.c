@@ -292,6 +292,14 @@ static void end_slot(struct wsgi *wsgi)
         slot_request_end(wsgi->slot);
 }
 
+static void count_towards_max(struct wsgi *wsgi)
+{
+    unsigned long long served =
+        atomic_fetch_add_explicit(&wsgi->served, 1, memory_order_relaxed) + 1;
+    if (served >= wsgi->max_requests && !wsgi->retiring)
+        retire(wsgi);
+}
+
 static void wsgi_run(void *app, struct request *request)
 {
     struct wsgi *wsgi = app;
@@ -312,10 +320,8 @@ static void wsgi_run(void *app, struct request *request)
     if (wsgi->tls)
         ext_tls_look(wsgi, request->begun_ns);
     end_slot(wsgi);
-    unsigned long long served =
-        atomic_fetch_add_explicit(&wsgi->served, 1, memory_order_relaxed) + 1;
-    if (wsgi->max_requests > 0 && served >= wsgi->max_requests && !wsgi->retiring)
-        retire(wsgi);
+    if (wsgi->max_requests > 0 && !request->conn->listener->inner)
+        count_towards_max(wsgi);
 }
 
 /* The interpreter's thread state of this application thread, while it is detached. */

@@ -375,8 +375,9 @@ static void went_on(struct engine *engine, struct conn *conn, enum body_progress
 /* May its header fields say how the request reached it (forwarded_allow_ips)? */
 static bool is_trusted(const struct engine *engine, const struct conn *conn)
 {
-    return conn->listener->local || trust_has(engine->options.trust, conn->peer.address,
-                                              conn->peer.family == AF_INET6 ? 16 : 4);
+    return conn->listener->local || conn->listener->inner ||
+           trust_has(engine->options.trust, conn->peer.address,
+                     conn->peer.family == AF_INET6 ? 16 : 4);
 }
 
 static void head_done(struct engine *engine, struct conn *conn)

@@ -291,7 +291,7 @@ int engine_watch_master(struct engine *engine, int fd)
 
 static bool open_listeners(struct engine *engine, const int *fds, uint32_t count)
 {
-    engine->listeners = mem_alloc(sizeof(*engine->listeners) * (count ? count : 1));
+    engine->listeners = mem_alloc(sizeof(*engine->listeners) * (count + 1)); /* see rehearsal.h */
     if (!engine->listeners)
         return false;
     for (uint32_t i = 0; i < count; i++) {
@@ -494,6 +494,11 @@ static bool is_done(struct engine *engine)
     return !taken;
 }
 
+static bool is_rehearsed(struct engine *engine)
+{
+    return (engine->paused & PAUSE_REHEARSAL) && atomic_load(&engine->rehearsed);
+}
+
 static void finish_step(struct engine *engine)
 {
     put_back_answered(engine);
@@ -502,6 +507,8 @@ static void finish_step(struct engine *engine)
         engine_reap(engine);
     if ((engine->paused & PAUSE_FULL) && engine_has_room(engine))
         engine_resume(engine, PAUSE_FULL);
+    if (is_rehearsed(engine))
+        engine_resume(engine, PAUSE_REHEARSAL);
     if (engine->options.loop_host)
         set_alarm(engine);
     if (atomic_load_explicit(&engine->draining, memory_order_relaxed) && is_done(engine))
@@ -550,12 +557,14 @@ void engine_step(struct engine *engine, int timeout_ms)
     atomic_store(&engine->waiting, true);
     if (atomic_load(&engine->answered) || atomic_load(&engine->stopped) ||
         atomic_load(&engine->lead_wanted) || atomic_load(&engine->stalled) ||
-        (atomic_load(&engine->draining) && !engine->drained) || has_waiting(engine))
+        (atomic_load(&engine->draining) && !engine->drained) || has_waiting(engine) ||
+        is_rehearsed(engine))
         timeout_ms = 0;
     if (timeout_ms != 0)
         access_log_flush(engine->access_log);
     if (timeout_ms != 0 && !atomic_load_explicit(&engine->standby_leads, memory_order_relaxed))
-        handover_rest(engine, !atomic_load_explicit(&engine->draining, memory_order_relaxed));
+        handover_rest(engine, !(engine->paused & PAUSE_REHEARSAL) &&
+                                  !atomic_load_explicit(&engine->draining, memory_order_relaxed));
     loop_wait(engine->loop, timeout_ms, engine);
     handover_rest(engine, false);
     atomic_store(&engine->waiting, false);

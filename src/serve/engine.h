@@ -62,8 +62,15 @@ struct engine_options {
 };
 
 /* Why nothing new is taken: BUSY holds for listeners only if other workers share them, DRAIN for
- * listeners alone. */
-enum { PAUSE_FULL = 1, PAUSE_ERROR = 2, PAUSE_BUSY = 4, PAUSE_DRAIN = 8, PAUSE_GIVEN_UP = 16 };
+ * listeners alone, REHEARSAL until rehearsal_end(). */
+enum {
+    PAUSE_FULL = 1,
+    PAUSE_ERROR = 2,
+    PAUSE_BUSY = 4,
+    PAUSE_DRAIN = 8,
+    PAUSE_GIVEN_UP = 16,
+    PAUSE_REHEARSAL = 32,
+};
 
 struct access_log;
 struct tls_context;
@@ -72,6 +79,7 @@ struct exchange;
 struct listener {
     struct io io;
     bool local;                        /* a Unix socket: its peers are trusted */
+    bool inner;                        /* none: the worker asks itself, see rehearsal.h */
     void *app_data;                    /* the application's */
     _Atomic(struct tls_context *) tls; /* one use, under engine->tls_lock; NULL: plain */
 };
@@ -161,6 +169,7 @@ struct engine {
     _Atomic(struct part *) garbage_parts;
     _Atomic(struct note *) notes;
 
+    atomic_bool rehearsed;   /* a rehearsal is over */
     atomic_bool interrupted; /* a signal came: the main thread looks after it */
     atomic_bool draining;    /* no new connection, Connection: close on every answer */
     atomic_bool stopped;     /* nothing more is taken */

@@ -69,7 +69,7 @@ static bool fits(const struct request *request)
 /* What stands in the input is no larger than that, but for much that is pipelined. */
 static bool may_go(const struct request *request)
 {
-    return !request->conn->tls && request->body.complete &&
+    return !request->conn->tls && !request->conn->listener->inner && request->body.complete &&
            bytes_without_body(request) <= PARCEL_BYTES_MAX &&
            (fits(request) || !request->body.in_place);
 }

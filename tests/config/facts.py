@@ -223,7 +223,7 @@ OWN = [
     ("max_unavailable", "Recycling and Preloading", "--max-unavailable", "count", 1),
     ("boot_timeout", "Recycling and Preloading", "--boot-timeout", "seconds", 0),
     ("preload_freeze", "Recycling and Preloading", "--preload-freeze", "bool", False),
-    ("warmup", "Recycling and Preloading", "--warmup", "list_string", []),
+    ("warmup", "Recycling and Preloading", "--warmup", "warmup", []),
     ("status_bind", "Status", "--status-bind", "string", None),
     ("drain_delay", "Status", "--drain-delay", "seconds", 0),
 ]

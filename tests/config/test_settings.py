@@ -43,6 +43,7 @@ FILE_VALUES = {
     "reload_engine": ("'poll'", "poll", "'magic'"),
     "ssl_version": ("5", 5, None),
     "statsd_address": ("'localhost'", ("localhost", 8125), "'host:port'"),
+    "warmup": ("['/', 'https://a/b?c=%20']", ["/", "https://a/b?c=%20"], "['health']"),
 }
 
 #: By kind: the argument of the flag, and what is kept of it.
@@ -52,6 +53,7 @@ ARGUMENTS = {
     "int_as_text": ("0x2", 2),
     "mode": ("0022", 0o22),
     "list_string": ("a=b", ["a=b"]),
+    "warmup": ("/health", ["/health"]),
     "list_of_files_or_patterns": ("app.py", ["app.py"]),
     "class": ("a.b.C", "a.b.C"),
     "string_to_addr_list": ("10.0.0.0/8", ["10.0.0.0/8"]),
