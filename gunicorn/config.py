@@ -332,7 +332,17 @@ class Config:
 
     @property
     def address(self):
-        return [util.parse_address(util.bytes_to_str(bind)) for bind in self.bind]
+        return [self._address_of(util.bytes_to_str(bind)) for bind in self.bind]
+
+    def _address_of(self, bind):
+        try:
+            return util.parse_address(bind)
+        except RuntimeError as exc:
+            source = self.settings["bind"].source
+            if source is None and os.environ.get("PORT"):
+                source = "environment variable PORT"
+            where = f" ({source})" if source else ""
+            raise RuntimeError(f"Invalid value for bind: {bind!r}{where}: {exc}") from None
 
     @property
     def uid(self):

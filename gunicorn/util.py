@@ -172,7 +172,11 @@ def _call_factory(factory, args, kwargs):
 
 
 def _hint_at_module(path, obj):
-    """Raise an ImportError that tells the module's name when `path` is its file's."""
+    """Raise an ImportError that tells what was meant by `path`: a file's name, or a dot too many."""
+    parent, _, name = path.rpartition(".")
+    if hasattr(sys.modules.get(parent), name) and not hasattr(sys.modules[parent], "__path__"):
+        hint = f"{path!r} is no module, did you mean '{parent}:{name}'?"
+        raise ImportError(hint) from None
     file = path if path.endswith(".py") else f"{path}.py"
     if (file == path or "/" in path) and os.path.exists(file):
         meant = os.path.normpath(file)[: -len(".py")].replace("/", ".")
@@ -342,9 +346,12 @@ def is_ipv6(addr):
 
 def _port_number(text):
     try:
-        return int(text)
+        port = int(text)
     except ValueError:
-        raise RuntimeError(f"{text!r} is not a valid port number.") from None
+        port = -1
+    if not 0 <= port <= 65535:
+        raise RuntimeError(f"{text!r} is not a valid port number.")
+    return port
 
 
 def parse_address(netloc, default_port="8000"):
@@ -354,7 +361,10 @@ def parse_address(netloc, default_port="8000"):
     """
     if netloc.startswith("unix:"):
         path = netloc[len("unix:") :]
-        return path[2:] if path.startswith("//") else path
+        path = path[2:] if path.startswith("//") else path
+        if not path:
+            raise RuntimeError("a path must follow unix:")
+        return path
     if netloc.startswith("fd://"):
         fd = netloc[len("fd://") :]
         try:
