@@ -172,7 +172,7 @@ def _call_factory(factory, args, kwargs):
 
 
 def _hint_at_module(path, obj):
-    """Raise an ImportError that tells what was meant by `path`: a file's name, or a dot too many."""
+    """Raise an ImportError that tells what was meant by `path`: a file, or a name in a module."""
     parent, _, name = path.rpartition(".")
     if hasattr(sys.modules.get(parent), name) and not hasattr(sys.modules[parent], "__path__"):
         hint = f"{path!r} is no module, did you mean '{parent}:{name}'?"

@@ -61,11 +61,12 @@ def test_send_timeout(gunicorn):
 
 def test_body_min_rate(gunicorn):
     """A body that comes too slowly is not waited for; one that keeps pace is."""
-    server = gunicorn("busy", "--body-min-rate", "1000000", *DEBUG)
+    server = limited(gunicorn, "busy", "--body-min-rate", "1000000", *DEBUG)
     head = render("POST", "/", [("Content-Length", "100")])
     with begun(server, head + b"x" * 99) as connection:
         connection.expect_closed()
     server.wait_for_log("closed: body_rate")
+    wait_until(lambda: '"POST / HTTP/1.1" 408 ' in server.stdout, "its line in the access log")
     with begun(server, head + b"x" * 99) as connection:
         connection.send(b"x")
         assert connection.read_response().status == 200

@@ -147,6 +147,47 @@ def test_refused_requests_are_logged(logged, tmp_path):
     assert line.endswith(" 400")
 
 
+REFUSED = [
+    (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost: a\r\nBad Name: x\r\n\r\n", 400),
+    (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost: a\r\nExpect: magic\r\n\r\n", 417),
+    (b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+    (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n", 431),
+    (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: magic\r\n\r\n", 501),
+    (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1001, 413),
+]
+
+
+@pytest.mark.parametrize("format", ["%(s)s %(m)s", "json"])
+def test_each_refusal_has_a_line(logged, tmp_path, format):
+    settings = f"access_log_format = {format!r}\nlimit_request_body = 1000\n"
+    server = logged(FILE + settings)
+    statuses = [server.raw(data).status for data, _ in REFUSED]
+    assert statuses == [status for _, status in REFUSED]
+    lines = lines_of(tmp_path / "access.log", len(REFUSED))
+    if format == "json":
+        written = [json.loads(line)["status"] for line in lines]
+    else:
+        written = [int(line.partition(" ")[0]) for line in lines]
+    assert written == statuses
+
+
+@pytest.mark.parametrize("format", ["%(s)s %(h)s", "json"])
+def test_a_head_that_does_not_come_has_a_line(logged, tmp_path, format):
+    settings = f"access_log_format = {format!r}\nheader_timeout = 0.3\n"
+    server = logged(FILE + settings)
+    with server.connect() as connection:
+        connection.send(b"GET /never HT")
+        connection.expect_closed()
+    (line,) = lines_of(tmp_path / "access.log", 1)
+    if format == "json":
+        fields = json.loads(line)
+        assert (fields["status"], fields["remote_addr"]) == (408, "127.0.0.1")
+    else:
+        assert line == "408 127.0.0.1"
+
+
 @pytest.mark.parametrize(
     "sent,written",
     [
@@ -457,6 +498,25 @@ def test_statsd(logged, receiver):
     assert "shop.gunicorn.workers:1|g" in got
     assert "shop.gunicorn.requests:1|c|@1.0" in got
     assert any(re.fullmatch(r"shop\.gunicorn\.request\.duration:[\d.]+\|ms", t) for t in got)
+
+
+def test_statsd_with_all_its_settings(logged, tmp_path):
+    """A unix socket, tags, a prefix, the length of the accept queue, and one's own metrics."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server_end:
+        path = tmp_path / "statsd"
+        server_end.bind(str(path))
+        server_end.settimeout(RECEIVE_TIMEOUT)
+        server = logged(
+            f"statsd_host = 'unix://{path}'\nstatsd_prefix = 'shop'\n"
+            "dogstatsd_tags = 'env:test,tier:web'\nenable_backlog_metric = True\n"
+            "def post_request(worker, req):\n"
+            "    extra = {'metric': 'mine', 'value': 7, 'mtype': 'gauge'}\n"
+            "    worker.log.info('', extra=extra)\n"
+        )
+        received_until(server_end, r"shop\.gunicorn\.backlog:\d+\|h\|#env:test,tier:web")
+        server.request(target="/ok")
+        received_until(server_end, r"shop\.gunicorn\.requests:1\|c\|@1\.0\|#env:test,tier:web")
+        received_until(server_end, r"shop\.mine:7\|g\|#env:test,tier:web")
 
 
 def test_dead_statsd(logged):
