@@ -120,4 +120,25 @@ class GeventWorker(LoopWorker):
 
 
 class GeventPyWSGIWorker(GeventWorker):
-    """The same under gunicorn's second name for it: there is one server behind both."""
+    """The same under gunicorn's second name for it.
+
+    A subclass that sets `wsgi_handler`, a `gevent.pywsgi.WSGIHandler`, or `server_class`, a
+    `gevent.pywsgi.WSGIServer`, is served by gevent's own server with them: WebSocket packages for
+    gevent define such workers.
+    """
+
+    server_class: type | None = None
+    wsgi_handler: type | None = None
+
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.uses_engine = cls.server_class is None and cls.wsgi_handler is None
+
+    def run(self) -> None:
+        """Serve until the worker is told to stop."""
+        if self.uses_engine:
+            super().run()
+            return
+        from gunicorn.workers import _pywsgi
+
+        _pywsgi.serve(self)
