@@ -735,6 +735,10 @@ void engine_note(struct engine *engine, enum note_level level, const char *forma
     va_list arguments;
     if (level == NOTE_DEBUG && !engine->options.debug)
         return;
+    if (atomic_load(&engine->notes_waiting) >= NOTES_MAX) {
+        atomic_fetch_add(&engine->notes_lost, 1);
+        return;
+    }
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
@@ -742,6 +746,7 @@ void engine_note(struct engine *engine, enum note_level level, const char *forma
     struct note *note = mem_alloc(sizeof(*note) + size);
     if (!note)
         return;
+    atomic_fetch_add(&engine->notes_waiting, 1);
     note->level = level;
     memcpy(note->text, text, size);
     note->next = atomic_load(&engine->notes);
@@ -776,10 +781,14 @@ static void collect_notes(struct engine *engine)
     }
     while (queue) {
         struct note *next = queue->next;
+        atomic_fetch_sub(&engine->notes_waiting, 1);
         engine->ops->note(engine->app, queue->level, queue->text);
         mem_free(queue);
         queue = next;
     }
+    unsigned lost = atomic_exchange(&engine->notes_lost, 0);
+    if (lost > 0)
+        engine_note(engine, NOTE_WARNING, "%u lines about clients are missing here", lost);
 }
 
 static void collect_tls(struct engine *engine)

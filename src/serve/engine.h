@@ -168,6 +168,7 @@ struct engine {
     _Atomic(struct tls_context *) garbage_tls;
     _Atomic(struct part *) garbage_parts;
     _Atomic(struct note *) notes;
+    atomic_uint notes_waiting, notes_lost; /* of them; those that were beyond NOTES_MAX */
 
     atomic_bool rehearsed;   /* a rehearsal is over */
     atomic_bool interrupted; /* a signal came: the main thread looks after it */

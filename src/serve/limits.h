@@ -21,6 +21,7 @@ enum {
     BODY_WINDOW_MS = 5 * 1000,      /* over which the rate of a body is measured */
     LINGER_IDLE_MS = 2 * 1000,      /* without a byte after we are done (RFC 9112 §9.6) */
     LINGER_TOTAL_MS = 30 * 1000,
+    NOTES_MAX = 1000,             /* lines for the error log that wait for an attached thread */
     NOTE_PAUSE_MS = 10 * 1000,    /* between two lines about what happens again and again */
     SILENT_MS = 1000,             /* after which a new connection without a byte counts as idle */
     ACCEPT_PAUSE_MS = 100,        /* after EMFILE and the like */

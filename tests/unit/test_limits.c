@@ -613,6 +613,42 @@ static void who_waits_too_long(void **state)
     served_close();
 }
 
+/* Lines for the log, while nobody has the time to write them */
+
+static int noted;
+
+static void count_note(void *app, enum note_level level, const char *text)
+{
+    (void)app;
+    (void)level;
+    noted++;
+    snprintf(served.notes, sizeof(served.notes), "%s", text);
+}
+
+static void lines_that_nobody_writes(void **state)
+{
+    (void)state;
+    struct app_ops ops = served_ops;
+    ops.note = count_note;
+    open_one();
+    served.engine->ops = &ops;
+    noted = 0;
+    for (int i = 0; i < NOTES_MAX + 50; i++)
+        engine_note(served.engine, NOTE_WARNING, "%d", i);
+    engine_collect(served.engine);
+    assert_int_equal(noted, NOTES_MAX);
+    assert_string_equal(served.notes, "999");
+    engine_collect(served.engine);
+    assert_int_equal(noted, NOTES_MAX + 1);
+    assert_string_equal(served.notes, "50 lines about clients are missing here");
+    engine_collect(served.engine);
+    assert_int_equal(noted, NOTES_MAX + 1);
+    engine_note(served.engine, NOTE_WARNING, "again");
+    engine_collect(served.engine);
+    assert_string_equal(served.notes, "again");
+    served_close();
+}
+
 /* check_client */
 
 /* A client by TCP, whose closing can only be guessed. */
@@ -766,6 +802,7 @@ int main(void)
         cmocka_unit_test_setup(what_is_answered_is_not_in_flight, usual_options),
         cmocka_unit_test_setup(the_queue_of_a_foreign_loop, usual_options),
         cmocka_unit_test_setup(who_waits_too_long, usual_options),
+        cmocka_unit_test_setup(lines_that_nobody_writes, usual_options),
         cmocka_unit_test_setup(a_client_that_has_gone, usual_options),
         cmocka_unit_test_setup(a_client_that_has_only_ended_its_input, usual_options),
         cmocka_unit_test_setup(a_client_that_leaves_while_it_waits, usual_options),
