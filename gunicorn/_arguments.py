@@ -41,6 +41,19 @@ class Parser(argparse.ArgumentParser):
         return f" ({' '.join(hints)})" if hints else ""
 
 
+class Dump(argparse.Action):
+    """`--dump PID`: prints, and exits with status 1 when there is nothing to print."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        from gunicorn._dump import Unreachable, dump
+
+        try:
+            print(dump(values), end="")
+        except Unreachable as exc:
+            parser.exit(1, f"{parser.prog}: {option_string} {values}: {exc}\n")
+        parser.exit()
+
+
 def make_parser(cfg, version, origin):
     """Return the parser for the settings of `cfg`."""
     parser = Parser(
@@ -55,6 +68,15 @@ def make_parser(cfg, version, origin):
         default=argparse.SUPPRESS,
         version=f"%(prog)s (version {version})\n",
         help="show program's version number and exit",
+    )
+    parser.add_argument(
+        "--dump",
+        action=Dump,
+        type=int,
+        metavar="PID",
+        default=argparse.SUPPRESS,
+        help="print the Python stacks of the workers of a running master, or of one worker, with "
+        "the requests they serve, and exit",
     )
     parser.add_argument("args", nargs="*", help=argparse.SUPPRESS)
     groups = {}

@@ -5,7 +5,16 @@ import sys
 
 from gunicorn import sock
 
-RESTORED = ("worker_class", "address", "timeout", "proc_name", "LISTENERS", "pidfile", "tls")
+RESTORED = (
+    "worker_class",
+    "address",
+    "timeout",
+    "proc_name",
+    "LISTENERS",
+    "pidfile",
+    "tls",
+    "_status",
+)
 
 
 class Snapshot:
@@ -26,6 +35,8 @@ class Snapshot:
         """Put everything back, and close what the reload opened."""
         kept = self.attributes["LISTENERS"]
         sock.close_sockets([one for one in arbiter.LISTENERS if one not in kept])
+        if arbiter._status is not self.attributes["_status"]:
+            arbiter._status.close()
         _unlink_other(arbiter.pidfile, self.attributes["pidfile"])
         if self.modules is not None:
             sys.modules.clear()
@@ -46,12 +57,15 @@ class Snapshot:
         for listener in self.attributes["LISTENERS"]:
             if listener not in arbiter.LISTENERS:
                 listener.close()
+        self.attributes["_status"].close(unlink=False)
 
     def discard(self, arbiter) -> None:
         """The reload worked: close what only the old configuration used."""
         gone = [one for one in self.attributes["LISTENERS"] if one not in arbiter.LISTENERS]
         sock.refuse_new_connections(gone, arbiter.log)
         sock.close_sockets(gone)
+        if arbiter._status is not self.attributes["_status"]:
+            self.attributes["_status"].close()
         _unlink_other(self.attributes["pidfile"], arbiter.pidfile)
 
 

@@ -511,9 +511,10 @@ SECTIONS = {
             "itself before it serves. Can be repeated.", since=OURS),
     ),
     "Status": (
-        Row("status_bind", "--status-bind", STRING, None,
+        Row("status_bind", "--status-bind", Kind(check.validate_status_address,
+            "HOST:PORT or unix:PATH", meta="ADDRESS"), None,
             "The address, HOST:PORT or unix:PATH, at which the master answers /live, /ready, "
-            "/metrics and /workers.", meta="ADDRESS", since=OURS),
+            "/metrics and /workers.", since=OURS),
         Row("drain_delay", "--drain-delay", SECONDS, 0,
             "After TERM, /ready fails for so long before the workers stop.",
             unit="seconds", since=OURS),

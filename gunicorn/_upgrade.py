@@ -19,10 +19,12 @@ def start_context() -> dict:
     return {"args": args, "cwd": util.getcwd(), 0: sys.executable}
 
 
-def execute(arbiter, master_pid: int) -> None:
+def execute(arbiter, master_pid: int, status_pipe: int = -1) -> None:
     """Become the new master. Raises OSError when the program cannot be executed."""
     environ = dict(arbiter.cfg.env_orig)
     environ["GUNICORN_PID"] = str(master_pid)
+    above = systemd.SD_LISTEN_FDS_START + len(arbiter.LISTENERS)
+    arbiter._status.hand_over(status_pipe, environ, above)
     if arbiter.systemd:
         _place_for_systemd([listener.fileno() for listener in arbiter.LISTENERS])
         environ["LISTEN_PID"] = str(os.getpid())

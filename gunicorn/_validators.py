@@ -325,6 +325,19 @@ def validate_statsd_address(val):
         raise TypeError("Value must be one of ('host:port', 'unix://PATH')") from None
 
 
+def validate_status_address(val):
+    val = validate_string(val)
+    if val is None:
+        return None
+    try:
+        address = util.parse_address(val, default_port="")
+    except RuntimeError:
+        address = None
+    if address is None or isinstance(address, int):
+        raise TypeError(f"{val!r} is not HOST:PORT or unix:PATH")
+    return address
+
+
 def validate_reload_engine(val):
     if val not in RELOAD_ENGINES:
         raise ConfigError(f"Invalid reload_engine, must be one of {', '.join(RELOAD_ENGINES)}")

@@ -13,6 +13,7 @@ import sys
 import time
 
 from gunicorn import SERVER_SOFTWARE, __version__, _core, _reload, _upgrade, sock, systemd
+from gunicorn._status import Status
 from gunicorn.errors import AppImportError, ConfigError, HaltServer
 from gunicorn.pidfile import Pidfile
 
@@ -62,6 +63,7 @@ class Arbiter:
         self.pid = os.getpid()
         self.LISTENERS = []
         self.WORKERS = {}
+        self._status = Status()
         self._stopping = False
         self._settled = False  # every worker of the first start has been ready
         self._reloading = None  # a _reload.Snapshot, until the new configuration is proven
@@ -96,6 +98,7 @@ class Arbiter:
         core.max_rss = self.cfg.max_rss
         core.max_rss_hard = self.cfg.max_rss_hard
         core.max_unavailable = self.cfg.max_unavailable
+        core.max_queue = self.cfg.max_queue
         core.tick = TICK if self._needs_ticks() else 0
         core.watchdog = self._watchdog / 2
 
@@ -220,6 +223,7 @@ class Arbiter:
         listeners = ",".join(map(str, self.LISTENERS))
         self.log.info("Listening at: %s (%s)", listeners, self.pid)
         self.log.info("Using worker: %s", self.cfg.worker_class_str)
+        self._open_status()
         if hasattr(self.worker_class, "check_config"):
             self.worker_class.check_config(self.cfg, self.log)
         self.cfg.when_ready(self)
@@ -236,6 +240,13 @@ class Arbiter:
             if self.pidfile is not None:
                 self.pidfile.unlink()
             raise
+
+    def _open_status(self) -> None:
+        self._status.open(self.cfg, self.log, self._core)
+        try:
+            self._core.open_private()
+        except OSError as exc:
+            self.log.debug("gunicorn --dump will not reach this master: %s", exc)
 
     def _listen(self) -> None:
         fds = None
@@ -303,6 +314,8 @@ class Arbiter:
 
     def _worker_ready(self, pid: int, generation: int) -> None:
         core = self._core
+        if core.status_paused and self.master_pid:
+            self._status.take_over(core)
         if self._reloading is not None and generation == core.generation:
             self._finish_reload()
         if not self._settled and core.missing() == 0:
@@ -327,8 +340,19 @@ class Arbiter:
         self.reload()
 
     def handle_term(self) -> None:
-        """Stop gracefully."""
+        """Stop gracefully, after `drain_delay`."""
+        alone = self.reexec_pid == 0 and self.master_pid == 0
+        if self.cfg.drain_delay > 0 and alone and not self._stopping:
+            self._leave()
         raise StopIteration
+
+    def _leave(self) -> None:
+        """Serve on for `drain_delay`, while the status port says that we are going."""
+        self.log.info("Stopping in %g s (drain_delay)", self.cfg.drain_delay)
+        self._notify_stopping()
+        signo = self._core.leave(self.cfg.drain_delay)
+        if signo in (signal.SIGINT, signal.SIGQUIT):
+            self.stop(False)
 
     def handle_int(self) -> None:
         """Stop at once."""
@@ -409,6 +433,8 @@ class Arbiter:
         if self.WORKERS:
             self.kill_workers(signal.SIGKILL)
             self._core.drain(REAP_LIMIT, True)
+        self._core.end_status()
+        self._status.close(unlink=not shared)
 
     def _notify_stopping(self) -> None:
         if self.reexec_pid:
@@ -511,6 +537,7 @@ class Arbiter:
         try:
             worker.tmp.slot = slot
             worker.master_pipe = self._core.master_pipe
+            self._status.close(unlink=False)
             self._set_title("worker")
             if self._reloading is not None:
                 self._reloading.close_in_worker(self)
@@ -623,6 +650,7 @@ class Arbiter:
     def _stranger_died(self, pid: int, status: int) -> None:
         if pid == self.reexec_pid:
             self.reexec_pid = 0
+            self._core.successor_gone()
             return
         self.log.debug("Reaped unknown child process (pid:%s, status:%s)", pid, status)
 
@@ -737,6 +765,7 @@ class Arbiter:
         if old.address != self.cfg.address:
             _reload.rebind(self, self.log)
             self.log.info("Listening at: %s", ",".join(map(str, self.LISTENERS)))
+        self._status = self._status.rebind(self.cfg, self.log, self._core)
         self._reload_pidfile(old)
         self.cfg.on_reload(self)
 
@@ -781,6 +810,7 @@ class Arbiter:
         trace = reason if isinstance(reason, BaseException) else None
         self.log.error("The reload failed, everything stays as it was: %s", reason, exc_info=trace)
         self._core.restore_generation(snapshot.generation)
+        self._status.watch(self._core)
         self._tell_core()
         self._set_title("master")
         self._notify_ready()
@@ -805,17 +835,19 @@ class Arbiter:
             self.log.warning("USR2 signal ignored. Parent exists.")
             return
         master_pid = os.getpid()
+        status_pipe = self._core.await_successor()
         try:
             self.reexec_pid = os.fork()
         except OSError as exc:
             self.log.error("Cannot fork a new master: %s", exc)
-            return
-        if self.reexec_pid:
+        if os.getpid() == master_pid:
+            if status_pipe >= 0:
+                os.close(status_pipe)
             return
         try:
             _core.drop_signals()
             self.cfg.pre_exec(self)
-            _upgrade.execute(self, master_pid)
+            _upgrade.execute(self, master_pid, status_pipe)
         except BaseException:
             self.log.exception("The new master could not be started")
         finally:
@@ -827,6 +859,7 @@ class Arbiter:
             self.log.info("Master has been promoted.")
             self.master_name = "Master"
             self.master_pid = 0
+            self._status.take_over(self._core)
             self.proc_name = self.cfg.proc_name
             os.environ.pop("GUNICORN_PID", None)
             self._promoted_pidfile = self.cfg.pidfile

@@ -173,6 +173,17 @@ class Worker:
             faulthandler.enable(file=_error_descriptor(self.log), all_threads=True)
         except (OSError, ValueError, RuntimeError):
             self.log.debug("No stacks will be written on SIGABRT", exc_info=True)
+        self._accept_dumps(faulthandler)
+
+    def _accept_dumps(self, faulthandler) -> None:
+        """On the master's demand each thread writes its stack, for `gunicorn --dump`."""
+        if self.slot is None or self.slot.dump_file < 0:
+            return
+        try:
+            faulthandler.register(_core.DUMP_SIGNAL, self.slot.dump_file, all_threads=False)
+            self.slot.accept_dumps()
+        except (OSError, ValueError, RuntimeError):
+            self.log.debug("No stacks will be written for gunicorn --dump", exc_info=True)
 
     def open_stacks(self) -> int:
         """Return a descriptor of the error log that stays the same when the log is reopened."""

@@ -50,10 +50,13 @@ class ThreadWorker(Worker):
 # What a thread's own fault raises: blocked, it would end the process without a word.
 FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP}
 
+# The other signal for a thread itself: the one to write its stack.
+TAKEN = FAULTS | {_core.DUMP_SIGNAL}
+
 
 def start_without_signals(threads) -> None:
     """Start threads in which no signal arrives: the main thread is the one to handle them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - FAULTS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - TAKEN)
     try:
         for thread in threads:
             thread.start()

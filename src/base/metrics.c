@@ -41,6 +41,14 @@ void metrics_sum(struct metrics *totals, const struct metrics *worker)
     metrics_fold(totals, worker);
 }
 
+const char *metrics_state_name(unsigned state)
+{
+    static const char *const names[METRICS_CONN_STATES] = {
+        "idle", "head", "body", "running", "flush", "linger", "handshake",
+    };
+    return names[state];
+}
+
 const char *metrics_close_name(enum metrics_close reason)
 {
     static const char *const names[CLOSE_REASONS] = {

@@ -141,6 +141,7 @@ void metrics_fold(struct metrics *totals, const struct metrics *dead);
 void metrics_sum(struct metrics *totals, const struct metrics *worker);
 
 /* A label's value, as Prometheus shows it. */
+const char *metrics_state_name(unsigned state); /* NULL: there is no such state */
 const char *metrics_close_name(enum metrics_close reason);
 const char *metrics_refusal_name(enum metrics_refusal reason);
 

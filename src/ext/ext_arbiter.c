@@ -190,6 +190,11 @@ static struct arbiter *of(PyObject *op)
     return &((struct arbiter_object *)op)->arbiter;
 }
 
+struct arbiter *ext_arbiter_of(PyObject *core)
+{
+    return of(core);
+}
+
 static PyObject *arbiter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     PyObject *owner, *module, *slot_type;
@@ -292,6 +297,43 @@ static PyObject *py_drain(PyObject *op, PyObject *args)
     if (!PyArg_ParseTuple(args, "dp:drain", &limit, &hurried))
         return NULL;
     return result_of(arbiter_drain(of(op), (int64_t)(limit * 1000), hurried));
+}
+
+static PyObject *py_leave(PyObject *op, PyObject *seconds)
+{
+    double limit = PyFloat_AsDouble(seconds);
+
+    if (PyErr_Occurred())
+        return NULL;
+    int result = arbiter_leave(of(op), (int64_t)(limit * 1000));
+    return result < 0 ? result_of(result) : PyLong_FromLong(result);
+}
+
+static PyObject *py_open_private(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    if (status_open_private(&of(op)->status) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_end_status(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return result_of(arbiter_end_status(of(op)));
+}
+
+static PyObject *py_await_successor(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return PyLong_FromLong(status_await_successor(&of(op)->status));
+}
+
+static PyObject *py_successor_gone(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    status_resume(&of(op)->status);
+    Py_RETURN_NONE;
 }
 
 static PyObject *py_fork(PyObject *op, PyObject *age_object)
@@ -429,6 +471,15 @@ static PyMethodDef arbiter_methods[] = {
     {"reap", py_reap, METH_NOARGS, "Collects the dead."},
     {"murder", py_murder, METH_NOARGS, "Acts on workers that are silent or overdue."},
     {"manage", py_manage, METH_NOARGS, "Forks what is missing, stops what is too much."},
+    {"leave", py_leave, METH_O,
+     "leave(seconds): goes on while /ready fails; returns the signal that ended it early, or 0."},
+    {"end_status", py_end_status, METH_NOARGS,
+     "Takes no more clients of the status port; answers those that are there."},
+    {"await_successor", py_await_successor, METH_NOARGS,
+     "Returns a descriptor that a second master inherits, to say that it answers; -1: none."},
+    {"successor_gone", py_successor_gone, METH_NOARGS, "This master answers again."},
+    {"open_private", py_open_private, METH_NOARGS,
+     "Opens the socket that `gunicorn --dump` asks. Raises OSError."},
     {"drain", py_drain, METH_VARARGS,
      "drain(limit, hurried): waits until all workers are gone, at most `limit` seconds."},
     {"fork", py_fork, METH_O,
@@ -526,6 +577,40 @@ static PyObject *get_proven(PyObject *op, void *unused)
     return PyBool_FromLong(of(op)->goal.proven);
 }
 
+static PyObject *get_status_socket(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyLong_FromLong(of(op)->status.listener);
+}
+
+static int set_status_socket(PyObject *op, PyObject *value, void *unused)
+{
+    long fd = value ? PyLong_AsLong(value) : -1;
+
+    (void)unused;
+    if (fd == -1 && PyErr_Occurred())
+        return -1;
+    of(op)->status.listener = (int)fd;
+    return 0;
+}
+
+static PyObject *get_status_paused(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(of(op)->status.paused);
+}
+
+static int set_status_paused(PyObject *op, PyObject *value, void *unused)
+{
+    int truth = value ? PyObject_IsTrue(value) : 0;
+
+    (void)unused;
+    if (truth < 0)
+        return -1;
+    of(op)->status.paused = truth;
+    return 0;
+}
+
 static PyObject *get_master_pipe(PyObject *op, void *unused)
 {
     (void)unused;
@@ -554,6 +639,12 @@ static PyGetSetDef arbiter_getset[] = {
     {"target", get_count, set_count, "How many workers there should be.", OFFSET(goal.target)},
     {"memory_limit", get_memory_limit, NULL, "Of the control group, in bytes; 0: none.", NULL},
     {"deaths", get_deaths, NULL, "How many workers have died, by reason.", NULL},
+    {"max_queue", get_count, set_count,
+     "Waiting requests beyond which a worker is full, for /ready; 0: no limit.", OFFSET(max_queue)},
+    {"status_socket", get_status_socket, set_status_socket,
+     "The descriptor of the listener of the status port, which stays its owner's; -1: none.", NULL},
+    {"status_paused", get_status_paused, set_status_paused,
+     "Whether another master answers at the status port.", NULL},
     {"generation", get_generation, NULL, "The number of the present configuration.", NULL},
     {"proven", get_proven, NULL, "Whether a worker of this generation has been ready.", NULL},
     {"master_pipe", get_master_pipe, NULL,

@@ -77,6 +77,8 @@ static int add_type(PyObject *module, PyType_Spec *spec)
 
 int ext_proc_init(PyObject *module)
 {
+    if (PyModule_AddIntConstant(module, "DUMP_SIGNAL", dump_signal()) < 0)
+        return -1;
     if (add_type(module, &ext_slot_spec) < 0 || add_type(module, &ext_arbiter_spec) < 0)
         return -1;
     return PyModule_AddFunctions(module, proc_functions);

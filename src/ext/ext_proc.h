@@ -19,4 +19,8 @@ PyObject *ext_slot_new(PyTypeObject *type, PyObject *owner, struct slot *slot);
 extern PyType_Spec ext_slot_spec;
 extern PyType_Spec ext_arbiter_spec;
 
+/* The core that a slot's owner is. Borrowed. */
+struct arbiter;
+struct arbiter *ext_arbiter_of(PyObject *core);
+
 #endif

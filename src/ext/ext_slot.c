@@ -1,5 +1,7 @@
 #include "ext/ext_proc.h"
 
+#include "proc/arbiter.h"
+
 #include <time.h>
 
 struct slot_object {
@@ -97,7 +99,20 @@ static PyObject *py_retire(PyObject *op, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+static PyObject *py_accept_dumps(PyObject *op, PyObject *unused)
+{
+    const struct arbiter *arbiter = ext_arbiter_of(((struct slot_object *)op)->owner);
+
+    (void)unused;
+    if (dump_accept(&arbiter->dump, of(op)) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef slot_methods[] = {
+    {"accept_dumps", py_accept_dumps, METH_NOARGS,
+     "The present handler of DUMP_SIGNAL writes stacks to `dump_file`: the master may ask for "
+     "them. Raises OSError."},
     {"beat", py_beat, METH_NOARGS, "The worker is alive and busy: `timeout` counts from now."},
     {"answer", py_answer, METH_NOARGS,
      "The master asked for a sign of life; of no effect but in workers with threads."},
@@ -132,23 +147,27 @@ static PyObject *get_phase(PyObject *op, void *unused)
     return PyUnicode_FromString(names[phase <= SLOT_RETIRING ? phase : SLOT_FREE]);
 }
 
-/* The worker may be writing while the master reads: the lengths are checked, the bytes may be
- * mixed. */
-static PyObject *text(const char *bytes, size_t length, size_t size)
+/* The worker may be writing while the master reads: the bytes may be mixed. */
+static PyObject *oldest(PyObject *op, struct str (*text_of)(const struct running_request *request))
 {
-    return PyUnicode_DecodeLatin1(bytes, (Py_ssize_t)(length < size ? length : size), NULL);
+    struct running_request list[RUNNING_MAX];
+
+    if (running_copy(of(op)->running, list) == 0)
+        return PyUnicode_FromString("");
+    struct str text = text_of(&list[0]);
+    return PyUnicode_DecodeLatin1(text.p, (Py_ssize_t)text.n, NULL);
 }
 
 static PyObject *get_method(PyObject *op, void *unused)
 {
     (void)unused;
-    return text(of(op)->method, of(op)->method_len, SLOT_METHOD_MAX);
+    return oldest(op, running_method);
 }
 
 static PyObject *get_path(PyObject *op, void *unused)
 {
     (void)unused;
-    return text(of(op)->path, of(op)->path_len, SLOT_PATH_MAX);
+    return oldest(op, running_path);
 }
 
 static PyObject *get_in_flight(PyObject *op, void *unused)
@@ -168,15 +187,24 @@ static PyObject *get_connections(PyObject *op, void *unused)
     return PyLong_FromUnsignedLong(open);
 }
 
+static PyObject *get_dump_file(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyLong_FromLong(ext_arbiter_of(((struct slot_object *)op)->owner)->dump.file);
+}
+
 static PyGetSetDef slot_getset[] = {
+    {"dump_file", get_dump_file, NULL,
+     "The descriptor that takes the stacks which the master asks for; -1: there is none.", NULL},
     {"busy_since", get_busy_since, NULL,
      "When the running request began or the worker last beat, in seconds of time.monotonic(); None "
      "when idle.",
      NULL},
     {"requests", get_requests, NULL, "Requests begun.", NULL},
     {"phase", get_phase, NULL, "'booting', 'ready', 'retiring' or 'free'.", NULL},
-    {"method", get_method, NULL, "The method of the last request begun, cut.", NULL},
-    {"path", get_path, NULL, "The path of the last request begun, cut.", NULL},
+    {"method", get_method, NULL, "The method of the request that runs longest, cut; '' for none.",
+     NULL},
+    {"path", get_path, NULL, "The path of the request that runs longest, cut; '' for none.", NULL},
     {"in_flight", get_in_flight, NULL, "Requests running now.", NULL},
     {"connections", get_connections, NULL, "Open client connections.", NULL},
     {NULL, NULL, NULL, NULL, NULL},

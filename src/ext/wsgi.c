@@ -270,22 +270,27 @@ static void retire(struct wsgi *wsgi)
     Py_XDECREF(done);
 }
 
-static void begin_slot(struct wsgi *wsgi, const struct request *request)
+/* Returns the request's place in the table of those that run; without its query, which may hold
+ * secrets. */
+static int begin_slot(struct wsgi *wsgi, const struct request *request)
 {
+    int64_t now_ms = (int64_t)(request->begun_ns / 1000000);
     if (!wsgi->slot)
-        return;
+        return -1;
     if (wsgi->threaded)
-        slot_thread_begin(wsgi->slot, (int64_t)(request->begun_ns / 1000000));
+        slot_thread_begin(wsgi->slot, now_ms);
     else
-        slot_request_begin(wsgi->slot, (int64_t)(request->begun_ns / 1000000),
-                           request_method(request), request_target(request));
+        slot_request_begin(wsgi->slot, now_ms);
+    return running_begin(wsgi->slot->running, now_ms, request_method(request),
+                         http1_slice(request->input, request->head.path, request->head.path_len));
 }
 
 /* Beside a foreign loop others may still run; the loop gives signs of life then. */
-static void end_slot(struct wsgi *wsgi)
+static void end_slot(struct wsgi *wsgi, int place)
 {
     if (!wsgi->slot)
         return;
+    running_end(wsgi->slot->running, place);
     if (wsgi->threaded)
         slot_thread_end(wsgi->slot);
     else if (atomic_load(&wsgi->engine->metrics->running) <= 1)
@@ -303,7 +308,7 @@ static void count_towards_max(struct wsgi *wsgi)
 static void wsgi_run(void *app, struct request *request)
 {
     struct wsgi *wsgi = app;
-    begin_slot(wsgi, request);
+    int place = begin_slot(wsgi, request);
     struct call *call = call_begin(wsgi, request);
     if (call) {
         answer(call);
@@ -319,7 +324,7 @@ static void wsgi_run(void *app, struct request *request)
     request->conn->served++;
     if (wsgi->tls)
         ext_tls_look(wsgi, request->begun_ns);
-    end_slot(wsgi);
+    end_slot(wsgi, place);
     if (wsgi->max_requests > 0 && !request->conn->listener->inner)
         count_towards_max(wsgi);
 }

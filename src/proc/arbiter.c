@@ -30,6 +30,8 @@ int arbiter_open(struct arbiter *a, const struct arbiter_host *host, void *ctx)
 {
     *a = (struct arbiter){.wake_pipe = {-1, -1}, .life_pipe = {-1, -1}, .host = host, .ctx = ctx};
     children_init(&a->children);
+    status_init(&a->status);
+    dump_open(&a->dump);
     oom_open(&a->oom, "");
     if (pipe_open(a->wake_pipe, false) < 0 || pipe_open(a->life_pipe, true) < 0 ||
         scoreboard_open(&a->board) < 0 || signals_open() < 0) {
@@ -44,6 +46,8 @@ int arbiter_open(struct arbiter *a, const struct arbiter_host *host, void *ctx)
 void arbiter_close(struct arbiter *a)
 {
     signals_close();
+    status_close(&a->status);
+    dump_close(&a->dump);
     pipe_close(a->wake_pipe);
     pipe_close(a->life_pipe);
     scoreboard_close(&a->board);
@@ -180,13 +184,16 @@ static void empty_pipe(int fd)
 /* Sleeps until there is something to do, or `limit` (ms of CLOCK_MONOTONIC). */
 static int sleep_until(struct arbiter *a, int64_t limit)
 {
-    struct pollfd fds[2] = {
+    struct pollfd fds[2 + STATUS_FDS] = {
         {.fd = signals_fd(), .events = POLLIN},
         {.fd = a->wake_pipe[0], .events = POLLIN},
     };
+    unsigned asking = status_fill(&a->status, fds + 2);
     int64_t now = now_ms();
+
+    limit = sooner(limit, sooner(status_deadline(&a->status), dump_deadline(&a->dump)));
     int timeout = limit == INT64_MAX ? -1 : clamp_timeout(limit - now);
-    int n = a->host->wait(a->ctx, fds, 2, timeout);
+    int n = a->host->wait(a->ctx, fds, 2 + asking, timeout);
 
     if (n < 0 && errno != EINTR)
         return -1;
@@ -194,6 +201,8 @@ static int sleep_until(struct arbiter *a, int64_t limit)
         spare_everyone(a, now_ms());
     if (n > 0 && fds[1].revents)
         empty_pipe(a->wake_pipe[0]);
+    if (n >= 0)
+        status_run(a, fds + 2, asking, now_ms());
     return a->host->between(a->ctx);
 }
 
@@ -202,6 +211,8 @@ static int sleep_until(struct arbiter *a, int64_t limit)
 static void become_worker(struct arbiter *a)
 {
     signals_after_fork();
+    status_close(&a->status);
+    dump_ignore();
     close(a->life_pipe[1]);
     close(a->wake_pipe[0]);
     a->life_pipe[1] = a->wake_pipe[0] = -1;
@@ -233,6 +244,7 @@ pid_t arbiter_fork(struct arbiter *a, uint32_t age, const struct arbiter_fork_ho
         return -1;
     }
     *slot = s;
+    a->forks++;
     if (pid > 0 && !children_add(&a->children, pid, age, a->goal.generation, s, now_ms())) {
         /* Unknown it would serve unwatched: rather not at all. */
         kill(pid, SIGKILL);
@@ -590,6 +602,40 @@ static int drain_signals(void)
     return hurry;
 }
 
+/* Returns the signal that wants to stop, 0 for none, or what a callback returned. */
+static int leave_signals(struct arbiter *a)
+{
+    int signo, result = 0;
+
+    while (result == 0 && (signo = signals_next())) {
+        if (signo == SIGTERM || signo == SIGINT || signo == SIGQUIT)
+            return signo;
+        if (signo == SIGCHLD || signo == SIGUSR1)
+            result = a->host->on_signal(a->ctx, signo);
+    }
+    return result;
+}
+
+int arbiter_leave(struct arbiter *a, int64_t ms)
+{
+    int64_t limit = now_ms() + ms;
+    int result = 0;
+
+    a->leaving = true;
+    while (result == 0 && now_ms() < limit) {
+        result = sleep_until(a, sooner(limit, next_deadline(a, now_ms())));
+        if (result == 0)
+            result = hear_children(a);
+        if (result == 0)
+            result = leave_signals(a);
+        if (result == 0)
+            result = a->host->murder(a->ctx);
+        if (result == 0)
+            result = a->host->manage(a->ctx);
+    }
+    return result;
+}
+
 int arbiter_drain(struct arbiter *a, int64_t limit_ms, bool hurried)
 {
     int64_t limit = now_ms() + limit_ms;
@@ -607,5 +653,16 @@ int arbiter_drain(struct arbiter *a, int64_t limit_ms, bool hurried)
             result = a->host->reap(a->ctx);
     }
     a->draining = false;
+    return result;
+}
+
+int arbiter_end_status(struct arbiter *a)
+{
+    int64_t limit = now_ms() + ARBITER_STATUS_MS;
+    int result = 0;
+
+    a->status.listener = -1;
+    while (result >= 0 && status_deadline(&a->status) < INT64_MAX && now_ms() < limit)
+        result = sleep_until(a, limit);
     return result;
 }

@@ -3,8 +3,10 @@
 
 #include "proc/backoff.h"
 #include "proc/children.h"
+#include "proc/dump.h"
 #include "proc/oom.h"
 #include "proc/scoreboard.h"
+#include "proc/status.h"
 
 #include <poll.h>
 #include <stdbool.h>
@@ -67,6 +69,7 @@ struct arbiter_host {
 #define ARBITER_ABORT_MS 1000 /* from SIGABRT to SIGKILL */
 #define ARBITER_SLACK_MS 1000 /* beyond graceful_timeout, for a worker that keeps it by itself */
 #define ARBITER_HURRY_MS 2000 /* left to the workers after a second INT */
+#define ARBITER_STATUS_MS 500 /* at the very end, for clients of the status port */
 #define ARBITER_LATE_MS 1000  /* woken this much too late: the machine was suspended */
 
 struct arbiter {
@@ -83,7 +86,12 @@ struct arbiter {
     int64_t max_rss, max_rss_hard; /* bytes of memory_of(), 0: none */
     int64_t tick_ms;     /* run every duty at least this often; 0: only when there is cause */
     int64_t watchdog_ms; /* call between() at least this often; 0: no */
-    bool draining;
+    bool draining;       /* arbiter_drain(): nothing new */
+    bool leaving;        /* arbiter_leave(): everything goes on, but no new clients are wanted */
+    unsigned max_queue;  /* requests that wait in a worker beyond which it is full; 0: no limit */
+    uint64_t forks;      /* workers forked, since the start */
+    struct status status;
+    struct dump dump;
     struct oom oom;
     uint64_t deaths[REASON_COUNT]; /* of workers, since the start */
     const struct arbiter_host *host;
@@ -134,6 +142,15 @@ void arbiter_new_generation(struct arbiter *arbiter);
 
 /* The new generation could not boot: those of before are the present one again. */
 void arbiter_restore_generation(struct arbiter *arbiter, uint32_t generation);
+
+/*
+ * Goes on for `ms` with everything but new configurations, while the status port says that the
+ * server is not ready. Ends early when a signal wants to stop: returns it, else 0.
+ */
+int arbiter_leave(struct arbiter *arbiter, int64_t ms);
+
+/* Takes no more clients of the status port, and answers those that are there. */
+int arbiter_end_status(struct arbiter *arbiter);
 
 /* Waits until every worker is gone, at most `limit_ms`; signals but INT and QUIT are ignored. */
 int arbiter_drain(struct arbiter *arbiter, int64_t limit_ms, bool hurried);

@@ -8,7 +8,7 @@
 static void *map_row(size_t size)
 {
     void *map = mmap(NULL, SCOREBOARD_SLOTS * size, PROT_READ | PROT_WRITE,
-                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+                     MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     return map == MAP_FAILED ? NULL : map;
 }
@@ -24,7 +24,8 @@ int scoreboard_open(struct scoreboard *board)
     memset(board, 0, sizeof(*board));
     board->slots = map_row(sizeof(struct slot));
     board->metrics = map_row(sizeof(struct metrics));
-    if (board->slots && board->metrics)
+    board->running = map_row(sizeof(struct running));
+    if (board->slots && board->metrics && board->running)
         return 0;
     int saved = errno;
     scoreboard_close(board);
@@ -36,8 +37,10 @@ void scoreboard_close(struct scoreboard *board)
 {
     unmap_row(board->slots, sizeof(struct slot));
     unmap_row(board->metrics, sizeof(struct metrics));
+    unmap_row(board->running, sizeof(struct running));
     board->slots = NULL;
     board->metrics = NULL;
+    board->running = NULL;
 }
 
 struct slot *scoreboard_take(struct scoreboard *board, uint32_t age, uint32_t generation,
@@ -50,6 +53,8 @@ struct slot *scoreboard_take(struct scoreboard *board, uint32_t age, uint32_t ge
             continue;
         memset(slot, 0, sizeof(*slot));
         slot->metrics = &board->metrics[i];
+        slot->running = &board->running[i];
+        atomic_store(&slot->running->mask, 0);
         slot->wake_fd = wake_fd;
         slot->age = age;
         slot->generation = generation;

@@ -4,6 +4,7 @@
 #include "base/metrics.h"
 #include "base/str.h"
 #include "proc/reason.h"
+#include "proc/running.h"
 
 #include <signal.h>
 #include <stdalign.h>
@@ -28,8 +29,6 @@
  */
 
 #define SCOREBOARD_SLOTS 4096 /* most workers at a time; pages are touched only when used */
-#define SLOT_METHOD_MAX 20 /* longer methods and paths are cut in the explanation of a time-out */
-#define SLOT_PATH_MAX 168
 
 /*
  *            fork            ready             wants a successor
@@ -53,24 +52,21 @@ struct slot {
     _Atomic uint32_t in_flight;             /* requests running now; kept by threaded workers */
     _Atomic uint32_t threads;               /* it runs so many requests at a time; 0: one */
     struct metrics *metrics;                /* its figures; at the same address in every process */
+    struct running *running;                /* the requests it runs; likewise */
     int32_t wake_fd;                        /* the master's pipe, inherited; -1: nobody to wake */
     int32_t pid;
-    uint32_t generation; /* of the configuration: grows with each reload */
-    uint32_t age;        /* the worker's number, growing from 1 */
-
-    /* Lines 2 to 4: what runs, for the explanation of a time-out. */
-    uint8_t method_len;
-    uint8_t path_len;
+    uint32_t generation;    /* of the configuration: grows with each reload */
+    uint32_t age;           /* the worker's number, growing from 1 */
+    _Atomic uint32_t dumps; /* its threads write their stacks when they are asked to: dump.h */
     _Atomic uint8_t retire_reason; /* enum reason, with SLOT_RETIRING */
-    char method[SLOT_METHOD_MAX];
-    char path[SLOT_PATH_MAX];
 };
 
-_Static_assert(sizeof(struct slot) == 256, "a slot is four cache lines");
+_Static_assert(sizeof(struct slot) % 64 == 0, "workers write to different cache lines");
 
 struct scoreboard {
     struct slot *slots;      /* SCOREBOARD_SLOTS of them, shared with every process forked later */
     struct metrics *metrics; /* one beside each slot */
+    struct running *running; /* the same */
     struct metrics past;     /* the counters of the workers that have died */
 };
 
@@ -122,23 +118,11 @@ static inline void slot_idle(struct slot *slot)
     atomic_store_explicit(&slot->busy_since, 0, memory_order_release);
 }
 
-static inline uint8_t slot_copy(char *to, size_t size, struct str from)
-{
-    size_t n = from.n < size ? from.n : size;
-
-    memcpy(to, from.p, n);
-    return (uint8_t)n;
-}
-
-/* Worker with one request at a time: it runs from now on. `path` is copied, cut to SLOT_PATH_MAX.
- */
-static inline void slot_request_begin(struct slot *slot, int64_t now_ms, struct str method,
-                                      struct str path)
+/* Worker with one request at a time: it runs from now on. */
+static inline void slot_request_begin(struct slot *slot, int64_t now_ms)
 {
     uint64_t n = atomic_load_explicit(&slot->requests, memory_order_relaxed);
 
-    slot->method_len = slot_copy(slot->method, SLOT_METHOD_MAX, method);
-    slot->path_len = slot_copy(slot->path, SLOT_PATH_MAX, path);
     atomic_store_explicit(&slot->requests, n + 1, memory_order_relaxed);
     slot_beat(slot, now_ms);
 }

@@ -22,6 +22,8 @@ static const unsigned char moves[][8] = {
     [CONN_HANDSHAKE] = {1, 0, 0, 0, 1, 1, 0, 1}, [CONN_CLOSED] = {0, 0, 0, 0, 0, 0, 0, 0},
 };
 
+_Static_assert((int)CONN_CLOSED < METRICS_CONN_STATES, "each state is counted");
+
 static void conn_move(struct engine *engine, struct conn *conn, enum conn_state to)
 {
     if (!moves[conn->state][to])

@@ -224,7 +224,7 @@ OWN = [
     ("boot_timeout", "Recycling and Preloading", "--boot-timeout", "seconds", 0),
     ("preload_freeze", "Recycling and Preloading", "--preload-freeze", "bool", False),
     ("warmup", "Recycling and Preloading", "--warmup", "warmup", []),
-    ("status_bind", "Status", "--status-bind", "string", None),
+    ("status_bind", "Status", "--status-bind", "status_address", None),
     ("drain_delay", "Status", "--drain-delay", "seconds", 0),
 ]
 

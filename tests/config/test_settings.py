@@ -43,6 +43,7 @@ FILE_VALUES = {
     "reload_engine": ("'poll'", "poll", "'magic'"),
     "ssl_version": ("5", 5, None),
     "statsd_address": ("'localhost'", ("localhost", 8125), "'host:port'"),
+    "status_address": ("'localhost:9000'", ("localhost", 9000), "'localhost'"),
     "warmup": ("['/', 'https://a/b?c=%20']", ["/", "https://a/b?c=%20"], "['health']"),
 }
 
@@ -77,6 +78,7 @@ ARGUMENTS = {
     "reload_engine": ("inotify", "inotify"),
     "ssl_version": ("TLSv1", "TLSv1"),
     "statsd_address": ("unix:///run/s", "/run/s"),
+    "status_address": ("unix:/run/s", "/run/s"),
 }
 
 #: Settings whose values are more than their kind says.

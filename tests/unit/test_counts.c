@@ -89,7 +89,7 @@ static void a_late_client_is_counted_by_what_it_was_late_with(void **state)
         conn_expired(served.engine, conn);
         engine_yield(served.engine);
         assert_int_equal(m->closed[expiries[i].reason], 1);
-        for (int state_of = 0; state_of < CONN_CLOSED; state_of++)
+        for (int state_of = 0; state_of < METRICS_CONN_STATES; state_of++)
             assert_int_equal(m->connections[state_of], 0);
         served_close();
     }

@@ -86,16 +86,19 @@ static void another_process_sees_what_is_stored(void **state)
 
     if (pid == 0) {
         slot_set_phase(slot, SLOT_READY);
-        slot_request_begin(slot, 123, STR("GET"), STR("/slow"));
+        slot_request_begin(slot, 123);
+        running_begin(slot->running, 123, STR("GET"), STR("/slow"));
         _exit(0);
     }
     waitpid(pid, NULL, 0);
     assert_int_equal(slot->phase, SLOT_READY);
     assert_int_equal(slot->busy_since, 123);
     assert_int_equal(slot->requests, 1);
-    assert_memory_equal(slot->method, "GET", 3);
-    assert_int_equal(slot->path_len, 5);
-    assert_memory_equal(slot->path, "/slow", 5);
+    struct running_request list[RUNNING_MAX];
+    assert_int_equal(running_copy(slot->running, list), 1);
+    assert_true(str_eq(running_method(&list[0]), STR("GET")));
+    assert_true(str_eq(running_path(&list[0]), STR("/slow")));
+    assert_int_equal(list[0].since, 123);
     assert_int_equal(wakes(), 1);
     slot_request_end(slot);
     assert_int_equal(slot->busy_since, 0);
@@ -105,13 +108,35 @@ static void long_texts_are_cut(void **state)
 {
     (void)state;
     char text[1000];
-    struct slot *slot = &board.slots[0];
+    struct running_request list[RUNNING_MAX];
+    struct running *running = &board.running[0];
 
-    assert_ptr_equal(scoreboard_take(&board, 1, 0, -1), slot);
     memset(text, 'x', sizeof(text));
-    slot_request_begin(slot, 1, (struct str){text, sizeof(text)}, (struct str){text, sizeof(text)});
-    assert_int_equal(slot->method_len, SLOT_METHOD_MAX);
-    assert_int_equal(slot->path_len, SLOT_PATH_MAX);
+    struct str long_text = {text, sizeof(text)};
+    running_begin(running, 1, long_text, long_text);
+    assert_int_equal(running_copy(running, list), 1);
+    assert_int_equal(running_method(&list[0]).n, RUNNING_METHOD_MAX);
+    assert_int_equal(running_path(&list[0]).n, RUNNING_PATH_MAX);
+}
+
+static void more_requests_than_places(void **state)
+{
+    (void)state;
+    struct running_request list[RUNNING_MAX];
+    struct running *running = &board.running[0];
+    int places[RUNNING_MAX];
+
+    for (int i = 0; i < RUNNING_MAX; i++)
+        places[i] = running_begin(running, 1000 - i, STR("GET"), STR("/"));
+    assert_int_equal(running_begin(running, 1, STR("GET"), STR("/")), -1);
+    running_end(running, -1);
+    assert_int_equal(running_copy(running, list), RUNNING_MAX);
+    assert_int_equal(list[0].since, 1000 - RUNNING_MAX + 1);
+    running_end(running, places[7]);
+    assert_int_equal(running_begin(running, 1, STR("PUT"), STR("/")), places[7]);
+    for (int i = 0; i < RUNNING_MAX; i++)
+        running_end(running, places[i]);
+    assert_int_equal(running_copy(running, list), 0);
 }
 
 static void an_unwatched_worker_wakes_the_master_once(void **state)
@@ -124,7 +149,7 @@ static void an_unwatched_worker_wakes_the_master_once(void **state)
     assert_int_equal(wakes(), 0);
     assert_true(slot_unwatch(slot));
     for (int i = 1; i < 10; i++) {
-        slot_request_begin(slot, i, STR("GET"), STR("/"));
+        slot_request_begin(slot, i);
         slot_request_end(slot);
     }
     assert_int_equal(wakes(), 1);
@@ -187,6 +212,7 @@ int main(void)
         TEST(threads_are_busy_while_one_of_them_is),
         TEST(a_full_pipe_does_not_block),
         TEST(counters_of_the_dead_stay),
+        TEST(more_requests_than_places),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,31 @@
+#ifndef BASE_WRITER_H
+#define BASE_WRITER_H
+
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * Text that grows as it is written, up to a limit. A failure sticks: whoever writes looks once, at
+ * the end.
+ */
+struct writer {
+    char *data; /* owned: writer_free() */
+    size_t size, capacity;
+    size_t limit;
+    bool failed; /* no memory, or more than `limit`: the text is cut */
+};
+
+void writer_init(struct writer *writer, size_t limit);
+void writer_free(struct writer *writer);
+
+void writer_add(struct writer *writer, const char *bytes, size_t n);
+void writer_text(struct writer *writer, const char *text);
+void writer_format(struct writer *writer, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* A JSON string with its quotes (RFC 8259 §7); bytes outside of ASCII are taken as Latin-1. */
+void writer_json(struct writer *writer, struct str text);
+
+#endif

@@ -1,0 +1,349 @@
+#include "proc/dump.h"
+
+#include "base/mem.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifdef __linux__
+
+#include <sys/syscall.h>
+
+enum { SIGNAL_ABOVE_MIN = 9 }; /* of the real-time signals, which hardly anybody uses */
+
+int dump_signal(void)
+{
+    return SIGRTMIN + SIGNAL_ABOVE_MIN;
+}
+
+static int open_file(void)
+{
+    return memfd_create("stacks", MFD_CLOEXEC);
+}
+
+static uint32_t this_thread(void)
+{
+    return (uint32_t)syscall(SYS_gettid);
+}
+
+static int signal_thread(pid_t pid, pid_t thread)
+{
+    return (int)syscall(SYS_tgkill, pid, thread, dump_signal());
+}
+
+#else
+
+int dump_signal(void)
+{
+    return 0;
+}
+
+static int open_file(void)
+{
+    errno = ENOSYS;
+    return -1;
+}
+
+static uint32_t this_thread(void)
+{
+    return 0;
+}
+
+static int signal_thread(pid_t pid, pid_t thread)
+{
+    (void)pid, (void)thread;
+    errno = ENOSYS;
+    return -1;
+}
+
+#endif
+
+void dump_open(struct dump *dump)
+{
+    *dump = (struct dump){.file = -1};
+    writer_init(&dump->text, DUMP_SIZE);
+    void *map = mmap(NULL, sizeof(struct dump_shared), PROT_READ | PROT_WRITE,
+                     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED)
+        return;
+    dump->shared = map;
+    dump->file = open_file();
+}
+
+void dump_close(struct dump *dump)
+{
+    dump_end(dump);
+    if (dump->file >= 0)
+        close(dump->file);
+    if (dump->shared)
+        munmap(dump->shared, sizeof(struct dump_shared));
+    dump->file = -1;
+    dump->shared = NULL;
+}
+
+/* ---- in the worker ---- */
+
+static struct {
+    struct dump_shared *shared;
+    void (*write_stack)(int signo);
+    int wake_fd;
+} answering;
+
+static void on_request(int signo)
+{
+    int saved = errno;
+
+    if (answering.shared && atomic_load(&answering.shared->wanted) == this_thread()) {
+        answering.write_stack(signo);
+        atomic_store(&answering.shared->wanted, 0);
+        (void)!write(answering.wake_fd, "d", 1);
+    }
+    errno = saved;
+}
+
+static void handle(int signo, void (*handler)(int signo))
+{
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART | SA_ONSTACK};
+
+    sigemptyset(&action.sa_mask);
+    sigaction(signo, &action, NULL);
+}
+
+void dump_ignore(void)
+{
+    if (dump_signal() > 0)
+        handle(dump_signal(), on_request);
+}
+
+int dump_accept(const struct dump *dump, struct slot *slot)
+{
+    struct sigaction present;
+
+    if (dump->file < 0 || sigaction(dump_signal(), NULL, &present) < 0)
+        return -1;
+    if (present.sa_handler == SIG_DFL || present.sa_handler == SIG_IGN ||
+        present.sa_handler == on_request) {
+        errno = EINVAL;
+        return -1;
+    }
+    answering.write_stack = present.sa_handler;
+    answering.wake_fd = slot->wake_fd;
+    answering.shared = dump->shared;
+    handle(dump_signal(), on_request);
+    atomic_store(&slot->dumps, 1);
+    return 0;
+}
+
+/* ---- in the master ---- */
+
+int dump_begin(struct dump *dump, const struct scoreboard *board, const pid_t *pids, size_t count,
+               int64_t now)
+{
+    if (dump->active || dump->file < 0) {
+        errno = dump->active ? EBUSY : ENOSYS;
+        return -1;
+    }
+    dump->pids = mem_alloc(sizeof(*pids) * (count + 1));
+    if (!dump->pids)
+        return -1;
+    memcpy(dump->pids, pids, sizeof(*pids) * count);
+    dump->count = count;
+    dump->at = 0;
+    dump->board = board;
+    dump->asked_first = false;
+    dump->begun_at = now;
+    dump->active = true;
+    return 0;
+}
+
+void dump_end(struct dump *dump)
+{
+    mem_free(dump->pids);
+    dump->pids = NULL;
+    dump->active = false;
+    if (dump->shared)
+        atomic_store(&dump->shared->wanted, 0);
+    writer_free(&dump->text);
+}
+
+int64_t dump_deadline(const struct dump *dump)
+{
+    if (!dump->active)
+        return INT64_MAX;
+    return dump->asked_at ? dump->asked_at + DUMP_THREAD_MS : 0;
+}
+
+static const struct slot *slot_of(const struct dump *dump, pid_t pid)
+{
+    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++) {
+        const struct slot *slot = &dump->board->slots[i];
+
+        if (slot->pid == pid && atomic_load(&slot->phase) != SLOT_FREE)
+            return slot;
+    }
+    return NULL;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    return *(const pid_t *)a - *(const pid_t *)b;
+}
+
+/* The main thread has the lowest number. */
+static void list_threads(struct dump *dump, pid_t pid)
+{
+    char path[64];
+    struct dirent *entry;
+
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    DIR *dir = opendir(path);
+    while (dir && dump->thread_count < DUMP_THREADS && (entry = readdir(dir)))
+        if (atoi(entry->d_name) > 0)
+            dump->threads[dump->thread_count++] = atoi(entry->d_name);
+    if (dir)
+        closedir(dir);
+    qsort(dump->threads, dump->thread_count, sizeof(dump->threads[0]), by_number);
+}
+
+static void begin_worker(struct dump *dump, int64_t now)
+{
+    pid_t pid = dump->pids[dump->at];
+    const struct slot *slot = slot_of(dump, pid);
+
+    dump->asked_first = true;
+    dump->thread_count = dump->thread_at = 0;
+    dump->asked_at = 0;
+    if (!slot)
+        return;
+    struct running_request list[RUNNING_MAX];
+    unsigned count = running_copy(slot->running, list);
+    writer_format(&dump->text, "Worker %d (slot %zu): %u running\n", (int)pid,
+                  scoreboard_index(dump->board, slot), count);
+    for (unsigned i = 0; i < count; i++) {
+        struct str method = running_method(&list[i]), path = running_path(&list[i]);
+
+        writer_format(&dump->text, "  thread %u, for %.3f s: %.*s ", list[i].thread,
+                      (double)(now - list[i].since) / 1000.0, (int)method.n, method.p);
+        writer_json(&dump->text, path);
+        writer_text(&dump->text, "\n");
+    }
+    if (atomic_load(&slot->dumps))
+        list_threads(dump, pid);
+    else
+        writer_text(&dump->text, "  It cannot tell its stacks (yet).\n");
+}
+
+/* A line "Name:\tvalue" of a thread's status in /proc; false when there is none. */
+static bool thread_status(pid_t pid, pid_t thread, const char *name, char *out, size_t size)
+{
+    char path[80], line[256];
+    bool found = false;
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/status", (int)pid, (int)thread);
+    FILE *file = fopen(path, "re");
+    while (file && !found && fgets(line, sizeof(line), file)) {
+        size_t n = strlen(name);
+
+        found = strncmp(line, name, n) == 0 && line[n] == ':';
+        if (found)
+            snprintf(out, size, "%.*s", (int)strcspn(line + n + 2, "\n"), line + n + 2);
+    }
+    if (file)
+        fclose(file);
+    return found;
+}
+
+/* A thread that blocks the signal runs no Python: it is our stand-by or of some library. */
+static bool listens(pid_t pid, pid_t thread)
+{
+    char blocked[32];
+
+    if (!thread_status(pid, thread, "SigBlk", blocked, sizeof(blocked)))
+        return false;
+    return !(strtoull(blocked, NULL, 16) & (uint64_t)1 << (dump_signal() - 1));
+}
+
+/* Asks the next thread that listens; false when there is none left. */
+static bool ask_next(struct dump *dump, int64_t now)
+{
+    pid_t pid = dump->pids[dump->at];
+
+    for (; dump->thread_at < dump->thread_count; dump->thread_at++) {
+        pid_t thread = dump->threads[dump->thread_at];
+
+        if (!listens(pid, thread) || ftruncate(dump->file, 0) < 0 ||
+            lseek(dump->file, 0, SEEK_SET) < 0)
+            continue;
+        atomic_store(&dump->shared->wanted, (uint32_t)thread);
+        if (signal_thread(pid, thread) == 0) {
+            dump->asked_at = now;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void copy_stack(struct dump *dump)
+{
+    char bytes[4096];
+    off_t at = 0;
+    ssize_t n;
+
+    while ((n = pread(dump->file, bytes, sizeof(bytes), at)) > 0) {
+        writer_add(&dump->text, bytes, (size_t)n);
+        at += n;
+    }
+}
+
+/* The thread has answered, or not: what it wrote goes to the text. */
+static void take_answer(struct dump *dump, bool answered)
+{
+    pid_t pid = dump->pids[dump->at], thread = dump->threads[dump->thread_at];
+    char name[64] = "?", state[64] = "gone";
+    struct stat stat;
+
+    thread_status(pid, thread, "Name", name, sizeof(name));
+    thread_status(pid, thread, "State", state, sizeof(state));
+    if (!answered)
+        writer_format(&dump->text, "Thread %d (%s), %s: it gave no answer within %d ms\n",
+                      (int)thread, name, state, DUMP_THREAD_MS);
+    else if (fstat(dump->file, &stat) == 0 && stat.st_size > 0)
+        writer_format(&dump->text, "Thread %d (%s)\n", (int)thread, name);
+    if (answered)
+        copy_stack(dump);
+    dump->asked_at = 0;
+    dump->thread_at++;
+}
+
+bool dump_step(struct dump *dump, int64_t now)
+{
+    while (dump->active && dump->at < dump->count) {
+        if (!dump->asked_first)
+            begin_worker(dump, now);
+        if (dump->asked_at) {
+            bool answered = atomic_load(&dump->shared->wanted) == 0;
+
+            if (!answered && now < dump->asked_at + DUMP_THREAD_MS)
+                return false;
+            take_answer(dump, answered);
+        }
+        if (dump->text.failed || now > dump->begun_at + DUMP_TOTAL_MS) {
+            dump->text.failed = false;
+            writer_text(&dump->text, "…\n");
+            return true;
+        }
+        if (ask_next(dump, now))
+            continue;
+        writer_text(&dump->text, "\n");
+        dump->asked_first = false;
+        dump->at++;
+    }
+    return true;
+}

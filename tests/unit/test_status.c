@@ -1,0 +1,481 @@
+/* The status port and what it tells, without Python and without a worker but where one is needed.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "proc/arbiter.h"
+#include "proc/report.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct arbiter a;
+static const struct arbiter_host host;
+static char answer[65536];
+
+static int setup(void **state)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+
+    (void)state;
+    if (arbiter_open(&a, &host, NULL) < 0)
+        return -1;
+    a.goal.target = 2;
+    a.status.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "gunicorn-test-status-%d",
+             (int)getpid());
+    bind(a.status.listener, (struct sockaddr *)&name, sizeof(name));
+    return listen(a.status.listener, 64);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    mem_fail_never();
+    close(a.status.listener);
+    arbiter_close(&a);
+    return 0;
+}
+
+static struct slot *add_worker(pid_t pid, enum child_phase phase)
+{
+    struct slot *slot = scoreboard_take(&a.board, 7, 0, a.wake_pipe[1]);
+    struct child *child = children_add(&a.children, pid, 7, 0, slot, 1000);
+
+    slot->pid = pid;
+    if (phase != CHILD_BOOTING)
+        child_move(child, CHILD_READY, 1000);
+    if (phase != CHILD_BOOTING && phase != CHILD_READY)
+        child_move(child, phase, 1000);
+    return slot;
+}
+
+static int client(void)
+{
+    struct sockaddr_un name;
+    socklen_t size = sizeof(name);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    getsockname(a.status.listener, (struct sockaddr *)&name, &size);
+    assert_int_equal(connect(fd, (struct sockaddr *)&name, size), 0);
+    return fd;
+}
+
+static void turn(int64_t now)
+{
+    struct pollfd fds[STATUS_FDS];
+    unsigned count = status_fill(&a.status, fds);
+
+    assert_true(count <= STATUS_FDS);
+    poll(fds, count, a.dump.active ? 1 : 0); /* a worker is to answer */
+    status_run(&a, fds, count, now);
+}
+
+static void say(int fd, const char *text)
+{
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+/* What the client receives until the end; the master turns meanwhile. */
+static const char *receive(int fd)
+{
+    size_t size = 0;
+
+    for (int turns = 0; turns < 10000; turns++) {
+        turn(2000);
+        ssize_t n = recv(fd, answer + size, sizeof(answer) - size - 1, MSG_DONTWAIT);
+        if (n == 0)
+            break;
+        size += n > 0 ? (size_t)n : 0;
+    }
+    answer[size] = '\0';
+    close(fd);
+    turn(2000);
+    return answer;
+}
+
+static const char *ask(const char *text)
+{
+    int fd = client();
+
+    say(fd, text);
+    return receive(fd);
+}
+
+static bool begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+static unsigned clients(void)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < STATUS_CONNECTIONS; i++)
+        count += a.status.clients[i] != NULL;
+    return count;
+}
+
+static void it_lives(void **state)
+{
+    (void)state;
+    ask("GET /live HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_true(begins(answer, "HTTP/1.1 200 OK\r\n"));
+    assert_non_null(strstr(answer, "\r\n\r\nlive\n"));
+    ask("HEAD /live?why HTTP/1.0\r\n\r\n");
+    assert_true(begins(answer, "HTTP/1.1 200 OK\r\n"));
+    assert_null(strstr(answer, "live\n"));
+    assert_int_equal(clients(), 0);
+}
+
+static void what_is_wrong_is_said(void **state)
+{
+    static const struct {
+        const char *request, *answer;
+    } cases[] = {
+        {"GET /other HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 404 "},
+        {"GET /workers/0/stack HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 404 "},
+        {"GET /workers/x/stack HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 404 "},
+        {"GET /workers/0/stacks HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 404 "},
+        {"GET /dump HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 404 "},
+        {"POST /live HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", "HTTP/1.1 405 "},
+        {"GET /live\r\n\r\n", "HTTP/1.1 400 "},
+        {"\x16\x03\x01 what\r\n\r\n", "HTTP/1.1 400 "},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_true(begins(ask(cases[i].request), cases[i].answer));
+    assert_non_null(strstr(ask("PUT / HTTP/1.1\r\nHost: a\r\n\r\n"), "\r\nAllow: GET, HEAD\r\n"));
+}
+
+static void a_head_has_a_limit(void **state)
+{
+    char head[STATUS_HEAD + 100];
+
+    (void)state;
+    memset(head, 'a', sizeof(head) - 1);
+    head[sizeof(head) - 1] = '\0';
+    memcpy(head, "GET /", 5);
+    assert_true(begins(ask(head), "HTTP/1.1 4"));
+}
+
+static void in_pieces(void **state)
+{
+    int fd = client();
+
+    (void)state;
+    for (const char *p = "GET /live HTTP/1.1\r\nHost: a\r\n\r\n"; *p; p++) {
+        assert_int_equal(send(fd, p, 1, 0), 1);
+        turn(2000);
+    }
+    assert_true(begins(receive(fd), "HTTP/1.1 200 "));
+}
+
+static void who_says_nothing_is_closed(void **state)
+{
+    int fd = client();
+
+    (void)state;
+    turn(2000);
+    turn(2000);
+    assert_int_equal(clients(), 1);
+    assert_int_equal(status_deadline(&a.status), 2000 + STATUS_MS);
+    turn(2000 + STATUS_MS);
+    assert_int_equal(clients(), 0);
+    assert_int_equal(status_deadline(&a.status), INT64_MAX);
+    close(fd);
+}
+
+static void the_oldest_makes_room(void **state)
+{
+    int fds[STATUS_CONNECTIONS + 5];
+
+    (void)state;
+    for (int i = 0; i < STATUS_CONNECTIONS + 5; i++) {
+        fds[i] = client();
+        turn(2000 + i);
+    }
+    assert_int_equal(clients(), STATUS_CONNECTIONS);
+    say(fds[STATUS_CONNECTIONS + 4], "GET /live HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_true(begins(receive(fds[STATUS_CONNECTIONS + 4]), "HTTP/1.1 200 "));
+    assert_int_equal(recv(fds[0], answer, 1, MSG_DONTWAIT), 0);
+    for (int i = 0; i < STATUS_CONNECTIONS + 4; i++)
+        close(fds[i]);
+}
+
+static void nothing_is_polled_without_need(void **state)
+{
+    struct pollfd fds[STATUS_FDS];
+
+    (void)state;
+    assert_int_equal(status_fill(&a.status, fds), 1);
+    a.status.paused = true;
+    assert_int_equal(status_fill(&a.status, fds), 0);
+}
+
+static void ready_when_a_worker_is(void **state)
+{
+    (void)state;
+    static const char request[] = "GET /ready HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    assert_true(begins(ask(request), "HTTP/1.1 503 "));
+    struct slot *slot = add_worker(1, CHILD_BOOTING);
+    assert_non_null(strstr(ask(request), "no worker is ready: 1 of 2 boot\n"));
+    child_move(children_find(&a.children, 1), CHILD_READY, 2000);
+    assert_true(begins(ask(request), "HTTP/1.1 200 "));
+    metrics_set(&slot->metrics->queued, 5);
+    assert_true(begins(ask(request), "HTTP/1.1 200 "));
+    a.max_queue = 5;
+    assert_non_null(strstr(ask(request), "saturated"));
+    add_worker(2, CHILD_READY);
+    assert_true(begins(ask(request), "HTTP/1.1 200 "));
+    a.leaving = true;
+    assert_non_null(strstr(ask(request), "draining"));
+    a.leaving = false;
+    a.draining = true;
+    assert_true(begins(ask(request), "HTTP/1.1 503 "));
+}
+
+static void workers_are_told(void **state)
+{
+    (void)state;
+    struct slot *slot = add_worker(1, CHILD_RETIRING);
+
+    running_begin(slot->running, 1500, STR("GET"), STR("/a\"b\xe4\n"));
+    ask("GET /workers HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_non_null(strstr(answer, "\r\nContent-Type: application/json\r\n"));
+    assert_non_null(strstr(answer, "\"pid\": 1, \"number\": 7, \"age\": 1.000, "
+                                   "\"phase\": \"retiring\""));
+    assert_non_null(strstr(answer, "\"path\": \"/a\\\"b\\u00e4\\u000a\", \"seconds\": 0.500"));
+}
+
+static void figures_are_told(void **state)
+{
+    (void)state;
+    struct slot *slot = add_worker(1, CHILD_READY);
+
+    metrics_add(&slot->metrics->responses[2], 41);
+    metrics_add(&slot->metrics->closed[CLOSE_KEEPALIVE], 3);
+    metrics_observe(&slot->metrics->duration, 3000000);
+    ask("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_non_null(
+        strstr(answer, "\r\nContent-Type: application/openmetrics-text; version=1.0.0"));
+    assert_non_null(strstr(answer, "\ngunicorn_responses_total{class=\"2xx\"} 41\n"));
+    assert_non_null(
+        strstr(answer, "\ngunicorn_connections_closed_total{reason=\"keepalive\"} 3\n"));
+    assert_non_null(strstr(answer, "\ngunicorn_request_duration_seconds_bucket{le=\"0.0025\"} 0\n"
+                                   "gunicorn_request_duration_seconds_bucket{le=\"0.005\"} 1\n"));
+    assert_non_null(strstr(answer, "\ngunicorn_request_duration_seconds_sum 0.003000\n"));
+    assert_non_null(strstr(answer, "\ngunicorn_worker_age_seconds{slot=\"0\"} 1\n"));
+    assert_string_equal(answer + strlen(answer) - 6, "# EOF\n");
+}
+
+static void many_workers_fit(void **state)
+{
+    struct writer out;
+
+    (void)state;
+    for (int i = 1; i <= SCOREBOARD_SLOTS; i++)
+        add_worker(0x7fff0000 + i, CHILD_READY);
+    writer_init(&out, STATUS_ANSWER);
+    report_metrics(&a, &out, 2000);
+    report_workers(&a, &out, 2000);
+    assert_false(out.failed);
+    assert_true(out.size > 100000);
+    writer_free(&out);
+}
+
+static void without_memory_a_client_is_lost_and_no_more(void **state)
+{
+    static const char request[] = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
+    bool answered = false;
+
+    (void)state;
+    for (long n = 0; n < 200 && !answered; n++) {
+        int fd = client();
+
+        say(fd, request);
+        mem_fail_after(n);
+        receive(fd);
+        mem_fail_never();
+        answered = begins(answer, "HTTP/1.1 200 ");
+        assert_true(answered || answer[0] == '\0' || begins(answer, "HTTP/1.1 5") ||
+                    begins(answer, "HTTP/1.1 4"));
+    }
+    assert_true(answered);
+}
+
+static void a_second_master_takes_over(void **state)
+{
+    (void)state;
+    int pipe = status_await_successor(&a.status);
+
+    assert_true(pipe >= 0);
+    turn(2000);
+    assert_false(a.status.paused);
+    assert_int_equal(write(pipe, "1", 1), 1);
+    turn(2000);
+    assert_true(a.status.paused);
+    status_resume(&a.status);
+    assert_false(a.status.paused);
+    close(pipe);
+    pipe = status_await_successor(&a.status);
+    close(pipe); /* it has died */
+    turn(2000);
+    assert_false(a.status.paused);
+}
+
+/* ---- stacks ---- */
+
+static int dump_file;
+
+static void write_stack(int signo)
+{
+    (void)signo;
+    (void)!write(dump_file, "the stack\n", 10);
+}
+
+/* A process that answers to the signal, or does not. */
+static pid_t fork_worker(bool answers)
+{
+    struct slot *slot = add_worker(0, CHILD_READY);
+    int ready[2];
+    char byte;
+
+    assert_int_equal(pipe(ready), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        dump_file = a.dump.file;
+        signal(dump_signal(), write_stack);
+        if (dump_accept(&a.dump, slot) < 0)
+            _exit(1);
+        if (!answers)
+            signal(dump_signal(), SIG_IGN);
+        (void)!write(ready[1], "r", 1);
+        for (;;)
+            pause();
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    close(ready[1]);
+    slot->pid = pid;
+    a.children.list[a.children.count - 1].pid = pid;
+    return pid;
+}
+
+static void end_worker(pid_t pid)
+{
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+static void a_worker_writes_its_stack(void **state)
+{
+    (void)state;
+    pid_t pid = fork_worker(true);
+
+    for (int i = 0; i < 3; i++) {
+        ask("GET /workers/0/stack HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_true(begins(answer, "HTTP/1.1 200 "));
+        char *stack = strstr(answer, "the stack\n");
+        assert_non_null(stack);
+        assert_null(strstr(stack + 1, "the stack\n"));
+    }
+    assert_false(a.dump.active);
+    end_worker(pid);
+}
+
+static void one_that_does_not_is_not_waited_for(void **state)
+{
+    (void)state;
+    pid_t pid = fork_worker(false);
+    int fd = client();
+
+    say(fd, "GET /workers/0/stack HTTP/1.1\r\nHost: a\r\n\r\n");
+    for (int i = 0; i < 3; i++)
+        turn(2000);
+    assert_true(a.dump.active);
+    assert_int_equal(dump_deadline(&a.dump), 2000 + DUMP_THREAD_MS);
+    assert_non_null(strstr(ask("GET /workers/0/stack HTTP/1.1\r\nHost: a\r\n\r\n"), "try again"));
+    turn(2000 + DUMP_THREAD_MS);
+    assert_non_null(strstr(receive(fd), "it gave no answer"));
+    end_worker(pid);
+}
+
+static void nobody_waits_for_the_stacks(void **state)
+{
+    (void)state;
+    pid_t pid = fork_worker(false);
+    int fd = client();
+
+    say(fd, "GET /workers/0/stack HTTP/1.1\r\nHost: a\r\n\r\n");
+    for (int i = 0; i < 3; i++)
+        turn(2000);
+    turn(2000 + DUMP_TOTAL_MS + STATUS_MS);
+    close(fd);
+    turn(2000);
+    turn(2000);
+    assert_int_equal(clients(), 0);
+    assert_false(a.dump.active);
+    end_worker(pid);
+}
+
+static void a_worker_without_a_handler_is_not_signalled(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (;;)
+            pause();
+    }
+    add_worker(pid, CHILD_BOOTING);
+    ask("GET /workers/0/stack HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_non_null(strstr(answer, "It cannot tell its stacks"));
+    assert_int_equal(waitpid(pid, NULL, WNOHANG), 0);
+    end_worker(pid);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(it_lives),
+        TEST(what_is_wrong_is_said),
+        TEST(a_head_has_a_limit),
+        TEST(in_pieces),
+        TEST(who_says_nothing_is_closed),
+        TEST(the_oldest_makes_room),
+        TEST(nothing_is_polled_without_need),
+        TEST(ready_when_a_worker_is),
+        TEST(workers_are_told),
+        TEST(figures_are_told),
+        TEST(many_workers_fit),
+        TEST(without_memory_a_client_is_lost_and_no_more),
+        TEST(a_second_master_takes_over),
+        TEST(a_worker_writes_its_stack),
+        TEST(one_that_does_not_is_not_waited_for),
+        TEST(nobody_waits_for_the_stacks),
+        TEST(a_worker_without_a_handler_is_not_signalled),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
