@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from helpers.held import LARGE, Hold, worker_of
+from helpers.server import SANITIZED
 from helpers.tls import Authority, TlsConnection
 from helpers.wire import render
 
@@ -177,6 +178,7 @@ def switches(pid: int) -> int:
     return total
 
 
+@pytest.mark.skipif(SANITIZED, reason="the sanitizer has a thread of its own")
 def test_an_idle_server_does_not_wake_up(start, worker):
     """Neither the master nor a worker, also after work that had woken the stand-by."""
     server = start("--keep-alive", "1")

@@ -1,0 +1,212 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "serve/handover.h"
+#include "served.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+
+/* What a worker makes of the parcels that another one sends: here, the test. */
+
+static struct exchange exchange;
+static int listener;
+
+static void run(struct request *request)
+{
+    response_start(request, "200 OK", 6);
+    response_write(request, "hello", 5, NULL, &(bool){false}, true);
+    response_finish(request);
+    request->conn->served++;
+}
+
+static void open_worker(uint32_t connections)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct engine_options options = served_options();
+    assert_int_equal(exchange_open(&exchange), 0);
+    served_open(&options, run);
+    engine_destroy(served.engine);
+    listener = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(listener, 10), 0);
+    options.exchange = &exchange;
+    options.worker_connections = connections;
+    served.engine = engine_create(&options, &served_ops, NULL, &listener, 1);
+    assert_non_null(served.engine);
+}
+
+static void close_worker(void)
+{
+    served_close();
+    close(listener);
+    exchange_close(&exchange);
+}
+
+static struct iovec text(const char *data)
+{
+    return (struct iovec){.iov_base = (char *)data, .iov_len = strlen(data)};
+}
+
+/* Sends a request as another worker would; the client's end is served.client. */
+static void send_parcel(const char *head, uint32_t number)
+{
+    int ends[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
+    struct parcel parcel = {
+        .label = {.listener = number, .ready_ns = 1, .peer = {.family = AF_UNIX}},
+        .fd = ends[0],
+        .file = -1,
+        .pieces = {text(head)},
+    };
+    assert_true(exchange_send(&exchange, &parcel));
+    close(ends[0]);
+    if (served.client >= 0)
+        close(served.client);
+    served.client = ends[1];
+    served.output_size = 0;
+}
+
+static const char *const head = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+static bool is_closed(void)
+{
+    char byte;
+    return recv(served.client, &byte, 1, MSG_DONTWAIT) == 0;
+}
+
+static void a_request_is_answered(void **state)
+{
+    (void)state;
+    open_worker(10);
+    send_parcel(head, 0);
+    assert_non_null(strstr(served_answer(), "hello"));
+    assert_string_equal(served.notes, "");
+    /* The connection stays. */
+    assert_non_null(strstr(served_ask(head), "hello"));
+    assert_int_equal(served.runs, 2);
+    close_worker();
+}
+
+static void what_is_no_request_is_closed(void **state)
+{
+    static const struct {
+        const char *head;
+        uint32_t listener;
+    } bad[] = {
+        {"nonsense\r\n\r\n", 0},
+        {"GET / HTTP/1.1\r\nHost: a\r\n", 0},         /* no whole head */
+        {"GET / HTTP/1.1\r\nHost: a\r\n\r\nmore", 0}, /* more than one */
+        {"GET / HTTP/1.1\r\nHost: a\r\nX: \001\r\n\r\n", 0},
+        {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1}, /* no such listener */
+    };
+    (void)state;
+    open_worker(10);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        served.notes[0] = '\0';
+        send_parcel(bad[i].head, bad[i].listener);
+        served_answer();
+        assert_true(is_closed());
+        assert_string_equal(served.notes, "Cannot go on with a request from another worker\n");
+        assert_int_equal(served.engine->connections, 0);
+    }
+    assert_int_equal(served.runs, 0);
+    close_worker();
+}
+
+static void nonsense_is_told_of(void **state)
+{
+    (void)state;
+    open_worker(10);
+    assert_int_equal(send(exchange.give, "nonsense", 8, 0), 8);
+    served_answer();
+    assert_string_equal(served.notes, "Cannot go on with a request from another worker\n");
+    close_worker();
+}
+
+static void without_memory_the_client_is_let_go(void **state)
+{
+    (void)state;
+    open_worker(10);
+    for (long n = 0; n < 20; n++) {
+        send_parcel(head, 0);
+        mem_fail_after(n);
+        for (int i = 0; i < 5; i++)
+            served_turn();
+        mem_fail_never();
+        served_answer();
+        assert_true(strstr(served.output, "hello") || is_closed());
+    }
+    close_worker();
+}
+
+static void without_descriptors_it_tries_again(void **state)
+{
+    struct rlimit old, limit;
+    (void)state;
+    open_worker(10);
+    send_parcel(head, 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    int lowest = dup(listener);
+    close(lowest);
+    limit = (struct rlimit){(rlim_t)lowest, old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    for (int turns = 0; !served.engine->paused && turns < SERVED_TURNS; turns++)
+        served_turn();
+    assert_int_equal(served.engine->paused, PAUSE_ERROR);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_non_null(strstr(served.notes, "Cannot take a request from another worker: "));
+    while (served.engine->paused)
+        served_turn();
+    assert_non_null(strstr(served_answer(), "hello"));
+    close_worker();
+}
+
+/* It stays in the exchange, for whoever has room. */
+static void a_full_worker_takes_none(void **state)
+{
+    (void)state;
+    open_worker(1);
+    send_parcel("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0);
+    int first = served.client;
+    served.client = -1;
+    /* The request is taken, not answered: its connection is not idle. */
+    struct request *request = NULL;
+    for (int turns = 0; !request && turns < SERVED_TURNS; turns++) {
+        assert_true(engine_lead(served.engine));
+        engine_step(served.engine, 0);
+        engine_yield(served.engine);
+        request = engine_poll(served.engine);
+    }
+    assert_non_null(request);
+    send_parcel(head, 0);
+    for (int i = 0; i < 20; i++)
+        served_turn();
+    assert_int_equal(served.engine->paused, PAUSE_FULL);
+    assert_false(exchange_is_empty(&exchange));
+    run(request);
+    engine_finish(served.engine, request);
+    /* The first is idle now, and makes room. */
+    assert_non_null(strstr(served_answer(), "hello"));
+    close(first);
+    close_worker();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_request_is_answered),
+        cmocka_unit_test(what_is_no_request_is_closed),
+        cmocka_unit_test(nonsense_is_told_of),
+        cmocka_unit_test(without_memory_the_client_is_let_go),
+        cmocka_unit_test(without_descriptors_it_tries_again),
+        cmocka_unit_test(a_full_worker_takes_none),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
