@@ -295,7 +295,8 @@ def logs_opened_anew(stage: Stage):
 
 @scenario
 def winch_in_the_foreground(stage: Stage):
-    stage.start().serves().kill(signal.SIGWINCH).ask("/").kill(signal.SIGTERM).ends()
+    stage.start().serves().kill(signal.SIGWINCH).says("winch").ask("/")
+    stage.kill(signal.SIGTERM).ends()
 
 
 @scenario
