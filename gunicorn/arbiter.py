@@ -564,6 +564,7 @@ class Arbiter:
                 self.cfg.worker_exit(self, worker)
             except Exception:
                 self.log.warning("Exception during worker exit:", exc_info=True)
+            sock.leave_open([*self.LISTENERS, *worker.sockets])
 
     def kill_workers(self, sig: int) -> None:
         """Send `sig` to every worker."""

@@ -246,6 +246,13 @@ def close_sockets(listeners, unlink: bool = True) -> None:
             util.unlink(name)
 
 
+def leave_open(listeners) -> None:
+    """Leave the descriptors to the end of the process: its threads may still use them."""
+    for listener in listeners:
+        if isinstance(listener, BaseSocket) and listener.sock is not None:
+            listener.sock.detach()
+
+
 def refuse_new_connections(listeners, log) -> None:
     """Let TCP listeners take no new connection, for every process that shares them.
 

@@ -4,6 +4,7 @@ Any record logged with `extra={"metric": name, "value": number, "mtype": type}` 
 with an empty message it is that and nothing else.
 """
 
+import atexit
 import logging
 import socket
 import time
@@ -36,15 +37,20 @@ class Statsd(Logger):
         prefix = cfg.statsd_prefix.rstrip(".")
         self.prefix = f"{prefix}." if prefix else ""
         self.dogstatsd_tags = cfg.dogstatsd_tags
+        if self._address is None:
+            atexit.register(self._close)
         if self.sock is None or cfg.statsd_host != self._address:
             self._address = cfg.statsd_host
             self._connect()
 
-    def _connect(self):
-        host = self._address
+    def _close(self):
         if self.sock is not None:
             self.sock.close()
             self.sock = None
+
+    def _connect(self):
+        host = self._address
+        self._close()
         if isinstance(host, str):
             family = socket.AF_UNIX
         elif host and util.is_ipv6(host[0]):
@@ -147,5 +153,4 @@ class Statsd(Logger):
         except Exception:
             # Nobody listens on the port right now; a unix socket has to be connected again.
             if isinstance(self._address, str):
-                self.sock.close()
-                self.sock = None
+                self._close()

@@ -1,5 +1,6 @@
 """The tornado worker: WSGI callables and `tornado.web.Application` in tornado's loop."""
 
+import asyncio
 import os
 
 from gunicorn import __version__
@@ -58,7 +59,7 @@ class TornadoWorker(LoopWorker):
 
     def init_process(self) -> None:
         """Forget a loop of the master, which cannot be used in two processes; then go on."""
-        IOLoop.clear_current()
+        asyncio.set_event_loop(None)
         super().init_process()
 
     def run(self) -> None:
