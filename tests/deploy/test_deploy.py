@@ -231,6 +231,28 @@ def test_container_runs_what_exists():
     assert done.returncode == 0, done.stderr
 
 
+def test_what_kubernetes_asks_for_is_there(site):
+    """The status port has the probes' paths and the scaler's metrics."""
+    status = site.run / "status.sock"
+    command = (*gunicorn_command(), "-w", "1", "--status-bind", f"unix:{status}", "shop:app")
+    site.start(*command, cwd=site.home)
+    wait_until(site.answers, "the application answers")
+
+    def ask(path: str):
+        with Connection(str(status)) as client:
+            return client.request(target=path)
+
+    manifests = DEPLOY / "kubernetes"
+    paths = re.findall(r"path: (/\w+)", (manifests / "deployment.yaml").read_text())
+    assert set(paths) == {"/live", "/ready", "/metrics"}
+    for path in paths:
+        assert ask(path).status == 200, path
+    metrics = ask("/metrics").body.decode()
+    scaler = (manifests / "scaler.yaml").read_text()
+    for name in ("gunicorn_requests_running", "gunicorn_threads"):
+        assert name in scaler and f"\n{name} " in metrics, name
+
+
 def test_kubernetes_manifests():
     kubernetes_validate = pytest.importorskip(
         "kubernetes_validate", reason="kubernetes-validate is not installed (make deploy-check)"
