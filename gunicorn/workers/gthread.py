@@ -25,11 +25,13 @@ class ThreadWorker(Worker):
     def run(self) -> None:
         """Serve until the worker is told to stop."""
         self._engine = engine = _core.Engine(self, self.cfg.threads)
-        threads = [threading.Thread(target=self._serve, args=(engine,), name=f"request-{n}",
+        go = threading.Event()
+        threads = [threading.Thread(target=self._serve, args=(engine, go), name=f"request-{n}",
                                     daemon=True)
                    for n in range(1, self.cfg.threads + 1)]  # fmt: skip
         self.rehearse(engine)
         start_without_signals(threads)
+        go.set()
         try:
             while engine.wait():
                 if not self.alive:
@@ -40,7 +42,8 @@ class ThreadWorker(Worker):
         for thread in threads:
             thread.join()
 
-    def _serve(self, engine) -> None:
+    def _serve(self, engine, go) -> None:
+        go.wait()  # a first request that keeps the interpreter would keep signals blocked, too
         try:
             engine.run()
         finally:
