@@ -286,16 +286,22 @@ class Bridge:
             one = one.parent
         return one is not None
 
-    def stack_of_frame(self, frame) -> str:
-        """Return where a frame, and what called it, is."""
-        import traceback
+    def stack_of_frame(self, frame) -> list:
+        """Return where a frame, and what called it, is: pairs of code and line, outermost first.
 
-        return "".join(traceback.format_stack(frame)).rstrip() if frame is not None else ""
+        Quickly: in another thread the request goes on meanwhile.
+        """
+        stack = []
+        while frame is not None:
+            stack.append((frame.f_code, frame.f_lineno))
+            frame = frame.f_back
+        stack.reverse()
+        return stack
 
-    def stack_of_greenlet(self, one) -> str:
+    def stack_of_greenlet(self, one) -> list:
         return self.stack_of_frame(one.gr_frame)
 
-    def stack_of_thread(self, ident) -> str:
+    def stack_of_thread(self, ident) -> list:
         return self.stack_of_frame(sys._current_frames().get(ident))
 
     def overdue(self, about) -> None:
@@ -318,7 +324,7 @@ class Bridge:
         def write():
             self.log.error(
                 "Request %s %s has been running for %.1f s, %s Its stack:\n%s",
-                *(method, uri, age, what, stack or "  (unknown)"),
+                *(method, uri, age, what, _stack_text(stack)),
             )
 
         if later:  # the loop itself may have been interrupted, where nothing can wait
@@ -334,6 +340,13 @@ class Bridge:
             return False
         self.worker.alive = False
         return True
+
+
+def _stack_text(stack) -> str:
+    import traceback
+
+    places = [(code.co_filename, line, code.co_name, None) for code, line in stack]
+    return "".join(traceback.format_list(places)).rstrip() or "  (unknown)"
 
 
 def _is_token(text) -> bool:

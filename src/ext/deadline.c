@@ -194,7 +194,7 @@ static PyObject *stack_of(struct call *call, enum place place, PyObject *frame)
     if (stack)
         return stack;
     PyErr_WriteUnraisable(handler);
-    return PyUnicode_FromString("");
+    return PyList_New(0);
 }
 
 /* A thread that waits for its client waits in our C code: the client is taken away. */
@@ -276,10 +276,12 @@ int deadline_check(struct wsgi *wsgi, PyObject *frame)
 {
     struct deadline *deadline;
     bool here = false;
-    if (!wsgi->timeout_error)
+    if (!wsgi->timeout_error || wsgi->telling) /* the signal came again meanwhile */
         return 0;
+    wsgi->telling = true;
     while ((deadline = deadlines_next(&wsgi->engine->deadlines)))
         here |= tell(wsgi, list_entry(deadline, struct request, deadline), frame) == HERE;
+    wsgi->telling = false;
     if (!here)
         return 0;
     PyErr_SetNone(wsgi->timeout_error);

@@ -80,6 +80,7 @@ struct wsgi {
     atomic_ullong served;
     bool hooks; /* pre_request, post_request or an access log want Python objects */
     bool threaded;
+    bool telling; /* of a request that is due: what that takes is not to be interrupted by it */
     bool in_turn; /* a loop host starts requests */
     bool retiring;
     bool environ_script_name;
