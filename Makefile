@@ -131,7 +131,7 @@ fuzz: $(READY) ## Run each fuzz target for TIME=60 seconds
 
 testssl: $(VENV)/.testing ## Have testssl.sh try all it knows against TLS
 	tools/prerequisites.sh $(PYTHON) testssl
-	$(BIN)/pytest tests/server/test_testssl.py -k gthread
+	TESTSSL=1 $(BIN)/pytest tests/server/test_testssl.py -k gthread
 
 soak: $(VENV)/.testing ## Random signals, kills, reloads and upgrades under load, SOAK=3600 seconds
 	$(BIN)/python tests/process/soak.py --seconds $(SOAK) $(ARGS)
