@@ -166,8 +166,8 @@ static ssize_t fail(struct body *body)
 }
 
 /*
- * Waits until there is something to read: more than 0. With a least rate, time counts only while we
- * wait: the application may be slow to read.
+ * Waits until there is something to read: more than 0; 0 when the client is too slow. With a least
+ * rate, time counts only while we wait: the application may be slow to read.
  */
 static int wait_for_client(struct request *request)
 {
@@ -181,7 +181,7 @@ static int wait_for_client(struct request *request)
     int ready = engine->ops->wait(engine->app, fd, events, BODY_WINDOW_MS - (int)body->waited_ms);
     uint64_t waited = body->waited_ms + (clock_ms() - before);
     if (ready == 0 || waited >= BODY_WINDOW_MS)
-        return ready >= 0 && body_keeps_pace(request) ? 1 : -1;
+        return ready < 0 ? -1 : body_keeps_pace(request);
     body->waited_ms = (uint32_t)waited;
     return ready;
 }
@@ -204,7 +204,12 @@ static ssize_t receive(struct request *request, char *out, size_t n)
         }
         if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
             return fail(body);
-        if (wait_for_client(request) <= 0)
+        int ready = wait_for_client(request);
+        if (ready == 0)
+            conn_because(request->conn, request->engine->options.body_min_rate > 0
+                                            ? CLOSE_BODY_RATE
+                                            : CLOSE_BODY_TIMEOUT);
+        if (ready <= 0)
             return fail(body);
     }
 }
@@ -240,6 +245,7 @@ static ssize_t stream_chunks(struct request *request, char *out, size_t n)
             return fail(body);
         if (is_too_large(request, body->taken + produced)) {
             body->too_large = true;
+            conn_because(request->conn, CLOSE_LIMIT);
             return fail(body);
         }
         body->complete = result == CHUNKED_DONE;

@@ -194,7 +194,7 @@ static void read_stream(struct request *request)
     response_abort(request);
 }
 
-static void read_after_a_pause(uint64_t arrived)
+static void read_after_a_pause(uint64_t arrived, enum metrics_close reason)
 {
     struct app_ops ops = served_ops;
     ops.wait = wait_in_vain_then_send;
@@ -208,6 +208,8 @@ static void read_after_a_pause(uint64_t arrived)
              (unsigned long long)BODY_SPOOL_MAX + 1);
     served_ask(head);
     assert_int_equal(served.runs, 1);
+    hang_up();
+    assert_closed(reason);
     served_close();
 }
 
@@ -215,9 +217,9 @@ static void a_slow_stream_is_not_waited_for(void **state)
 {
     (void)state;
     options.body_min_rate = RATE;
-    read_after_a_pause((uint64_t)RATE * BODY_WINDOW_MS / 1000 - 1);
+    read_after_a_pause((uint64_t)RATE * BODY_WINDOW_MS / 1000 - 1, CLOSE_BODY_RATE);
     assert_int_equal(streamed.got, -1);
-    read_after_a_pause((uint64_t)RATE * BODY_WINDOW_MS / 1000);
+    read_after_a_pause((uint64_t)RATE * BODY_WINDOW_MS / 1000, CLOSE_ANSWERED);
     assert_int_equal(streamed.got, 3);
 }
 
