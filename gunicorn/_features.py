@@ -22,6 +22,12 @@ def _fatal(cfg):
 
 
 def _missing(cfg):
+    one_at_a_time = cfg.worker_class_str in ("sync", "tornado")
+    if one_at_a_time and 0 < cfg.timeout <= cfg.request_timeout:
+        yield (
+            f"request_timeout: after {cfg.request_timeout:g} s nothing is left to end, for "
+            f"timeout ({cfg.timeout} s) has killed the worker before"
+        )
     if "h2" in cfg.http_protocols:
         yield "HTTP/2 is not available in this version; clients are served HTTP/1.1"
     if cfg.dirty_workers > 0 and cfg.dirty_apps:

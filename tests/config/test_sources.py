@@ -228,6 +228,7 @@ def test_what_cannot_be_served_is_an_error(refused, arguments, said):
     "arguments,said",
     [
         (["--http-protocols", "h2,h1"], "HTTP/2 is not available"),
+        (["--request-timeout", "30"], "request_timeout: after 30 s nothing is left to end, for "),
         (["--dirty-workers", "1", "--dirty-app", "a:B"], "dirty workers are not available"),
         (["--control-socket", "x.ctl"], "the control socket is not available"),
         (["--log-level", "verbose"], "loglevel 'verbose' is unknown"),
@@ -242,4 +243,7 @@ def test_what_will_be_missing_is_warned_of(load, capsys, arguments, said):
 
 def test_nothing_is_said_of_what_nobody_asked_for(load, capsys):
     load()
+    load("--request-timeout", "29.5")
+    load("--request-timeout", "30", "-k", "gthread")
+    load("--request-timeout", "30", "--timeout", "0")
     assert capsys.readouterr() == ("", "")
