@@ -32,7 +32,7 @@ enum {
     LOOK_ROUND_MS = 100,          /* until a stuck worker looks again whether it has got company */
     DEADLINE_AGAIN_MS = 50,       /* until an application that did not hear is told again */
     DEADLINE_MAX_S = 315360000,   /* the most by which a request's is moved */
-    STANDBY_STACK = 128 * 1024,   /* bytes */
+    STANDBY_STACK = 256 * 1024,   /* bytes: handshakes and their signatures, too */
     ALARM_FAR_MS = 86400 * 1000,  /* an alarm that is set for its descriptor's sake */
     CLOCK_LAG_MS = 10,            /* the kernel's coarse clock is behind its timers, at most */
     SLOW_REQUEST_NS = 500 * 1000, /* a request that takes longer makes followers lead at once */

@@ -19,6 +19,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -38,7 +39,7 @@ enum {
 
 static struct {
     struct engine *engine;
-    int listener;
+    int listener, file;
     struct sockaddr_in address;
     pthread_t threads[THREADS];
     atomic_int released;
@@ -59,7 +60,17 @@ static void require_at(bool condition, const char *text, int line)
     abort();
 }
 
-/* The application: what comes is sent back, while it comes. */
+/* The application: what comes is sent back, while it comes; else a file is sent. */
+
+static void send_file(struct request *request)
+{
+    char text[24];
+    int size = snprintf(text, sizeof(text), "%d", LARGE);
+    response_start(request, "200 OK", 6);
+    response_field(request, STR("Content-Length"), (struct str){text, (size_t)size});
+    if (response_file(request, world.file, 0, LARGE) == RESPONSE_OK)
+        response_finish(request);
+}
 
 static void run(void *app, struct request *request)
 {
@@ -68,6 +79,10 @@ static void run(void *app, struct request *request)
     ssize_t n;
     (void)app;
     require(strcmp(tls_version(request->conn->tls), "TLSv1.3") == 0);
+    if (request->head.framing == HTTP1_NO_BODY) {
+        send_file(request);
+        return;
+    }
     response_start(request, "200 OK", 6);
     while ((n = body_read(request, bytes, sizeof(bytes))) > 0)
         response_write(request, bytes, (size_t)n, NULL, &kept, false);
@@ -107,7 +122,15 @@ static void release(void *app, void *ref)
     atomic_fetch_add(&world.released, 1);
 }
 
-static const struct app_ops ops = {run, nothing, nothing, go_on, note, wait_for, release};
+static const struct app_ops ops = {
+    .run = run,
+    .attach = nothing,
+    .detach = nothing,
+    .interrupted = go_on,
+    .note = note,
+    .wait = wait_for,
+    .release = release,
+};
 
 /* Names are asked by the threads of the host alone, as if the stand-by could not run Python. */
 
@@ -130,7 +153,7 @@ static int ask(void *app, struct tls *tls, const char *name)
 static struct tls_context *create_context(void)
 {
     static const struct tls_names names = {can_ask, ask};
-    struct tls_context_options options = {.names = &names, .ref = &world};
+    struct tls_context_options options = {.names = &names, .ref = &world, .ktls = true};
     return tls_context_create(server, &options);
 }
 
@@ -173,6 +196,8 @@ static void open_server(const char *backend)
     };
     memset(&world, 0, sizeof(world));
     listen_on_loopback();
+    world.file = memfd_create("large", MFD_CLOEXEC);
+    assert_int_equal(write(world.file, large, LARGE), LARGE);
     world.engine = engine_create(&options, &ops, NULL, &world.listener, 1);
     require(world.engine);
     world.engine->body_spool_max = STREAMED;
@@ -188,6 +213,7 @@ static void close_server(int contexts)
         pthread_join(world.threads[i], NULL);
     engine_destroy(world.engine);
     close(world.listener);
+    close(world.file);
     require(atomic_load(&world.released) == contexts);
     require(atomic_load(&outq_memory_total) == 0);
 }
@@ -300,6 +326,30 @@ static void *ask_again_and_again(void *argument)
     return NULL;
 }
 
+static void *fetch_files(void *argument)
+{
+    SSL_CTX *context = client_context();
+    struct peer_of_server peer = connect_client(context);
+    char *got = malloc(LARGE + 1024);
+    (void)argument;
+    for (int round = 0; round < 5; round++) {
+        static const char request[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        size_t have = 0, n;
+        char *body = NULL;
+        require(SSL_write(peer.ssl, request, sizeof(request) - 1) > 0);
+        do {
+            require(SSL_read_ex(peer.ssl, got + have, LARGE + 1024 - have, &n) == 1);
+            have += n;
+            body = memmem(got, have, "\r\n\r\n", 4);
+        } while (!body || got + have - body - 4 < LARGE);
+        require(memcmp(body + 4, large, LARGE) == 0);
+    }
+    disconnect(&peer);
+    SSL_CTX_free(context);
+    free(got);
+    return NULL;
+}
+
 static void run_clients(void *(*client)(void *argument))
 {
     pthread_t threads[CLIENTS];
@@ -323,6 +373,13 @@ static void many_connections_shake_hands(void **state)
     open_server(*state);
     run_clients(ask_again_and_again);
     assert_int_equal(world.engine->metrics->handshakes, CLIENTS * ROUNDS);
+    close_server(1);
+}
+
+static void files_are_sent(void **state)
+{
+    open_server(*state);
+    run_clients(fetch_files);
     close_server(1);
 }
 
@@ -377,6 +434,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(bodies_stream_both_ways, NULL),
         cmocka_unit_test_prestate(bodies_stream_both_ways, "poll"),
+        cmocka_unit_test_prestate(files_are_sent, NULL),
+        cmocka_unit_test_prestate(files_are_sent, "poll"),
         cmocka_unit_test_prestate(many_connections_shake_hands, NULL),
         cmocka_unit_test_prestate(many_connections_shake_hands, "poll"),
         cmocka_unit_test_prestate(contexts_are_replaced_under_load, NULL),
