@@ -213,7 +213,10 @@ class Arbiter:
         if self.cfg.pidfile is not None:
             name = self.cfg.pidfile + (".2" if self.master_pid else "")
             self.pidfile = Pidfile(name)
-            self.pidfile.create(self.pid)
+            try:
+                self.pidfile.create(self.pid)
+            except OSError as exc:
+                raise RuntimeError(f"Cannot write the pidfile {name!r}: {exc.strerror}") from exc
         self.cfg.on_starting(self)
         self.init_signals()
         self._start_tls()

@@ -30,11 +30,13 @@ int arbiter_open(struct arbiter *a, const struct arbiter_host *host, void *ctx)
 {
     *a = (struct arbiter){.wake_pipe = {-1, -1}, .life_pipe = {-1, -1}, .host = host, .ctx = ctx};
     children_init(&a->children);
+    if (signals_open() < 0)
+        return -1;
     status_init(&a->status);
     dump_open(&a->dump);
     oom_open(&a->oom, "");
     if (pipe_open(a->wake_pipe, false) < 0 || pipe_open(a->life_pipe, true) < 0 ||
-        scoreboard_open(&a->board) < 0 || signals_open() < 0) {
+        scoreboard_open(&a->board) < 0) {
         int saved = errno;
         arbiter_close(a);
         errno = saved;
@@ -169,8 +171,16 @@ static int clamp_timeout(int64_t ms)
 /* The machine or the whole of the process group stood still: that is nobody's silence. */
 static void spare_everyone(struct arbiter *a, int64_t now)
 {
-    for (size_t i = 0; i < a->children.count; i++)
-        a->children.list[i].spared_to = now + a->timeout_ms;
+    for (size_t i = 0; i < a->children.count; i++) {
+        struct child *child = &a->children.list[i];
+
+        child->spared_to = now + (child->phase == CHILD_BOOTING ? boot_limit(a) : a->timeout_ms);
+    }
+}
+
+static void pause_ms(int ms)
+{
+    poll(NULL, 0, ms);
 }
 
 static void empty_pipe(int fd)
@@ -195,7 +205,9 @@ static int sleep_until(struct arbiter *a, int64_t limit)
     int timeout = limit == INT64_MAX ? -1 : clamp_timeout(limit - now);
     int n = a->host->wait(a->ctx, fds, 2 + asking, timeout);
 
-    if (n < 0 && errno != EINTR)
+    if (n < 0 && (errno == ENOMEM || errno == EAGAIN))
+        pause_ms(ARBITER_PAUSE_MS);
+    else if (n < 0 && errno != EINTR)
         return -1;
     if (timeout >= 0 && now_ms() > limit + ARBITER_LATE_MS && now <= limit)
         spare_everyone(a, now_ms());
@@ -222,6 +234,9 @@ pid_t arbiter_fork(struct arbiter *a, uint32_t age, const struct arbiter_fork_ho
                    struct slot **slot)
 {
     sigset_t before;
+
+    if (children_reserve(&a->children) < 0)
+        return -1; /* unknown it would serve unwatched */
     struct slot *s = scoreboard_take(&a->board, age, a->goal.generation, a->wake_pipe[1]);
 
     if (!s) {
@@ -245,12 +260,8 @@ pid_t arbiter_fork(struct arbiter *a, uint32_t age, const struct arbiter_fork_ho
     }
     *slot = s;
     a->forks++;
-    if (pid > 0 && !children_add(&a->children, pid, age, a->goal.generation, s, now_ms())) {
-        /* Unknown it would serve unwatched: rather not at all. */
-        kill(pid, SIGKILL);
-        errno = ENOMEM;
-        return -1;
-    }
+    if (pid > 0)
+        children_add(&a->children, pid, age, a->goal.generation, s, now_ms());
     return pid;
 }
 

@@ -70,6 +70,7 @@ struct arbiter_host {
 #define ARBITER_SLACK_MS 1000 /* beyond graceful_timeout, for a worker that keeps it by itself */
 #define ARBITER_HURRY_MS 2000 /* left to the workers after a second INT */
 #define ARBITER_STATUS_MS 500 /* at the very end, for clients of the status port */
+#define ARBITER_PAUSE_MS 100  /* when the kernel has no memory to wait */
 #define ARBITER_LATE_MS 1000  /* woken this much too late: the machine was suspended */
 
 struct arbiter {

@@ -1,8 +1,9 @@
 #include "proc/children.h"
 
+#include "base/mem.h"
+
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 
 #define BIT(phase) (1u << (phase))
 
@@ -36,17 +37,21 @@ void children_init(struct children *children)
 
 void children_free(struct children *children)
 {
-    free(children->list);
+    mem_free(children->list);
     children_init(children);
 }
 
-static int grow(struct children *children)
+int children_reserve(struct children *children)
 {
+    if (children->count < children->capacity)
+        return 0;
     size_t capacity = children->capacity ? children->capacity * 2 : 8;
-    struct child *list = realloc(children->list, capacity * sizeof(*list));
+    struct child *list = mem_realloc(children->list, capacity * sizeof(*list));
 
-    if (!list)
+    if (!list) {
+        errno = ENOMEM;
         return -1;
+    }
     children->list = list;
     children->capacity = capacity;
     return 0;
@@ -55,7 +60,7 @@ static int grow(struct children *children)
 struct child *children_add(struct children *children, pid_t pid, uint32_t age, uint32_t generation,
                            struct slot *slot, int64_t now)
 {
-    if (children->count == children->capacity && grow(children) < 0)
+    if (children_reserve(children) < 0)
         return NULL;
     struct child *child = &children->list[children->count++];
     *child = (struct child){

@@ -67,6 +67,10 @@ struct children {
 void children_init(struct children *children);
 void children_free(struct children *children);
 
+/* Room for one more, so that children_add() does not fail. 0, or -1 with errno ENOMEM. Pointers to
+ * children are invalid after it. */
+int children_reserve(struct children *children);
+
 /* Adds a worker, BOOTING. NULL with errno ENOMEM. Pointers to other children are invalid after it.
  */
 struct child *children_add(struct children *children, pid_t pid, uint32_t age, uint32_t generation,

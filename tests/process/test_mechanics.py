@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from helpers.server import server_has
 from helpers.wire import wait_until
+from process.load import Load
 
 
 def title(pid: int) -> str:
@@ -281,3 +283,35 @@ def test_process_1_of_a_container(master, tmp_path):
     os.kill(int(inner), signal.SIGTERM)
     assert one.wait() == 0
     assert "Shutting down: Master" in one.log
+
+
+def test_a_pidfile_that_cannot_be_written_is_told_in_a_line(master):
+    one = master("--pid", "/proc/gunicorn-test.pid", launch=True)
+    assert one.wait() == 1
+    assert re.search(r"^Error: Cannot write the pidfile '/proc/gunicorn-test.pid': ", one.log, re.M)
+    assert "Traceback" not in one.log
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_full_disks_of_the_logs_cost_no_request(master, tmp_path):
+    (tmp_path / "hello.py").write_text(
+        "def app(environ, start_response):\n"
+        "    start_response('200 OK', [('Content-Length', '5')])\n"
+        "    return [b'hello']\n"
+    )
+    one = master(
+        *("--error-logfile", "/dev/full", "--access-logfile", "/dev/full"),
+        *("--max-requests", "20", "-b", "unix:full"),
+        app="hello:app",
+        workers=2,
+        plain=False,
+        launch=True,
+        bind=(),
+    )
+    one.addresses = [str(one.cwd / "full")]
+    wait_until(lambda: os.path.exists(one.address), "it listens")
+    first = one.wait_workers(2)
+    with Load(one.address, kept=4, closing=4) as load:
+        wait_until(lambda: not set(first) & set(one.worker_pids()), "both were recycled", 30)
+    assert not load.losses
+    assert one.stop() == 0

@@ -15,6 +15,7 @@ def test_ttin_and_ttou(master):
     one.wait_workers(1)
     one.kill(signal.SIGTTIN)
     first, second = one.wait_workers(2)
+    wait_until(lambda: one.get() == str(second), "the second serves, too")
     one.kill(signal.SIGTTOU)
     assert one.wait_workers(1) == [second], "the oldest goes"
     one.kill(signal.SIGTTOU)  # one is the least

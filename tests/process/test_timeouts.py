@@ -126,3 +126,22 @@ def test_a_retired_worker_has_graceful_timeout(master):
     one.wait_workers(1)
     for client in clients:
         client.close()
+
+
+def test_a_machine_that_slept_kills_nobody_who_boots(master):
+    one = master(
+        "--timeout",
+        "0",
+        "--boot-timeout",
+        "2",
+        config="def post_worker_init(worker):\n    import time\n    time.sleep(1)\n",
+    )
+    (worker,) = one.wait_workers(1)
+    for pid in (one.pid, worker):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(4)
+    os.kill(one.pid, signal.SIGCONT)
+    time.sleep(0.5)
+    os.kill(worker, signal.SIGCONT)
+    assert one.get() == str(worker)
+    assert "WORKER TIMEOUT" not in one.log

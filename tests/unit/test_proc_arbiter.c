@@ -5,20 +5,63 @@
 
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "proc/arbiter.h"
 #include "proc/memory.h"
 #include "proc/signals.h"
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 /* A host without Python: workers that boot, or not, and then wait for a signal. */
 enum behaviour { BOOTS, HANGS, FAILS, WORKS_FOREVER, ANSWERS, GROWS };
+
+/* What the system refuses, and after how many calls: it is asked through these. */
+enum fault_call { FAULT_FORK, FAULT_PIPE, FAULT_MMAP, FAULT_WAIT, FAULT_CALLS };
+
+static struct {
+    int error; /* 0: none */
+    int after; /* so many succeed */
+} fault[FAULT_CALLS];
+
+static bool must_fail(enum fault_call call)
+{
+    if (fault[call].error == 0 || fault[call].after-- > 0)
+        return false;
+    errno = fault[call].error;
+    fault[call].error = 0;
+    return true;
+}
+
+pid_t fork(void)
+{
+    pid_t (*real)(void) = (pid_t(*)(void))dlsym(RTLD_NEXT, "fork");
+    return must_fail(FAULT_FORK) ? -1 : real();
+}
+
+int pipe(int fds[2])
+{
+    int (*real)(int *) = (int (*)(int *))dlsym(RTLD_NEXT, "pipe");
+    return must_fail(FAULT_PIPE) ? -1 : real(fds);
+}
+
+void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offset)
+{
+    bool board = (flags & MAP_SHARED) && size >= SCOREBOARD_SLOTS * sizeof(struct slot);
+
+    if (board && must_fail(FAULT_MMAP))
+        return MAP_FAILED;
+    return (void *)syscall(SYS_mmap, at, size, protection, flags, fd, offset);
+}
 
 #define GROWTH (64 << 20) /* bytes */
 #define LEAVE (-7)        /* what a callback returns to leave the loop */
@@ -35,12 +78,15 @@ static struct host {
     int64_t pause_ms;
     int last_status;
     bool fork_fails;
+    int fork_error;
 } host;
 
 static int wait_for(void *ctx, struct pollfd *fds, nfds_t count, int timeout_ms)
 {
     (void)ctx;
     assert_true(timeout_ms >= 0 && timeout_ms <= 20000); /* or the test would hang */
+    if (must_fail(FAULT_WAIT))
+        return -1;
     return poll(fds, count, timeout_ms);
 }
 
@@ -145,7 +191,11 @@ static int spawn(void *ctx, unsigned count)
         pid_t pid = arbiter_fork(&host.arbiter, ++host.age, &hooks, &slot);
         if (pid == 0)
             be_worker(slot);
-        assert_true(pid > 0);
+        if (pid < 0) {
+            host.fork_error = errno;
+            host.pause_ms = arbiter_fork_failed(&host.arbiter);
+            return 0;
+        }
     }
     return 0;
 }
@@ -262,6 +312,7 @@ static int setup(void **state)
 
     (void)state;
     host = (struct host){0};
+    memset(fault, 0, sizeof(fault));
     if (arbiter_open(&host.arbiter, &plain_host, NULL) < 0)
         return -1;
     signals_install(signos, 3);
@@ -333,6 +384,91 @@ static void a_fork_that_fails_is_waited_for(void **state)
     assert_int_equal(arbiter_manage(&host.arbiter), 0);
     assert_int_equal(host.age, 0);
     run_until_ready(2);
+}
+
+static int slots_taken(void)
+{
+    int count = 0;
+
+    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++)
+        count += atomic_load(&host.arbiter.board.slots[i].phase) != SLOT_FREE;
+    return count;
+}
+
+static void what_a_fork_needs_may_be_missing(void **state)
+{
+    (void)state;
+    mem_fail_after(0); /* for the registry */
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    mem_fail_never();
+    assert_int_equal(host.fork_error, ENOMEM);
+    assert_int_equal(slots_taken(), 0);
+
+    host.arbiter.backoff.until = 0;
+    fault[FAULT_FORK].error = EAGAIN;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_int_equal(host.fork_error, EAGAIN);
+    assert_int_equal(slots_taken(), 0);
+    assert_int_equal(host.arbiter.children.count, 0);
+
+    host.arbiter.backoff.until = 0;
+    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++)
+        atomic_store(&host.arbiter.board.slots[i].phase, SLOT_READY);
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_int_equal(host.fork_error, ENOSPC);
+    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++)
+        atomic_store(&host.arbiter.board.slots[i].phase, SLOT_FREE);
+
+    host.arbiter.backoff.until = 0;
+    run_until_ready(2);
+    assert_int_equal(slots_taken(), 2);
+}
+
+static void a_master_without_memory_waits_again(void **state)
+{
+    static const int passing[] = {EINTR, ENOMEM, EAGAIN};
+
+    (void)state;
+    host.arbiter.goal.target = 1;
+    for (int i = 0; i < 3; i++) {
+        host.leave_when_ready = i + 1;
+        assert_int_equal(arbiter_manage(&host.arbiter), 0);
+        fault[FAULT_WAIT].error = passing[i];
+        assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+        kill(host.arbiter.children.list[0].pid, SIGKILL);
+        host.leave_when_dead = i + 1;
+        assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    }
+    fault[FAULT_WAIT].error = EBADF;
+    assert_int_equal(arbiter_run(&host.arbiter), -1);
+    assert_int_equal(errno, EBADF);
+}
+
+static int count_descriptors(void)
+{
+    int count = 0;
+
+    for (int fd = 0; fd < 1024; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+static void a_master_that_cannot_begin_leaves_nothing(void **state)
+{
+    struct arbiter other;
+    int before = count_descriptors();
+
+    (void)state;
+    for (int after = 0; after < 2; after++) { /* the signals' pipe is there already */
+        fault[FAULT_PIPE].error = EMFILE;
+        fault[FAULT_PIPE].after = after;
+        assert_int_equal(arbiter_open(&other, &plain_host, NULL), -1);
+        assert_int_equal(errno, EMFILE);
+    }
+    fault[FAULT_MMAP].error = ENOMEM;
+    assert_int_equal(arbiter_open(&other, &plain_host, NULL), -1);
+    assert_int_equal(errno, ENOMEM);
+    assert_int_equal(count_descriptors(), before);
 }
 
 static void silence_ends_in_abrt_and_kill(void **state)
@@ -646,6 +782,9 @@ int main(void)
         TEST(workers_boot_and_are_replaced),
         TEST(workers_that_fail_are_waited_for),
         TEST(a_fork_that_fails_is_waited_for),
+        TEST(what_a_fork_needs_may_be_missing),
+        TEST(a_master_without_memory_waits_again),
+        TEST(a_master_that_cannot_begin_leaves_nothing),
         TEST(silence_ends_in_abrt_and_kill),
         TEST(threads_that_answer_are_left_alone),
         TEST(a_boot_that_hangs_is_told_and_ended),
