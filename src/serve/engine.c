@@ -149,12 +149,20 @@ static bool accept_one(struct engine *engine, struct listener *listener)
     return true;
 }
 
+/* One for each worker that has nothing to do; when none has, clients are not to wait for turns. */
+static int shared_batch(struct engine *engine)
+{
+    const struct exchange *exchange = engine->options.exchange;
+    bool alone = exchange && exchange_resting(exchange, engine->options.seat) == 0;
+    return alone ? ACCEPT_BATCH_SHARED : 1;
+}
+
 static void listener_ready(struct io *io, unsigned events, void *context)
 {
     (void)events;
     struct engine *engine = context;
     struct listener *listener = list_entry(io, struct listener, io);
-    int batch = engine->options.shared ? 1 : ACCEPT_BATCH;
+    int batch = engine->options.shared ? shared_batch(engine) : ACCEPT_BATCH;
     for (int i = 0; i < batch; i++)
         if (!engine->listening || !accept_one(engine, listener))
             return;

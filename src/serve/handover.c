@@ -1,5 +1,6 @@
 #include "serve/handover.h"
 
+#include "base/clock.h"
 #include "serve/limits.h"
 
 #include <errno.h>
@@ -299,9 +300,16 @@ bool handover_take_ready(struct engine *engine)
     return adopted;
 }
 
+/* What comes from others has waited for a tick at least: ours has turns once it has, too. */
+static bool has_waited(struct engine *engine)
+{
+    uint64_t since_ns = ready_since(&engine->ready);
+    return since_ns > 0 && clock_ns() > since_ns + STANDBY_TICK_MS * 1000000;
+}
+
 struct request *handover_take(struct engine *engine)
 {
-    if (engine->took_parcel && !ready_empty(&engine->ready)) {
+    if (engine->took_parcel && has_waited(engine)) {
         engine->took_parcel = false;
         return NULL;
     }

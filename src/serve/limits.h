@@ -17,6 +17,7 @@ enum {
     SEND_ATTACHED_MAX = 256 * 1024, /* bytes of a file sent without letting others run meanwhile */
     REQUEST_POOL = 128,             /* idle request objects kept for reuse */
     ACCEPT_BATCH = 64,              /* connections accepted for each time a listener is told */
+    ACCEPT_BATCH_SHARED = 8,        /* the same beside other workers, all of them busy */
     BODY_TIMEOUT_MS = 60 * 1000,    /* without a byte of a body */
     BODY_WINDOW_MS = 5 * 1000,      /* over which the rate of a body is measured */
     LINGER_IDLE_MS = 2 * 1000,      /* without a byte after we are done (RFC 9112 §9.6) */

@@ -217,6 +217,14 @@ bool ready_empty(struct ready *ready)
     return empty;
 }
 
+uint64_t ready_since(struct ready *ready)
+{
+    pthread_mutex_lock(&ready->lock);
+    uint64_t since_ns = ready->head ? ready->head->ready_ns : 0;
+    pthread_mutex_unlock(&ready->lock);
+    return since_ns;
+}
+
 bool ready_has_waiter(struct ready *ready)
 {
     pthread_mutex_lock(&ready->lock);
