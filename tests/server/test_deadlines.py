@@ -118,6 +118,17 @@ def test_a_deadline_that_is_kept(start):
     assert server.request("GET", "/keeps").body.decode() == f"{over}, {over}"
 
 
+def test_a_socket_that_is_taken_over_has_no_deadline(start):
+    """A WebSocket lives for as long as it likes."""
+    server = start(app="takeover", expect_trouble=False)
+    with server.connect() as connection:
+        connection.send(b"GET /echo HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert connection.read_head().status == 101
+        connection.expect_silence(3 * LIMIT)
+        connection.send(b"still there\nbye\n")
+        assert connection.read_to_end() == b"STILL THERE\n"
+
+
 def test_without_the_setting_there_is_none(shared):
     assert shared("overdue").request("GET", "/has").body == b"False"
 
