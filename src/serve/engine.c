@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "net/tls.h"
+#include "proto/request_start.h"
 #include "serve/access_log.h"
 #include "serve/handover.h"
 #include "serve/limits.h"
@@ -450,9 +451,30 @@ static struct request *take_answered(struct engine *engine)
     return queue;
 }
 
+/* What a proxy in front says of the request's arrival; clocks of two machines may disagree. */
+static void observe_front(struct engine *engine, const struct request *request)
+{
+    struct timespec wall;
+    for (uint32_t i = 0; i < request->head.field_count; i++) {
+        const struct http1_field *field = &request->head.fields[i];
+        if (field->id != FIELD_X_REQUEST_START)
+            continue;
+        int64_t start =
+            request_start_us(http1_slice(request->input, field->value, field->value_len));
+        clock_gettime(CLOCK_REALTIME, &wall);
+        int64_t now = (int64_t)wall.tv_sec * 1000000 + wall.tv_nsec / 1000;
+        int64_t us = now - start - (int64_t)((clock_ns() - request->ready_ns) / 1000);
+        if (start >= 0 && us >= 0 && us < FRONT_MAX_US)
+            metrics_observe(&engine->metrics->front, (uint64_t)us * 1000);
+        return;
+    }
+}
+
 static void put_back(struct engine *engine, struct request *request)
 {
     struct metrics *metrics = engine->metrics;
+    if (request->head.seen & (uint64_t)1 << FIELD_X_REQUEST_START)
+        observe_front(engine, request);
     metrics_observe(&metrics->wait, request->begun_ns - request->ready_ns);
     if (request->response.skipped) {
         metrics_add(&metrics->refused[REFUSED_CLIENT_GONE], 1);

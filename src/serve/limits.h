@@ -39,6 +39,9 @@ enum {
     SLOW_REQUEST_NS = 500 * 1000, /* a request that takes longer makes followers lead at once */
 };
 
+/* Microseconds by which X-Request-Start may lie back: what is more is a wrong clock. */
+#define FRONT_MAX_US ((int64_t)3600 * 1000000)
+
 /* Bytes of a body that are buffered before it streams. */
 #define BODY_SPOOL_MAX ((uint64_t)1 << 30)
 

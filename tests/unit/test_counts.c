@@ -9,6 +9,8 @@
 
 #include "served.h"
 
+#include <time.h>
+
 static void run(struct request *request)
 {
     bool kept;
@@ -46,6 +48,28 @@ static void an_answer_is_counted_once(void **state)
     assert_true(m->bytes_out > answer && m->bytes_out < 3 * answer);
     assert_int_equal(m->wait.buckets[0] + m->wait.buckets[1], 2);
     assert_int_equal(m->duration.buckets[0] + m->duration.buckets[1], 2);
+    served_close();
+}
+
+static void the_proxy_s_time_is_counted(void **state)
+{
+    (void)state;
+    static const char *const useless[] = {"now", "t=99", "t=1000000000", "t=9999999999"};
+    char text[200];
+    const struct metrics *m = open_engine();
+    served_connect(false);
+    snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: a\r\nX-Request-Start: t=%lld.5\r\n\r\n",
+             (long long)time(NULL) - 7);
+    served_ask(text);
+    assert_int_equal(m->front.buckets[12], 1); /* 5 to 10 s */
+    for (size_t i = 0; i < sizeof(useless) / sizeof(useless[0]); i++) {
+        snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: a\r\nX-Request-Start: %s\r\n\r\n",
+                 useless[i]);
+        served_ask(text);
+    }
+    assert_true(m->front.sum_ns > (uint64_t)6 * 1000000000);
+    assert_true(m->front.sum_ns < (uint64_t)10 * 1000000000);
+    assert_int_equal(m->responses[2], 5);
     served_close();
 }
 
@@ -148,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_answer_is_counted_once),
+        cmocka_unit_test(the_proxy_s_time_is_counted),
         cmocka_unit_test(a_ready_request_is_in_the_queue),
         cmocka_unit_test(a_late_client_is_counted_by_what_it_was_late_with),
         cmocka_unit_test(what_is_refused_is_not_the_application_s),
