@@ -21,7 +21,7 @@ OF_OTHERS = {
     "cert_trust",
     "cert_validityPeriod",
     "security_headers",
-    # Its client ends before tickets arrive when the machine is busy; test_tls.py looks at resumption.
+    # Its client ends before tickets arrive on a busy machine; test_tls.py looks at resumption.
     "sessionresumption_ticket",
     "OCSP_stapling",
     "DNS_CAArecord",
