@@ -79,7 +79,7 @@ static void conn_event(struct io *io, unsigned events, void *context)
         admission_ask(engine, conn->request);
 }
 
-/* 0: it speaks plain, or its handshake begins; no memory else. */
+/* Where the listener speaks TLS a handshake begins. False: no memory. */
 static bool begin_tls(struct engine *engine, struct conn *conn)
 {
     struct tls_context *context = engine_use_tls(engine, conn->listener);
