@@ -99,6 +99,7 @@ ATOMS = {
     "M": lambda log, resp, req, env, us: us // 1000,
     "L": lambda log, resp, req, env, us: f"{us // 1000000}.{us % 1000000:06d}",
     "p": lambda log, resp, req, env, us: f"<{os.getpid()}>",
+    "Q": lambda log, resp, req, env, us: f"{getattr(req, 'waited', 0):.6f}",
 }
 
 

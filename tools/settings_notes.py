@@ -43,6 +43,7 @@ ACCESS_LOG_FORMAT = """\
 | `D` | time taken in microseconds |
 | `L` | time taken in seconds with six decimals |
 | `p` | process id of the worker, `<123>` |
+| `Q` | time in the queue, waiting for a thread, in seconds with six decimals; gunicorn does not have it |
 | `{name}i` | a header of the request, `%({x-forwarded-for}i)s` |
 | `{name}o` | a header of the response |
 | `{name}e` | a variable of the WSGI environ |

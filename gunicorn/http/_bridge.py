@@ -193,13 +193,15 @@ class Bridge:
     # ---- hooks and logs ----
 
     def make_request(
-        self, method, uri, path, query, version, headers, address, https, port, number, body
+        self, method, uri, path, query, version, headers, address, https, port, number, body, waited
     ):
         """Return what hooks see of a request."""
         from gunicorn.http.message import Request
 
         peer = (address, port) if address else ""
-        return Request(method, uri, path, query, version, headers, peer, https, number, body)
+        request = Request(method, uri, path, query, version, headers, peer, https, number, body)
+        request.waited = waited
+        return request
 
     def make_response(self, *args):
         """Return what hooks see of an answer."""

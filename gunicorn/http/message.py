@@ -25,6 +25,7 @@ class Request:
         "trailers",
         "uri",
         "version",
+        "waited",
     )
 
     def __init__(
@@ -43,6 +44,7 @@ class Request:
         self.peer_addr = self.remote_addr = peer
         self.req_number = number
         self.proxy_protocol_info = None
+        self.waited = 0.0  # seconds, for a thread
         self.must_close = False
 
     def should_close(self) -> bool:

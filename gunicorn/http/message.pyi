@@ -16,6 +16,7 @@ class Request:
     req_number: int
     proxy_protocol_info: dict[str, Any] | None
     must_close: bool
+    waited: float
     def __init__(
         self,
         method: str,

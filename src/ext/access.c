@@ -109,6 +109,7 @@ void access_write(struct call *call, PyObject *environ)
         .status = request->response.status,
         .sent = request->response.body_sent,
         .duration_ns = clock_ns() - request->begun_ns,
+        .waited_ns = request->begun_ns - request->ready_ns,
         .text = source_text,
         .context = &source,
     };

@@ -125,13 +125,14 @@ static PyObject *describe_request(struct call *call)
     PyObject *path = text_value(&call->wsgi->texts, request->input + head->path, head->path_len);
     PyObject *query = text_value(&call->wsgi->texts, request->input + head->query, head->query_len);
     PyObject *address = text_address(&call->wsgi->texts, &request->conn->peer);
-    return PyObject_CallMethod(call->wsgi->handler, "make_request", "NNNN(ii)NNOiKO",
+    return PyObject_CallMethod(call->wsgi->handler, "make_request", "NNNN(ii)NNOiKOd",
                                request_text(call, request_method(request)),
                                request_text(call, request_target(request)), path, query,
                                (int)head->major, (int)head->minor, headers, address,
                                head->https ? Py_True : Py_False, (int)request->conn->peer.port,
                                (unsigned long long)request->conn->served + 1,
-                               call->input ? call->input : call->wsgi->empty_input);
+                               call->input ? call->input : call->wsgi->empty_input,
+                               (double)(request->begun_ns - request->ready_ns) / 1e9);
 }
 
 static PyObject *describe_response(struct call *call, PyObject *environ)

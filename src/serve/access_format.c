@@ -18,6 +18,7 @@ enum atom {
     ATOM_MILLISECONDS,
     ATOM_MICROSECONDS,
     ATOM_DECIMAL_SECONDS,
+    ATOM_WAITED,
     ATOM_PID,
 };
 
@@ -44,7 +45,7 @@ static const struct {
     {'H', ACCESS_PROTOCOL},   {'b', ATOM_BYTES},        {'B', ATOM_BYTES},
     {'f', ACCESS_REFERER},    {'a', ACCESS_AGENT},      {'T', ATOM_SECONDS},
     {'D', ATOM_MICROSECONDS}, {'M', ATOM_MILLISECONDS}, {'L', ATOM_DECIMAL_SECONDS},
-    {'p', ATOM_PID},
+    {'p', ATOM_PID},          {'Q', ATOM_WAITED},
 };
 
 /* A path, a query and the like that is absent is what Python shows for None. */
@@ -226,6 +227,13 @@ static void put_pid(struct access_line *line)
     access_put(line, STR(">"));
 }
 
+static void put_decimal_seconds(uint64_t us, struct access_line *line)
+{
+    access_put_number(line, us / 1000000, 0);
+    access_put(line, STR("."));
+    access_put_number(line, us % 1000000, 6);
+}
+
 static void put_piece(const struct piece *piece, const struct access_entry *entry,
                       struct access_line *line)
 {
@@ -262,9 +270,10 @@ static void put_piece(const struct piece *piece, const struct access_entry *entr
         access_put_number(line, us, 0);
         break;
     case ATOM_DECIMAL_SECONDS:
-        access_put_number(line, us / 1000000, 0);
-        access_put(line, STR("."));
-        access_put_number(line, us % 1000000, 6);
+        put_decimal_seconds(us, line);
+        break;
+    case ATOM_WAITED:
+        put_decimal_seconds(entry->waited_ns / 1000, line);
         break;
     case ATOM_PID:
         put_pid(line);

@@ -34,6 +34,7 @@ struct access_entry {
     int status;
     uint64_t sent; /* bytes of the body */
     uint64_t duration_ns;
+    uint64_t waited_ns; /* for a thread, before that */
 
     /* Latin-1 text, borrowed until the next call; p is NULL when there is none. `name` is
      * lower-case. */

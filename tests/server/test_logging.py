@@ -91,10 +91,11 @@ def test_atoms(logged, tmp_path):
 
 
 def test_times_and_process(logged, tmp_path):
-    server = logged(FILE + 'access_log_format = "%(T)s %(M)s %(D)s %(L)s %(p)s"\n')
+    server = logged(FILE + 'access_log_format = "%(T)s %(M)s %(D)s %(L)s %(p)s %(Q)s"\n')
     server.request(target="/ok")
     (line,) = lines_of(tmp_path / "access.log", 1)
-    whole, milli, micro, decimal, pid = line.split()
+    whole, milli, micro, decimal, pid, waited = line.split()
+    assert 0 <= float(waited) < 1 and len(waited) == 8
     assert whole == "0"
     assert int(milli) == int(micro) // 1000
     assert 0 <= int(micro) < 1000000

@@ -60,6 +60,7 @@ static struct access_entry entry_of(struct source *source)
         .status = 200,
         .sent = 1024,
         .duration_ns = 2345678901,
+        .waited_ns = 1000002999,
         .text = source_text,
         .context = source,
     };
@@ -97,6 +98,7 @@ static void atoms(void **state)
     assert_string_equal(line_of("%(m)s|%(U)s|%(q)s|%(H)s|%(B)s", &source),
                         "GET|/shop|item=1|HTTP/1.1|1024");
     assert_string_equal(line_of("%(T)s %(M)s %(D)s %(L)s", &source), "2 2345 2345678 2.345678");
+    assert_string_equal(line_of("%(Q)s", &source), "1.000002");
     assert_string_equal(line_of("%(p)s", &source), pid);
     assert_string_equal(line_of("%(x)s%(xx)s%({a}x)s%({a)s%()s", &source), "-----");
     assert_string_equal(line_of("100%% of %%(h)s", &source), "100% of %(h)s");
