@@ -348,7 +348,15 @@ static int wait_for(void *app, int fd, short events, int timeout_ms)
     return socket_wait(fd, events, timeout_ms);
 }
 
-static const struct app_ops ops = {run, nothing, read_all, go_on, note, wait_for, release};
+static const struct app_ops ops = {
+    .run = run,
+    .attach = nothing,
+    .detach = read_all,
+    .interrupted = go_on,
+    .note = note,
+    .wait = wait_for,
+    .release = release,
+};
 
 static void finish_put_off(void)
 {

@@ -204,25 +204,11 @@ static struct child *oldest(struct children *children, uint32_t generation, bool
     return NULL;
 }
 
-static struct child *newest_booting(struct children *children, uint32_t generation)
-{
-    for (size_t i = children->count; i-- > 0;) {
-        struct child *child = &children->list[i];
-
-        if (child->phase == CHILD_BOOTING && child->generation == generation)
-            return child;
-    }
-    return NULL;
-}
-
-/* Of too many young ones: who serves is not given up for one that does not yet, and who has reached
- * a limit goes before the others. */
+/* Who has reached a limit goes before the others. */
 static struct child *least_needed(struct children *children, uint32_t generation)
 {
-    struct child *child = newest_booting(children, generation);
+    struct child *child = next_in_turn(children, generation);
 
-    if (!child)
-        child = next_in_turn(children, generation);
     return child ? child : oldest(children, generation, false);
 }
 
@@ -234,7 +220,8 @@ struct child *children_surplus(struct children *children, const struct children_
 
     if (t.veterans > 0 && may_replace && t.ready_young + t.veterans > goal->target)
         return oldest(children, goal->generation, true);
-    if (t.young > goal->target)
+    /* Who serves is not given up for one that does not yet: that one is waited for. */
+    if (t.ready_young > goal->target || (t.young > 0 && goal->target == 0))
         return least_needed(children, goal->generation);
     return NULL;
 }

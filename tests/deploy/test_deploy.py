@@ -165,12 +165,18 @@ def test_supervisor(site):
     main.write_text(SUPERVISORD_CONF.format(directory=site.directory))
     site.start(program("supervisord"), "-c", main)
 
+    def ask(*words) -> subprocess.CompletedProcess:
+        command = [program("supervisorctl"), "-c", main, *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
     def control(*words) -> None:
-        subprocess.run([program("supervisorctl"), "-c", main, *words], check=True, timeout=60)
+        done = ask(*words)
+        assert done.returncode == 0, done.stdout
 
     first = site.master()
     os.kill(first, signal.SIGKILL)
     site.master(instead_of=first)
+    wait_until(lambda: "RUNNING" in ask("status", "shop").stdout, "supervisor has seen it start")
     control("signal", "HUP", "shop")
     wait_until(lambda: "Hang up" in (site.directory / "shop.log").read_text(), "the reload")
     assert_stops_gracefully(site, lambda: control("stop", "shop"))

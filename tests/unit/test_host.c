@@ -149,7 +149,15 @@ static int wait_for(void *app, int fd, short events, int timeout_ms)
     return result;
 }
 
-static const struct app_ops ops = {run, attach, detach, interrupted, note, wait_for, release};
+static const struct app_ops ops = {
+    .run = run,
+    .attach = attach,
+    .detach = detach,
+    .interrupted = interrupted,
+    .note = note,
+    .wait = wait_for,
+    .release = release,
+};
 
 /* The server */
 
