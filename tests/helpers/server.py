@@ -252,7 +252,7 @@ class Server:
         """The first match of a pattern in the log from character `start` on, once it is there."""
         return wait_until(
             lambda: re.search(pattern, self.log[start:], re.M | re.S),
-            f"{pattern!r} in the log:\n{self.log[start:][-3000:]}",
+            lambda: f"{pattern!r} in the log:\n{self.log[start:][-3000:]}",
             timeout,
         )
 

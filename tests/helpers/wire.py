@@ -273,10 +273,14 @@ def chunked(*pieces: bytes, trailers: bytes = b"") -> bytes:
     return b"".join(parts) + b"0\r\n" + trailers + b"\r\n"
 
 
-def wait_until(condition, what: str, timeout: float = STEP_TIMEOUT, interval: float = 0.01):
-    """Poll until condition() is true and return its value; fail with `what` when time is up."""
+def wait_until(condition, what, timeout: float = STEP_TIMEOUT, interval: float = 0.01):
+    """Poll until condition() is true and return its value.
+
+    Fails when time is up, with `what`, or with what it returns then.
+    """
     deadline = time.monotonic() + timeout
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"not in {timeout:g} s: {what}"
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"not in {timeout:g} s: {what() if callable(what) else what}")
         time.sleep(interval)
     return value
