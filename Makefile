@@ -10,7 +10,7 @@ TIME ?= 60
 SOAK ?= 3600
 COUNT ?= 5000
 # Tests wait more than they compute.
-JOBS ?= 4
+JOBS ?= 6
 WERROR ?= false
 SANITIZE ?= none
 ARGS ?=
