@@ -12,8 +12,13 @@ import matplotlib.pyplot as plt  # noqa: E402
 
 OURS, OTHERS, YARDSTICK = "#2a6f97", "#b8c4cc", "#6c757d"
 COLUMNS = 3
-LABELS = {"ours": "monoceros", "ours-gthread": "monoceros gthread"}
-LEFT_OUT = {"echo"}  # no Python server: a measure of our own overhead
+LABELS = {
+    "ours": "monoceros",
+    "ours-gthread": "monoceros gthread",
+    "ours-tls": "monoceros",
+    "nginx-tls": "nginx",
+}
+LEFT_OUT = {"echo", "ours-accesslog", "gunicorn-accesslog"}  # measures of what one part costs
 
 
 def medians(runs_by_server):
@@ -29,7 +34,7 @@ def medians(runs_by_server):
 def draw(axes, work, times):
     names = [LABELS.get(server, server) for server, _ in times]
     colours = [
-        OURS if server.startswith("ours") else YARDSTICK if server == "nginx" else OTHERS
+        OURS if server.startswith("ours") else YARDSTICK if server.startswith("nginx") else OTHERS
         for server, _ in times
     ]
     bars = axes.barh(names, [time for _, time in times], color=colours)
@@ -55,7 +60,7 @@ def main():
     for axes in cells[len(works) :]:
         axes.set_visible(False)
     machine = result["machine"]
-    versions = ", ".join(f"{k} {v}" for k, v in sorted(result.get("versions", {}).items()))
+    versions = ", ".join(f"{k} {v}" for k, v in sorted(result.get("versions", {}).items()) if v)
     figure.suptitle(
         "CPU time a request in µs: less is better\n"
         f"{machine['processor']}, one core; Linux {machine['kernel'].partition('-')[0]}, "
