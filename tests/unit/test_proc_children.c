@@ -253,14 +253,16 @@ static void fewer_workers_are_wanted_while_recycling(void **state)
     r->goal.target = 2;
     assert_int_equal(surplus(r), turn); /* its successor is not needed */
     stop(r, turn);
-    assert_int_equal(surplus(r), successor); /* who does not serve yet */
-    stop(r, successor);
-    assert_int_equal(surplus(r), 0);
-    r->goal.target = 1;
+    assert_int_equal(surplus(r), 0); /* the successor does not serve yet, and the newest survive */
+    say(r, successor, SLOT_READY);
     assert_int_equal(surplus(r), waiting); /* rather than a fresh one */
     stop(r, waiting);
     assert_int_equal(surplus(r), 0);
-    assert_int_equal(children_find(&r->children, fresh)->phase, CHILD_READY);
+    r->goal.target = 1;
+    assert_int_equal(surplus(r), fresh);
+    stop(r, fresh);
+    assert_int_equal(surplus(r), 0);
+    assert_int_equal(children_find(&r->children, successor)->phase, CHILD_READY);
 }
 
 static void more_workers_are_wanted_while_recycling(void **state)
