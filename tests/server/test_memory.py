@@ -150,8 +150,11 @@ def held(server):
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_steady(server, kind):
+def test_steady(server, kind, worker, request):
     """After rounds to warm up, another one changes nothing."""
+    if worker == "gevent" and kind in ("raises", "wrong-header"):
+        reason = "with gevent, errors cost references to None where it is counted (before 3.12)"
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=False))
     run = KINDS[kind]
     (pid,) = server.worker_pids()
     rounds = ROUNDS // 4 if kind in SLOW else ROUNDS
