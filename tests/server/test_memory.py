@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import sys
 
 import pytest
 from helpers.server import SANITIZED, resident_kib
@@ -151,11 +150,8 @@ def held(server):
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_steady(server, kind, worker, request):
+def test_steady(server, kind):
     """After rounds to warm up, another one changes nothing."""
-    if worker == "gevent" and sys.version_info < (3, 12):
-        reason = "with gevent, errors cost references to None where it is counted (before 3.12)"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=False))
     run = KINDS[kind]
     (pid,) = server.worker_pids()
     rounds = ROUNDS // 4 if kind in SLOW else ROUNDS

@@ -25,6 +25,21 @@ def references():
     return [sys.getrefcount(thing) for thing in shared]
 
 
+def fill_method_cache():
+    """Replace what Python's cache of methods begins with: references to None, before 3.12.
+
+    An entry's place comes from the name's address and a number of the class.
+    """
+    names = [f"{n:0{n % 50}}" for n in range(5000)]
+    for number in range(8):
+        owner = type(f"Owner{number}", (), {})
+        for name in names:
+            hasattr(owner, name)
+
+
+fill_method_cache()
+
+
 class Body:
     def __init__(self, items):
         self.items = iter(items)
