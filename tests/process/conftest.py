@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from helpers.server import Server
 from helpers.wire import wait_until
+from process.status_port import Port
 
 PLAIN = ["-k", "process.plain.PlainWorker"]
 
@@ -35,19 +36,43 @@ class Master(Server):
         assert head.startswith(b"HTTP/1.1 200"), data
         return body.decode()
 
-    def wait_workers(self, count: int, timeout: float = 10.0) -> list[int]:
-        """The workers, once there are exactly so many and each has booted."""
+    def wait_forked(self, count: int, timeout: float = 30.0) -> list[int]:
+        """The workers, once there are exactly so many, whatever they do."""
 
         def settled():
             pids = self.worker_pids()
             return pids if len(pids) == count else None
 
-        return wait_until(settled, f"{count} workers: {self.worker_pids()}\n{self.log}", timeout)
+        return self._wait_settled(settled, count, timeout)
+
+    def wait_workers(self, count: int, timeout: float = 30.0) -> list[int]:
+        """The workers, once there are exactly so many and each has booted: they all listen."""
+
+        def settled():
+            pids = self.worker_pids()
+            return pids if len(pids) == count and self._are_ready(pids) else None
+
+        return self._wait_settled(settled, count, timeout)
+
+    def _are_ready(self, pids) -> bool:
+        try:
+            workers = Port.private(self.pid).workers()
+        except ConnectionRefusedError:
+            return False  # the master is about to make it
+        phases = {worker["pid"]: worker["phase"] for worker in workers}
+        return all(phases.get(pid) == "ready" for pid in pids)
+
+    def _wait_settled(self, settled, count: int, timeout: float) -> list[int]:
+        return wait_until(
+            settled, lambda: f"{count} workers: {self.worker_pids()}\n{self.log}", timeout, 0.02
+        )
 
     def wait_gone(self, pids, timeout: float = 10.0) -> None:
         """Until none of these processes lives."""
         wait_until(
-            lambda: not any(alive(pid) for pid in pids), f"{pids} are gone\n{self.log}", timeout
+            lambda: not any(alive(pid) for pid in pids),
+            lambda: f"{pids} are gone\n{self.log}",
+            timeout,
         )
 
     def config(self, text: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -34,7 +33,8 @@ def server(request, master, tmp_path):
         one = master(
             *KINDS[request.param], *args, app="hello:app", workers=workers, plain=False, **options
         )
-        time.sleep(0.3)
+        if not options.get("launch"):
+            one.wait_workers(workers)
         return one
 
     return start
@@ -68,7 +68,6 @@ def test_reload_with_a_queue_for_each_worker(server):
         one.wait_workers(1)
         one.kill(signal.SIGTTIN)
         one.wait_workers(2)
-        time.sleep(0.5)
         with Load(one.address) as load:
             for _ in range(3):
                 old = set(one.worker_pids())

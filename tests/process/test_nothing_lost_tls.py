@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -37,7 +36,7 @@ def server(request, master, pair, tmp_path):
         one = master(
             *WORKER_ARGS[request.param], *pair.args, *args, app="hello:app", workers=2, plain=False
         )
-        time.sleep(0.3)
+        one.wait_workers(2)
         return one
 
     return start

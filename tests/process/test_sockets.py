@@ -74,16 +74,8 @@ def test_reuse_port(master):
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
         one = master("--reuse-port", bind=[f"127.0.0.1:{port}"], workers=2, launch=True)
-        wait_until(lambda: one.log.count("Booting worker") == 2, "two workers")
         one.addresses = [("127.0.0.1", port)]
-
-        def answers():
-            try:
-                return one.get()
-            except OSError:
-                return None
-
-        wait_until(answers, "an answer")
+        one.wait_workers(2)
         assert len({one.get() for _ in range(40)}) == 2
         assert one.stop() == 0
 

@@ -2,58 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import threading
 
 import pytest
 from helpers.server import gunicorn_command
 from helpers.wire import wait_until
+from process.status_port import Port
 
 APP = "process.status_app:app"
-
-
-class Port:
-    """A client of the status port."""
-
-    def __init__(self, address) -> None:
-        self.address = address
-
-    def get(self, path: str, method: str = "GET") -> tuple[int, str]:
-        connection = http.client.HTTPConnection("status", timeout=20)
-        if isinstance(self.address, str):
-            connection.sock = socket.socket(socket.AF_UNIX)
-            connection.sock.settimeout(20)
-            connection.sock.connect(self.address)
-        else:
-            connection.sock = socket.create_connection(self.address, 20)
-        with connection.sock:
-            connection.request(method, path)
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-
-    def text(self, path: str) -> str:
-        status, text = self.get(path)
-        assert status == 200, text
-        return text
-
-    def workers(self) -> list[dict]:
-        return json.loads(self.text("/workers"))["workers"]
-
-    def figures(self) -> dict:
-        """{(name, label value or None): value}, as Prometheus reads them."""
-        parser = pytest.importorskip("prometheus_client.openmetrics.parser")
-        return {
-            (sample.name, next(iter(sample.labels.values()), None)): sample.value
-            for family in parser.text_string_to_metric_families(self.text("/metrics"))
-            for sample in family.samples
-            if not sample.name.endswith("_bucket")
-        }
 
 
 @pytest.fixture

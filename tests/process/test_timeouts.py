@@ -95,7 +95,7 @@ def test_a_worker_that_hangs_while_it_boots_is_noticed(master):
         "1",
         config="def post_worker_init(worker):\n    import time\n    time.sleep(60)\n",
     )
-    (worker,) = one.wait_workers(1)
+    (worker,) = one.wait_forked(1)
     one.wait_for_log(rf"Worker \(pid:{worker}\) has been booting for 1\.\d s", timeout=5)
 
 
@@ -106,7 +106,7 @@ def test_a_worker_that_never_boots_is_killed(master):
         "1",
         config="def post_worker_init(worker):\n    import time\n    time.sleep(60)\n",
     )
-    (worker,) = one.wait_workers(1)
+    (worker,) = one.wait_forked(1)
     one.wait_for_log(rf"WORKER TIMEOUT \(pid:{worker}\)", timeout=15)
     one.wait_for_log(r"in post_worker_init")
     one.wait_gone([worker])
@@ -136,7 +136,7 @@ def test_a_machine_that_slept_kills_nobody_who_boots(master):
         "2",
         config="def post_worker_init(worker):\n    import time\n    time.sleep(1)\n",
     )
-    (worker,) = one.wait_workers(1)
+    (worker,) = one.wait_forked(1)
     for pid in (one.pid, worker):
         os.kill(pid, signal.SIGSTOP)
     time.sleep(4)
