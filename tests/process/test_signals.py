@@ -19,6 +19,8 @@ def test_ttin_and_ttou(master):
     one.kill(signal.SIGTTOU)
     assert one.wait_workers(1) == [second], "the oldest goes"
     one.kill(signal.SIGTTOU)  # one is the least
+    # Of two signals that wait the kernel gives the lower number first.
+    wait_until(lambda: one.log.count("Handling signal: ttou") == 2, "handled")
     one.kill(signal.SIGTTIN)
     one.wait_workers(2)
     assert one.stop() == 0
