@@ -58,10 +58,10 @@ def judge(results: Results, work: Work, goal: Goal) -> str | None:
             return None
         best = min(there, key=there.__getitem__)
         ratio, wanted = there[best] / ours, goal.at_least
-        reached = ratio >= wanted
-        return verdict(
-            reached, f"{work.name}: best peer ({best}) {ratio:.2f} x ours, goal {wanted}"
-        )
+        text = f"{work.name}: best peer ({best}) {ratio:.2f} x ours, goal {wanted}"
+        if without_python := cpu(results, work.name, "echo"):
+            text += f"; {there[best] / without_python:.2f} x ours without Python (echo)"
+        return verdict(ratio >= wanted, text)
     if goal.more_us is not None:
         variant = cpu(results, work.name, goal.other)
         if variant is None:

@@ -38,6 +38,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--works", default="all", help="of " + ", ".join([*works, "footprint"]))
     parser.add_argument("--rounds", type=int, default=3, help="default 3")
     parser.add_argument("--seconds", type=int, default=2, help="of each run, default 2")
+    parser.add_argument("--one-core", action="store_true", help="load from the server's own core")
     parser.add_argument("--python", default=sys.executable, help="for the other Python servers")
     parser.add_argument("--gunicorn", help="the command to measure as ours")
     parser.add_argument("--json", type=Path, help="where the results go; default bench/results/")
@@ -193,7 +194,7 @@ def main() -> int:
     if len(cores) < 2:
         sys.exit("two cores are needed: one for the server, one for the load")
     core = cores[0]
-    os.sched_setaffinity(0, {cores[1]})
+    os.sched_setaffinity(0, {core if options.one_core else cores[1]})
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -231,6 +232,7 @@ def main() -> int:
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine(),
         "versions": {server.name: server.version() for server in servers if not server.ours},
+        "one_core": options.one_core,
         "rounds": options.rounds,
         "seconds": options.seconds,
         "results": results,
