@@ -732,7 +732,8 @@ static void log_expired(struct engine *engine, struct conn *conn)
 /* What the client failed to do in time. */
 static enum metrics_close fault_of(const struct engine *engine, const struct conn *conn)
 {
-    switch (conn->state) {
+    enum conn_state state = conn->state; /* clang before 15 takes no atomic here */
+    switch (state) {
     case CONN_HANDSHAKE:
     case CONN_IDLE:
         if (atomic_load_explicit(&engine->draining, memory_order_relaxed))
