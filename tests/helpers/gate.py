@@ -44,6 +44,14 @@ class Gate:
         os.unlink(self.path)
         os.rmdir(self.directory)
 
+    def hook(self, signature: str) -> str:
+        """A server hook that passes the gate, as text for a configuration file."""
+        return (
+            f"def {signature}:\n"
+            "    from helpers.gate import pass_gate\n"
+            f"    pass_gate({self.path!r})\n"
+        )
+
     def wait(self, count: int = 1) -> None:
         """Until so many calls of pass_gate() stand before the gate."""
         while len(self.waiting) < count:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import time
+import subprocess
 from pathlib import Path
 
 import pytest
 from helpers.server import Server
-from helpers.wire import wait_until
+from helpers.wire import Connection, render, wait_until
 from process.status_port import Port
 
 PLAIN = ["-k", "process.plain.PlainWorker"]
@@ -18,23 +17,17 @@ PLAIN = ["-k", "process.plain.PlainWorker"]
 class Master(Server):
     """A master with plain workers, and what tests ask of it."""
 
-    def get(self, path: str = "/", timeout: float = 10.0) -> str:
+    def get(self, path: str = "/") -> str:
         """The body of the answer to GET `path`."""
-        import socket
+        response = self.request(target=path)
+        assert response.status == 200, response
+        return response.body.decode()
 
-        family = socket.AF_UNIX if isinstance(self.address, str) else socket.AF_INET
-        if not isinstance(self.address, str) and ":" in self.address[0]:
-            family = socket.AF_INET6
-        with socket.socket(family, socket.SOCK_STREAM) as client:
-            client.settimeout(timeout)
-            client.connect(self.address)
-            client.sendall(b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path.encode())
-            data = b""
-            while chunk := client.recv(65536):
-                data += chunk
-        head, _, body = data.partition(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200"), data
-        return body.decode()
+    def ask(self, path: str) -> Connection:
+        """A client that has sent GET `path`."""
+        client = self.connect()
+        client.send(render(target=path))
+        return client
 
     def wait_forked(self, count: int, timeout: float = 30.0) -> list[int]:
         """The workers, once there are exactly so many, whatever they do."""
@@ -67,7 +60,7 @@ class Master(Server):
             settled, lambda: f"{count} workers: {self.worker_pids()}\n{self.log}", timeout, 0.02
         )
 
-    def wait_gone(self, pids, timeout: float = 10.0) -> None:
+    def wait_gone(self, pids, timeout: float = 20.0) -> None:
         """Until none of these processes lives."""
         wait_until(
             lambda: not any(alive(pid) for pid in pids),
@@ -122,13 +115,9 @@ def master(tmp_path):
 
 def end(one: Master) -> None:
     """Whatever a test left behind."""
-    if one.process.poll() is None:
-        one.process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + 5
-        while one.process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
+    one.process.send_signal(signal.SIGQUIT)
     try:
-        os.killpg(one.process.pid, signal.SIGKILL)
-    except ProcessLookupError:
+        one.process.wait(5)
+    except subprocess.TimeoutExpired:
         pass
-    one.process.wait()
+    one._kill()

@@ -9,6 +9,8 @@ import os
 import select
 import time
 
+from helpers.gate import pass_gate
+
 from gunicorn.workers.base import Worker
 
 
@@ -58,19 +60,21 @@ class PlainWorker(Worker):
 
 
 def app(environ, start_response):
-    """/sleep/N, /stuck (holds the interpreter in C), /env/NAME; else the worker's pid."""
+    """/sleep/N, /stuck (holds the interpreter in C), /gate/PATH, /env/NAME …; else the pid."""
     _, kind, *rest = environ["PATH_INFO"].split("/")
     if kind == "sleep":
         time.sleep(float(rest[0]))
     elif kind == "stuck":
         sum(range(10**12))
-    elif kind == "env":
-        return [os.environ.get(rest[0], "").encode()]
-    elif kind == "cwd":
-        return [os.getcwd().encode()]
-    elif kind == "ids":
-        return [f"{os.getuid()} {os.getgid()}".encode()]
-    return [b"%d" % os.getpid()]
+    elif kind == "gate":
+        pass_gate("/" + "/".join(rest))
+    text = {
+        "env": lambda: os.environ.get(rest[0], ""),
+        "cwd": os.getcwd,
+        "ids": lambda: f"{os.getuid()} {os.getgid()}",
+    }.get(kind, lambda: str(os.getpid()))()
+    start_response("200 OK", [("Content-Length", str(len(text)))])
+    return [text.encode()]
 
 
 not_callable = 42

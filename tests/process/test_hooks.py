@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 
 ALL = """
 def on_starting(server): server.log.info('> on_starting %s', not server.LISTENERS)
@@ -139,6 +138,5 @@ def test_a_subclass_of_the_arbiter(master, tmp_path):
     one = master(launch=True, command=[*interpreter_of(gunicorn_command()), str(script)])
     one.wait_for_log(r"second round: \[1, 2\]")
     one.wait_for_log("kill_worker 1")
-    time.sleep(0.3)
-    assert len(one.worker_pids()) == 2
+    one.wait_workers(2)
     assert one.stop() == 0

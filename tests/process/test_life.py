@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import time
 
 import pytest
 from helpers.server import Stopwatch
@@ -36,9 +35,7 @@ def test_start_says_what_gunicorn_says(master):
 def test_stop_ends_with_status_0_and_without_children(master, number):
     one = master(workers=2)
     workers = one.wait_workers(2)
-    watch = Stopwatch()
     assert one.stop(number) == 0
-    assert watch.seconds < 3
     one.wait_gone(workers)
 
 
@@ -46,25 +43,24 @@ def test_a_dead_worker_is_replaced_at_once(master):
     one = master(workers=2)
     victim = one.wait_workers(2)[0]
     one.get()
-    time.sleep(1.1)  # it has lived
-    watch = Stopwatch()
     os.kill(victim, signal.SIGKILL)
-    wait_until(lambda: victim not in one.worker_pids() and len(one.worker_pids()) == 2, "replaced")
-    assert watch.seconds < 1
+    one.wait_gone([victim])
+    one.wait_workers(2)
     one.wait_for_log(
         rf"\[ERROR\] Worker \(pid:{victim}\) was sent SIGKILL! Perhaps out of memory\?"
     )
+    assert "The next try is in" not in one.log, "no pause"
 
 
 def test_workers_that_die_at_once_are_not_forked_in_a_hot_loop(master):
     one = master(
-        config="def post_worker_init(worker):\n    import os\n    os._exit(7)\n", launch=True
+        config="def post_fork(server, worker):\n    import os\n    os._exit(7)\n", launch=True
     )
-    one.wait_for_log(r"Workers die as soon as they start\. The next try is in [\d.]+ s\.")
-    time.sleep(2.5)
-    forks = one.log.count("Booting worker with pid")
-    assert 4 <= forks <= 10
-    assert "exited with code 7." in one.log
+    told = r"Workers die as soon as they start\. The next try is in ([\d.]+) s\."
+    log = wait_until(lambda: len(re.findall(told, log := one.log)) == 4 and log, "four pauses")
+    assert re.findall(told, log) == ["0.25", "0.50", "1.00", "2.00"]
+    assert log.count("Booting worker with pid") == 3 + 4, "three without a pause"
+    assert "exited with code 7." in log
     assert one.stop() == 0
 
 
@@ -93,7 +89,7 @@ def test_an_address_in_use_is_tried_five_times(master):
         watch = Stopwatch()
         one = master(bind=[f"127.0.0.1:{port}"], launch=True)
         assert one.wait() == 1
-    assert 3 < watch.seconds < 8
+    assert watch.seconds > 3
     assert one.log.count(f"Connection in use: ('127.0.0.1', {port})") == 5
     assert f"Can't connect to ('127.0.0.1', {port})" in one.log
 
@@ -103,14 +99,13 @@ def test_a_worker_that_fails_later_does_not_take_the_others_down(master, tmp_pat
     module.write_text("from process.plain import app\n")
     one = master(app="later:app", workers=2)
     first, second = one.wait_workers(2)
-    time.sleep(1)  # both have booted
     module.write_text("1 / 0\n")
     os.kill(first, signal.SIGKILL)
     one.wait_for_log(r"exited with code 3\.")
-    time.sleep(0.5)
+    one.wait_for_log("A worker cannot be replaced; 1 serve meanwhile")
     assert one.get() == str(second)
     module.write_text("from process.plain import app\n")
-    one.wait_workers(2, timeout=15)
+    one.wait_workers(2)
     assert one.stop() == 0
 
 
@@ -119,44 +114,41 @@ def test_a_worker_notices_that_the_master_is_gone(master):
     workers = one.wait_workers(2)
     one.kill(signal.SIGKILL)
     one.wait()
-    one.wait_gone(workers, timeout=3)
+    one.wait_gone(workers)
     assert "The master is gone" in one.log
 
 
-def test_a_second_int_while_stopping_is_quick(master):
+def test_a_second_int_while_stopping_is_quick(master, gate):
     one = master("--graceful-timeout", "30")
-    one.wait_workers(1)
-    with one.connect() as client:
-        client.send(b"GET /sleep/20 HTTP/1.1\r\nHost: a\r\n\r\n")
-        time.sleep(0.3)
-        watch = Stopwatch()
+    with one.ask(f"/gate{gate.path}"):
+        gate.wait()
         one.kill(signal.SIGTERM)
-        time.sleep(0.3)
+        one.wait_for_log("Handling signal: term")
         one.kill(signal.SIGINT)
         assert one.wait() == 0
-    assert watch.seconds < 4
     assert "Quick shutdown requested" in one.log
 
 
-def test_graceful_timeout_ends_in_kill(master):
+def test_graceful_timeout_ends_in_kill(master, gate):
     one = master("--graceful-timeout", "1")
-    with one.connect() as client:
-        client.send(b"GET /sleep/20 HTTP/1.1\r\nHost: a\r\n\r\n")
-        time.sleep(0.3)
+    (worker,) = one.wait_workers(1)
+    with one.ask(f"/gate{gate.path}"):
+        gate.wait()
         watch = Stopwatch()
         assert one.stop() == 0
-    assert 0.9 < watch.seconds < 3
+    assert watch.seconds > 0.9
+    assert f"Worker (pid:{worker}) was sent SIGKILL!" in one.log
 
 
-def test_connections_that_wait_are_served_before_the_end(master):
+def test_connections_that_wait_are_served_before_the_end(master, gate):
     """One worker is busy; what waits in the accept queue when TERM comes is answered."""
     one = master()
-    clients = [one.connect() for _ in range(10)]
-    for number, client in enumerate(clients):
-        path = b"/sleep/0.5" if number == 0 else b"/"
-        client.send(b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path)
-    time.sleep(0.2)
+    clients = [one.ask(f"/gate{gate.path}")]
+    gate.wait()
+    clients += [one.ask("/") for _ in range(9)]
     one.kill(signal.SIGTERM)
+    one.wait_for_log("Handling signal: term")
+    gate.open()
     for client in clients:
         assert client.read_response("GET").status == 200
         client.close()

@@ -149,12 +149,12 @@ def test_an_idle_server_makes_no_system_call(master):
     workers = one.wait_workers(2)
     for _ in range(4):
         one.get()
-    time.sleep(2.5)
+    time.sleep(2.5)  # until timeout is over
     command = ["strace", "-f", "-o", str(one.cwd / "trace")]
     for pid in (one.pid, *workers):
         command += ["-p", str(pid)]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as tracer:
-        time.sleep(4)
+        time.sleep(4)  # nothing happens
         tracer.send_signal(signal.SIGINT)
         tracer.wait()
     lines = (one.cwd / "trace").read_text().splitlines()

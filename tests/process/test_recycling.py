@@ -47,7 +47,7 @@ def server(master, tmp_path):
         one = master(
             *WORKER_ARGS[kind], *args, app="leaky:app", workers=workers, plain=False, **options
         )
-        wait_until(lambda: one.get(timeout=20), "an answer")
+        wait_until(lambda: one.get(), "an answer")
         return one
 
     return start
@@ -86,7 +86,9 @@ def check(load: Load, one) -> None:
 
 def all_replaced(one, before, timeout: float = 90.0) -> None:
     wait_until(
-        lambda: not set(before) & set(one.worker_pids()), f"all were replaced\n{one.log}", timeout
+        lambda: not set(before) & set(one.worker_pids()),
+        lambda: f"all were replaced\n{one.log}",
+        timeout,
     )
 
 
@@ -107,7 +109,7 @@ def test_all_workers_reach_max_requests_at_once(server, kind, most):
 @pytest.mark.parametrize("kind", KINDS)
 def test_max_lifetime(server, kind):
     one = server("--max-lifetime", "1", "--max-lifetime-jitter", "0.5", kind=kind, workers=3)
-    first = one.wait_workers(3)
+    first = one.worker_pids()
     with Census(one) as census, Load(one.address, kept=8, closing=8) as load:
         all_replaced(one, first)
         load.settle()
@@ -129,12 +131,12 @@ def test_a_worker_that_grows_is_replaced_between_requests(server, kind):
     one = server("--max-rss", "150M", kind=kind)
     first = one.wait_workers(2)
     with Load(one.address, kept=4, closing=4) as load:
-        for _ in range(40):
-            one.get("/grow/20")
-            time.sleep(0.1)
-            if not set(first) & set(one.worker_pids()):
-                break
-        all_replaced(one, first)
+        wait_until(
+            lambda: one.get("/grow/20") and not set(first) & set(one.worker_pids()),
+            lambda: f"all were replaced\n{one.log}",
+            timeout=90,
+            interval=0.1,
+        )
         load.settle()
     check(load, one)
     one.wait_for_log(
@@ -159,7 +161,7 @@ def test_a_runaway_request_is_ended_by_the_hard_limit(server, kind):
             assert "It was running GET /runaway." in found[1]
         one.wait_for_log(r"File .*leaky\.py\", line \d+ in app")  # where it grew
     one.wait_gone([first], timeout=20)
-    assert one.get(timeout=20) != str(first)
+    assert one.get() != str(first)
     assert one.stop() == 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import time
 
 import pytest
 from helpers.wire import wait_until
@@ -44,16 +43,17 @@ def test_the_number_of_workers_changes(master):
     assert one.stop() == 0
 
 
-def test_old_workers_serve_until_a_new_one_is_ready(master):
+def test_old_workers_serve_until_a_new_one_is_ready(master, gate):
     one = master(workers=2, config="")
     old = one.wait_workers(2)
-    one.config("def post_worker_init(worker):\n    import time\n    time.sleep(1)\n")
+    one.config(gate.hook("post_worker_init(worker)"))
     one.kill(signal.SIGHUP)
-    one.wait_for_log("Hang up")
-    time.sleep(0.5)
+    gate.wait()
     assert set(old) < set(one.worker_pids()), "all the old ones live"
     assert len(one.worker_pids()) == 3, "one new worker is tried"
     assert int(one.get()) in old
+    gate.open()
+    gate.step()
     one.wait_gone(old)
     one.wait_workers(2)
     assert one.stop() == 0
@@ -77,8 +77,7 @@ def test_a_broken_configuration_changes_nothing(master, text, words):
     one.kill(signal.SIGHUP)
     one.wait_for_log("The reload failed, everything stays as it was")
     assert words in one.log
-    time.sleep(0.3)
-    assert one.worker_pids() == old
+    assert one.wait_workers(2) == old
     assert one.get("/env/COLOUR") == "red"
     one.config(CONFIG % "green")
     one.kill(signal.SIGHUP)
@@ -95,17 +94,14 @@ def test_a_broken_application_changes_nothing(master, tmp_path, preload):
         *(["--preload"] if preload else []),
         app="changing:app",
         workers=2,
-        config="def post_worker_init(worker):\n    worker.log.info('has booted')\n",
     )
     old = one.wait_workers(2)
-    wait_until(lambda: one.log.count("has booted") == 2, "both have loaded the application")
     assert one.get() == "one"
     module.write_text("1 / 0  # broken\n")
     one.kill(signal.SIGHUP)
     one.wait_for_log("The reload failed, everything stays as it was")
     assert "ZeroDivisionError" in one.log
-    time.sleep(0.5)
-    assert one.worker_pids() == old
+    assert one.wait_workers(2) == old
     assert one.get() == "one"
     module.write_text("def app(e, s):\n    return [b'three']\n")
     one.kill(signal.SIGHUP)
@@ -186,18 +182,17 @@ def test_the_pidfile_moves(master, tmp_path):
     assert not b.exists()
 
 
-def test_reload_while_reloading(master):
+def test_reload_while_reloading(master, gate):
     one = master(config="", workers=2)
     old = one.wait_workers(2)
-    one.config("def post_worker_init(worker):\n    import time\n    time.sleep(0.6)\n")
+    one.config(gate.hook("post_worker_init(worker)"))
     one.kill(signal.SIGHUP)
-    one.wait_for_log("Hang up")
-    time.sleep(0.2)
+    gate.wait()
     one.config(CONFIG % "last")
     one.kill(signal.SIGHUP)
+    one.wait_for_log("Hang up.*Hang up")
+    gate.open()
     replaced(one, old, 2)
-    time.sleep(1)
-    one.wait_workers(2)
     assert one.get("/env/COLOUR") == "last"
     assert one.stop() == 0
 

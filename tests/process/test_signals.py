@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import time
 
@@ -33,9 +34,16 @@ def test_no_signal_is_lost_and_none_is_handled_twice(master):
     steps = [signal.SIGTTIN] * 12 + [signal.SIGTTOU] * 4
     for count, number in enumerate(steps, 1):
         one.kill(number)
-        wait_until(lambda n=count: one.log.count("Handling signal: tt") == n, "handled", 5)
+        wait_until(lambda n=count: one.log.count("Handling signal: tt") == n, "handled")
     one.wait_workers(9)
     assert one.stop() == 0
+
+
+def wanted(log: str, count: int) -> int:
+    """How many workers there are to be, of `count` at first, after the signals in the log."""
+    for name in re.findall("Handling signal: (ttin|ttou)", log):
+        count = count + 1 if name == "ttin" else max(1, count - 1)
+    return count
 
 
 def test_a_storm_of_signals(master):
@@ -45,11 +53,11 @@ def test_a_storm_of_signals(master):
     for _ in range(1000):
         one.kill(choice.choice([signal.SIGUSR1, signal.SIGCHLD, signal.SIGTTIN, signal.SIGTTOU]))
     one.kill(signal.SIGUSR1)
-    time.sleep(1)
-    seen = one.log
-    wanted = max(1, 2 + seen.count("signal: ttin") - seen.count("signal: ttou"))
-    # At one worker TTOU has no effect, so there may be more than the difference says.
-    assert len(one.worker_pids()) >= min(wanted, 1)
+    wait_until(
+        lambda: len(one.worker_pids()) == wanted(one.log, 2),
+        lambda: f"{wanted(one.log, 2)} workers: {one.worker_pids()}\n{one.log}",
+    )
+    one.wait_workers(wanted(one.log, 2))
     one.get()
     assert one.stop() == 0
 
@@ -58,7 +66,7 @@ def test_usr1_opens_the_logs_anew(master, tmp_path):
     log = tmp_path / "error.log"
     one = master("--error-logfile", str(log), launch=True)
     wait_until(lambda: log.exists() and "Booting worker" in log.read_text(), "started")
-    time.sleep(0.3)
+    one.wait_workers(1)
     log.rename(tmp_path / "error.log.1")
     one.kill(signal.SIGUSR1)
     wait_until(log.exists, "a new file")
@@ -97,16 +105,16 @@ def test_winch_is_for_daemons(master):
     assert one.stop() == 0
 
 
-def test_term_reaches_a_worker_that_is_still_booting(master, tmp_path):
+def test_term_reaches_a_worker_that_is_still_booting(master, gate):
     """What comes before the worker has handlers of its own is not lost."""
-    one = master(
-        config="def post_fork(server, worker):\n    import time\n    time.sleep(0.7)\n", workers=1
-    )
-    time.sleep(0.1)
+    one = master(config=gate.hook("post_fork(server, worker)"))
+    gate.wait()
     (worker,) = one.worker_pids()
     os.kill(worker, signal.SIGTERM)
+    gate.open()
     one.wait_for_log(rf"Worker exiting \(pid: {worker}\)")
-    one.wait_for_log(rf"Booting worker with pid: (?!{worker})\d+")
+    gate.step()
+    assert one.wait_workers(1) != [worker]
     assert one.stop() == 0
 
 
@@ -136,7 +144,7 @@ def test_worker_signals(master):
         (signal.SIGHUP, r"was sent SIGHUP!"),
     ]:
         one.get()
-        time.sleep(1.1)
+        time.sleep(1.1)  # who lives for a second is replaced without a pause
         before = len(one.log)
         (worker,) = one.wait_workers(1)
         os.kill(worker, number)

@@ -8,9 +8,9 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 
 import pytest
+from helpers.server import Stopwatch
 from helpers.wire import wait_until
 
 
@@ -114,21 +114,23 @@ def notified(tmp_path):
         yield read
 
 
-def test_socket_activation_and_notifications(master, notified, tmp_path):
+def test_socket_activation_and_notifications(master, notified, gate, tmp_path):
     from helpers.server import gunicorn_command
 
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()
         one = master(
-            config="def post_worker_init(worker):\n    import time\n    time.sleep(0.5)\n",
+            config=gate.hook("post_worker_init(worker)"),
             command=activated(gunicorn_command(), sock.fileno()),
             bind=[],
             pass_fds=[sock.fileno()],
             env={"NOTIFY_SOCKET": str(tmp_path / "notify")},
         )
         assert one.addresses == [sock.getsockname()]
+        gate.wait()
         assert notified() == [], "not ready before the workers are"
+        gate.open()
         wait_until(lambda: any(t.startswith("READY=1") for t in notified()), "READY")
         assert one.get("/env/LISTEN_FDS") == ""
         one.config("")
@@ -176,8 +178,9 @@ def test_an_upgrade_of_an_activated_service(master, notified, tmp_path):
 
 def test_watchdog(master, notified, tmp_path):
     one = master(env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"})
-    time.sleep(1.5)
-    assert 5 <= notified().count("WATCHDOG=1") <= 12
+    watch = Stopwatch()
+    wait_until(lambda: notified().count("WATCHDOG=1") >= 8, "a sign of life")
+    assert 8 * 0.2 - 0.4 < watch.seconds < 8 * 0.4, "each half of the time that is allowed"
     assert one.stop() == 0
 
 

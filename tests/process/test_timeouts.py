@@ -8,12 +8,7 @@ import time
 
 import pytest
 from helpers.server import Stopwatch
-
-
-def ask(one, path: str):
-    client = one.connect()
-    client.send(b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path.encode())
-    return client
+from process.status_port import Port
 
 
 def test_a_request_that_takes_too_long(master):
@@ -23,7 +18,7 @@ def test_a_request_that_takes_too_long(master):
     (worker,) = one.wait_workers(1)
     one.get()
     watch = Stopwatch()
-    with ask(one, "/sleep/30"):
+    with one.ask("/sleep/30"):
         one.wait_for_log(rf"\[CRITICAL\] WORKER TIMEOUT \(pid:{worker}\)")
         assert 0.8 < watch.seconds < 2
         one.wait_for_log(r"File .*plain\.py\", line \d+ in app")
@@ -37,7 +32,7 @@ def test_a_request_that_takes_too_long(master):
 def test_a_worker_stuck_in_c_code_is_explained_and_killed(master):
     one = master("--timeout", "1")
     (worker,) = one.wait_workers(1)
-    with ask(one, "/stuck"):
+    with one.ask("/stuck"):
         one.wait_for_log(rf"WORKER TIMEOUT \(pid:{worker}\)")
         one.wait_for_log(r"File .*plain\.py\", line \d+ in app")
         one.wait_for_log(rf"Worker \(pid:{worker}\) was sent SIGKILL! It did not end by itself")
@@ -46,18 +41,20 @@ def test_a_worker_stuck_in_c_code_is_explained_and_killed(master):
     assert one.stop() == 0
 
 
-def test_a_machine_that_slept_kills_nobody(master):
+def test_a_machine_that_slept_kills_nobody(master, gate):
     one = master("--timeout", "1")
     (worker,) = one.wait_workers(1)
-    with ask(one, "/sleep/0.9") as client:
-        time.sleep(0.2)
+    with one.ask(f"/gate{gate.path}") as client:
+        gate.wait()
         for pid in (one.pid, worker):
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(2.5)
+        time.sleep(2.5)  # for longer than timeout
         for pid in (worker, one.pid):
             os.kill(pid, signal.SIGCONT)
+        Port.private(one.pid).workers()  # it has looked
+        gate.open()
         assert client.read_response("GET").status == 200
-    time.sleep(1)
+    time.sleep(1)  # as long again as timeout
     assert "WORKER TIMEOUT" not in one.log
     assert one.get() == str(worker)
 
@@ -66,7 +63,7 @@ def test_an_idle_worker_is_not_silent(master):
     one = master("--timeout", "1")
     (worker,) = one.wait_workers(1)
     assert one.get() == str(worker)
-    time.sleep(2.5)
+    time.sleep(2.5)  # for longer than timeout
     assert one.get() == str(worker)
     assert "WORKER TIMEOUT" not in one.log
 
@@ -76,9 +73,9 @@ def test_a_worker_that_was_idle_for_long_is_watched_again(master):
     (worker,) = one.wait_workers(1)
     for _ in range(2):
         one.get()
-        time.sleep(2.3)
+        time.sleep(2.3)  # for longer than the master watches it after a request
     watch = Stopwatch()
-    with ask(one, "/sleep/30"):
+    with one.ask("/sleep/30"):
         one.wait_for_log(rf"WORKER TIMEOUT \(pid:{worker}\)")
         assert 0.8 < watch.seconds < 2
 
@@ -112,12 +109,12 @@ def test_a_worker_that_never_boots_is_killed(master):
     one.wait_gone([worker])
 
 
-def test_a_retired_worker_has_graceful_timeout(master):
+def test_a_retired_worker_has_graceful_timeout(master, gate):
     """TTOU: who does not stop in time is killed."""
     one = master("--graceful-timeout", "1", workers=2)
     workers = one.wait_workers(2)
-    clients = [ask(one, "/sleep/30") for _ in range(2)]
-    time.sleep(0.3)
+    clients = [one.ask(f"/gate{gate.path}") for _ in range(2)]
+    gate.wait(2)
     one.kill(signal.SIGTTOU)
     one.wait_for_log(
         rf"Worker \(pid:{workers[0]}\) was told to stop and did not within graceful_timeout"
@@ -128,20 +125,22 @@ def test_a_retired_worker_has_graceful_timeout(master):
         client.close()
 
 
-def test_a_machine_that_slept_kills_nobody_who_boots(master):
+def test_a_machine_that_slept_kills_nobody_who_boots(master, gate):
     one = master(
         "--timeout",
         "0",
         "--boot-timeout",
         "2",
-        config="def post_worker_init(worker):\n    import time\n    time.sleep(1)\n",
+        config=gate.hook("post_worker_init(worker)"),
     )
-    (worker,) = one.wait_forked(1)
+    gate.wait()
+    (worker,) = one.worker_pids()
     for pid in (one.pid, worker):
         os.kill(pid, signal.SIGSTOP)
-    time.sleep(4)
+    time.sleep(4)  # for longer than boot_timeout
     os.kill(one.pid, signal.SIGCONT)
-    time.sleep(0.5)
+    Port.private(one.pid).workers()  # it has looked
     os.kill(worker, signal.SIGCONT)
+    gate.open()
     assert one.get() == str(worker)
     assert "WORKER TIMEOUT" not in one.log
