@@ -14,6 +14,7 @@ import sys
 import time
 
 from gunicorn import _core, sock
+from gunicorn._tls_guard import guard_callbacks
 from gunicorn.errors import ConfigError
 
 FILES = ("certfile", "keyfile", "ca_certs")
@@ -64,7 +65,8 @@ def make_context(cfg) -> ssl.SSLContext:
         context = sock.ssl_context(cfg)
     except Exception as exc:
         raise ConfigError(_fault(cfg) or _fault_elsewhere(cfg, exc)) from exc
-    if not isinstance(context, _ssl._SSLContext):
+    # One of _ssl's own class could not be guarded.
+    if not isinstance(context, _ssl._SSLContext) or type(context) is _ssl._SSLContext:
         raise ConfigError(
             f"ssl_context: the hook returned {context!r}; it has to return an ssl.SSLContext, "
             "as default_ssl_context_factory() does"
@@ -323,7 +325,7 @@ def server_name(context: ssl.SSLContext, name: str | None, log) -> tuple[ssl.SSL
         return context, DEFAULT_ALERT
     if answer is None:
         if isinstance(handshake.context, _ssl._SSLContext):
-            return handshake.context, 0
+            return guard_callbacks(handshake.context), 0
         log.error("sni_callback for %r: %r is no ssl.SSLContext", name, handshake.context)
         return context, BAD_ANSWER
     if isinstance(answer, int):

@@ -159,12 +159,16 @@ class Bridge:
 
     @property
     def tls_context(self):
-        """The `ssl.SSLContext` to serve with; None without TLS."""
-        return None if self.tls is None else self.tls.context
+        """The `ssl.SSLContext` to serve with, as it is by now; None without TLS."""
+        if self.tls is None:
+            return None
+        from gunicorn._tls_guard import guard
+
+        return guard(self.tls.context)
 
     def renew_certificate(self):
         """Return another context if the certificate's files have changed, else None."""
-        return self.tls.renew(self.log)
+        return self.tls.renew(self.log) and self.tls_context
 
     def server_name(self, name):
         """Return the context for a client that asks for `name`, and an alert or 0."""

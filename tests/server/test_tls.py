@@ -725,6 +725,63 @@ def test_sni_while_the_application_computes(hooked, authority, gate):
     assert server.request().status == 200
 
 
+LATE = [
+    "sni_callback",
+    "keylog_filename",
+    "_msg_callback",
+    "options",
+    "load_cert_chain",
+    "set_ciphers",
+    "set_servername_callback",
+]
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_changes_that_come_too_late(server, name):
+    """They are an error, and whoever connects next is served."""
+    said = server.json("GET", f"/late?{name}")
+    assert "comes too late: connections use this ssl.SSLContext; set it in the hook" in said
+    assert server.request().status == 200
+
+
+IN_WORKER = """
+def post_worker_init(worker):
+    other = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    other.load_cert_chain({cert!r}, {key!r})
+    def choose(handshake, name, context):
+        if name == "other.example":
+            handshake.context = other
+            {choosing}
+    worker.tls.context.sni_callback = choose
+"""
+
+
+def serve_by_worker(gunicorn, pair, authority, tmp_path, choosing="pass", **options):
+    other = authority.issue("other.example", file="other-name")
+    body = IN_WORKER.format(cert=str(other.certfile), key=str(other.keyfile), choosing=choosing)
+    (tmp_path / "worker_hook.py").write_text("import ssl\n" + body)
+    server = gunicorn("secure", *pair.args, "-c", str(tmp_path / "worker_hook.py"), **options)
+    return serve_tls(server, authority.client())
+
+
+def test_changes_before_the_worker_serves(gunicorn, pair, authority, tmp_path):
+    server = serve_by_worker(gunicorn, pair, authority, tmp_path)
+    assert look(server)["name"] == NAME
+    for _ in range(2):
+        assert look(server, server_hostname="other.example")["name"] == "other.example"
+
+
+def test_key_log_of_a_chosen_context(gunicorn, pair, authority, tmp_path):
+    """What was set before does no harm; what is set later is an error."""
+    choosing = f"other.keylog_filename = {str(tmp_path / 'keys')!r}"
+    server = serve_by_worker(gunicorn, pair, authority, tmp_path, choosing, expect_trouble=True)
+    assert look(server, server_hostname="other.example")["name"] == "other.example"
+    with pytest.raises(ssl.SSLError, match="(?i)handshake.failure"):
+        server.connect(server_hostname="other.example")
+    assert "keylog_filename comes too late" in server.log
+    assert server.request().status == 200
+
+
 def test_key_log(hooked, authority, tmp_path):
     """What ssl would write with objects of its own does no harm."""
     server = hooked(f"context.keylog_filename = {str(tmp_path / 'keys')!r}")

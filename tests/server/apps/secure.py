@@ -48,6 +48,31 @@ def look(environ, start_response):
     return answer(start_response, facts)
 
 
+CHANGES = {
+    "sni_callback": lambda context: None,
+    "keylog_filename": "keys.log",
+    "_msg_callback": lambda *args: None,
+    "options": 0,
+    "load_cert_chain": ("nothing.pem",),
+    "set_ciphers": ("ALL",),
+    "set_servername_callback": (lambda *args: None,),
+}
+
+
+def late(environ, start_response):
+    """Try to change the context in use; what that says."""
+    name = environ["QUERY_STRING"]
+    context = environ["gunicorn.socket"].context
+    try:
+        if isinstance(CHANGES[name], tuple):
+            getattr(context, name)(*CHANGES[name])
+        else:
+            setattr(context, name, CHANGES[name])
+    except RuntimeError as exc:
+        return answer(start_response, str(exc))
+    return answer(start_response, "")
+
+
 def echo(environ, start_response):
     body = environ["wsgi.input"].read()
     start_response("200 OK", [("Content-Length", str(len(body)))])
