@@ -226,6 +226,13 @@ static void read_on_later(struct engine *engine, struct conn *conn)
         loop_again(engine->loop, &conn->io, LOOP_READ);
 }
 
+/* The next read, or the one after it, gives the end of what the client sends. */
+static bool is_ending(const struct conn *conn)
+{
+    return atomic_load_explicit(&conn->gone, memory_order_relaxed) ||
+           (conn->tls && tls_ended(conn->tls));
+}
+
 static void read_lingering(struct engine *engine, struct conn *conn)
 {
     static char waste[64 * 1024];
@@ -239,7 +246,8 @@ static void read_lingering(struct engine *engine, struct conn *conn)
         read_on_later(engine, conn);
         return;
     }
-    if (n == 0 || (n < 0 && errno != EAGAIN) || !in_time) {
+    bool ended = n == 0 || (n > 0 && is_ending(conn)); /* of both the loop tells once */
+    if (ended || (n < 0 && errno != EAGAIN) || !in_time) {
         conn_close(engine, conn);
         return;
     }
@@ -488,13 +496,6 @@ static enum body_progress no_room(struct conn *conn)
 {
     bool length = conn->state == CONN_BODY && conn->request->body.framing == HTTP1_LENGTH;
     return length ? BODY_STREAMS : BODY_NO_ROOM;
-}
-
-/* The next read, or the one after it, gives the end of what the client sends. */
-static bool is_ending(const struct conn *conn)
-{
-    return atomic_load_explicit(&conn->gone, memory_order_relaxed) ||
-           (conn->tls && tls_ended(conn->tls));
 }
 
 /* What stands in the socket or in TLS, and no event will tell of. */

@@ -193,6 +193,22 @@ static void the_client_leaves(void **state)
     }
 }
 
+/* The loop tells of the last bytes and of the end at once. */
+static void the_last_words_of_a_client_that_was_refused(void **state)
+{
+    open_with(state);
+    struct conn *conn = served_connect(false);
+    served_say("nonsense\r\n\r\n");
+    served_answer();
+    assert_int_equal(conn->state, CONN_LINGER);
+    assert_int_equal(send(served.client, "more", 4, MSG_NOSIGNAL), 4);
+    assert_int_equal(shutdown(served.client, SHUT_WR), 0);
+    served_turn();
+    served_turn();
+    assert_false(served_is_open());
+    served_close();
+}
+
 static void the_client_leaves_while_an_answer_waits(void **state)
 {
     open_with(state);
@@ -730,6 +746,7 @@ int main(void)
         WITH_EACH(a_refused_head_ends_the_connection),
         WITH_EACH(a_refusal_to_who_does_not_read),
         WITH_EACH(the_client_leaves),
+        WITH_EACH(the_last_words_of_a_client_that_was_refused),
         WITH_EACH(the_client_leaves_while_an_answer_waits),
         WITH_EACH(a_slow_reader_gets_all_of_it),
         WITH_EACH(a_fast_sender_does_not_keep_the_engine),
