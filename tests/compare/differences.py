@@ -23,6 +23,7 @@ PLACED = "a bad value is told with the setting and its place"
 
 DIFFERENCES = [
     Difference("fails_negative_number", ".*positive.*", PLACED),
+    Difference("fails_bad_port", ".*'http' is not a valid port number.*", PLACED),
     Difference("fails_no_chdir", ".*can't chdir to 'nosuch'", PLACED),
     Difference("fails_unknown_user", ".*No such user: 'nosuchuser'", PLACED),
     Difference(
