@@ -60,12 +60,28 @@ def start(options) -> tuple[subprocess.Popen, int]:
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
-            time.sleep(1.0)  # until every worker has booted
+            asyncio.run(all_boot(port, options.workers))
             return server, port
         except OSError:
             if time.monotonic() > deadline or server.poll() is not None:
                 sys.exit("the server does not start")
             time.sleep(0.05)
+
+
+async def all_boot(port: int, workers: int) -> None:
+    """Until every worker has answered: so many requests at once, each of which keeps one busy."""
+    seen: set[bytes] = set()
+    while len(seen) < workers:
+        seen.update(await asyncio.gather(*(answering(port, 0.1) for _ in range(workers))))
+
+
+async def answering(port: int, seconds: float) -> bytes:
+    """Return the worker that has run a request of so many seconds."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /%f HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % seconds)
+    answer = await reader.read()
+    writer.close()
+    return answer.partition(b"\r\n\r\n")[2].split()[0]
 
 
 async def client(port: int, share: float, options, until: float, answers: list[Answer]) -> None:

@@ -2,9 +2,9 @@
 
 import os
 import resource
+import select
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -132,7 +132,7 @@ def test_a_blocked_loop_keeps_reading_and_sending(start):
         body = b"x" * 300_000
         slow.send(render("POST", "/length", [("Content-Length", str(len(body)))]))
         blocking.send(render(target="/block?1"))
-        time.sleep(0.2)
+        server.wait_running()
         slow.send(body)  # nobody would take so much
         assert slow.read_response().body == b"300000"
         assert blocking.read_response().body == b"computed"
@@ -173,13 +173,15 @@ def test_a_forgotten_timeout_hits_nobody_else(start, kind):
         assert connection.request("GET", "/sleep?0.5").body == b"slept"
 
 
-def test_stopping_waits_for_what_runs(start):
+def test_stopping_waits_for_what_runs(start, gate):
     server = start()
     with server.connect() as connection:
-        connection.send(render(target="/sleep?1"))
-        time.sleep(0.3)
+        connection.send(render(target=f"/gate?{gate.path}"))
+        gate.wait()
         server.kill(signal.SIGTERM)
-        assert connection.read_response().body == b"slept"
+        server.wait_for_log("Handling signal: term")
+        gate.open()
+        assert connection.read_response().body == b"let through"
     assert server.wait() == 0
 
 
@@ -189,7 +191,7 @@ def test_patience_ends(start, tmp_path):
     cleaned = tmp_path / "cleaned"
     with server.connect() as connection:
         connection.send(render(target=f"/cleans_up?{cleaned}"))
-        time.sleep(0.3)
+        server.wait_running()
         watch = Stopwatch()
         assert server.stop() == 0
         assert watch.seconds < 10
@@ -203,7 +205,7 @@ def test_quick_stop(start, number):
     server = start()
     with server.connect() as connection:
         connection.send(render(target="/sleep?20"))
-        time.sleep(0.3)
+        server.wait_running()
         watch = Stopwatch()
         assert server.stop(number) == 0
         assert watch.seconds < 5
@@ -228,14 +230,16 @@ def test_a_waiting_request_is_not_replaced(start):
     assert watch.seconds >= 3
 
 
-def test_worker_connections_bound_the_clients(start):
+def test_worker_connections_bound_the_clients(start, gate):
     server = start("--worker-connections", "5", "--keep-alive", "60")
-    first = send_all(server, 5, "/sleep?1")
-    time.sleep(0.2)
-    watch = Stopwatch()
-    assert server.request("GET", "/pid").status == 200
-    assert watch.seconds > 0.5
-    assert set(answers(first)) == {b"slept"}
+    first = send_all(server, 5, f"/gate?{gate.path}")
+    gate.wait(5)
+    with server.connect() as late:
+        late.send(render(target="/pid"))
+        assert not select.select([late.sock], [], [], 0.5)[0], "it waits"
+        gate.open()
+        assert set(answers(first)) == {b"let through"}
+        assert late.read_response().status == 200
 
 
 def test_log_files_are_opened_anew(start, tmp_path):

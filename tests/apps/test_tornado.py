@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -38,35 +37,37 @@ def test_the_loop_goes_on_beside_wsgi(start):
     wait_until(lambda: int(server.request().body) > 3, "callbacks of the application run", 10)
 
 
-def test_an_application_of_tornado(start):
+def test_an_application_of_tornado(start, gate):
     server = start("tornado_app:application")
     response = server.request()
     assert response.status == 200
     assert "(Gunicorn/" in response.header("Server")
     with server.connect() as waiting, server.connect() as other:
-        waiting.send(render(target="/?seconds=1"))
-        watch = Stopwatch()
+        waiting.send(render(target=f"/?gate={gate.path}"))
+        gate.wait()
         assert other.request().keeps_alive
-        assert watch.seconds < 1
+        gate.open()
         assert waiting.read_response().status == 200
 
 
-def test_stopping_waits_for_what_runs(start):
+def test_stopping_waits_for_what_runs(start, gate):
     server = start("tornado_app:application")
     with server.connect() as connection, server.connect() as idle:
         idle.request()
-        connection.send(render(target="/?seconds=1"))
-        time.sleep(0.3)
+        connection.send(render(target=f"/?gate={gate.path}"))
+        gate.wait()
         server.kill(signal.SIGTERM)
+        server.wait_for_log("Handling signal: term")
+        gate.open()
         assert connection.read_response().status == 200
     assert server.wait() == 0
 
 
-def test_patience_ends(start):
+def test_patience_ends(start, gate):
     server = start("tornado_app:application", "--graceful-timeout", "5")
     with server.connect() as connection:
-        connection.send(render(target="/?seconds=30"))
-        time.sleep(0.3)
+        connection.send(render(target=f"/?gate={gate.path}"))
+        gate.wait()
         watch = Stopwatch()
         assert server.stop() == 0
         assert watch.seconds < 10

@@ -25,7 +25,11 @@ def tick():
 
 class Page(tornado.web.RequestHandler):
     async def get(self):
-        await asyncio.sleep(float(self.get_argument("seconds", "0")))
+        gate = self.get_argument("gate", None)
+        if gate:
+            reader, writer = await asyncio.open_unix_connection(gate)
+            await reader.read(1)
+            writer.close()
         self.write(str(os.getpid()))
 
 

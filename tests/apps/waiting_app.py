@@ -5,12 +5,19 @@ import socket
 import threading
 import time
 
+from helpers.gate import pass_gate
+
 LOCAL = threading.local()
 
 
 def sleep(environ, value):
     time.sleep(float(value))
     return "slept"
+
+
+def gate(environ, value):
+    pass_gate(value)
+    return "let through"
 
 
 def block(environ, value):
@@ -84,7 +91,8 @@ def cleans_up(environ, value):
 
 
 PAGES = {f"/{page.__name__}": page for page in (
-    sleep, block, talk, local, timeout, timeout_and_on, timeout_left_running, length, pid, cleans_up
+    sleep, gate, block, talk, local, timeout, timeout_and_on, timeout_left_running, length, pid,
+    cleans_up,
 )}  # fmt: skip
 
 

@@ -11,7 +11,6 @@ import re
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,8 +22,11 @@ EXIT_TIMEOUT = 30.0
 APP = """\
 import os, time
 
+open(f"loaded-{os.getpid()}", "w").close()
+
 def app(environ, start_response):
     if environ["PATH_INFO"] == "/sleep":
+        open("begun", "w").close()
         time.sleep(float(environ["QUERY_STRING"]))
     if environ["PATH_INFO"] == "/exit":
         os._exit(int(environ["QUERY_STRING"]))
@@ -86,7 +88,12 @@ class Stage:
         return self
 
     def serves(self, workers: int = 1) -> Stage:
+        """Wait until so many workers have loaded the application so far, and one answers."""
         self.says("Booting worker with pid", workers)
+        wait_until(
+            lambda: len(list(self.directory.glob("loaded-*"))) >= workers,
+            f"{workers} have loaded it\n{self.log}", timeout=EXIT_TIMEOUT,
+        )  # fmt: skip
         wait_until(lambda: self.get() == "200", f"an answer\n{self.log}", timeout=EXIT_TIMEOUT)
         return self
 
@@ -106,10 +113,10 @@ class Stage:
         return self
 
     def begin(self, path: str) -> socket.socket:
-        """A request that goes on while other things happen."""
+        """A request for /sleep, which goes on while other things happen."""
         client = socket.create_connection(("127.0.0.1", self.port), 20)
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
-        time.sleep(0.3)  # it is not to be seen from outside that the application runs
+        wait_until((self.directory / "begun").exists, "it runs", timeout=EXIT_TIMEOUT)
         return client
 
     def end(self, client: socket.socket) -> Stage:
@@ -270,8 +277,7 @@ def reload(stage: Stage):
 
 @scenario
 def more_and_fewer_workers(stage: Stage):
-    stage.start().serves().kill(signal.SIGTTIN).says("Booting worker", 2)
-    time.sleep(1.0)  # a worker that is told to go before it has handlers dies of the signal
+    stage.start().serves().kill(signal.SIGTTIN).serves(2)
     stage.kill(signal.SIGTTOU).says("Worker exiting").ask("/").kill(signal.SIGTERM).ends()
 
 
@@ -350,7 +356,6 @@ def second_int_hurries(stage: Stage):
     stage.start().serves()
     client = stage.begin("/sleep?20")
     stage.kill(signal.SIGTERM).says("Handling signal: term")
-    time.sleep(0.5)  # the first signal is acted on by then; there is no line that says so
     stage.kill(signal.SIGINT).ends().end(client)
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from helpers.status_port import Port
 from helpers.wire import Address, Connection, Response, render, wait_until
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -265,6 +266,14 @@ class Server:
         """The pids of the workers that live, oldest first."""
         path = Path(f"/proc/{self.pid}/task/{self.pid}/children")
         return [int(pid) for pid in path.read_text().split()]
+
+    def wait_running(self, count: int = 1) -> None:
+        """Until so many requests run."""
+        port = Port.private(self.pid)
+        wait_until(
+            lambda: sum(worker["running"] for worker in port.workers()) >= count,
+            lambda: f"{count} requests run: {port.workers()}",
+        )
 
     # Talking to it
 

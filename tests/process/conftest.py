@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from helpers.server import Server
+from helpers.status_port import Port
 from helpers.wire import Connection, render, wait_until
-from process.status_port import Port
 
 PLAIN = ["-k", "process.plain.PlainWorker"]
 

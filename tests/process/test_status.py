@@ -11,8 +11,8 @@ import threading
 
 import pytest
 from helpers.server import gunicorn_command
+from helpers.status_port import Port
 from helpers.wire import wait_until
-from process.status_port import Port
 
 APP = "process.status_app:app"
 

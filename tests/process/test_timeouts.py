@@ -8,7 +8,7 @@ import time
 
 import pytest
 from helpers.server import Stopwatch
-from process.status_port import Port
+from helpers.status_port import Port
 
 
 def test_a_request_that_takes_too_long(master):

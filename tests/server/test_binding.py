@@ -140,13 +140,17 @@ def test_backlog(gunicorn):
     assert out.split()[2] == "17"
 
 
-def test_connections_wait_for_the_workers(gunicorn, tmp_path):
+def test_connections_wait_for_the_workers(gunicorn, gate, tmp_path):
     """Who connects before the application is loaded is served when it is."""
     (tmp_path / "slow_app.py").write_text(
-        "import time\ntime.sleep(1)\nfrom busy import application\n"
+        f"from helpers.gate import pass_gate\npass_gate({gate.path!r})\n"
+        "from busy import application\n"
     )
     server = gunicorn("slow_app", cwd=tmp_path)
-    ask(server.address)
+    with server.connect() as client:
+        client.send(render())
+        gate.step()
+        assert client.read_response().status == 200
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc")

@@ -123,7 +123,7 @@ def test_kept_alive_connections(server, crowd):
 def test_dripping_connections(server, crowd):
     crowd.dripping(500)
     assert_undelayed(server)
-    time.sleep(1.2)
+    time.sleep(1.2)  # each has sent another byte
     assert_undelayed(server)
 
 
@@ -139,7 +139,7 @@ def test_all_of_them(server, crowd):
     crowd.dripping(500)
     crowd.not_reading(20, "/large")
     assert_undelayed(server)
-    time.sleep(1.2)
+    time.sleep(1.2)  # each has sent another byte
     assert_undelayed(server)
 
 
@@ -167,7 +167,7 @@ def test_endless_answer_to_a_reader_that_does_not_read(gunicorn):
         assert connection.read_head().status == 200
         for _ in range(4):
             assert_undelayed(server)
-            time.sleep(0.3)
+            time.sleep(0.3)  # to fill memory, if anything did
             assert SANITIZED or resident_kib(pid) - before < 24 * 1024
         size = 0
         while chunk := connection.read_chunk():
@@ -192,7 +192,7 @@ def test_slow_sender_is_served(server, crowd):
     connection = crowd.connect()
     for start in range(0, len(data), 10):
         connection.send(data[start : start + 10])
-        time.sleep(0.05)
+        time.sleep(0.05)  # the pieces come apart
     assert b'"size": 30' in connection.read_response().body
 
 

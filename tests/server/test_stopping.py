@@ -4,10 +4,10 @@ import os
 import re
 import signal
 import socket
-import time
 
 import pytest
-from helpers.server import Stopwatch
+from helpers.server import Stopwatch, is_reference
+from helpers.status_port import Port
 from helpers.wire import Closed, render, wait_until
 
 
@@ -19,10 +19,13 @@ def held(server, gate):
 
 
 def terminate(server):
-    """Send TERM, and return when master and workers have had the time to heed it."""
+    """Send TERM, and return when the master has told its workers."""
     server.kill(signal.SIGTERM)
     server.wait_for_log("Handling signal: term")
-    time.sleep(0.3)
+    if is_reference():
+        return
+    port = Port.private(server.pid)
+    wait_until(lambda: all(w["phase"] == "stopping" for w in port.workers()), "they are told")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
