@@ -1,4 +1,3 @@
-# Written by tools/gen_settings.py: do not edit.
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, ClassVar
@@ -80,6 +79,7 @@ class Config:
     def is_ssl(self) -> Any: ...
     @property
     def ssl_options(self) -> dict[str, Any]: ...
+    # From the table of settings, by tools/gen_settings.py: do not edit.
     @property
     def config(self) -> str: ...
     @property

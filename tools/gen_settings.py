@@ -1,4 +1,4 @@
-"""Write docs/settings.md and gunicorn/config.pyi from the table of settings.
+"""Write docs/settings.md and the settings of gunicorn/config.pyi from the table of settings.
 
 python tools/gen_settings.py [--check]
 """
@@ -64,7 +64,7 @@ def main():
     unknown = NOTES.keys() - {row.name for rows in SECTIONS.values() for row in rows}
     if unknown:
         sys.exit(f"notes on settings that do not exist: {', '.join(sorted(unknown))}")
-    for path, text in ((PAGE, page()), (STUB, make_stub(SECTIONS))):
+    for path, text in ((PAGE, page()), (STUB, make_stub(STUB.read_text(), SECTIONS))):
         if "--check" not in sys.argv[1:]:
             path.write_text(text)
         elif not path.exists() or path.read_text() != text:
