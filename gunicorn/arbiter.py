@@ -12,7 +12,8 @@ import signal
 import sys
 import time
 
-from gunicorn import SERVER_SOFTWARE, __version__, _core, _reload, _upgrade, sock, systemd
+from gunicorn import SERVER_SOFTWARE, __version__, _core, _explain, _reload, _upgrade, sock, systemd
+from gunicorn._exchanges import Exchanges
 from gunicorn._status import Status
 from gunicorn.errors import AppImportError, ConfigError, HaltServer
 from gunicorn.pidfile import Pidfile
@@ -67,7 +68,7 @@ class Arbiter:
         self._stopping = False
         self._settled = False  # every worker of the first start has been ready
         self._reloading = None  # a _reload.Snapshot, until the new configuration is proven
-        self._exchanges = {}  # by generation: _core.Exchange, or None
+        self._exchanges = Exchanges()
         self._promoted_pidfile = None  # to be renamed to, once its old owner is gone
         self._watchdog = systemd.watchdog_interval()
         self.tls = None  # a _tls.Tls, when the workers speak TLS by our engine
@@ -142,7 +143,7 @@ class Arbiter:
         self.timeout = self.cfg.timeout
         self.proc_name = self.cfg.proc_name
         self._log_configuration()
-        self._look_at_memory_limits()
+        _explain.check_memory_limits(self.cfg, self.log)
         if self.cfg.env:
             os.environ.update(self.cfg.env)
         if self.cfg.preload_app:
@@ -185,21 +186,6 @@ class Arbiter:
             return
         lines = (f"  {key}: {setting.value}" for key, setting in sorted(self.cfg.settings.items()))
         self.log.debug("Current configuration:\n%s", "\n".join(lines))
-
-    def _look_at_memory_limits(self) -> None:
-        soft, hard = self.cfg.max_rss, self.cfg.max_rss_hard
-        if (soft or hard) and _core.memory_of(os.getpid()) < 0:
-            self.log.warning(
-                "max_rss, max_rss_hard: this system does not tell how much memory a process "
-                "occupies; no worker is replaced for it"
-            )
-        elif 0 < hard <= soft:
-            self.log.warning(
-                "max_rss_hard (%s) is not above max_rss (%s): workers that grow are aborted, and "
-                "none is replaced between requests",
-                _size(hard),
-                _size(soft),
-            )
 
     def start(self) -> None:
         """Listen, and write the pidfile. Raises RuntimeError when the pidfile is in use."""
@@ -495,12 +481,12 @@ class Arbiter:
             self.log,
         )
         worker.tls = self.tls
-        exchange = self._exchange()
+        exchange = self._exchanges.of(self._core.generation, self.log)
         self.cfg.pre_fork(self, worker)
         pid, slot = self._core.fork(self.worker_age)
         if pid == 0:
             worker.exchange = exchange
-            self._exchanges.clear()  # those of other generations
+            self._exchanges = None  # those of other generations
             self._be_worker(worker, slot)
         worker.pid = pid
         worker.tmp.slot = slot
@@ -509,30 +495,6 @@ class Arbiter:
             self._core.expire(pid, self.cfg.max_lifetime + self.cfg.max_lifetime_jitter * _chance())
         self._stats["workers_spawned"] += 1
         return pid
-
-    def _exchange(self):
-        """Return what the workers of the present generation hand waiting requests over by.
-
-        The master holds it as long as one of them lives, so that a worker that dies takes nothing
-        with it that it had sent. None where the system has no such thing.
-        """
-        generation = self._core.generation
-        if generation not in self._exchanges:
-            try:
-                self._exchanges[generation] = _core.Exchange()
-            except OSError as exc:
-                self.log.warning("Requests stay in the worker that has received them: %s", exc)
-                self._exchanges[generation] = None
-        return self._exchanges[generation]
-
-    def _leave_exchange(self, age: int, generation: int) -> None:
-        """A worker is dead: nobody counts on it, and its generation may have been the last."""
-        exchange = self._exchanges.get(generation)
-        if exchange is not None:
-            exchange.left(age)
-        alive = {generation for _, _, generation, _ in self._core.children()}
-        for old in self._exchanges.keys() - alive - {self._core.generation}:
-            del self._exchanges[old]
 
     def _be_worker(self, worker, slot) -> None:
         """The worker's whole life. Raises SystemExit alone, for the caller is the master."""
@@ -596,7 +558,7 @@ class Arbiter:
     def _worker_timed_out(self, pid: int, phase: str, silent: float) -> None:
         worker = self.WORKERS.get(pid)
         self.log.critical("WORKER TIMEOUT (pid:%s)", pid)
-        self.log.critical("Worker (pid:%s) %s", pid, _explain_silence(worker, phase, silent))
+        self.log.critical("Worker (pid:%s) %s", pid, _explain.silence(worker, phase, silent))
         if worker is not None:
             worker.aborted = True
         self.kill_worker(pid, signal.SIGABRT)
@@ -614,36 +576,17 @@ class Arbiter:
 
     def _worker_due(self, pid: int, reason: str, memory: int) -> None:
         """It serves on until its turn comes. Of max_requests the worker tells itself."""
-        if reason == "max_rss":
-            self.log.info(
-                "Worker (pid:%s) occupies %s, more than max_rss (%s): it is to be replaced",
-                pid,
-                _size(memory),
-                _size(self.cfg.max_rss),
-            )
-        else:
-            self.log.info("Worker (pid:%s) has reached %s: it is to be replaced", pid, reason)
+        _explain.due(self.cfg, self.log, pid, reason, memory)
 
     def _worker_too_big(self, pid: int, memory: int) -> None:
         worker = self.WORKERS.get(pid)
-        self.log.error(
-            "Worker (pid:%s) occupies %s, more than max_rss_hard (%s): it is aborted.%s",
-            pid,
-            _size(memory),
-            _size(self.cfg.max_rss_hard),
-            _explain_request(worker),
-        )
+        _explain.too_big(self.cfg, self.log, pid, memory, worker)
         if worker is not None:
             worker.aborted = True
         self.kill_worker(pid, signal.SIGABRT)
 
     def _worker_born_big(self, pid: int, memory: int) -> None:
-        self.log.warning(
-            "Worker (pid:%s) occupies %s before its first request, more than max_rss or "
-            "max_rss_hard allows. Replacing it would not help: it is not held to them.",
-            pid,
-            _size(memory),
-        )
+        _explain.born_big(self.log, pid, memory)
 
     # ---- deaths ----
 
@@ -672,15 +615,17 @@ class Arbiter:
         worker = self.WORKERS.pop(pid, None)
         code = os.waitstatus_to_exitcode(status)
         if code < 0:
-            why = self._explain_kill(peak) if reason == "out_of_memory" else ""
-            self._log_signal_death(pid, -code, phase, worker, why)
+            oom = (peak, self._core.memory_limit) if reason == "out_of_memory" else None
+            _explain.death_by_signal(self.log, pid, -code, phase, worker, oom)
         elif code:
             self.log.error("Worker (pid:%s) exited with code %s.", pid, code)
         if pause:
             self.log.error("Workers die as soon as they start. The next try is in %.2f s.", pause)
         if worker is not None:
             worker.tmp.close()
-            self._leave_exchange(worker.age, generation)
+            self._exchanges.left(worker.age, generation)
+            alive = {one for _, _, one, _ in self._core.children()}
+            self._exchanges.keep(alive | {self._core.generation})
             self.cfg.child_exit(self, worker)
         if self._stopping:
             return
@@ -688,32 +633,6 @@ class Arbiter:
             self._cancel_reload(f"its first worker (pid:{pid}) did not boot")
         elif phase == "booting" and code in (self.WORKER_BOOT_ERROR, self.APP_LOAD_ERROR):
             self._boot_failed(code)
-
-    def _log_signal_death(self, pid: int, signo: int, phase: str, worker, why: str) -> None:
-        try:
-            name = signal.Signals(signo).name
-        except ValueError:
-            name = f"signal {signo}"
-        text = f"Worker (pid:{pid}) was sent {name}!"
-        if signo == signal.SIGTERM:
-            self.log.info(text)
-            return
-        if why:
-            explanation = why + _explain_request(worker)
-        elif phase == "killed":
-            explanation = " It did not end by itself."
-        elif phase == "aborted":
-            explanation = ""  # why was said before
-        else:
-            explanation = " Perhaps out of memory?" if signo == signal.SIGKILL else ""
-            explanation += _explain_request(worker)
-        log = self.log.error if signo == signal.SIGKILL else self.log.warning
-        log("%s%s", text, explanation)
-
-    def _explain_kill(self, peak: int) -> str:
-        text = f" Out of memory: the kernel killed it. It occupied up to {_size(peak)}"
-        limit = self._core.memory_limit
-        return f"{text}; its control group may have {_size(limit)}." if limit else f"{text}."
 
     def _boot_failed(self, code: int) -> None:
         """A worker could not boot. Raises HaltServer unless others serve meanwhile."""
@@ -899,25 +818,3 @@ def _prepare_titles() -> None:
 def _chance() -> float:
     """Return a number from 0 to 1, without the generator that an application may have seeded."""
     return int.from_bytes(os.urandom(4), "little") / 0xFFFFFFFF
-
-
-def _size(count: int) -> str:
-    """Return a number of bytes as it is written in the configuration: 512.0M."""
-    return f"{count / 2**20:.1f}M" if count >= 2**20 else f"{count / 2**10:.1f}K"
-
-
-def _explain_silence(worker, phase: str, silent: float) -> str:
-    """Say what a silent worker was doing, from what it wrote into its slot."""
-    slot = worker.tmp.slot if worker is not None else None
-    if phase == "booting":
-        return f"has been booting for {silent:.1f} s"
-    if slot is None or not slot.method:
-        return f"has given no sign of life for {silent:.1f} s"
-    return f"has been running {slot.method} {slot.path} for {silent:.1f} s"
-
-
-def _explain_request(worker) -> str:
-    slot = worker.tmp.slot if worker is not None else None
-    if slot is None or slot.busy_since is None or not slot.method:
-        return ""
-    return f" It was running {slot.method} {slot.path}."

@@ -1,0 +1,111 @@
+"""What the master's log says of workers that hang, grow or die, and why."""
+
+import os
+import signal
+
+from gunicorn import _core
+
+
+def check_memory_limits(cfg, log) -> None:
+    """Warn of limits that do not work, here or together."""
+    soft, hard = cfg.max_rss, cfg.max_rss_hard
+    if (soft or hard) and _core.memory_of(os.getpid()) < 0:
+        log.warning(
+            "max_rss, max_rss_hard: this system does not tell how much memory a process "
+            "occupies; no worker is replaced for it"
+        )
+    elif 0 < hard <= soft:
+        log.warning(
+            "max_rss_hard (%s) is not above max_rss (%s): workers that grow are aborted, and "
+            "none is replaced between requests",
+            _size(hard),
+            _size(soft),
+        )
+
+
+def silence(worker, phase: str, silent: float) -> str:
+    """Say what a silent worker was doing, from what it wrote into its slot."""
+    slot = worker.tmp.slot if worker is not None else None
+    if phase == "booting":
+        return f"has been booting for {silent:.1f} s"
+    if slot is None or not slot.method:
+        return f"has given no sign of life for {silent:.1f} s"
+    return f"has been running {slot.method} {slot.path} for {silent:.1f} s"
+
+
+def due(cfg, log, pid: int, reason: str, memory: int) -> None:
+    """A worker has reached a limit, and is replaced when its turn comes."""
+    if reason == "max_rss":
+        log.info(
+            "Worker (pid:%s) occupies %s, more than max_rss (%s): it is to be replaced",
+            pid,
+            _size(memory),
+            _size(cfg.max_rss),
+        )
+    else:
+        log.info("Worker (pid:%s) has reached %s: it is to be replaced", pid, reason)
+
+
+def too_big(cfg, log, pid: int, memory: int, worker) -> None:
+    """A worker is beyond the hard limit."""
+    log.error(
+        "Worker (pid:%s) occupies %s, more than max_rss_hard (%s): it is aborted.%s",
+        pid,
+        _size(memory),
+        _size(cfg.max_rss_hard),
+        _request(worker),
+    )
+
+
+def born_big(log, pid: int, memory: int) -> None:
+    """A worker was beyond a limit as soon as it had booted."""
+    log.warning(
+        "Worker (pid:%s) occupies %s before its first request, more than max_rss or "
+        "max_rss_hard allows. Replacing it would not help: it is not held to them.",
+        pid,
+        _size(memory),
+    )
+
+
+def death_by_signal(log, pid: int, signo: int, phase: str, worker, oom: tuple | None) -> None:
+    """A worker died of a signal.
+
+    oom: when the kernel had no more memory, the most bytes that the worker occupied, and those
+    that its control group may have, 0 for any number.
+    """
+    try:
+        name = signal.Signals(signo).name
+    except ValueError:
+        name = f"signal {signo}"
+    text = f"Worker (pid:{pid}) was sent {name}!"
+    if signo == signal.SIGTERM:
+        log.info(text)
+        return
+    if oom is not None:
+        explanation = _out_of_memory(*oom) + _request(worker)
+    elif phase == "killed":
+        explanation = " It did not end by itself."
+    elif phase == "aborted":
+        explanation = ""  # why was said before
+    else:
+        explanation = " Perhaps out of memory?" if signo == signal.SIGKILL else ""
+        explanation += _request(worker)
+    level = log.error if signo == signal.SIGKILL else log.warning
+    level("%s%s", text, explanation)
+
+
+def _out_of_memory(peak: int, limit: int) -> str:
+    text = f" Out of memory: the kernel killed it. It occupied up to {_size(peak)}"
+    return f"{text}; its control group may have {_size(limit)}." if limit else f"{text}."
+
+
+def _request(worker) -> str:
+    slot = worker.tmp.slot if worker is not None else None
+    if slot is None or slot.busy_since is None or not slot.method:
+        return ""
+    return f" It was running {slot.method} {slot.path}."
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes as it is written in the configuration: 512.0M."""
+    return f"{count / 2**20:.1f}M" if count >= 2**20 else f"{count / 2**10:.1f}K"
