@@ -122,6 +122,19 @@ def gunicorn(servers):
     assert not problems, "\n".join(problems)
 
 
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    from helpers.tls import Authority  # few tests need its packages
+
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def pair(authority):
+    """A certificate for the servers of a file, and its key."""
+    return authority.issue()
+
+
 @pytest.fixture
 def gate():
     """A gate for the application: see helpers.gate."""

@@ -8,17 +8,6 @@ import sys
 
 import pytest
 from helpers.command import COMMAND_TIMEOUT, command_environment
-from helpers.tls import Authority
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def pair(authority):
-    return authority.issue()
 
 
 @pytest.fixture(params=[(), ("--check-config",), ("-k", "gthread"), ("--daemon",)], ids=str)

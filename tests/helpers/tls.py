@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +12,10 @@ import trustme
 from cryptography.hazmat.primitives import serialization as pem
 
 from helpers.server import Server
-from helpers.wire import Connection
+from helpers.wire import Connection, wait_until
 
 NAME = "localhost"
+RELOAD_TIMEOUT = 20.0  # seconds
 
 
 @dataclass
@@ -109,3 +112,20 @@ def serve_tls(server: Server, context: ssl.SSLContext) -> Server:
 
     server.connect = connect
     return server
+
+
+def look(server, **options):
+    """What the application sees of one connection."""
+    with server.connect(**options) as connection:
+        return json.loads(connection.request("GET", "/look").body)
+
+
+def reload(server):
+    """HUP, and wait until the old workers are gone."""
+    old = set(server.worker_pids())
+    server.kill(signal.SIGHUP)
+    wait_until(
+        lambda: server.worker_pids() and not old & set(server.worker_pids()),
+        lambda: f"new workers\n{server.log}",
+        RELOAD_TIMEOUT,
+    )

@@ -8,22 +8,11 @@ from pathlib import Path
 
 import pytest
 from helpers.server import PACKAGED, WORKER_ARGS, server_has
-from helpers.tls import Authority
 from helpers.wire import wait_until
-from process.load import Load
-from process.test_nothing_lost import APP, check
+from process.load import Load, check
+from process.test_nothing_lost import APP
 
 KINDS = ["sync", "gthread", "gevent"]
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def pair(authority):
-    return authority.issue()
 
 
 @pytest.fixture(params=KINDS)
