@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
 from collections import Counter
@@ -91,3 +92,19 @@ class Load:
         length = int(head.partition("content-length:")[2].split()[0])
         await reader.readexactly(length)
         return keep and "connection: close" not in head
+
+
+def check(load: Load, one) -> None:
+    """Nothing was lost, and the server `one` has no complaint."""
+    assert not load.losses, f"{dict(load.losses)} of {load.answers}\n{one.log[-3000:]}"
+    assert "Traceback" not in one.log
+
+
+def reload_under(load: Load, one, times: int = 1) -> None:
+    """HUP, so often; each time until no old worker is left."""
+    for _ in range(times):
+        old = set(one.worker_pids())
+        load.settle()
+        one.kill(signal.SIGHUP)
+        one.wait_gone(old)
+    load.settle()

@@ -11,7 +11,7 @@ import pytest
 from helpers.held import Busy, busy_workers, worker_of
 from helpers.server import PACKAGED, WORKER_ARGS, server_has
 from helpers.wire import chunked, render, wait_until
-from process.load import Load
+from process.load import Load, check, reload_under
 
 KINDS = {
     name: arguments
@@ -266,22 +266,16 @@ def uneven(kind, master, tmp_path):
     return start
 
 
-def check(load: Load, one) -> None:
-    assert not load.losses, f"{dict(load.losses)} of {load.answers}\n{one.log[-3000:]}"
-    assert "Traceback" not in one.log
+def check_all(load: Load, one) -> None:
+    check(load, one)
     assert "[ERROR]" not in one.log
 
 
 def test_nothing_is_lost_by_reloading(uneven):
     one = uneven()
     with Load(one.address, kept=48, closing=16) as load:
-        for _ in range(2):
-            old = set(one.worker_pids())
-            load.settle()
-            one.kill(signal.SIGHUP)
-            one.wait_gone(old, timeout=20)
-        load.settle()
-    check(load, one)
+        reload_under(load, one, 2)
+    check_all(load, one)
     assert one.stop() == 0
 
 
@@ -291,7 +285,7 @@ def test_nothing_is_lost_by_recycling(uneven):
         old = set(one.worker_pids())
         one.wait_gone(old, timeout=40)
         load.settle()
-    check(load, one)
+    check_all(load, one)
     assert one.stop() == 0
 
 
@@ -308,7 +302,7 @@ def test_nothing_is_lost_by_fewer_workers(uneven):
         one.kill(signal.SIGTTIN)
         one.wait_workers(2, timeout=20)
         load.settle()
-    check(load, one)
+    check_all(load, one)
 
 
 def test_a_killed_worker_takes_only_its_own_with_it(uneven):

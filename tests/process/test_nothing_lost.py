@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from helpers.server import PACKAGED, WORKER_ARGS, server_has
 from helpers.wire import wait_until
-from process.load import Load
+from process.load import Load, check, reload_under
 
 APP = """
 def app(environ, start_response):
@@ -40,20 +40,10 @@ def server(request, master, tmp_path):
     return start
 
 
-def check(load: Load, one) -> None:
-    assert not load.losses, f"{dict(load.losses)} of {load.answers}\n{one.log[-3000:]}"
-    assert "Traceback" not in one.log
-
-
 def test_reload(server):
     one = server()
     with Load(one.address) as load:
-        for _ in range(3):
-            old = set(one.worker_pids())
-            load.settle()
-            one.kill(signal.SIGHUP)
-            one.wait_gone(old, timeout=20)
-        load.settle()
+        reload_under(load, one, 3)
     check(load, one)
     assert one.stop() == 0
 
@@ -69,12 +59,7 @@ def test_reload_with_a_queue_for_each_worker(server):
         one.kill(signal.SIGTTIN)
         one.wait_workers(2)
         with Load(one.address) as load:
-            for _ in range(3):
-                old = set(one.worker_pids())
-                load.settle()
-                one.kill(signal.SIGHUP)
-                one.wait_gone(old, timeout=20)
-            load.settle()
+            reload_under(load, one, 3)
     check(load, one)
     assert one.stop() == 0
 

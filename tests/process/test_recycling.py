@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from helpers.server import PACKAGED, SANITIZED, WORKER_ARGS, server_has
 from helpers.wire import wait_until
-from process.load import Load
+from process.load import Load, check
 
 APP = """
 import os, time
@@ -77,11 +77,6 @@ class Census:
             self.most = max(self.most, len(pids))
             self.seen.update(pids)
             time.sleep(0.005)
-
-
-def check(load: Load, one) -> None:
-    assert not load.losses, f"{dict(load.losses)} of {load.answers}\n{one.log[-3000:]}"
-    assert "Traceback" not in one.log
 
 
 def all_replaced(one, before, timeout: float = 90.0) -> None:
