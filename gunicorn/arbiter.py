@@ -540,6 +540,9 @@ class Arbiter:
         """Send `sig` to one worker. One that is gone already is forgotten."""
         try:
             self._core.kill(pid, sig)
+        except PermissionError as exc:
+            self._may_not_kill(pid, sig, exc)
+            return
         except OSError as exc:
             if exc.errno != errno.ESRCH:
                 raise
@@ -550,6 +553,18 @@ class Arbiter:
             return
         if sig in (signal.SIGTERM, signal.SIGKILL):
             self._stats["workers_killed"] += 1
+
+    def _may_not_kill(self, pid: int, sig: int, exc: OSError) -> None:
+        """The worker has another user, and this process may not signal those of others."""
+        self.log.error(
+            "Cannot send %s to worker (pid:%s): %s. The master needs to be root with the "
+            "capability CAP_KILL, or the workers' user.",
+            signal.Signals(sig).name,
+            pid,
+            exc.strerror,
+        )
+        if self._stopping:
+            self._core.let_go()
 
     def murder_workers(self) -> None:
         """Abort the workers that are silent for longer than `timeout`, kill the aborted."""

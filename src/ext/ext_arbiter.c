@@ -364,6 +364,13 @@ static PyObject *py_kill(PyObject *op, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *py_let_go(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    arbiter_let_go(of(op));
+    Py_RETURN_NONE;
+}
+
 static PyObject *py_adopt(PyObject *op, PyObject *args)
 {
     int pid;
@@ -485,6 +492,8 @@ static PyMethodDef arbiter_methods[] = {
     {"fork", py_fork, METH_O,
      "fork(age): returns (pid, slot), with pid 0 in the worker. Raises OSError."},
     {"kill", py_kill, METH_VARARGS, "kill(pid, sig): os.kill(), and the registry knows of it."},
+    {"let_go", py_let_go, METH_NOARGS,
+     "let_go(): the workers stop as if this master were dead; for the end."},
     {"adopt", py_adopt, METH_VARARGS, "adopt(pid, age): a worker that somebody else forked."},
     {"expire", py_expire, METH_VARARGS, "expire(pid, seconds): it is replaced after this."},
     {"forget", py_forget, METH_O, "forget(pid): it is no worker any more."},

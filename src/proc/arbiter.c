@@ -340,13 +340,23 @@ int arbiter_kill(struct arbiter *a, pid_t pid, int signo)
     struct child *child = children_find(&a->children, pid);
     enum child_phase phase = phase_after(signo);
 
-    if (kill(pid, signo) < 0)
+    int result = kill(pid, signo), saved = errno;
+    /* Who may not be signalled counts as told: it is left alone, and the others have their turn. */
+    if (result < 0 && saved != EPERM)
         return -1;
     if (child && phase != CHILD_PHASE_COUNT && child_may_move(child->phase, phase))
         child_move(child, phase, now_ms());
     if (child && !child_serves(child) && child->reason == REASON_NONE)
         child->reason = REASON_STOP;
-    return 0;
+    errno = saved;
+    return result;
+}
+
+void arbiter_let_go(struct arbiter *a)
+{
+    if (a->life_pipe[1] >= 0)
+        close(a->life_pipe[1]);
+    a->life_pipe[1] = -1;
 }
 
 static int time_out(struct arbiter *a, struct child *child, enum reason reason, int64_t since,

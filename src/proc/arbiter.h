@@ -118,8 +118,12 @@ struct arbiter_fork_hooks {
 pid_t arbiter_fork(struct arbiter *arbiter, uint32_t age, const struct arbiter_fork_hooks *hooks,
                    struct slot **slot);
 
-/* kill(2), and the phase that follows from it. Returns 0, or -1 with errno (ESRCH). */
+/* kill(2), and the phase that follows from it. Returns 0, or -1 with errno (ESRCH, EPERM). */
 int arbiter_kill(struct arbiter *arbiter, pid_t pid, int signo);
+
+/* The workers see what they would at the master's death: for those that may not be signalled. No
+ * worker is forked after that. */
+void arbiter_let_go(struct arbiter *arbiter);
 
 /* A worker that the host forked by itself: it is counted and killed, but not timed. 0, or -1 with
  * errno (ENOMEM). */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shutil
@@ -84,6 +85,31 @@ def test_user_and_group(master, tmp_path):
     assert one.get("/ids") == "65534 65534"
     assert (path.stat().st_uid, path.stat().st_gid) == (65534, 65534)
     assert one.stop() == 0
+
+
+def drop_cap_kill() -> None:
+    """As a container does that is started with `--cap-drop KILL`."""
+    PR_CAPBSET_DROP, CAP_KILL = 24, 5
+    ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_KILL, 0, 0, 0)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_workers_that_the_master_may_not_signal(master, tmp_path):
+    """They go by themselves when the master does; until then everything else goes on."""
+    one = master(
+        "--user", "nobody", "--group", "65534", workers=2, expect_trouble=True,
+        preexec=drop_cap_kill,
+    )  # fmt: skip
+    first = one.wait_workers(2)
+    one.kill(signal.SIGHUP)
+    one.wait_for_log(r"\[ERROR\] Cannot send SIGTERM to worker \(pid:\d+\): Operation not perm")
+    assert set(first) < set(one.wait_forked(4))
+    os.kill(first[0], signal.SIGTERM)  # by somebody who may
+    one.wait_gone(first[:1])
+    assert one.get("/ids") == "65534 65534"
+    assert one.stop() == 0
+    assert one.log.count("Worker exiting") == 4
+    assert "Traceback" not in one.log
 
 
 def test_chdir(master, tmp_path):
