@@ -44,7 +44,12 @@ class Bridge:
     @property
     def wants_objects(self) -> bool:
         """Whether each request has to pass through here."""
-        return self._has_hooks() or (self._logs_requests() and not self.access_in_c)
+        return self._has_hooks() or self.logs_in_python
+
+    @property
+    def logs_in_python(self) -> bool:
+        """Whether the lines of the access log are written by the logger."""
+        return self._logs_requests() and not self.access_in_c
 
     def access_target(self) -> tuple[int, str] | None:
         """The descriptor and the format of an access log that C may write."""
@@ -230,6 +235,29 @@ class Bridge:
         except Exception:
             self.log.exception("Exception in post_request hook")
 
+    def refused(
+        self, template, method, uri, path, query, version, headers, address, port, number, https,
+        status, reason, sent,
+    ) -> None:  # fmt: skip
+        """Write the access log's line about a request that the engine has answered by itself."""
+        from datetime import timedelta
+
+        req = self.make_request(
+            *(method, uri, path, query, version, headers, address, https, port, number, None, 0.0)
+        )
+        environ = {
+            **template,
+            **_http_variables(headers),
+            "REQUEST_METHOD": method,
+            "RAW_URI": uri,
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "SERVER_PROTOCOL": "-" if uri == "-" else "HTTP/{}.{}".format(*version),
+            "REMOTE_ADDR": address,
+        }
+        resp = self.make_response(f"{status} {reason}", [], status, sent, True, False, sent > 0)
+        self.log.access(resp, req, environ, timedelta())
+
     def body_dropped(self, method, status) -> None:
         """Warn of a body where HTTP has none."""
         import logging
@@ -346,6 +374,17 @@ class Bridge:
             return False
         self.worker.alive = False
         return True
+
+
+def _http_variables(headers) -> dict:
+    """Return the environ's part about the fields of a request."""
+    variables: dict[str, str] = {}
+    for name, value in headers:
+        key = name.upper().replace("-", "_")
+        if key not in ("CONTENT_LENGTH", "CONTENT_TYPE"):
+            key = f"HTTP_{key}"
+        variables[key] = f"{variables[key]},{value}" if key in variables else value
+    return variables
 
 
 def _stack_text(stack) -> str:

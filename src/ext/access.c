@@ -2,6 +2,8 @@
 
 #include "base/clock.h"
 #include "serve/access_log.h"
+#include "serve/refusal.h"
+#include "serve/refused.h"
 
 /*
  * The access log in C, for as long as nobody replaced the logger, its handler or their parts: see
@@ -117,6 +119,52 @@ void access_write(struct call *call, PyObject *environ)
     Py_XDECREF(source.kept);
     if (PyErr_Occurred())
         PyErr_WriteUnraisable(environ);
+}
+
+static PyObject *text_of(const struct refused *refused, uint32_t at, uint32_t n)
+{
+    return n > 0 ? text_new(refused->input + at, n) : PyUnicode_FromString("-");
+}
+
+/* [(name, value)] of the fields that are there. */
+static PyObject *fields_of(const struct refused *refused)
+{
+    const struct http1_head *head = &refused->head;
+    PyObject *list = PyList_New(0);
+    for (uint32_t i = 0; list && i < head->field_count; i++) {
+        const struct http1_field *field = &head->fields[i];
+        if (field->id == FIELD_DROPPED)
+            continue;
+        PyObject *pair =
+            Py_BuildValue("(NN)", text_new(refused->input + field->name, field->name_len),
+                          text_new(refused->input + field->value, field->value_len));
+        if (!pair || PyList_Append(list, pair) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(pair);
+    }
+    return list;
+}
+
+/* Also called on the way out, with the exception that run() is to raise. */
+void wsgi_refused(void *app, const struct refused *refused)
+{
+    struct wsgi *wsgi = app;
+    const struct http1_head *head = &refused->head;
+    PyObject *raised[3];
+    PyErr_Fetch(&raised[0], &raised[1], &raised[2]);
+    PyObject *done = PyObject_CallMethod(
+        wsgi->handler, "refused", "ONNNN(ii)NNiIOisK", wsgi->templates[refused->listener],
+        text_of(refused, head->method, head->method_len),
+        text_of(refused, head->target, head->target_len),
+        text_of(refused, head->path, head->path_len),
+        text_new(refused->input + head->query, head->query_len), (int)head->major, (int)head->minor,
+        fields_of(refused), text_address(&wsgi->texts, &refused->peer), (int)refused->peer.port,
+        (unsigned)refused->number, head->https ? Py_True : Py_False, (int)refused->status,
+        status_reason(refused->status), (unsigned long long)refused->sent);
+    if (!done)
+        PyErr_WriteUnraisable(wsgi->handler);
+    Py_XDECREF(done);
+    PyErr_Restore(raised[0], raised[1], raised[2]);
 }
 
 /* The handler's (descriptor, format), or none. 1: there is one, 0: Python writes, -1: exception. */

@@ -59,7 +59,7 @@ static PyObject *run_one(PyObject *op, PyObject *unused)
         Py_RETURN_NONE;
     /* It was continued by the loop, which does not come by turn() before it waits. */
     loop_host_rest(engine);
-    if (loop_host_ready(engine) || engine->garbage_parts || engine->notes)
+    if (loop_host_ready(engine) || engine_has_garbage(engine))
         ready_wake(&engine->ready);
     Py_RETURN_NONE;
 }
@@ -109,7 +109,7 @@ static int start_ready(struct wsgi *wsgi, PyObject *start)
             break;
         }
     }
-    if (result == 0 && (engine->garbage_parts || engine->notes))
+    if (result == 0 && engine_has_garbage(engine))
         result = start_one(start, wsgi->collect);
     return result;
 }

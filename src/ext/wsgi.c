@@ -417,6 +417,7 @@ const struct app_ops wsgi_ops = {
     .detach = wsgi_detach,
     .interrupted = wsgi_interrupted,
     .note = wsgi_note,
+    .refused = wsgi_refused,
     .wait = wsgi_wait,
     .overdue = wsgi_overdue,
     .give_up = wsgi_give_up,

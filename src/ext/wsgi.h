@@ -162,6 +162,9 @@ void access_reopen(struct wsgi *wsgi);
 /* Adds the line about a request; without an environ the application has not seen it. */
 void access_write(struct call *call, PyObject *environ);
 
+/* The same where Python writes the log, about a request that the engine answered by itself. */
+void wsgi_refused(void *app, const struct refused *refused);
+
 /* Raises an exception that says what a response_error means. Returns -1. */
 int raise_response_error(struct call *call, int error, PyObject *culprit);
 

@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 
+struct refused;
 struct request;
 
 enum note_level { NOTE_DEBUG, NOTE_INFO, NOTE_WARNING, NOTE_ERROR };
@@ -24,6 +25,10 @@ struct app_ops {
 
     /* A line for the error log that the engine could not write itself. Attached. */
     void (*note)(void *app, enum note_level level, const char *text);
+
+    /* The line of the access log about a request that the application has not seen, for engines
+     * with app_logs: see refused.h. Attached. */
+    void (*refused)(void *app, const struct refused *refused);
 
     /*
      * Waits until fd is ready for `events` (poll.h), or, with fd -1, for the time alone: 1, or 0

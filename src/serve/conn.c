@@ -2,11 +2,11 @@
 
 #include "base/mem.h"
 #include "net/transport.h"
-#include "serve/access_log.h"
 #include "serve/admission.h"
 #include "serve/engine.h"
 #include "serve/limits.h"
 #include "serve/refusal.h"
+#include "serve/refused.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -278,8 +278,7 @@ static void refuse(struct engine *engine, struct conn *conn, enum metrics_close 
     conn->close_after = true;
     conn_move(engine, conn, CONN_FLUSH);
     refusal_send(conn->request, status, text);
-    if (engine->access_log)
-        access_log_refused(engine->access_log, conn->request);
+    refused_log(engine, conn->request);
     conn_answered(engine, conn);
 }
 
@@ -724,10 +723,10 @@ void conn_answered(struct engine *engine, struct conn *conn)
 /* A request that did not come whole in time gets no answer, but a line in the access log. */
 static void log_expired(struct engine *engine, struct conn *conn)
 {
-    if (!engine->access_log || (conn->state != CONN_HEAD && conn->state != CONN_BODY))
+    if (conn->state != CONN_HEAD && conn->state != CONN_BODY)
         return;
     conn->request->response.status = 408;
-    access_log_refused(engine->access_log, conn->request);
+    refused_log(engine, conn->request);
 }
 
 /* What the client failed to do in time. */

@@ -7,6 +7,7 @@
 #include "serve/access_log.h"
 #include "serve/handover.h"
 #include "serve/limits.h"
+#include "serve/refused.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -615,8 +616,8 @@ void engine_step(struct engine *engine, int timeout_ms)
 
 static bool must_return(struct engine *engine, bool main_thread)
 {
-    return atomic_load(&engine->stopped) || atomic_load(&engine->garbage_parts) ||
-           atomic_load(&engine->notes) || (main_thread && atomic_load(&engine->interrupted));
+    return atomic_load(&engine->stopped) || engine_has_garbage(engine) ||
+           (main_thread && atomic_load(&engine->interrupted));
 }
 
 /*
@@ -836,6 +837,8 @@ static void collect_tls(struct engine *engine)
 
 void engine_collect(struct engine *engine)
 {
+    if (atomic_load_explicit(&engine->refused, memory_order_relaxed))
+        refused_collect(engine);
     if (atomic_load_explicit(&engine->notes, memory_order_relaxed))
         collect_notes(engine);
     if (atomic_load_explicit(&engine->garbage_tls, memory_order_relaxed))

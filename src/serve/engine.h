@@ -73,6 +73,7 @@ enum {
 };
 
 struct access_log;
+struct refused;
 struct tls_context;
 struct exchange;
 
@@ -162,13 +163,17 @@ struct engine {
     struct deadlines deadlines;
     atomic_bool given_up; /* a request is stuck: a successor takes over */
 
-    struct access_log *access_log; /* owned; NULL: no log, or Python writes it */
+    struct access_log *access_log; /* owned; NULL: no log, or the application writes it */
+    bool app_logs;                 /* it does */
 
     pthread_mutex_t tls_lock;
     _Atomic(struct tls_context *) garbage_tls;
     _Atomic(struct part *) garbage_parts;
     _Atomic(struct note *) notes;
     atomic_uint notes_waiting, notes_lost; /* of them; those that were beyond NOTES_MAX */
+    _Atomic(struct refused *) refused;
+    atomic_size_t refused_kept; /* their bytes */
+    atomic_uint refused_lost;   /* those that were beyond REFUSED_KEPT_MAX */
 
     atomic_bool rehearsed;   /* a rehearsal is over */
     atomic_bool interrupted; /* a signal came: the main thread looks after it */
@@ -211,8 +216,16 @@ struct request *engine_take(struct engine *engine, bool main_thread);
 /* The application is through with the request. Any thread. */
 void engine_finish(struct engine *engine, struct request *request);
 
-/* Notes and refs that need an attached thread. */
+/* Notes, lines and refs that need an attached thread. */
 void engine_collect(struct engine *engine);
+
+/* Whether there are some that are not to wait. */
+static inline bool engine_has_garbage(struct engine *engine)
+{
+    return atomic_load_explicit(&engine->garbage_parts, memory_order_relaxed) ||
+           atomic_load_explicit(&engine->notes, memory_order_relaxed) ||
+           atomic_load_explicit(&engine->refused, memory_order_relaxed);
+}
 
 /* No new connections; ends by itself when the last request is answered, at latest after
  * DRAIN_IDLE_MS of idleness. */

@@ -1,9 +1,9 @@
 #include "serve/host.h"
 
 #include "base/clock.h"
-#include "serve/access_log.h"
 #include "serve/admission.h"
 #include "serve/limits.h"
+#include "serve/refused.h"
 
 void host_leave_engine(struct engine *engine)
 {
@@ -19,8 +19,7 @@ static void skip(struct engine *engine, struct request *request)
     request->response.status = 499; /* as nginx has it */
     request->response.skipped = true;
     request->response.broken = true;
-    if (engine->access_log)
-        access_log_refused(engine->access_log, request);
+    refused_log(engine, request);
 }
 
 static void run(struct engine *engine, struct request *request)
@@ -86,6 +85,9 @@ void host_run(struct engine *engine, bool main_thread)
             request = wait_for_one(engine, main_thread);
         if (request)
             host_run_one(engine, request);
+        /* There may be requests as long as clients send them. */
+        if (engine_has_garbage(engine))
+            engine_collect(engine);
     }
     engine_collect(engine);
 }

@@ -23,6 +23,7 @@ enum {
     LINGER_IDLE_MS = 2 * 1000,      /* without a byte after we are done (RFC 9112 §9.6) */
     LINGER_TOTAL_MS = 30 * 1000,
     NOTES_MAX = 1000,             /* lines for the error log that wait for an attached thread */
+    REFUSED_KEPT_MAX = 4 << 20,   /* bytes of refused requests whose lines wait for one, too */
     NOTE_PAUSE_MS = 10 * 1000,    /* between two lines about what happens again and again */
     SILENT_MS = 1000,             /* after which a new connection without a byte counts as idle */
     ACCEPT_PAUSE_MS = 100,        /* after EMFILE and the like */

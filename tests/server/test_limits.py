@@ -4,6 +4,7 @@ import select
 
 import pytest
 from helpers.wire import Connection, chunked, render, wait_until
+from process.status_port import Port
 
 DEBUG = ("--log-level", "debug")
 
@@ -168,9 +169,15 @@ def assert_refused(response):
     assert not response.keeps_alive
 
 
-def test_max_queue(gunicorn, gate, blocked):
+@pytest.fixture(params=["engine", "logger_class"])
+def logger(request) -> list[str]:
+    """Who writes the access log: C, or a logger of the user's in Python."""
+    return [] if request.param == "engine" else ["--logger-class", "own_logger.Own"]
+
+
+def test_max_queue(gunicorn, gate, blocked, logger):
     """What is beyond the queue is refused at once, though no thread is free to do so."""
-    server = limited(gunicorn, "busy", "--max-queue", "2")
+    server = limited(gunicorn, "busy", "--max-queue", "2", *logger)
     blocked(server, gate)
     clients = [begun(server, render()) for _ in range(5)]
     ready = wait_until(lambda: readable(clients, 3), "three are refused")
@@ -204,11 +211,16 @@ def test_max_queue_time(gunicorn, gate, blocked):
 def test_max_queue_time_of_several_workers(gunicorn, gate, blocked):
     """New clients are left to whoever is free; when nobody is, they are told so."""
     server = gunicorn("busy", "--max-queue-time", "0.2", workers=2)
+    wait_until(lambda: all_ready(server), "both have booted")
     blocked(server, gate, 2)
     for _ in range(3):
         with begun(server, render()) as client:
             assert_refused(client.read_response())
     gate.open()
+
+
+def all_ready(server):
+    return all(worker["phase"] == "ready" for worker in Port.private(server.pid).workers())
 
 
 def test_limit_concurrency(gunicorn, gate):
@@ -222,9 +234,9 @@ def test_limit_concurrency(gunicorn, gate):
     wait_until(lambda: server.request().status == 200, "there is room again")
 
 
-def test_check_client(gunicorn, gate, blocked):
+def test_check_client(gunicorn, gate, blocked, logger):
     """Requests of clients that have left are skipped, those of half-closed ones are not."""
-    server = limited(gunicorn, "busy", "--check-client")
+    server = limited(gunicorn, "busy", "--check-client", *logger)
     blocked(server, gate)
     with begun(server, render(target="/half")) as half:
         half.end_of_input()

@@ -160,10 +160,22 @@ REFUSED = [
 ]
 
 
+#: Who writes the access log: C, or a logger of the user's in Python.
+WRITERS = {
+    "engine": "",
+    "logger_class": 'logger_class = "own_logger.Own"\n',
+}
+
+
+@pytest.fixture(params=list(WRITERS))
+def writer(request):
+    return WRITERS[request.param]
+
+
 @pytest.mark.parametrize("format", ["%(s)s %(m)s", "json"])
-def test_each_refusal_has_a_line(logged, tmp_path, format):
+def test_each_refusal_has_a_line(logged, tmp_path, format, writer):
     settings = f"access_log_format = {format!r}\nlimit_request_body = 1000\n"
-    server = logged(FILE + settings)
+    server = logged(FILE + settings + writer)
     statuses = [server.raw(data).status for data, _ in REFUSED]
     assert statuses == [status for _, status in REFUSED]
     lines = lines_of(tmp_path / "access.log", len(REFUSED))
@@ -171,13 +183,41 @@ def test_each_refusal_has_a_line(logged, tmp_path, format):
         written = [json.loads(line)["status"] for line in lines]
     else:
         written = [int(line.partition(" ")[0]) for line in lines]
+    if writer:  # each of the threads may come to write one first
+        written.sort()
+        statuses.sort()
     assert written == statuses
 
 
+REFUSED_ATOMS = (
+    "%(h)s|%(u)s|%(r)s|%(m)s|%(U)s|%(q)s|%(H)s|%(s)s|%(D)s|%(Q)s|%(f)s|%(a)s|%({x-id}i)s|%({x}o)s"
+)
+
+
+@pytest.mark.parametrize(
+    "request_bytes,line",
+    [
+        (
+            b"POST /p%20q?a=b HTTP/1.1\r\nHost: a\r\nUser-Agent: curl\r\nReferer: /\r\nX-Id: 7\r\n"
+            b"Authorization: Basic YnJpYW46eA==\r\nContent-Length: 1001\r\n\r\n",
+            "127.0.0.1|brian|POST /p%20q?a=b HTTP/1.1|POST|/p%20q|a=b|HTTP/1.1|413|0|0.000000|/|"
+            "curl|7|-",
+        ),
+        (b"NONSENSE\r\n", "127.0.0.1|-|- - -|-|-||-|400|0|0.000000|-|-|-|-"),
+    ],
+)
+def test_what_is_told_of_a_refusal(logged, tmp_path, writer, request_bytes, line):
+    """The same, whoever tells it."""
+    settings = f"access_log_format = {REFUSED_ATOMS!r}\nlimit_request_body = 1000\n"
+    server = logged(FILE + settings + writer)
+    server.raw(request_bytes)
+    assert lines_of(tmp_path / "access.log", 1) == [line]
+
+
 @pytest.mark.parametrize("format", ["%(s)s %(h)s", "json"])
-def test_a_head_that_does_not_come_has_a_line(logged, tmp_path, format):
+def test_a_head_that_does_not_come_has_a_line(logged, tmp_path, format, writer):
     settings = f"access_log_format = {format!r}\nheader_timeout = 0.3\n"
-    server = logged(FILE + settings)
+    server = logged(FILE + settings + writer)
     with server.connect() as connection:
         connection.send(b"GET /never HT")
         connection.expect_closed()

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "serve/engine.h"
+#include "serve/refused.h"
 #include "serve/response.h"
 
 #include <stdlib.h>
@@ -76,6 +77,16 @@ static inline void served_app_note(void *app, enum note_level level, const char 
     snprintf(served.notes + at, sizeof(served.notes) - at, "%s\n", text);
 }
 
+/* Its line is among the notes. */
+static inline void served_app_refused(void *app, const struct refused *refused)
+{
+    char line[256];
+    const struct http1_head *head = &refused->head;
+    snprintf(line, sizeof(line), "%u: %.*s, %u fields, %u", refused->number, (int)head->target_len,
+             refused->input + head->target, head->field_count, refused->status);
+    served_app_note(app, NOTE_INFO, line);
+}
+
 static inline int served_app_wait(void *app, int fd, short events, int timeout_ms)
 {
     served_app_detach(app);
@@ -97,6 +108,7 @@ static const struct app_ops served_ops = {
     .detach = served_app_detach,
     .interrupted = served_app_interrupted,
     .note = served_app_note,
+    .refused = served_app_refused,
     .wait = served_app_wait,
     .release = served_app_release,
 };

@@ -782,6 +782,45 @@ static void a_client_that_leaves_while_it_waits(void **state)
     }
 }
 
+/* Lines of the access log about what the engine refused, when the application writes that */
+
+static const char too_many[] =
+    "GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\nC: d\r\n"
+    "Bad Name: x\r\n\r\n";
+
+static void lines_of_the_application(void **state)
+{
+    (void)state;
+    open_one();
+    served.engine->app_logs = true;
+    served_say(too_many);
+    served_answer();
+    assert_non_null(strstr(served.notes, "2: /b, 2 fields, 400\n"));
+    served_connect(false);
+    served_say("NONSENSE\r\n");
+    assert_non_null(strstr(served.notes, "1: , 0 fields, 400\n"));
+    assert_int_equal(served.engine->refused_kept, 0);
+    served_close();
+}
+
+/* Without memory for it, or when too much waits, a line is missing, and that is said. */
+static void lines_that_are_lost(void **state)
+{
+    (void)state;
+    open_one();
+    served.engine->app_logs = true;
+    served.engine->refused_kept = REFUSED_KEPT_MAX;
+    served_say(too_many);
+    served_answer();
+    assert_null(strstr(served.notes, "2: /b"));
+    served.engine->refused_kept = 0;
+    served_connect(false);
+    served_say("NONSENSE\r\n");
+    served_answer();
+    assert_non_null(strstr(served.notes, "The access log lacks 1 lines about refused requests\n"));
+    served_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -808,6 +847,8 @@ int main(void)
         cmocka_unit_test_setup(a_client_that_has_gone, usual_options),
         cmocka_unit_test_setup(a_client_that_has_only_ended_its_input, usual_options),
         cmocka_unit_test_setup(a_client_that_leaves_while_it_waits, usual_options),
+        cmocka_unit_test_setup(lines_of_the_application, usual_options),
+        cmocka_unit_test_setup(lines_that_are_lost, usual_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
