@@ -23,6 +23,11 @@ class Exchanges:
                 self._by_generation[generation] = None
         return self._by_generation[generation]
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait in them: they are in no worker's queue."""
+        return sum(exchange.waiting for exchange in self._by_generation.values() if exchange)
+
     def left(self, age: int, generation: int) -> None:
         """The worker of that number is dead: nobody counts on it."""
         exchange = self._by_generation.get(generation)

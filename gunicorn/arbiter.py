@@ -288,6 +288,10 @@ class Arbiter:
         if self._watchdog:
             systemd.sd_notify("WATCHDOG=1", self.log)
 
+    def _waiting_in_exchanges(self) -> int:
+        """For the status port."""
+        return self._exchanges.waiting
+
     def _on_signal(self, signo: int) -> None:
         name = self.SIG_NAMES.get(signo)
         if name is None:

@@ -82,6 +82,19 @@ static int host_kill(void *ctx, pid_t pid, int signo)
     return done(PyObject_CallMethod(owner_of(ctx), "kill_worker", "ii", (int)pid, signo));
 }
 
+static unsigned host_between_workers(void *ctx)
+{
+    PyObject *count = PyObject_CallMethod(owner_of(ctx), "_waiting_in_exchanges", NULL);
+    unsigned long number = count ? PyLong_AsUnsignedLong(count) : 0;
+
+    Py_XDECREF(count);
+    if (PyErr_Occurred()) {
+        PyErr_WriteUnraisable(owner_of(ctx));
+        return 0;
+    }
+    return (unsigned)number;
+}
+
 static const char *const phase_names[CHILD_PHASE_COUNT] = {"booting",  "ready",   "retiring",
                                                            "stopping", "aborted", "killed"};
 
@@ -153,6 +166,7 @@ static const struct arbiter_host python_host = {
     .murder = host_murder,
     .manage = host_manage,
     .spawn = host_spawn,
+    .between_workers = host_between_workers,
     .kill = host_kill,
     .died = host_died,
     .stranger_died = host_stranger_died,

@@ -47,6 +47,17 @@ static PyObject *exchange_left(PyObject *op, PyObject *age_object)
     Py_RETURN_NONE;
 }
 
+static PyObject *exchange_get_waiting(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLong(exchange_waiting(&((struct exchange_object *)op)->exchange));
+}
+
+static PyGetSetDef exchange_getset[] = {
+    {"waiting", exchange_get_waiting, NULL, "Requests that no worker has taken yet.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
 static PyMethodDef exchange_methods[] = {
     {"left", exchange_left, METH_O,
      "left(age, /)\n--\n\nThe worker of this number is dead: the others count on it no longer."},
@@ -59,6 +70,7 @@ static PyType_Slot exchange_slots[] = {
     {Py_tp_new, exchange_new},
     {Py_tp_dealloc, exchange_dealloc},
     {Py_tp_methods, exchange_methods},
+    {Py_tp_getset, exchange_getset},
     {0, NULL},
 };
 

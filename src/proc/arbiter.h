@@ -45,6 +45,8 @@ struct arbiter_host {
     int (*manage)(void *ctx);
     /* arbiter_manage(): fork `count` workers, by arbiter_fork(). */
     int (*spawn)(void *ctx, unsigned count);
+    /* Requests that wait for a worker, and are in none. NULL: there is no such place. */
+    unsigned (*between_workers)(void *ctx);
     /* Send a signal to a worker, by arbiter_kill(). */
     int (*kill)(void *ctx, pid_t pid, int signo);
     int (*died)(void *ctx, const struct arbiter_death *death);

@@ -223,6 +223,8 @@ void report_metrics(const struct arbiter *a, struct writer *out, int64_t now)
     struct metrics totals;
 
     scoreboard_sum(&a->board, &totals);
+    if (a->host->between_workers)
+        metrics_set(&totals.queued, level(&totals.queued) + a->host->between_workers(a->ctx));
     report_master(a, out);
     report_requests(out, &totals);
     report_connections(out, &totals);

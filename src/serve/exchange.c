@@ -12,6 +12,11 @@ enum {
     PARCEL_FDS = 2,
 };
 
+struct board {
+    struct exchange_seat seats[EXCHANGE_SEATS];
+    alignas(64) atomic_uint count;
+};
+
 /* Room for the descriptors of a message, aligned as the system wants it. */
 union fd_space {
     struct cmsghdr align;
@@ -24,15 +29,16 @@ int exchange_open(struct exchange *exchange)
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0)
         return -1;
-    void *seats = mmap(NULL, sizeof(struct exchange_seat) * EXCHANGE_SEATS, PROT_READ | PROT_WRITE,
-                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (seats == MAP_FAILED) {
+    struct board *board =
+        mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (board == MAP_FAILED) {
         close(ends[0]);
         close(ends[1]);
         return -1;
     }
     setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-    *exchange = (struct exchange){.give = ends[0], .take = ends[1], .seats = seats};
+    *exchange = (struct exchange){
+        .give = ends[0], .take = ends[1], .seats = board->seats, .count = &board->count};
     return 0;
 }
 
@@ -40,7 +46,7 @@ void exchange_close(struct exchange *exchange)
 {
     close(exchange->give);
     close(exchange->take);
-    munmap(exchange->seats, sizeof(struct exchange_seat) * EXCHANGE_SEATS);
+    munmap(exchange->seats, sizeof(struct board));
 }
 
 /* Messages */
@@ -83,10 +89,13 @@ bool exchange_send(const struct exchange *exchange, struct parcel *parcel)
         if (parcel->pieces[i].iov_len > 0)
             parts[message.msg_iovlen++] = parcel->pieces[i];
     attach_fds(&message, parcel);
+    atomic_fetch_add(exchange->count, 1); /* before somebody takes it */
     ssize_t n;
     do
         n = sendmsg(exchange->give, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
+    if (n < 0)
+        atomic_fetch_sub(exchange->count, 1);
     return n >= 0;
 }
 
@@ -154,6 +163,7 @@ enum exchange_result exchange_receive(const struct exchange *exchange, struct pa
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return EXCHANGE_EMPTY;
+    atomic_fetch_sub(exchange->count, 1);
     int count = detach_fds(&message, fds);
     bool whole = !(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) &&
                  (size_t)n >= sizeof(parcel->label) &&
@@ -168,6 +178,12 @@ enum exchange_result exchange_receive(const struct exchange *exchange, struct pa
 bool exchange_is_empty(const struct exchange *exchange)
 {
     return socket_wait(exchange->take, POLLIN, 0) == 0;
+}
+
+/* A worker that was killed between the two steps of sending may have counted one too many. */
+unsigned exchange_waiting(const struct exchange *exchange)
+{
+    return exchange_is_empty(exchange) ? 0 : atomic_load(exchange->count);
 }
 
 /* The board */

@@ -38,6 +38,7 @@ struct exchange_seat {
 struct exchange {
     int give, take;              /* the ends: any worker sends into one, and takes from the other */
     struct exchange_seat *seats; /* shared memory */
+    atomic_uint *count;          /* there, too: messages that were sent and not taken yet */
 };
 
 /* A request on its way, with its connection. The descriptors are the receiver's own. */
@@ -80,6 +81,9 @@ enum exchange_result exchange_receive(const struct exchange *exchange, struct pa
 
 /* Nothing waits in it now. */
 bool exchange_is_empty(const struct exchange *exchange);
+
+/* How many wait in it: about, while somebody sends or takes. */
+unsigned exchange_waiting(const struct exchange *exchange);
 
 /* Whether another seat than `seat` is taken. */
 bool exchange_has_others(const struct exchange *exchange, uint32_t seat);

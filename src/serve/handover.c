@@ -300,6 +300,14 @@ bool handover_take_ready(struct engine *engine)
     return adopted;
 }
 
+void handover_take_back(struct engine *engine)
+{
+    if (exchange_is_empty(engine->options.exchange))
+        return;
+    while (handover_take_ready(engine))
+        ;
+}
+
 /* What comes from others has waited for a tick at least: ours has turns once it has, too. */
 static bool has_waited(struct engine *engine)
 {

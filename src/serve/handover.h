@@ -47,6 +47,12 @@ int handover_give(struct engine *engine, uint32_t keep);
  */
 bool handover_is_hopeless(const struct engine *engine, int *look_ms);
 
+/*
+ * When all workers have got stuck, what was sent to one that had a free thread is taken back, for
+ * the bounds of the queue hold for it, too. Leader only.
+ */
+void handover_take_back(struct engine *engine);
+
 /* How many other workers would take a request at once. */
 uint32_t handover_takers(const struct engine *engine);
 

@@ -53,10 +53,12 @@ static void lead_step(struct engine *engine)
         handover_tell(engine, EXCHANGE_STUCK);
         unsigned claims = ready_unclaim(&engine->ready, clock_ms());
         again_ms = earlier(handover_give(engine, 0), claims & CLAIMS_LEFT ? STANDBY_TICK_MS : -1);
-        if (handover_is_hopeless(engine, &again_ms))
+        if (handover_is_hopeless(engine, &again_ms)) {
             engine_resume(engine, PAUSE_BUSY);
-        else
+            handover_take_back(engine);
+        } else {
             engine_pause(engine, PAUSE_BUSY);
+        }
         handover_accept(engine, false);
     }
     engine_step(engine, earlier(again_ms, deadlines_wait(&engine->deadlines, clock_ms())));

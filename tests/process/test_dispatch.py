@@ -10,6 +10,7 @@ import socket
 import pytest
 from helpers.held import Busy, busy_workers, worker_of
 from helpers.server import PACKAGED, WORKER_ARGS, server_has
+from helpers.status_port import Port
 from helpers.wire import chunked, render, wait_until
 from process.load import Load, check, reload_under
 
@@ -53,6 +54,19 @@ def test_an_idle_worker_takes_what_waits(start, threads):
     assert [worker_of(kept.request()) for _ in range(3)] == [other] * 3
     assert one.stop() == 0
     assert "[ERROR]" not in one.log
+
+
+def test_what_no_worker_has_taken_is_counted(start, threads):
+    one = start()
+    port = Port.private(one.pid)
+    busy = busy_workers(one, 2, threads)
+    for each in busy:
+        each.kept[0].send(render())
+    wait_until(lambda: port.figures()["gunicorn_requests_queued", None] == 2, "both wait")
+    for each in busy:
+        each.release()
+        assert each.kept[0].read_response().status == 200
+    assert port.figures()["gunicorn_requests_queued", None] == 0
 
 
 def test_new_clients_go_to_the_idle_worker(start, threads):

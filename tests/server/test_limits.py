@@ -3,8 +3,8 @@
 import select
 
 import pytest
+from helpers.status_port import Port
 from helpers.wire import Connection, chunked, render, wait_until
-from process.status_port import Port
 
 DEBUG = ("--log-level", "debug")
 

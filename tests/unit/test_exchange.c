@@ -67,8 +67,10 @@ static void what_is_sent_arrives(void **state)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) | pipe(file), 0);
     struct parcel sent = parcel_of(ends[0], file[0]);
     assert_true(exchange_is_empty(&exchange));
+    assert_int_equal(exchange_waiting(&exchange), 0);
     assert_true(exchange_send(&exchange, &sent));
     assert_false(exchange_is_empty(&exchange));
+    assert_int_equal(exchange_waiting(&exchange), 1);
     close(ends[0]);
     close(file[0]);
     assert_int_equal(receive(&got), EXCHANGE_PARCEL);
@@ -113,6 +115,7 @@ static void when_full_it_says_so(void **state)
     while (exchange_send(&exchange, &parcel))
         assert_true(++sent < 1000000);
     assert_true(sent > 50);
+    assert_int_equal(exchange_waiting(&exchange), sent);
     while (receive(&parcel) == EXCHANGE_PARCEL) {
         close(parcel.fd);
         received++;

@@ -140,6 +140,9 @@ static void listen_on_loopback(struct worker *worker)
     assert_int_equal(getsockname(worker->listener, (struct sockaddr *)&worker->address, &size), 0);
 }
 
+/* The worker whose queue has bounds. */
+static int bounded = -1;
+
 static void start_worker(struct worker *worker, const char *loop)
 {
     static const struct forwarded forwarded;
@@ -154,6 +157,7 @@ static void start_worker(struct worker *worker, const char *loop)
         .standby = true,
         .loop = loop,
         .exchange = &exchange,
+        .max_queue = worker - workers == bounded ? MANY : 0,
         .seat = (uint32_t)(worker - workers),
     };
     listen_on_loopback(worker);
@@ -402,6 +406,27 @@ static void while_all_are_busy_it_waits_for_either(void **state)
     }
 }
 
+/* All have got stuck since it was sent, and the queue has bounds: a worker sees to them. */
+static void what_nobody_takes_is_taken_back(void **state)
+{
+    bounded = 1;
+    open_workers(state);
+    bounded = -1;
+    int kept = connect_to(0);
+    ask(kept, "/a");
+    assert_answer(kept, "0 /a 0 0");
+    int first = occupy(0), second = occupy(1);
+    ask(kept, "/b");
+    for (int ms = 0; !has_waiting(1) && ms < SOON_MS; ms++)
+        usleep(1000);
+    assert_int_equal(exchange_waiting(&exchange), 0);
+    release_and_close(1, second);
+    assert_answer(kept, "1 /b 0 0");
+    release_and_close(0, first);
+    close(kept);
+    close_workers();
+}
+
 /* More than the exchange holds. */
 static void what_does_not_fit_waits_here(void **state)
 {
@@ -534,6 +559,7 @@ int main(void)
         WITH_EACH(pipelined_requests_stay_in_order),
         WITH_EACH(bodies_are_handed_over),
         WITH_EACH(while_all_are_busy_it_waits_for_either),
+        WITH_EACH(what_nobody_takes_is_taken_back),
         WITH_EACH(what_does_not_fit_waits_here),
         WITH_EACH(nothing_is_left_behind_by_draining),
         WITH_EACH(alone_it_keeps_what_waits),
