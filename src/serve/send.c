@@ -29,8 +29,14 @@ static ssize_t send_now(struct request *request, struct iovec *parts, int count,
     return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : gone(request);
 }
 
+/*
+ * Once there is a file all goes there until it is sent: in turns, each would be a part with a
+ * descriptor of its own.
+ */
 static bool over_bounds(const struct outq *q, size_t n)
 {
+    if (q->kept > 0)
+        return true;
     return q->memory > 0 && (q->memory + n > OUT_MEMORY_MAX ||
                              atomic_load(&outq_memory_total) + n > OUT_MEMORY_TOTAL);
 }

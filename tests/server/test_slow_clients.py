@@ -9,6 +9,7 @@ import statistics
 import threading
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from helpers.server import SANITIZED, Stopwatch, resident_kib
@@ -173,6 +174,26 @@ def test_endless_answer_to_a_reader_that_does_not_read(gunicorn):
         while chunk := connection.read_chunk():
             size += len(chunk)
         assert size == 1600 * 65536
+
+
+def test_slow_reader_of_a_long_answer_costs_few_descriptors(gunicorn):
+    """However often what is kept for it moves between memory and disk."""
+    server = gunicorn("busy", "-k", "gthread", "--threads", "2")
+    (pid,) = server.worker_pids()
+    assert_undelayed(server)
+
+    def count():
+        return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+    before, most, size = count(), 0, 0
+    with server.connect(receive_buffer=4096) as connection:
+        connection.send(render(target="/paced"))
+        assert connection.read_head().status == 200
+        while chunk := connection.read_chunk():
+            size += len(chunk)
+            most = max(most, count())
+    assert size == 400 * 65536
+    assert most - before <= 4  # the connection, the file, and a part of it
 
 
 @pytest.mark.parametrize("path", ["/large", "/chunks", "/file"])

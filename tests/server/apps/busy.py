@@ -4,6 +4,7 @@ import hashlib
 import json
 import tempfile
 import threading
+import time
 
 from helpers.gate import pass_gate
 
@@ -36,6 +37,9 @@ def application(environ, start_response):
         if path == "/stream":
             start_response("200 OK", [("Content-Type", "text/plain")])
             return (b"x" * 65536 for _ in range(1600))
+        if path == "/paced":
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return (b"x" * 65536 for _ in range(400) if not time.sleep(0.001))
         body = environ["wsgi.input"].read()
         payload = json.dumps(
             {
