@@ -220,7 +220,11 @@ class Bridge:
         """Run `pre_request`; return when the request began."""
         from datetime import datetime
 
-        self.cfg.pre_request(self.worker, req)
+        try:
+            self.cfg.pre_request(self.worker, req)
+        except BaseException:
+            self.post_request(req, {}, None)
+            raise
         return datetime.now()
 
     def after(self, req, environ, resp, started) -> None:
@@ -230,6 +234,10 @@ class Bridge:
         self.worker.nr += 1
         if environ is not None and not self.access_in_c:
             self.log.access(resp, req, environ, datetime.now() - started)
+        self.post_request(req, environ, resp)
+
+    def post_request(self, req, environ, resp) -> None:
+        """Run the hook: also without an environ and an answer, when `pre_request` failed."""
         try:
             self.cfg.post_request(self.worker, req, environ, resp)
         except Exception:

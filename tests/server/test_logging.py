@@ -566,3 +566,17 @@ def test_dead_statsd(logged):
         assert server.request(target="/ok").status == 200
     server.stop()
     assert "statsd" not in server.log
+
+
+def test_post_request_follows_a_failed_pre_request(logged):
+    """Without an environ and an answer: there are none."""
+    server = logged(
+        "def pre_request(worker, req):\n"
+        "    1 / 0\n"
+        "def post_request(worker, req, environ, resp):\n"
+        "    worker.log.info('after %s: %s, %s', req.path, environ, resp)\n",
+        expect_trouble=True,
+    )
+    assert server.request(target="/ok").status == 500
+    server.wait_for_log("after /ok: {}, None")
+    server.wait_for_log("ZeroDivisionError")
