@@ -23,6 +23,10 @@ PLACED = "a bad value is told with the setting and its place"
 
 DIFFERENCES = [
     Difference("fails_negative_number", ".*positive.*", PLACED),
+    Difference("fails_unknown_group", ".*No such group: 'nosuchgroup'", PLACED),
+    Difference("fails_pidfile_is_a_directory", ".*directory.*", "one line, no traceback"),
+    Difference("fails_no_certificate", ".*nosuch.pem.*", "one line, no traceback"),
+    Difference("long_request_line", r'\+ .*"- - -" 414 .*', "what is refused has a line"),
     Difference("fails_bad_port", ".*'http' is not a valid port number.*", PLACED),
     Difference("fails_no_chdir", ".*can't chdir to 'nosuch'", PLACED),
     Difference("fails_unknown_user", ".*No such user: 'nosuchuser'", PLACED),
@@ -31,6 +35,12 @@ DIFFERENCES = [
     ),
     Difference("hook_of_wrong_arity", ".*(arity|Invalid value).*", PLACED),
     Difference("fails_bad_environment", ".*environment setting 'A' invalid.*", PLACED),
+    Difference("fails_unknown_group", ".*No such group: 'nosuchgroup'", PLACED),
+    Difference("fails_pidfile_is_a_directory", ".*directory.*", "one line, no traceback"),
+    Difference("fails_no_certificate", ".*nosuch.pem.*", "one line, no traceback"),
+    Difference("long_request_line", r'\+ .*"- - -" 414 .*', "what is refused has a line"),
+    Difference("fails_bad_port", ".*'http' is not a valid port number.", PLACED),
+    Difference("logging_by_broken_dictionary", ".*Unable to configure root logger.*", PLACED),
     Difference("fails_unknown_worker", ".*", "the message lists the workers; no traceback"),
     Difference(
         "fails_preload_no_attribute",
@@ -54,13 +64,19 @@ DIFFERENCES = [
         "luck, in both: a worker dies of it before it has handlers, or after it put them off",
     ),
     Difference(
+        "stop_by_*",
+        r"- (SystemExit: 0|\[ERROR\] Error handling request GET /)",
+        "luck, in gunicorn: the signal found it between the answer and the end of its work for it",
+    ),
+    Difference("worker_aborted", r"\+ Fatal Python error: Aborted", "the stacks are in the log"),
+    Difference(
         "worker_killed",
         r".*was sent SIGKILL! Perhaps out of memory\?.*",
         "the log says what it was running, as it may still have been",
     ),
     Difference(
-        "worker_times_out",
-        r"\+ .*(Fatal Python error|has been running GET /sleep|Worker exiting).*"
+        "*_time*out*",
+        r"\+ .*(Fatal Python error|has been running GET /sleep|Worker exiting|worker_exit).*"
         "|- .*Perhaps out of memory.*",
         "the request and the stacks are in the log, and the worker has time to say its last word",
     ),

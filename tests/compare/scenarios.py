@@ -63,15 +63,19 @@ class Stage:
         self.app_file.write_text(APP)
         self.log_path = directory / "log"
 
-    def start(self, *args: str, app: str | None = "app:app", env=None, bind=True) -> Stage:
+    def start(
+        self, *args: str, app: str | None = "app:app", env=None, bind=True, pass_fds=()
+    ) -> Stage:
         environ = {k: v for k, v in os.environ.items() if k not in SCRUBBED}
         environ.pop("PYTHONPATH", None)
         environ |= {"PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
         binding = ["-b", f"127.0.0.1:{self.port}"] if bind else []
         with self.log_path.open("ab") as log:
+            named = [] if app is None else [app]
             self.process = subprocess.Popen(
-                [*self.command, "--no-control-socket", *binding, *args, *([app] if app else [])],
+                [*self.command, "--no-control-socket", *binding, *args, *named],
                 cwd=self.directory, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                pass_fds=pass_fds,
             )  # fmt: skip
         return self
 
@@ -165,7 +169,11 @@ def scenario(function):
 
 def _stopped_by(signo):
     def play(stage: Stage):
-        stage.start("-w", "2").serves(2).kill(signo).ends()
+        # Those that are told to stop before they have handlers do not hear it, in gunicorn.
+        (stage.directory / "gunicorn.conf.py").write_text(
+            "def post_worker_init(worker):\n    worker.log.info('has handlers')\n"
+        )
+        stage.start("-w", "2").says("has handlers", 2).kill(signo).ends()
 
     return play
 
@@ -283,7 +291,8 @@ def more_and_fewer_workers(stage: Stage):
 
 @scenario
 def fewer_than_one_worker(stage: Stage):
-    stage.start().serves().kill(signal.SIGTTOU).ask("/").kill(signal.SIGTERM).ends()
+    stage.start().serves().kill(signal.SIGTTOU).says("Handling signal: ttou").ask("/")
+    stage.kill(signal.SIGTERM).ends()
 
 
 @scenario

@@ -10,6 +10,7 @@ import difflib
 import re
 
 import pytest
+from compare import setups  # noqa: F401
 from compare.differences import DIFFERENCES
 from compare.scenarios import SCENARIOS, Stage
 from helpers.original import original_gunicorn
@@ -21,7 +22,8 @@ REPEATING = {"exit_while_imported"}
 #: What differs from run to run, and what it becomes.
 VOLATILE = [
     (re.compile(r"^\[\d{4}-\d\d-\d\d [\d:]+ [+-]\d{4}\] \[\d+\] "), ""),
-    (re.compile(r"127\.0\.0\.1:\d+|\('127\.0\.0\.1', \d+\)"), "ADDRESS"),
+    (re.compile(r"(127\.0\.0\.1|0\.0\.0\.0|\[::1\]):\d+|\('127\.0\.0\.1', \d+\)"), "ADDRESS"),
+    (re.compile(r"\[\d\d/\w+/\d{4}:[\d:]+ [+-]\d{4}\]"), "[TIME]"),
     (re.compile(r"(pid: ?|PID |\(pid:)\d+"), r"\1N"),
     (re.compile(r" \(\d+\)$"), " (N)"),
     (re.compile(r"/\S*/(gunicorn\.conf\.py)"), r"\1"),
