@@ -1,14 +1,18 @@
 """Random signals, kills, reloads and upgrades under load, for as long as wanted.
 
-    python tests/process/soak.py --seconds 3600 [-k gthread] [--seed 1]
+    python tests/process/soak.py --seconds 3600 [-k gthread] [--tls] [--seed 1]
 
-Prints what was done and lost, and ends with status 1 if a request was lost that no SIGKILL explains
-or a process is left over that should not be.
+The time is shared by the worker classes, and for each there are three equal parts: all that may
+happen to a server; the same without upgrades, so that one master lives through it; and nothing but
+the clients, so that the same workers do. Prints what was done and lost, and memory and descriptors
+at both ends of the second and third part. Ends with status 1 if a request was lost that no SIGKILL
+of a worker explains, if descriptors or memory grew, or if a process is left over.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -16,22 +20,22 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
-from helpers.server import Server, resident_kib  # noqa: E402
-from process.load import Load  # noqa: E402
+from helpers.server import FATAL, WORKER_ARGS, Server  # noqa: E402
+from helpers.tls import Authority  # noqa: E402
+from process.crowd import APP, Crowd, Loss  # noqa: E402
 
-APP = """
-import os
-def app(environ, start_response):
-    start_response('200 OK', [('Content-Length', '5')])
-    return [b'hello']
-"""
-GOOD = "pidfile = 'pid'\nraw_env = ['ROUND=%d']\nmax_requests = 2000\nmax_requests_jitter = 500\n"
+RECYCLING = "max_requests = 2000\nmax_requests_jitter = 500\n"
+GOOD = "pidfile = 'pid'\nraw_env = ['ROUND=%d']\nkeepalive = 30\nheader_timeout = 5\n"
 WORKERS = 3
-AFTER_KILL = 2.0  # seconds within which a loss counts as a kill's
+AFTER_KILL = 4.0  # seconds within which a client notices that a worker was killed
+SETTLED = 30.0  # seconds after which memory is at its usual size
+GROWTH = 1.25  # a larger ratio of memory at the end of a part and at its begin is a leak
+SPARE_KIB = 2048  # that memory may grow by in any case
 
 
 def children(pid: int) -> list[int]:
@@ -39,15 +43,33 @@ def children(pid: int) -> list[int]:
         return [
             int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         ]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return []
 
 
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def send_to(worker: int, number: int) -> None:
+    """To a worker that may have gone meanwhile."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(worker, number)
+
+
+def private_kib(pid: int) -> int:
+    """Memory of a process that is its own, in KiB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1])
+    raise AssertionError("no RssAnon")
+
+
+def descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 class Soak:
@@ -56,36 +78,38 @@ class Soak:
         self.master = server.pid
         self.random = random.Random(seed)
         self.done: Counter[str] = Counter()
-        self.kills: list[float] = []
+        self.kills: dict[int, float] = {}  # when a worker was sent SIGKILL
         self.round = 0
+        self.recycling = RECYCLING
 
     def send(self, number: int) -> None:
         os.kill(self.master, number)
 
     def workers(self) -> list[int]:
-        return children(self.master)
+        return [pid for pid in children(self.master) if alive(pid)]
 
-    def config(self, text: str) -> None:
+    def write_config(self, more: str = "") -> None:
+        text = GOOD % self.round + self.recycling + more
         (self.server.cwd / "gunicorn.conf.py").write_text(text)
 
     # What may happen
 
     def reload(self) -> None:
         self.round += 1
-        self.config(GOOD % self.round)
+        self.write_config()
         self.send(signal.SIGHUP)
 
     def broken_reload(self) -> None:
-        self.config("1 / 0\n")
+        self.write_config("1 / 0\n")
         self.send(signal.SIGHUP)
         time.sleep(0.5)
-        self.config(GOOD % self.round)
+        self.write_config()
 
     def broken_boot(self) -> None:
-        self.config(GOOD % self.round + "def post_worker_init(worker):\n    1 / 0\n")
+        self.write_config("def post_worker_init(worker):\n    1 / 0\n")
         self.send(signal.SIGHUP)
         time.sleep(1.5)
-        self.config(GOOD % self.round)
+        self.write_config()
 
     def more(self) -> None:
         self.send(signal.SIGTTIN)
@@ -102,39 +126,48 @@ class Soak:
 
     def kill_worker(self) -> None:
         if workers := self.workers():
-            self.kills.append(time.monotonic())
-            os.kill(self.random.choice(workers), signal.SIGKILL)
+            worker = self.random.choice(workers)
+            self.kills[worker] = time.monotonic()
+            send_to(worker, signal.SIGKILL)
 
     def stop_worker(self) -> None:
         if workers := self.workers():
-            os.kill(self.random.choice(workers), signal.SIGTERM)
+            send_to(self.random.choice(workers), signal.SIGTERM)
+
+    def freeze_worker(self) -> None:
+        """A worker that stands still for a while, as in a debugger or for want of memory."""
+        if workers := self.workers():
+            worker = self.random.choice(workers)
+            send_to(worker, signal.SIGSTOP)
+            time.sleep(self.random.uniform(0.1, 2))
+            send_to(worker, signal.SIGCONT)
 
     def upgrade(self) -> None:
         second = self.server.cwd / "pid.2"
         self.send(signal.SIGUSR2)
-        if not self._wait(lambda: second.exists() and second.read_text().strip(), 10):
+        if not self._wait(lambda: second.exists() and second.read_text().strip(), 20):
             raise AssertionError("no second master")
         new, old = int(second.read_text()), self.master
-        if not self._wait(lambda: len(children(new)) >= 1, 10):
+        if not self._wait(lambda: len(children(new)) >= 1, 20):
             raise AssertionError("the second master has no workers")
         time.sleep(1)
         os.kill(old, signal.SIGTERM)
-        if not self._wait(lambda: not alive(old), 30):
+        if not self._wait(lambda: not alive(old), 40):
             raise AssertionError("the first master stays")
         self.server.process.poll()
         self.master = new
-        if not self._wait(lambda: not second.exists(), 10):
+        if not self._wait(lambda: not second.exists(), 20):
             raise AssertionError("no promotion")
 
     def rollback(self) -> None:
         second = self.server.cwd / "pid.2"
         self.send(signal.SIGUSR2)
-        if not self._wait(lambda: second.exists() and second.read_text().strip(), 10):
+        if not self._wait(lambda: second.exists() and second.read_text().strip(), 20):
             raise AssertionError("no second master")
         new = int(second.read_text())
         time.sleep(1)
         os.kill(new, signal.SIGTERM)
-        if not self._wait(lambda: not alive(new), 30):
+        if not self._wait(lambda: not alive(new), 40):
             raise AssertionError("the second master stays")
         time.sleep(0.3)
 
@@ -146,83 +179,180 @@ class Soak:
             time.sleep(0.02)
         return True
 
-    def step(self) -> None:
-        action = self.random.choices(
-            [self.reload, self.broken_reload, self.broken_boot, self.more, self.fewer, self.reopen,
-             self.storm, self.kill_worker, self.stop_worker, self.upgrade, self.rollback],
-            [4, 1, 1, 4, 4, 2, 1, 4, 3, 1, 1],
-        )[0]  # fmt: skip
-        self.done[action.__name__] += 1
-        action()
-        time.sleep(self.random.uniform(0.1, 2.5))
+    # The three parts
+
+    def everything(self, seconds: float) -> None:
+        self._steps(seconds, {self.upgrade: 1, self.rollback: 1})
+
+    def one_master(self, seconds: float) -> None:
+        self._steps(seconds, {})
+
+    def only_clients(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def _steps(self, seconds: float, more: dict) -> None:
+        weights = {
+            self.reload: 4, self.broken_reload: 1, self.broken_boot: 1, self.more: 4,
+            self.fewer: 4, self.reopen: 2, self.storm: 1, self.kill_worker: 4,
+            self.stop_worker: 3, self.freeze_worker: 2, **more,
+        }  # fmt: skip
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            action = self.random.choices([*weights], [*weights.values()])[0]
+            self.done[action.__name__] += 1
+            action()
+            time.sleep(self.random.uniform(0.1, 2.5))
+
+    def calm(self, recycling: str) -> None:
+        """As many workers as configured, all of them new, and nothing else going on."""
+        self.recycling = recycling
+        before = set(self.workers())
+        self.reload()
+        if not self._wait(
+            lambda: len(self.workers()) == WORKERS and not before & set(self.workers()), 60
+        ):
+            raise AssertionError(f"workers {self.workers()}, those before {before}")
+        time.sleep(SETTLED)
+
+    def sizes(self) -> dict[str, list[int]]:
+        """Private memory and descriptors of the master, and of the workers, the least first."""
+        workers = self.workers()
+        return {
+            "master KiB": [private_kib(self.master)],
+            "master descriptors": [descriptors(self.master)],
+            "workers KiB": sorted(private_kib(pid) for pid in workers),
+            "workers descriptors": sorted(descriptors(pid) for pid in workers),
+        }
+
+    def stop(self) -> list[int]:
+        """Ends the master; whatever of the session still lives after it."""
+        session = self.server.pid
+        if alive(self.master):
+            self.send(signal.SIGTERM)
+            self._wait(lambda: not alive(self.master), 60)
+        left = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and alive(int(entry.name)):
+                try:
+                    if os.getsid(int(entry.name)) == session:
+                        left.append(int(entry.name))
+                except ProcessLookupError:
+                    pass
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        return left
+
+
+def explained(loss: Loss, kills: dict[int, float]) -> bool:
+    """Whether a SIGKILL of a worker took the answer away.
+
+    A connection that was handed over belongs to another worker than that of its last answer, and a
+    new one to any: its client notices at once. A worker that has answered may be dead before the
+    client has read that answer.
+    """
+    return any(
+        (loss.worker == worker and loss.asked <= kill <= loss.at)
+        or (loss.good <= kill <= loss.at <= kill + AFTER_KILL)
+        for worker, kill in kills.items()
+    )
+
+
+def grown(name: str, first: list[int], last: list[int]) -> bool:
+    if name.endswith("KiB"):
+        return max(last) > max(max(first) * GROWTH, max(first) + SPARE_KIB)
+    # Those of a worker are its clients'; the crowd does not grow.
+    return max(last) > max(first) + (0 if name.startswith("master") else 2 * 64)
+
+
+class Report:
+    """Printed line by line; `bad` when something is not as it should be."""
+
+    def __init__(self) -> None:
+        self.bad = False
+
+    def say(self, line: str, bad: bool = False) -> None:
+        self.bad = self.bad or bad
+        print(("TROUBLE: " if bad else "") + line, flush=True)
+
+
+def soak(kind: str, seconds: float, options) -> bool:
+    """One worker class; whether all went well."""
+    report = Report()
+    with tempfile.TemporaryDirectory() as directory:
+        cwd, tls, arguments = Path(directory), None, list(WORKER_ARGS[kind])
+        if options.tls:
+            authority = Authority(cwd)
+            tls, arguments = authority.client(), arguments + authority.issue().args
+        (cwd / "crowded.py").write_text(APP)
+        (cwd / "gunicorn.conf.py").write_text(GOOD % 0 + RECYCLING)
+        arguments += ["-w", str(WORKERS), "--no-control-socket", "crowded:app"]
+        server = Server(arguments, cwd, expect_trouble=True).start(WORKERS)
+        one = Soak(server, options.seed)
+        report.say(f"{kind}{' with TLS' * bool(tls)}, {seconds:.0f} s, seed {options.seed}")
+        with Crowd(server.address, options.clients, options.seed, tls) as crowd:
+            try:
+                play(one, crowd, seconds, report)
+            except (AssertionError, OSError) as exc:
+                report.say(f"{type(exc).__name__}: {exc}", bad=True)
+        left = one.stop()
+        for line in server.log.splitlines():
+            if FATAL.search(line) or "Unhandled exception" in line:
+                report.say(line, bad=True)
+        report.say(f"processes left over: {left}", bad=bool(left))
+        tell(one, crowd, report)
+        if report.bad:
+            kept = Path(tempfile.gettempdir()) / f"soak-{kind}-{options.seed}.log"
+            kept.write_text(server.log)
+            report.say(f"the server's log: {kept}")
+    return not report.bad
+
+
+def play(one: Soak, crowd: Crowd, seconds: float, report: Report) -> None:
+    one.everything(seconds / 3)
+    for part, recycling in [(one.one_master, RECYCLING), (one.only_clients, "")]:
+        one.calm(recycling)
+        first = one.sizes()
+        part(max(seconds / 3 - 2 * SETTLED, 1))
+        if part == one.one_master:
+            one.calm(recycling)
+        last = one.sizes()
+        for name in first:
+            report.say(
+                f"{part.__name__}: {name} {first[name]} -> {last[name]}",
+                bad=grown(name, first[name], last[name]),
+            )
+
+
+def tell(one: Soak, crowd: Crowd, report: Report) -> None:
+    unexplained = [loss for loss in crowd.losses if not explained(loss, one.kills)]
+    report.say(f"done: {dict(one.done)}")
+    report.say(f"answers {sum(crowd.answers.values())}: {dict(crowd.answers)}")
+    report.say(f"mischief {sum(crowd.mischief.values())}: {dict(crowd.mischief)}")
+    theirs = sum(loss.worker in one.kills for loss in crowd.losses)
+    report.say(
+        f"lost {len(crowd.losses)} in {len(one.kills)} SIGKILLs of a worker, {theirs} of them on"
+        f" connections where a killed worker had answered: "
+        f"{dict(Counter(f'{loss.role}: {loss.error}' for loss in crowd.losses))}"
+    )
+    roles = dict(Counter(f"{loss.role}: {loss.error}" for loss in unexplained))
+    report.say(f"lost without such a SIGKILL: {len(unexplained)}: {roles}", bad=bool(unexplained))
+    since_boot = time.time() - time.monotonic()
+    for loss in unexplained[:40]:
+        report.say(f"{datetime.fromtimestamp(since_boot + loss.at)}: {loss}")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--clients", type=int, default=64, help="of each kind")
-    parser.add_argument("-k", dest="worker", default="sync")
+    parser.add_argument("--clients", type=int, default=4, help="of each kind")
+    parser.add_argument(
+        "-k", dest="kinds", action="append", choices=WORKER_ARGS, help="default: sync, gthread"
+    )
+    parser.add_argument("--tls", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        cwd = Path(directory)
-        (cwd / "hello.py").write_text(APP)
-        (cwd / "gunicorn.conf.py").write_text(GOOD % 0)
-        arguments = ["-k", options.worker, "--threads", "4" if options.worker == "gthread" else "1"]
-        arguments += ["-w", str(WORKERS), "--no-control-socket", "hello:app"]
-        server = Server(arguments, cwd, expect_trouble=True).start(WORKERS)
-        return report(Soak(server, options.seed), options)
-
-
-def report(soak: Soak, options) -> int:
-    first_kib = resident_kib(soak.master)
-    trouble = []
-    started = time.monotonic()
-    with Load(soak.server.address, options.clients, options.clients) as load:
-        try:
-            while time.monotonic() - started < options.seconds:
-                soak.step()
-            time.sleep(AFTER_KILL)
-            load.settle()
-        except (AssertionError, OSError) as exc:
-            trouble.append(f"{type(exc).__name__}: {exc}")
-    last_kib = resident_kib(soak.master) if alive(soak.master) else 0
-    seconds = time.monotonic() - started
-    unexplained = [
-        at for at in load.lost_at if not any(0 <= at - kill <= AFTER_KILL for kill in soak.kills)
-    ]
-    log = soak.server.log
-    trouble += [line for line in log.splitlines() if "Unhandled exception" in line]
-    leftover = stop(soak)
-    print(f"{seconds:.0f} s of {options.worker}, seed {options.seed}: {dict(soak.done)}")
-    print(f"answers {load.answers}, lost {len(load.lost_at)}: {dict(load.losses)}")
-    print(f"lost without a SIGKILL to explain it: {len(unexplained)}")
-    print(f"master {first_kib} -> {last_kib} KiB resident; left over processes: {leftover}")
-    for line in trouble:
-        print("trouble:", line)
-    if unexplained or leftover or trouble:
-        print(log[-8000:])
-        return 1
-    return 0
-
-
-def stop(soak: Soak) -> list[int]:
-    """Ends the master; whatever of the session still lives after it."""
-    session = soak.server.pid
-    if alive(soak.master):
-        soak.send(signal.SIGTERM)
-        soak._wait(lambda: not alive(soak.master), 40)
-    left = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and alive(int(entry.name)):
-            try:
-                if os.getsid(int(entry.name)) == session:
-                    left.append(int(entry.name))
-            except ProcessLookupError:
-                pass
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    return left
+    kinds = options.kinds or ["sync", "gthread"]
+    return 0 if all([soak(kind, options.seconds / len(kinds), options) for kind in kinds]) else 1
 
 
 if __name__ == "__main__":
