@@ -1,8 +1,72 @@
-"""The greenlets that requests run in, whatever hub they belong to."""
+"""Requests in greenlets, whatever hub they belong to."""
 
 import gc
+import os
 
-from greenlet import greenlet
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from gunicorn.workers.loop_host import LoopWorker
+
+
+class GreenletWorker(LoopWorker):
+    """Runs the application in greenlets, over a standard library that a package has patched.
+
+    What blocks in the application lets others run, if it goes through the standard library's
+    sockets, locks, sleep and the like.
+
+    A subclass supplies what is not implemented here, beside what the loop wants; its `name` is the
+    package's, too. It calls `patch()` before the application is imported.
+    """
+
+    quiet_exceptions = (GreenletExit,)
+    current = staticmethod(getcurrent)
+
+    @staticmethod
+    def is_patched() -> bool:
+        """Return whether the standard library is patched already."""
+        raise NotImplementedError
+
+    def patch(self) -> None:
+        """Have the package take the place of what blocks in the standard library."""
+        raise NotImplementedError
+
+    @staticmethod
+    def spawn_greenlet(function, *args) -> None:
+        """Call `function(*args)` in a greenlet of its own, soon."""
+        raise NotImplementedError
+
+    @staticmethod
+    def kill_greenlet(one) -> None:
+        """Raise GreenletExit in a greenlet that waits."""
+        raise NotImplementedError
+
+    @classmethod
+    def check_config(cls, cfg, log) -> None:
+        """Warn when the application is imported before the package can patch what it uses."""
+        if cfg.preload_app and not cls.is_patched():
+            log.warning(
+                "preload_app: the application is imported before %s patches the standard "
+                "library. What it took from there by name, or opened, will block the whole worker.",
+                cls.name,
+            )
+
+    def abort_requests(self) -> None:
+        for one in running_requests():
+            self.kill_greenlet(one)
+
+    # ---- signals: a handler may interrupt the loop itself, where nothing can wait ----
+
+    def handle_quit(self, sig, frame) -> None:
+        """Stop now."""
+        self.spawn_greenlet(super().handle_quit, sig, frame)
+
+    def handle_usr1(self, sig, frame) -> None:
+        """Open the log files anew."""
+        self.spawn_greenlet(self._reopen_logs, sig, frame)
+
+    def _reopen_logs(self, sig, frame) -> None:
+        super().handle_usr1(sig, frame)
+        os.write(self.PIPE[1], b"\0")  # the engine follows
 
 
 class RequestGreenlet(greenlet):

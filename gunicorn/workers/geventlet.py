@@ -1,50 +1,27 @@
 """The eventlet worker: a greenlet for each request, up to `worker_connections` clients."""
 
-import os
+from gunicorn.workers.loop_host import require
 
-from gunicorn.errors import ConfigError
-from gunicorn.workers.loop_host import LoopWorker, version_of
-
-MINIMUM = (0, 40, 3)
-
-try:
-    import eventlet
-except ImportError:
-    raise ConfigError(
-        "worker_class: the eventlet worker needs the package eventlet: "
-        "pip install monoceros[eventlet]"
-    ) from None
-if version_of(eventlet.__version__) < MINIMUM:
-    raise ConfigError(
-        "worker_class: the eventlet worker needs eventlet 0.40.3 or newer, and "
-        f"{eventlet.__version__} is installed: pip install -U monoceros[eventlet]"
-    )
+require("eventlet", (0, 40, 3))
 
 import eventlet.hubs  # noqa: E402
 import eventlet.patcher  # noqa: E402
-from greenlet import GreenletExit, getcurrent  # noqa: E402
+from greenlet import getcurrent  # noqa: E402
 
-from gunicorn.workers._greenlet import RequestGreenlet, running_requests  # noqa: E402
+from gunicorn.workers._greenlet import GreenletWorker, RequestGreenlet  # noqa: E402
 
 
-class EventletWorker(LoopWorker):
-    """Runs the application in greenlets, over a standard library that eventlet has patched.
-
-    What blocks in the application lets others run, if it goes through the standard library's
-    sockets, locks, sleep and the like.
-    """
+class EventletWorker(GreenletWorker):
+    """Runs the application in greenlets, over a standard library that eventlet has patched."""
 
     name = "eventlet"
-    quiet_exceptions = (GreenletExit,)
+    spawn_greenlet = staticmethod(eventlet.spawn)
+    kill_greenlet = staticmethod(eventlet.kill)
 
-    @classmethod
-    def check_config(cls, cfg, log) -> None:
-        """Warn when the application is imported before eventlet can patch what it uses."""
-        if cfg.preload_app and not eventlet.patcher.is_monkey_patched("socket"):
-            log.warning(
-                "preload_app: the application is imported before eventlet patches the standard "
-                "library. What it took from there by name, or opened, will block the whole worker."
-            )
+    @staticmethod
+    def is_patched() -> bool:
+        """Return whether the standard library is patched already."""
+        return eventlet.patcher.is_monkey_patched("socket")
 
     def patch(self) -> None:
         """Have eventlet take the place of what blocks in the standard library."""
@@ -80,12 +57,6 @@ class EventletWorker(LoopWorker):
         if not self._ended.ready():
             self._ended.send()
 
-    def abort_requests(self) -> None:
-        for one in running_requests():
-            eventlet.kill(one)
-
-    current = staticmethod(getcurrent)
-
     def interrupt(self, coroutine, serial) -> None:
         self._hub.schedule_call_global(0, self.end_overdue, coroutine, serial)
 
@@ -99,20 +70,6 @@ class EventletWorker(LoopWorker):
         except TimeoutError:
             return False
         return True
-
-    # ---- signals: a handler may interrupt the loop itself, where nothing can wait ----
-
-    def handle_quit(self, sig, frame) -> None:
-        """Stop now."""
-        eventlet.spawn(super().handle_quit, sig, frame)
-
-    def handle_usr1(self, sig, frame) -> None:
-        """Open the log files anew."""
-        eventlet.spawn(self._reopen_logs, sig, frame)
-
-    def _reopen_logs(self, sig, frame) -> None:
-        super().handle_usr1(sig, frame)
-        os.write(self.PIPE[1], b"\0")  # the engine follows
 
 
 def _never(*_args) -> None:

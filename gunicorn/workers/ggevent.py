@@ -1,50 +1,27 @@
 """The gevent worker: a greenlet for each request, up to `worker_connections` clients."""
 
-import os
+from gunicorn.workers.loop_host import require
 
-from gunicorn.errors import ConfigError
-from gunicorn.workers.loop_host import LoopWorker, version_of
-
-MINIMUM = (24, 10, 1)
-
-try:
-    import gevent
-except ImportError:
-    raise ConfigError(
-        "worker_class: the gevent worker needs the package gevent: pip install monoceros[gevent]"
-    ) from None
-if version_of(gevent.__version__) < MINIMUM:
-    raise ConfigError(
-        "worker_class: the gevent worker needs gevent 24.10.1 or newer, and "
-        f"{gevent.__version__} is installed: pip install -U monoceros[gevent]"
-    )
+require("gevent", (24, 10, 1))
 
 import gevent.event  # noqa: E402
 import gevent.hub  # noqa: E402
 import gevent.monkey  # noqa: E402
-from greenlet import GreenletExit, getcurrent  # noqa: E402
 
-from gunicorn.workers._greenlet import RequestGreenlet, running_requests  # noqa: E402
+from gunicorn.workers._greenlet import GreenletWorker, RequestGreenlet  # noqa: E402
 
 
-class GeventWorker(LoopWorker):
-    """Runs the application in greenlets, over a standard library that gevent has patched.
-
-    What blocks in the application lets others run, if it goes through the standard library's
-    sockets, locks, sleep and the like.
-    """
+class GeventWorker(GreenletWorker):
+    """Runs the application in greenlets, over a standard library that gevent has patched."""
 
     name = "gevent"
-    quiet_exceptions = (GreenletExit,)
+    spawn_greenlet = staticmethod(gevent.spawn)
+    kill_greenlet = staticmethod(gevent.kill)
 
-    @classmethod
-    def check_config(cls, cfg, log) -> None:
-        """Warn when the application is imported before gevent can patch what it uses."""
-        if cfg.preload_app and not gevent.monkey.is_module_patched("socket"):
-            log.warning(
-                "preload_app: the application is imported before gevent patches the standard "
-                "library. What it took from there by name, or opened, will block the whole worker."
-            )
+    @staticmethod
+    def is_patched() -> bool:
+        """Return whether the standard library is patched already."""
+        return gevent.monkey.is_module_patched("socket")
 
     def patch(self) -> None:
         """Have gevent take the place of what blocks in the standard library."""
@@ -82,12 +59,6 @@ class GeventWorker(LoopWorker):
     def end_loop(self) -> None:
         self._ended.set()
 
-    def abort_requests(self) -> None:
-        for one in running_requests():
-            gevent.kill(one)
-
-    current = staticmethod(getcurrent)
-
     def interrupt(self, coroutine, serial) -> None:
         self._hub.loop.run_callback(self.end_overdue, coroutine, serial)
 
@@ -103,20 +74,6 @@ class GeventWorker(LoopWorker):
             return False
         finally:
             watcher.close()
-
-    # ---- signals: a handler may interrupt the loop itself, where nothing can wait ----
-
-    def handle_quit(self, sig, frame) -> None:
-        """Stop now."""
-        gevent.spawn(super().handle_quit, sig, frame)
-
-    def handle_usr1(self, sig, frame) -> None:
-        """Open the log files anew."""
-        gevent.spawn(self._reopen_logs, sig, frame)
-
-    def _reopen_logs(self, sig, frame) -> None:
-        super().handle_usr1(sig, frame)
-        os.write(self.PIPE[1], b"\0")  # the engine follows
 
 
 class GeventPyWSGIWorker(GeventWorker):

@@ -4,22 +4,9 @@ import asyncio
 import os
 
 from gunicorn import __version__
-from gunicorn.errors import ConfigError
-from gunicorn.workers.loop_host import LoopWorker, version_of
+from gunicorn.workers.loop_host import LoopWorker, require
 
-MINIMUM = (6, 5, 0)
-
-try:
-    import tornado
-except ImportError:
-    raise ConfigError(
-        "worker_class: the tornado worker needs the package tornado: pip install monoceros[tornado]"
-    ) from None
-if version_of(tornado.version) < MINIMUM:
-    raise ConfigError(
-        f"worker_class: the tornado worker needs tornado 6.5.0 or newer, and {tornado.version} is "
-        "installed: pip install -U monoceros[tornado]"
-    )
+require("tornado", (6, 5, 0))
 
 import tornado.httpserver  # noqa: E402
 import tornado.web  # noqa: E402

@@ -6,10 +6,11 @@ ready. While the application blocks the loop, a thread of the engine does the sa
 to the requests.
 """
 
+import importlib
 import time
 
 from gunicorn import _core
-from gunicorn.errors import RequestTimeout
+from gunicorn.errors import ConfigError, RequestTimeout
 from gunicorn.http import _bridge  # noqa: F401 - loaded before the fork, shared by all workers
 from gunicorn.workers.base import Worker
 
@@ -117,7 +118,27 @@ class LoopWorker(Worker):
             self.call_later(self.cfg.graceful_timeout * (1 - GRACE_SHARE) / 2, self.end_loop)
 
 
-def version_of(text: str) -> tuple[int, ...]:
+def require(package: str, minimum: tuple[int, ...]) -> None:
+    """Import the package that a worker class is named after.
+
+    Raises ConfigError when it is missing or older than `minimum`.
+    """
+    kind = f"worker_class: the {package} worker needs"
+    try:
+        module = importlib.import_module(package)
+    except ImportError:
+        raise ConfigError(
+            f"{kind} the package {package}: pip install monoceros[{package}]"
+        ) from None
+    version = getattr(module, "__version__", None) or module.version
+    if _numbers(version) < minimum:
+        raise ConfigError(
+            f"{kind} {package} {'.'.join(map(str, minimum))} or newer, and {version} is "
+            f"installed: pip install -U monoceros[{package}]"
+        )
+
+
+def _numbers(text: str) -> tuple[int, ...]:
     """Return the numbers that a version begins with: (24, 10, 1) for 24.10.1.dev0."""
     numbers = []
     for part in text.split("."):
