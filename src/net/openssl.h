@@ -62,6 +62,7 @@
     F(SSL_get_verify_result)                                                                       \
     F(SSL_get_version)                                                                             \
     F(SSL_has_pending)                                                                             \
+    F(SSL_is_init_finished)                                                                        \
     F(SSL_new)                                                                                     \
     F(SSL_read_ex)                                                                                 \
     F(SSL_session_reused)                                                                          \

@@ -187,11 +187,18 @@ static int send_record(struct tls *tls, const char *data, size_t size)
     return -1;
 }
 
+/* After EAGAIN: the bytes are encrypted and wait. Else something of OpenSSL's own waits, such as
+ * its answer to a client that wants new keys, and the bytes are still the caller's. */
+static bool has_taken(const struct tls *tls)
+{
+    return openssl.SSL_is_init_finished(tls->ssl);
+}
+
 /* The same for bytes that are offered again when the socket does not take all of the record. */
 static int send_data(struct tls *tls, const char *data, size_t size)
 {
     int result = send_record(tls, data, size);
-    if (result < 0 && errno == EAGAIN)
+    if (result < 0 && errno == EAGAIN && has_taken(tls))
         tls->unsent = tls->owed = size;
     return result;
 }
@@ -337,11 +344,11 @@ static int send_aside(struct tls *tls, const void *data, size_t size)
     if (send_unsent(tls) < 0 || tls->unsent)
         return errno == EAGAIN ? 0 : -1;
     int result = send_record(tls, data, size);
-    if (result < 0 && errno == EAGAIN) {
+    if (result == 0 || errno != EAGAIN)
+        return result;
+    if (has_taken(tls))
         tls->unsent = size;
-        result = 0;
-    }
-    return result;
+    return 0;
 }
 
 int tls_send_aside(struct tls *tls, const void *data, size_t size)

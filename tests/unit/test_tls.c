@@ -646,6 +646,25 @@ static void renegotiation_is_refused(void **state)
     close_engine();
 }
 
+/* Answers to them fill the socket, so that nothing of the application's can be taken. */
+static void new_keys_for_a_client_that_does_not_read(void **state)
+{
+    (void)state;
+    open_engine(run_hello);
+    connect_client(TLS1_3_VERSION, true);
+    say(hello_request, sizeof(hello_request) - 1);
+    for (int i = 0; i < 400; i++) {
+        assert_int_equal(SSL_key_update(client.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+        assert_int_equal(SSL_do_handshake(client.ssl), 1);
+    }
+    while (give() || served_turn())
+        ;
+    assert_int_equal(served.runs, 1);
+    settle();
+    assert_body("hello", 5);
+    close_engine();
+}
+
 static void keys_are_renewed(void **state)
 {
     (void)state;
@@ -1003,6 +1022,7 @@ int main(void)
         cmocka_unit_test(broken_records_end_the_connection),
         cmocka_unit_test(renegotiation_is_refused),
         cmocka_unit_test(keys_are_renewed),
+        cmocka_unit_test(new_keys_for_a_client_that_does_not_read),
         cmocka_unit_test(application_chooses_by_name),
         cmocka_unit_test(application_refuses_a_name),
         cmocka_unit_test(a_second_hello_asks_nobody),
