@@ -32,7 +32,7 @@ enum { /* of the first byte; the upper three bits are the target's own */
 
 /* What the application did with a request, for whoever reads the answer. */
 struct answer {
-    bool head, refused, given_up;
+    bool head, given_up;
     uint16_t status;
     uint64_t body; /* bytes that the client must get, unless the answer was cut */
     bool checked;  /* `body` is known */

@@ -116,7 +116,8 @@ static bool read_answer(struct reader *reader, const struct answer *answer, bool
         if (!read_head(reader, &framing))
             return false;
     while (framing.status < 200);
-    bool head = answer && answer->head && !answer->refused;
+    /* What the engine refused may have been a HEAD: the page is there or nothing. */
+    bool head = answer ? answer->head : reader->p == reader->end;
     if (!read_body(reader, &framing, head, &body))
         return false;
     require(!answer || answer->status == framing.status || world.may_be_cut);

@@ -156,7 +156,6 @@ static void answer_file(struct request *request, struct answer *answer)
 static void answer_refusal(struct request *request, struct answer *answer)
 {
     answer->status = 500;
-    answer->refused = true;
     refusal_send(request, 500, "<it> \"failed\" & 'so on'");
 }
 

@@ -82,11 +82,11 @@ void refusal_send(struct request *request, int status, const char *text)
                              "Content-Length: %d\r\n%s\r\n",
                              status, reason, page_size, more);
     struct iovec parts[] = {{head, (size_t)head_size}, {page, (size_t)page_size}};
-    bool kept;
-    send_parts(request, parts, 2, -1, NULL, &kept);
+    bool kept, page_goes = !str_eq(request_method(request), STR("HEAD"));
+    send_parts(request, parts, page_goes ? 2 : 1, -1, NULL, &kept);
     request->response.status = (uint16_t)status;
     request->response.sent_head = true;
     request->response.finished = true;
-    request->response.body_sent = (uint64_t)page_size;
+    request->response.body_sent = page_goes ? (uint64_t)page_size : 0;
     request->conn->close_after = true;
 }

@@ -66,9 +66,11 @@ enum response_error response_start(struct request *request, const char *status, 
     if (!is_value(status, n))
         return RESPONSE_BAD_VALUE;
     response->head_size = 0;
-    if (!reserve(response, n + PREFIX_MAX))
+    if (!reserve(response, n + 1 + PREFIX_MAX))
         return RESPONSE_NO_MEMORY;
     memcpy(response->head, status, n);
+    if (n == 3) /* the space is there also when no reason follows (RFC 9112 §4) */
+        response->head[n++] = ' ';
     response->status_size = (uint32_t)n;
     response->gap = response->head_size = (uint32_t)n + PREFIX_MAX;
     response->status =

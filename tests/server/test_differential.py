@@ -316,7 +316,7 @@ def conversation(address, data):
             try:
                 response = connection.read_response(method)
                 if method == "HEAD" and response.status >= 400:
-                    connection.read_to_end()  # the error page, whatever the method
+                    connection.read_to_end()  # gunicorn's error page, whatever the method
             except Closed:
                 return answers
             except WireError as e:

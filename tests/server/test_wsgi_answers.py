@@ -162,6 +162,12 @@ def test_status(server, status):
     assert response.body == b"hello"
 
 
+def test_status_without_reason(server):
+    """The space before the reason is there all the same (RFC 9112 section 4)."""
+    response = server.request(target="/status?200")
+    assert (response.status, response.reason, response.body) == (200, "", b"hello")
+
+
 # Framing
 
 
@@ -237,6 +243,15 @@ def test_head(server, path):
     assert response.header("Transfer-Encoding") is None
     lengths = {"length": "5", "large?100000": "100000"}
     assert response.header("Content-Length") == lengths.get(path)
+
+
+@pytest.mark.parametrize("path", ["raises", "no_start"])
+def test_error_page_of_head(server, path):
+    """HEAD has no body, also when the application fails; the length is that of the page."""
+    page = server.request("GET", f"/{path}")
+    response = server.request("HEAD", f"/{path}")
+    assert (response.status, response.body) == (500, b"")
+    assert response.header("Content-Length") == str(len(page.body))
 
 
 def test_body_of_head_is_dropped_and_warned_of_once(server):
