@@ -43,7 +43,7 @@ static PyObject *wrapper_next(PyObject *op)
         PyErr_SetString(PyExc_ValueError, "FileWrapper was not initialised");
         return NULL;
     }
-    PyObject *data = PyObject_CallMethod(self->filelike, "read", "O", self->block_size);
+    PyObject *data = PyObject_CallMethod(self->filelike, "read", "(O)", self->block_size);
     if (!data)
         return NULL;
     int more = PyObject_IsTrue(data);

@@ -294,7 +294,7 @@ PyObject *early_hints_call(PyObject *self, PyObject *const *args, size_t nargsf,
     const struct http1_head *head = &call->request->head;
     if (call->request->response.sent_head || (head->major == 1 && head->minor == 0))
         Py_RETURN_NONE;
-    PyObject *lines = PyObject_CallMethod(call->wsgi->handler, "early_hints", "O", args[0]);
+    PyObject *lines = PyObject_CallMethod(call->wsgi->handler, "early_hints", "(O)", args[0]);
     if (!lines || !bound_call(self)) { /* ended meanwhile */
         Py_XDECREF(lines);
         return NULL;

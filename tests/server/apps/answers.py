@@ -532,7 +532,7 @@ def errors(environ, start_response):
 def early_hints(environ, start_response):
     hints = environ["wsgi.early_hints"]
     hints([("Link", "</a.css>; rel=preload"), ("X-Hint", "1")])
-    hints([("Link", "</b.css>; rel=preload")])
+    hints((("Link", "</b.css>; rel=preload"),))
     start_response("200 OK", [("Content-Length", "2")])
     return Body(environ, [b"ok"])
 
