@@ -122,12 +122,12 @@ asan: ## Run all the tests with AddressSanitizer and UBSan
 tsan: ## Run all the tests with ThreadSanitizer
 	$(MAKE) test VENV=$(VENV)-tsan BUILD=$(BUILD)/tsan SANITIZE=thread JOBS=2
 
-fuzz: $(READY) ## Run each fuzz target for TIME=60 seconds
+fuzz: $(VENV)/.testing ## Run each fuzz target for TIME=60 seconds
 	tools/prerequisites.sh $(PYTHON) build fuzz
 	test -f $(BUILD)/fuzz/build.ninja || CC=$$(tools/find_clang.sh) $(MESON) setup $(BUILD)/fuzz \
 	    -Dfuzz=true -Db_lto=false -Db_lundef=false -Dbuildtype=debugoptimized
 	$(MESON) compile -C $(BUILD)/fuzz
-	tools/run_fuzz.sh $(BUILD)/fuzz $(TIME)
+	tools/run_fuzz.sh $(BUILD)/fuzz $(TIME) $(BIN)/python
 
 testssl: $(VENV)/.testing ## Have testssl.sh try all it knows against TLS
 	tools/prerequisites.sh $(PYTHON) testssl
