@@ -45,43 +45,44 @@ def work_table(results: Results, work: Work) -> list[str]:
     return lines
 
 
+def best_peer(results: Results, work: Work, goal: Goal) -> tuple[str, float] | None:
+    """Return the name and the time of the best peer that does the same."""
+    alike = [name for name in PEERS if name not in goal.unlike]
+    there = [(value, name) for name in alike if (value := cpu(results, work.name, name))]
+    if not there:
+        return None
+    value, name = min(there)
+    return f"best peer ({name})", value
+
+
+def other_than(results: Results, work: Work, goal: Goal) -> tuple[str, float] | None:
+    """Return the name and the time of what a goal compares with; None if it was not measured."""
+    if goal.other == "peers":
+        return best_peer(results, work, goal)
+    if goal.other in {other.name for other in WORKS}:
+        value = cpu(results, goal.other, OURS)
+    else:
+        value = cpu(results, work.name, goal.other)
+    return None if value is None else (goal.other, value)
+
+
 def judge(results: Results, work: Work, goal: Goal) -> str | None:
     """Return a line that says whether a goal was reached, or None if it was not measured."""
-    ours = cpu(results, work.name, work.ours)
-    if ours is None:
-        return None
-    if goal.other == "peers":
-        alike = [name for name in PEERS if name not in goal.unlike]
-        values = {name: cpu(results, work.name, name) for name in alike}
-        there = {name: value for name, value in values.items() if value}
-        if not there:
-            return None
-        best = min(there, key=there.__getitem__)
-        ratio, wanted = there[best] / ours, goal.at_least
-        text = f"{work.name}: best peer ({best}) {ratio:.2f} x ours, goal {wanted}"
-        if without_python := cpu(results, work.name, "echo"):
-            text += f"; {there[best] / without_python:.2f} x ours without Python (echo)"
-        return verdict(ratio >= wanted, text)
-    if goal.more_us is not None:
-        variant = cpu(results, work.name, goal.other)
-        if variant is None:
-            return None
-        text = f"{work.name}: {goal.other} {variant - ours:+.2f} us, goal at most {goal.more_us}"
-        return verdict(variant - ours <= goal.more_us, text)
-    if goal.other == "gthread/ours":
-        value, against = cpu(results, work.name, "ours-gthread"), ours
-    elif goal.other in {other.name for other in WORKS}:
-        value, against = ours, cpu(results, goal.other, OURS)
-    else:
-        value, against = ours, cpu(results, work.name, goal.other)
+    name = goal.of or work.ours
+    value, against = cpu(results, work.name, name), other_than(results, work, goal)
     if value is None or against is None:
         return None
-    what = "{:.2f} x " + goal.other
-    if goal.other == "gthread/ours":
-        what = "gthread, 8 threads: {:.2f} x sync"
-    ratio = value / against
-    text = f"{work.name}: {what.format(ratio)}, goal at most {goal.at_most}"
-    return verdict(ratio <= goal.at_most, text)
+    other, theirs = against
+    if goal.more_us is not None:
+        text = f"{work.name}: {other} {theirs - value:+.2f} us, goal at most {goal.more_us}"
+        return verdict(theirs - value <= goal.more_us, text)
+    if goal.at_least is not None:
+        text = f"{work.name}: {other} {theirs / value:.2f} x {name}, goal {goal.at_least}"
+        if goal.other == "peers" and (echo := cpu(results, work.name, "echo")):
+            text += f"; {theirs / echo:.2f} x ours without Python (echo)"
+        return verdict(theirs / value >= goal.at_least, text)
+    text = f"{work.name}: {name} {value / theirs:.2f} x {other}, goal at most {goal.at_most}"
+    return verdict(value / theirs <= goal.at_most, text)
 
 
 def verdict(reached: bool, text: str) -> str:

@@ -222,8 +222,20 @@ def gunicorn_command(worker: str, *more: str) -> list[str]:
     ]
 
 
+def with_hub(name: str, gunicorn: str) -> list[Server]:
+    """Return our worker of the class `name`, and that of a gunicorn that has it."""
+    more = ("--worker-connections", "2000")
+    theirs = f"gunicorn[{name}]=={gunicorn}"
+    return [
+        Server(f"ours-{name}", gunicorn_command(name, *more), ours=True, works=HUB_WORKS),
+        Server(f"gunicorn-{name}", gunicorn_command(name, *more), theirs, works=HUB_WORKS),
+    ]
+
+
 HELLO_ONLY = frozenset({"hello", "hello-1000"})
+HUB_WORKS = HELLO_ONLY | {"post-4k"}
 LOGGED_WORKS = frozenset({"hello", "browser"})
+CERTIFICATE = ("--certfile", "{scratch}/tls.pem", "--keyfile", "{scratch}/tls.key")
 ACCESS_LOG = ("--access-logfile", "{scratch}/access.log")
 ECHO_WORKS = HELLO_ONLY | {"browser", "post-4k", "post-64k", "post-1m", "close"}
 GUNICORN = "gunicorn==27.0.1"
@@ -253,15 +265,20 @@ def all_servers() -> list[Server]:
         ),
         Server(
             "ours-tls",
-            gunicorn_command(
-                "sync", "--certfile", "{scratch}/tls.pem", "--keyfile", "{scratch}/tls.key"
-            ),
+            gunicorn_command("sync", *CERTIFICATE),
             ours=True,
             tls=True,
         ),
         Server(
             "nginx-tls",
             [nginx, "-c", "{scratch}/nginx-tls.conf", "-p", "{scratch}"],
+            tls=True,
+        ),
+        Server(
+            "gunicorn-tls",
+            gunicorn_command("gthread", "--threads", "8", *CERTIFICATE),
+            GUNICORN,
+            environment="gunicorn",
             tls=True,
         ),
         Server("fastpysgi", ["{bin}/python", "-c", FASTPYSGI, "{port}"], "fastpysgi==0.6"),
@@ -298,4 +315,7 @@ def all_servers() -> list[Server]:
             environment="gunicorn",
             works=HELLO_ONLY,
         ),
+        *with_hub("gevent", "27.0.1"),
+        *with_hub("eventlet", "25.3.0"),  # the last that has it
+        *with_hub("tornado", "27.0.1"),
     ]

@@ -12,13 +12,15 @@ PEERS = ("fastpysgi", "bjoern", "granian", "uwsgi", "gunicorn")
 class Goal:
     """A bound on CPU time a request.
 
-    ``at_most``: ours is at most this many times that of ``other``.
+    ``of``: the server of ours that is judged; None means the one that the others are compared with.
+    ``at_most``: it needs at most this many times what ``other`` does.
     ``more_us``: ``other``, a variant of ours, needs at most that many microseconds more.
-    ``at_least``: the best of the peers needs at least this many times ours; ``unlike`` names those
-    that do not do the same.
+    ``at_least``: ``other``, or the best of the peers, needs at least this many times what it does;
+    ``unlike`` names the peers that do not do the same.
     """
 
     other: str
+    of: str | None = None
     unlike: tuple[str, ...] = ()
     at_most: float | None = None
     more_us: float | None = None
@@ -52,13 +54,23 @@ class Work:
         return "ours-tls" if self.tls else "ours"
 
 
-def post(size: int, label: str, ratio: float) -> Work:
+def hub_goals(more: tuple[Goal, ...] = ()) -> tuple[Goal, ...]:
+    """Return the goals of the workers that run on somebody else's loop."""
+    return (
+        Goal("gunicorn-gevent", of="ours-gevent", at_least=12.0),
+        Goal("gunicorn-eventlet", of="ours-eventlet", at_least=6.0),
+        Goal("gunicorn-tornado", of="ours-tornado", at_least=6.0),
+        *more,
+    )
+
+
+def post(size: int, label: str, ratio: float, goals: tuple[Goal, ...] = ()) -> Work:
     return Work(
         name=f"post-{label}",
         what=f"POST {label}, echoed",
         path="/echo",
         argument=str(size),
-        goals=(Goal("peers", at_least=ratio),),
+        goals=(Goal("peers", at_least=ratio), *goals),
     )
 
 
@@ -70,8 +82,9 @@ WORKS = (
         goals=(
             Goal("nginx", at_most=1.0),
             Goal("peers", at_least=1.5),
-            Goal("gthread/ours", at_most=1.2),
+            Goal("ours", of="ours-gthread", at_most=1.2),
             Goal("ours-accesslog", more_us=1.5),
+            *hub_goals((Goal("ours", of="ours-gevent", at_most=1.8),)),
         ),
     ),
     Work(
@@ -81,7 +94,7 @@ WORKS = (
         script="browser.lua",
         goals=(Goal("nginx", at_most=1.15), Goal("peers", at_least=2.0)),
     ),
-    post(4096, "4k", 1.4),
+    post(4096, "4k", 1.4, hub_goals()),
     post(65536, "64k", 1.4),
     post(1048576, "1m", 1.2),
     Work("bytes", "1 MiB as one bytes object", "/bytes", goals=(Goal("peers", at_least=1.0),)),
