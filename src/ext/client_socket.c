@@ -156,7 +156,7 @@ static PyObject *socket_tls_write(PyObject *op, PyObject *object)
     if (PyObject_GetBuffer(object, &data, PyBUF_SIMPLE) < 0)
         return NULL;
     struct iovec part = {.iov_base = data.buf, .iov_len = (size_t)data.len};
-    ssize_t n = tls_send(tls, &part, 1);
+    ssize_t n = tls_send(tls, &part, 1, false);
     int error = errno;
     Py_ssize_t size = data.len;
     PyBuffer_Release(&data);

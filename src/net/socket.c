@@ -53,13 +53,23 @@ ssize_t socket_recv(int fd, void *data, size_t size)
     return n;
 }
 
-ssize_t socket_send(int fd, const void *data, size_t size)
+static ssize_t send_flagged(int fd, const void *data, size_t size, int flags)
 {
     ssize_t n;
     do
-        n = send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        n = send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL | flags);
     while (n < 0 && errno == EINTR);
     return n;
+}
+
+ssize_t socket_send(int fd, const void *data, size_t size)
+{
+    return send_flagged(fd, data, size, 0);
+}
+
+ssize_t socket_send_more(int fd, const void *data, size_t size)
+{
+    return send_flagged(fd, data, size, MSG_MORE);
 }
 
 ssize_t socket_sendv(int fd, const struct iovec *parts, int count, bool more)

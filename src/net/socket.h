@@ -29,7 +29,9 @@ const char *peer_text(const struct peer *peer, char out[PEER_TEXT_SIZE]);
 
 ssize_t socket_recv(int fd, void *data, size_t size);
 ssize_t socket_send(int fd, const void *data, size_t size);
-/* `more`: further bytes follow at once, the last packet may wait for them. */
+/* Further bytes follow at once, the last packet may wait for them. */
+ssize_t socket_send_more(int fd, const void *data, size_t size);
+/* `more`: as above. */
 ssize_t socket_sendv(int fd, const struct iovec *parts, int count, bool more);
 
 /* Sends from a file at *offset, which moves on; 0 at the end of the file. */

@@ -195,9 +195,11 @@ static bool has_taken(const struct tls *tls)
 }
 
 /* The same for bytes that are offered again when the socket does not take all of the record. */
-static int send_data(struct tls *tls, const char *data, size_t size)
+static int send_data(struct tls *tls, const char *data, size_t size, bool more)
 {
+    tls->more = more;
     int result = send_record(tls, data, size);
+    tls->more = false;
     if (result < 0 && errno == EAGAIN && has_taken(tls))
         tls->unsent = tls->owed = size;
     return result;
@@ -252,7 +254,7 @@ static bool has_more(struct cursor *cursor)
 }
 
 /* Small parts share a record. */
-static ssize_t send_joined(struct tls *tls, struct cursor *cursor)
+static ssize_t send_joined(struct tls *tls, struct cursor *cursor, bool more)
 {
     char record[TLS_RECORD_MAX];
     size_t size = 0;
@@ -263,27 +265,28 @@ static ssize_t send_joined(struct tls *tls, struct cursor *cursor)
         memcpy(record + size, take(cursor, n), n);
         size += n;
     }
-    return send_data(tls, record, size) < 0 ? -1 : (ssize_t)size;
+    return send_data(tls, record, size, more || has_more(cursor)) < 0 ? -1 : (ssize_t)size;
 }
 
-static ssize_t send_next(struct tls *tls, struct cursor *cursor)
+static ssize_t send_next(struct tls *tls, struct cursor *cursor, bool more)
 {
     size_t n = left_in_part(cursor);
     if (cursor->count > 1 && n < TLS_RECORD_MAX)
-        return send_joined(tls, cursor);
+        return send_joined(tls, cursor, more);
     if (n > TLS_RECORD_MAX)
         n = TLS_RECORD_MAX;
-    return send_data(tls, take(cursor, n), n) < 0 ? -1 : (ssize_t)n;
+    const char *data = take(cursor, n);
+    return send_data(tls, data, n, more || has_more(cursor)) < 0 ? -1 : (ssize_t)n;
 }
 
-static ssize_t send_parts(struct tls *tls, const struct iovec *parts, int count)
+static ssize_t send_parts(struct tls *tls, const struct iovec *parts, int count, bool more)
 {
     struct cursor cursor = {.parts = parts, .count = count};
     ssize_t done = send_unsent(tls);
     if (done != 0)
         return done;
     while (has_more(&cursor)) {
-        ssize_t n = send_next(tls, &cursor);
+        ssize_t n = send_next(tls, &cursor, more);
         if (n < 0)
             return done > 0 ? done : -1;
         done += n;
@@ -291,11 +294,11 @@ static ssize_t send_parts(struct tls *tls, const struct iovec *parts, int count)
     return done;
 }
 
-ssize_t tls_send(struct tls *tls, const struct iovec *parts, int count)
+ssize_t tls_send(struct tls *tls, const struct iovec *parts, int count, bool more)
 {
     pthread_mutex_lock(&tls->lock);
-    ssize_t n = tls->kernel_sends ? socket_sendv(tls->fd, parts, count, false)
-                                  : send_parts(tls, parts, count);
+    ssize_t n = tls->kernel_sends ? socket_sendv(tls->fd, parts, count, more)
+                                  : send_parts(tls, parts, count, more);
     pthread_mutex_unlock(&tls->lock);
     return n;
 }
@@ -309,21 +312,37 @@ static ssize_t read_at(int file, char *data, size_t size, off_t offset)
     return n;
 }
 
+/* Sends what was read in records, `more` of the file after them. How many bytes, or -1. */
+static ssize_t send_read(struct tls *tls, const char *data, size_t size, bool more)
+{
+    size_t done = 0;
+    while (done < size) {
+        size_t n = size - done < TLS_RECORD_MAX ? size - done : TLS_RECORD_MAX;
+        if (send_data(tls, data + done, n, more || done + n < size) < 0)
+            return done > 0 ? (ssize_t)done : -1;
+        done += n;
+    }
+    return (ssize_t)done;
+}
+
 static ssize_t send_file(struct tls *tls, int file, off_t offset, size_t size)
 {
-    char record[TLS_RECORD_MAX];
+    char data[TLS_FILE_READ];
     ssize_t done = send_unsent(tls);
     if (done != 0)
         return done;
     while ((size_t)done < size) {
-        size_t want = size - (size_t)done;
-        ssize_t n =
-            read_at(file, record, want < sizeof(record) ? want : sizeof(record), offset + done);
-        if (n == 0)
+        size_t want = size - (size_t)done < sizeof(data) ? size - (size_t)done : sizeof(data);
+        ssize_t got = read_at(file, data, want, offset + done);
+        if (got == 0)
             return done;
-        if (n < 0 || send_data(tls, record, (size_t)n) < 0)
+        ssize_t sent =
+            got < 0 ? -1 : send_read(tls, data, (size_t)got, (size_t)(done + got) < size);
+        if (sent < 0)
             return done > 0 ? done : -1;
-        done += n;
+        done += sent;
+        if (sent < got)
+            return done;
     }
     return done;
 }

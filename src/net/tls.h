@@ -101,10 +101,11 @@ bool tls_can_ask(const struct tls *tls);
  *
  * tls_recv() gives less than `size` only when the socket is empty too, or at the client's end.
  * tls_send() may give *more* than was offered: what a call that said EAGAIN had begun to send must
- * be offered again, and counts when all of it has left.
+ * be offered again, and counts when all of it has left. `more`: further bytes follow at once, the
+ * last packet may wait for them.
  */
 ssize_t tls_recv(struct tls *tls, void *data, size_t size);
-ssize_t tls_send(struct tls *tls, const struct iovec *parts, int count);
+ssize_t tls_send(struct tls *tls, const struct iovec *parts, int count, bool more);
 
 /* The same with bytes of a file from *offset on; 0 at its end. Does not change *offset. */
 ssize_t tls_sendfile(struct tls *tls, int file, off_t offset, size_t size);

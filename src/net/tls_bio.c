@@ -55,7 +55,8 @@ static int bio_write(BIO *bio, const char *data, int size)
     if (tls->kernel_may && in_kernel(bio, BIO_CTRL_GET_KTLS_SEND))
         return pass(bio, openssl.BIO_write(openssl.BIO_next(bio), data, size));
     openssl.BIO_clear_flags(bio, BIO_FLAGS_RWS | BIO_FLAGS_SHOULD_RETRY);
-    ssize_t n = socket_send(tls->fd, data, (size_t)size);
+    ssize_t n = tls->more ? socket_send_more(tls->fd, data, (size_t)size)
+                          : socket_send(tls->fd, data, (size_t)size);
     return n < 0 ? failed(bio, tls, BIO_FLAGS_WRITE) : (int)n;
 }
 

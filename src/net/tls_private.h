@@ -9,7 +9,10 @@
 
 /* For the files of net/tls alone. */
 
-enum { TLS_RECORD_MAX = 16 * 1024 }; /* bytes of data in a record (RFC 8446 §5.1) */
+enum {
+    TLS_RECORD_MAX = 16 * 1024,         /* bytes of data in a record (RFC 8446 §5.1) */
+    TLS_FILE_READ = 2 * TLS_RECORD_MAX, /* bytes of a file that are read at a time */
+};
 
 /* What the process has, found by tls_load(). */
 struct tls_process {
@@ -43,6 +46,7 @@ struct tls {
     bool shut;                /* our close_notify was sent */
     bool drained;             /* the socket gave less than was asked for */
     bool eof;                 /* it gave its end */
+    bool more;                /* another record follows the one that is being sent */
     bool kernel_may;          /* take over */
     bool kernel_sends;        /* what is written to the socket is encrypted there */
     atomic_bool recv_wants_write, send_wants_read;

@@ -18,7 +18,7 @@ static inline ssize_t transport_sendv(int fd, struct tls *tls, const struct iove
                                       bool more)
 {
     if (tls)
-        return tls_send(tls, parts, count);
+        return tls_send(tls, parts, count, more);
     return count == 1 && !more ? socket_send(fd, parts[0].iov_base, parts[0].iov_len)
                                : socket_sendv(fd, parts, count, more);
 }
