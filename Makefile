@@ -49,7 +49,7 @@ ifneq ($(filter thread%,$(SANITIZE)),)
 WATCHED = LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" TSAN_OPTIONS="die_after_fork=0 report_thread_leaks=0"
 endif
 
-.PHONY: help run build test unit pytest compare asan tsan fuzz testssl soak bench picture lint format wheel sdist wheel-test deploy-check docs clean
+.PHONY: help run build test unit pytest tls compare asan tsan fuzz testssl soak bench picture lint format wheel sdist wheel-test deploy-check docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -100,6 +100,9 @@ unit: $(READY)
 pytest: $(VENV)/.testing
 	$(WATCHED) $(BIN)/pytest -n $(JOBS) $(ARGS)
 
+tls: $(VENV)/.testing ## Run the behaviour tests over TLS
+	$(WATCHED) $(BIN)/pytest -n $(JOBS) --tls $(ARGS) tests/server
+
 compare: $(VENV)/.testing ## Compare with gunicorn: COUNT=5000 requests, configurations, signals
 	test -f $(BUILD)/unit/build.ninja || $(MESON) setup $(BUILD)/unit -Dextension=false $(SETUP)
 	$(MESON) compile -C $(BUILD)/unit parse_cli
@@ -138,6 +141,7 @@ soak: $(VENV)/.testing ## Random signals, kills, reloads and upgrades under load
 
 bench: $(INSTALLED) ## Compare with nginx and other Python servers (ARGS=--help)
 	tools/prerequisites.sh $(PYTHON) build bench
+	$(PIP) install -q 'gevent>=24.10.1' eventlet tornado
 	$(BIN)/python bench/run.py $(ARGS)
 
 picture: ## Draw a benchmark's result: RESULT=bench/results/….json into docs/bench.svg

@@ -3,6 +3,9 @@
 ``GUNICORN_COMMAND`` names the command under test; the default is the ``gunicorn`` of the
 environment that runs pytest. Given the original gunicorn, the tests that it fails on purpose
 (``helpers/reference.py``) are expected to fail.
+
+With ``--tls`` the behaviour tests go over TLS, but for those that look at plain bytes
+(``helpers/plainly.py``).
 """
 
 from __future__ import annotations
@@ -12,8 +15,10 @@ from collections import OrderedDict
 
 import pytest
 from helpers.gate import Gate
+from helpers.plainly import PLAIN_ONLY
 from helpers.reference import REFERENCE_FAILS
 from helpers.server import PACKAGED, WORKER_ARGS, Server, is_reference, server_has
+from helpers.tls import Authority, serve_tls
 
 #: Idle servers kept for other tests of a session.
 SHARED_MAX = 10
@@ -23,16 +28,37 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes more than a few seconds")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption("--tls", action="store_true", help="run the behaviour tests over TLS")
+
+
+def matching(item, table: dict[str, str]) -> list[str]:
+    """The values of a table whose patterns match the name of a test."""
+    name = item.nodeid.rpartition("/")[2]
+    return [value for pattern, value in table.items() if fnmatch.fnmatchcase(name, pattern)]
+
+
+def select_over_tls(config, items) -> None:
+    """Leave the tests whose server speaks TLS by the option alone."""
+    chosen, others = [], []
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        ours = "servers" in fixtures and "authority" not in fixtures
+        (chosen if ours and not matching(item, PLAIN_ONLY) else others).append(item)
+    config.hook.pytest_deselected(items=others)
+    items[:] = chosen
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("tls"):
+        select_over_tls(config, items)
     if not any("worker" in getattr(item, "fixturenames", ()) for item in items):
         return
     if not is_reference():
         return
     for item in items:
-        name = item.nodeid.rpartition("/")[2]
-        for pattern, reason in REFERENCE_FAILS.items():
-            if fnmatch.fnmatchcase(name, pattern):
-                item.add_marker(pytest.mark.xfail(reason=reason, strict=False))
+        for reason in matching(item, REFERENCE_FAILS):
+            item.add_marker(pytest.mark.xfail(reason=reason, strict=False))
 
 
 @pytest.fixture(scope="session", params=list(WORKER_ARGS))
@@ -44,21 +70,30 @@ def worker(request) -> str:
 
 
 class Servers:
-    """Starts servers of one worker class; the shared ones are kept for the next test."""
+    """Starts servers of one worker class; the shared ones are kept for the next test.
 
-    def __init__(self, worker: str, directories):
+    authority: who signs the certificate of those that speak TLS; None if none does.
+    """
+
+    def __init__(self, worker: str, directories, authority: Authority | None = None):
         self.worker = worker
         self.directories = directories
+        self.authority = authority
+        self.pair = authority.issue() if authority else None
         self.kept: OrderedDict[tuple, Server] = OrderedDict()
         self.problems: list[str] = []
 
     def start(self, app: str, *args: str, workers: int = 1, **options) -> Server:
         """A server of its own: the caller closes it."""
         arguments = [*WORKER_ARGS[self.worker], *args]
+        if self.pair:
+            arguments[:0] = self.pair.args
         if workers != 1:
             arguments += ["-w", str(workers)]
         directory = options.pop("cwd", None) or self.directories.mktemp("server")
         server = Server([*arguments, app], directory, **options)
+        if self.authority:
+            serve_tls(server, self.authority.client(), ends_ragged=True)
         try:
             return server.start(workers)
         except BaseException:
@@ -94,8 +129,10 @@ class Servers:
 
 
 @pytest.fixture(scope="session")
-def servers(worker, tmp_path_factory):
-    pool = Servers(worker, tmp_path_factory)
+def servers(worker, tmp_path_factory, pytestconfig):
+    over_tls = pytestconfig.getoption("tls")
+    authority = Authority(tmp_path_factory.mktemp("authority")) if over_tls else None
+    pool = Servers(worker, tmp_path_factory, authority)
     yield pool
     pool.close()
 

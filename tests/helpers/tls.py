@@ -51,13 +51,19 @@ class Authority:
         self.cafile = directory / f"{name}.pem"
         self.ca.cert_pem.write_to_path(self.cafile)
 
-    def issue(self, *names: str, file: str = "server", subject: str = NAME) -> Pair:
-        """A certificate for these names, written as FILE.pem and FILE.key."""
+    def issue(
+        self, *names: str, file: str = "server", subject: str = NAME, rsa: bool = False, **times
+    ) -> Pair:
+        """A certificate for these names, written as FILE.pem and FILE.key.
+
+        times: not_before and not_after.
+        """
         made = self.ca.issue_cert(
             *(names or (NAME, "127.0.0.1")),
             common_name=subject,
             organization_name="Monoceros, Tests",
-            key_type=trustme.KeyType.ECDSA,
+            key_type=trustme.KeyType.RSA if rsa else trustme.KeyType.ECDSA,
+            **times,
         )
         pair = Pair(self.directory / f"{file}.pem", self.directory / f"{file}.key")
         pair.certfile.write_bytes(b"".join(blob.bytes() for blob in made.cert_chain_pems))
@@ -76,7 +82,10 @@ class Authority:
 
 
 class TlsConnection(Connection):
-    """A Connection over TLS. An end without TLS's own closing counts as an error."""
+    """A Connection over TLS.
+
+    An end without TLS's own closing counts as an error, unless `ends_ragged`: it is an end then.
+    """
 
     def __init__(
         self,
@@ -84,6 +93,7 @@ class TlsConnection(Connection):
         context: ssl.SSLContext,
         server_hostname: str | None = NAME,
         session: ssl.SSLSession | None = None,
+        ends_ragged: bool = False,
         **options,
     ):
         super().__init__(address, **options)
@@ -91,23 +101,29 @@ class TlsConnection(Connection):
             self.sock = context.wrap_socket(
                 self.sock,
                 server_hostname=server_hostname,
-                suppress_ragged_eofs=False,
+                suppress_ragged_eofs=ends_ragged,
                 session=session,
             )
         except BaseException:
             self.sock.close()
             raise
 
+    def send_if_open(self, data: bytes) -> bool:
+        try:
+            return super().send_if_open(data)
+        except ssl.SSLEOFError:
+            return False
+
     def end_of_input(self) -> None:
         """Close our direction of TCP; the TLS session is left as it is."""
         super(ssl.SSLSocket, self.sock).shutdown(1)
 
 
-def serve_tls(server: Server, context: ssl.SSLContext) -> Server:
+def serve_tls(server: Server, context: ssl.SSLContext, **defaults) -> Server:
     """Let the requests of `server`'s own methods go over TLS."""
 
     def connect(**options) -> TlsConnection:
-        options.setdefault("context", context)
+        options = {"context": context, **defaults, **options}
         return TlsConnection(server.address, **options)
 
     server.connect = connect

@@ -147,6 +147,12 @@ class Connection:
             raise WireError(f"a line that ends with a bare LF: {line!r}")
         return line[:-2]
 
+    def await_answer(self) -> None:
+        """Until its first byte is there, and leave the rest to the server."""
+        if not self.buffer:
+            self.buffer += self.sock.recv(1)
+        assert self.buffer, "closed without an answer"
+
     def read(self, size: int) -> bytes:
         """Exactly size bytes."""
         while len(self.buffer) < size:

@@ -6,7 +6,7 @@ import os
 
 import pytest
 from helpers.server import SANITIZED, resident_kib
-from helpers.wire import Connection, WireError, chunked, render
+from helpers.wire import WireError, chunked, render
 
 #: Requests of each kind that are counted; twice as many come before to warm up.
 ROUNDS = int(os.environ.get("GUNICORN_MEMORY_ROUNDS", "400"))
@@ -29,7 +29,7 @@ class Client:
 
     def exchange(self, data, method="GET"):
         if self.connection is None:
-            self.connection = Connection(self.server.address)
+            self.connection = self.server.connect()
         self.connection.send(data)
         try:
             kept = self.connection.read_response(method).keeps_alive
@@ -93,7 +93,7 @@ def spooled(client, n):
 
 def pipelined(client, n):
     if client.connection is None:
-        client.connection = Connection(client.server.address)
+        client.connection = client.server.connect()
     client.connection.send(render(target="/hello") * 5)
     for _ in range(5):
         client.connection.read_response()

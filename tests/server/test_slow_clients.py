@@ -4,7 +4,6 @@ import hashlib
 import json
 import random
 import resource
-import socket
 import statistics
 import threading
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from helpers.server import SANITIZED, Stopwatch, resident_kib
-from helpers.wire import Connection, render, wait_until
+from helpers.wire import render, wait_until
 
 #: Seconds that a request may take beside any number of slow clients, on a busy machine.
 UNDELAYED = 5.0 if SANITIZED else 1.0
@@ -63,7 +62,7 @@ class Crowd:
         for connection in connections:
             connection.send(render(target=path))
         for connection in connections:
-            assert connection.sock.recv(1, socket.MSG_PEEK)
+            connection.await_answer()
         return connections
 
     def dripping(self, count):
@@ -323,6 +322,6 @@ def test_clients_that_come_and_go(server):
     server.request()
     before = descriptors()
     for _ in range(500):
-        Connection(server.address).close()
+        server.connect().close()
     wait_until(lambda: descriptors() <= before + 3, "the descriptors are closed")
     assert_undelayed(server)

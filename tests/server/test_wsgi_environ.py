@@ -4,7 +4,7 @@ import json
 import socket
 
 import pytest
-from helpers.wire import Connection, render
+from helpers.wire import render
 
 ALWAYS = {
     "wsgi.version": ("tuple", [1, 0]),
@@ -366,7 +366,7 @@ def test_validate_unix(servers, tmp_path):
     path = tmp_path / "s"
     server = servers.start("validated", bind=[f"unix:{path}"])
     try:
-        with Connection(server.address) as connection:
+        with server.connect() as connection:
             assert connection.request(headers=[("Connection", "close")]).status == 200
     finally:
         problems = server.close()
