@@ -19,6 +19,8 @@ from gunicorn.errors import ConfigError
 
 FILES = ("certfile", "keyfile", "ca_certs")
 FRESH_NS = 2_000_000_000
+# What OpenSSL says of another key than the certificate's; the last when it is of another type.
+MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 VERIFY_MODES = "0 (none asked for), 1 (optional), 2 (required)"
 
 # A question for a pass phrase is for whoever starts the server, and not for a worker or a reload.
@@ -129,8 +131,11 @@ def _bad_key(cfg, exc) -> str:
     reason = getattr(exc, "reason", None) or str(exc)
     if _pass_phrases.pop(path, None) is not None:
         return f"keyfile: the pass phrase given does not open {path!r}"
-    if reason == "KEY_VALUES_MISMATCH":
-        return f"keyfile: {path!r} is not the key of the certificate in {cfg.certfile!r}"
+    if reason in MISMATCHES:
+        return (
+            f"keyfile: {path!r} is not the key of the certificate in {cfg.certfile!r}; if there "
+            "are several in it, the server's own has to be the first"
+        )
     if reason.startswith(("EE_", "CA_")):  # what the security level of OpenSSL does not allow
         return (
             f"certfile: OpenSSL refuses {cfg.certfile!r}: {reason.lower().replace('_', ' ')}; "
@@ -152,7 +157,8 @@ def _bad_option(cfg) -> str | None:
             context.set_ciphers(cfg.ciphers)
     except ssl.SSLError:
         return (
-            f"ciphers: OpenSSL can use nothing of {cfg.ciphers!r}; `openssl ciphers -v` has a list"
+            f"ciphers: OpenSSL can use nothing of {cfg.ciphers!r}; `openssl ciphers -v -tls1_2` "
+            "has a list, and those of TLS 1.3 are always on"
         )
     return None
 
@@ -164,8 +170,22 @@ def _fault_elsewhere(cfg, exc) -> str:
     return f"certfile, keyfile: no context can be made of them: {text}"
 
 
+def _warn_of_time(path, log) -> None:
+    try:
+        certificate = _ssl._test_decode_cert(path)
+    except (OSError, ssl.SSLError):
+        return  # the hook may do without it
+    start, end = certificate["notBefore"], certificate["notAfter"]
+    if time.time() < ssl.cert_time_to_seconds(start):
+        log.warning("certfile: %r is not valid before %s: clients refuse it", path, start)
+    elif time.time() > ssl.cert_time_to_seconds(end):
+        log.warning("certfile: %r was valid until %s: clients refuse it", path, end)
+
+
 def warn(cfg, context, log) -> None:
     """Warn of what can be served and is hardly meant."""
+    if cfg.certfile:
+        _warn_of_time(cfg.certfile, log)
     if context.verify_mode != ssl.CERT_NONE and not cfg.was_set("ssl_context"):
         if not context.cert_store_stats()["x509"]:
             log.warning(
@@ -260,6 +280,7 @@ class Tls:
             log.error("The certificate's files have changed, the old one stays in use: %s", exc)
             return None
         vars(self).update(vars(renewed))
+        warn(self.cfg, self.context, log)
         log.info("The certificate's files have changed: new connections use the new one")
         return self.context
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 from helpers.command import COMMAND_TIMEOUT, command_environment
+from helpers.tls import Authority
 
 
 @pytest.fixture(params=[(), ("--check-config",), ("-k", "gthread"), ("--daemon",)], ids=str)
@@ -38,10 +40,22 @@ def test_garbage_in_a_file(refused, pair, directory, name):
     assert said.startswith(f"Error: {name}: 'garbage.pem' holds no ")
 
 
-def test_other_key(refused, authority, pair):
-    other = authority.issue(file="other")
+@pytest.mark.parametrize("rsa", [False, True])
+def test_other_key(refused, authority, pair, rsa):
+    other = authority.issue(file="other", rsa=rsa)
     said = refused("--certfile", str(pair.certfile), "--keyfile", str(other.keyfile))
     assert said.startswith("Error: keyfile: ") and "is not the key of the certificate" in said
+
+
+def test_chain_in_the_wrong_order(refused, directory):
+    """The server's own certificate comes after the one that signed it."""
+    (directory / "root").mkdir(exist_ok=True)
+    pair = Authority(directory / "root", Authority(directory / "root"), "between").issue()
+    parts = re.findall(r"-----BEGIN.*?-----END [^\n]*\n", pair.certfile.read_text(), re.S)
+    assert len(parts) > 1
+    (directory / "reversed.pem").write_text("".join(reversed(parts)))
+    said = refused("--certfile", "reversed.pem", "--keyfile", str(pair.keyfile))
+    assert said.endswith("if there are several in it, the server's own has to be the first")
 
 
 def test_no_key(refused, pair):

@@ -11,7 +11,7 @@ KEYS = "the environ has more keys over TLS"
 PLACE = "to have connected is to have a place: the handshake is done"
 
 PLAIN_ONLY: dict[str, str] = {
-    "test_tls.py::*": "speaks TLS by itself",
+    "test_tls*.py::*": "speaks TLS by itself",
     "test_testssl.py::*": "speaks TLS by itself",
     "test_binding.py::*": "looks at sockets and what is said of them",
     "test_differential.py::*": "compares plain bytes",

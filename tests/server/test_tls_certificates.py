@@ -8,6 +8,7 @@ import shutil
 import signal
 import ssl
 import stat
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,18 @@ def test_optional_certificate(secure, authority, jane):
     assert "SSL_CLIENT_CERT" not in environ
     assert look(server)["certificate"] is None
     assert look(server, context=authority.client(jane))["certificate"] is not None
+
+
+@pytest.mark.parametrize(
+    ("days", "said"), [((-20, -10), "was valid until"), ((10, 20), "is not valid before")]
+)
+def test_certificate_out_of_its_time_is_warned_of(secure, authority, days, said):
+    start, end = (datetime.now(timezone.utc) + timedelta(days=n) for n in days)
+    stale = authority.issue(file="stale", not_before=start, not_after=end)
+    server = secure(use=stale)
+    assert f"[WARNING] certfile: {str(stale.certfile)!r} {said} " in server.log
+    with pytest.raises(ssl.SSLError):
+        server.connect()
 
 
 @pytest.mark.parametrize("mode", ["1", "2"])
