@@ -19,13 +19,13 @@ int handover_open(struct engine *engine)
 {
     const struct exchange *exchange = engine->options.exchange;
     engine->pulse = &engine->no_pulse;
+    engine->options.seat %= EXCHANGE_SEATS;
     if (!exchange)
         return 0;
     engine->exchange = (struct io){.fd = exchange->take, .on_event = parcels_came};
     handover_accept(engine, true);
     if (!engine->accepts_parcels)
         return -1;
-    engine->options.seat %= EXCHANGE_SEATS;
     engine->pulse = &exchange->seats[engine->options.seat].pulse;
     /* A foreign loop rests until it is told to lead. */
     atomic_store(engine->pulse, engine->options.loop_host ? 3 : 2);
@@ -34,7 +34,7 @@ int handover_open(struct engine *engine)
 
 void handover_close(struct engine *engine)
 {
-    if (engine->options.exchange)
+    if (engine->options.exchange && engine->pulse) /* else it was never opened */
         exchange_leave(engine->options.exchange, engine->options.seat);
 }
 

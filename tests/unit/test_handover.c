@@ -12,6 +12,7 @@
 #include "serve/response.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -541,6 +542,18 @@ static void nothing_is_lost_while_workers_get_stuck(void **state)
     close_workers();
 }
 
+/* A worker's number has no bound, its seats have; a worker that cannot open leaves them alone. */
+static void an_engine_that_could_not_open(void **state)
+{
+    struct engine_options options = {
+        .threads = 1, .loop = "none", .exchange = &exchange, .seat = 1000 * 1000 * 1000};
+    (void)state;
+    assert_int_equal(exchange_open(&exchange), 0);
+    assert_null(engine_create(&options, &ops, NULL, NULL, 0));
+    assert_int_equal(errno, EINVAL);
+    exchange_close(&exchange);
+}
+
 static int fill(void **state)
 {
     (void)state;
@@ -565,6 +578,7 @@ int main(void)
         WITH_EACH(alone_it_keeps_what_waits),
         WITH_EACH(a_request_is_taken_back_from_who_cannot_attach),
         WITH_EACH(nothing_is_lost_while_workers_get_stuck),
+        cmocka_unit_test(an_engine_that_could_not_open),
     };
     return cmocka_run_group_tests(tests, fill, NULL);
 }
