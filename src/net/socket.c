@@ -83,13 +83,28 @@ ssize_t socket_sendv(int fd, const struct iovec *parts, int count, bool more)
     return n;
 }
 
+/* By way of our memory: not every file system gives pages away. */
+static ssize_t send_copy(int fd, int file, off_t *offset, size_t size)
+{
+    char piece[16 * 1024];
+    ssize_t n;
+    do
+        n = pread(file, piece, size < sizeof(piece) ? size : sizeof(piece), *offset);
+    while (n < 0 && errno == EINTR);
+    if (n > 0)
+        n = socket_send(fd, piece, (size_t)n);
+    if (n > 0)
+        *offset += n;
+    return n;
+}
+
 ssize_t socket_sendfile(int fd, int file, off_t *offset, size_t size)
 {
     ssize_t n;
     do
         n = sendfile(fd, file, offset, size);
     while (n < 0 && errno == EINTR);
-    return n;
+    return n < 0 && (errno == EINVAL || errno == ENOSYS) ? send_copy(fd, file, offset, size) : n;
 }
 
 bool socket_has_data(int fd)

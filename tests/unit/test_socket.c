@@ -165,6 +165,30 @@ static void a_file_from_its_middle_to_its_end(void **state)
     close(ends[1]);
 }
 
+/* As of a file system that gives no pages away. */
+static void a_file_that_the_system_does_not_send(void **state)
+{
+    (void)state;
+    char text[] = "0123456789", got[16];
+    off_t offset = 2;
+    int ends[2];
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    assert_int_equal(pwrite(fileno(file), text, 10, 0), 10);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    assert_int_equal(fcntl(ends[0], F_SETFL, O_APPEND), 0); /* which sendfile() refuses */
+    assert_int_equal(socket_sendfile(ends[0], fileno(file), &offset, 5), 5);
+    assert_int_equal(offset, 7);
+    assert_int_equal(recv(ends[1], got, sizeof(got), 0), 5);
+    assert_memory_equal(got, "23456", 5);
+    offset = 10;
+    assert_int_equal(socket_sendfile(ends[0], fileno(file), &offset, 5), 0);
+    assert_int_equal(socket_sendfile(ends[0], -1, &offset, 5), -1);
+    close(ends[0]);
+    close(ends[1]);
+    fclose(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +199,7 @@ int main(void)
         cmocka_unit_test(several_parts_are_one_message),
         cmocka_unit_test(who_has_gone_raises_no_signal),
         cmocka_unit_test(a_file_from_its_middle_to_its_end),
+        cmocka_unit_test(a_file_that_the_system_does_not_send),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
