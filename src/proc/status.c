@@ -173,6 +173,12 @@ static void take_client(struct status *status, int fd, bool private, int64_t now
     status->clients[make_place(status)] = client;
 }
 
+/* Whoever could not be accepted is gone, and the next one may be tried at once. */
+static bool is_passing(int error)
+{
+    return error == EAGAIN || error == EWOULDBLOCK || error == ECONNABORTED || error == EINTR;
+}
+
 static void accept_clients(struct status *status, int listener, int64_t now)
 {
     struct peer peer;
@@ -180,8 +186,11 @@ static void accept_clients(struct status *status, int listener, int64_t now)
     for (int i = 0; i < STATUS_CONNECTIONS; i++) {
         int fd = socket_accept(listener, &peer);
 
-        if (fd < 0)
+        if (fd < 0) {
+            if (!is_passing(errno))
+                status->resume_at = now + STATUS_PAUSE_MS;
             return;
+        }
         take_client(status, fd, listener == status->private_listener, now);
     }
 }
@@ -405,11 +414,12 @@ static bool serve(struct arbiter *a, struct status_client *client, int64_t now)
 
 unsigned status_fill(const struct status *status, struct pollfd *fds)
 {
+    bool accepts = status->resume_at == 0;
     unsigned count = 0;
 
-    if (status->listener >= 0 && !status->paused)
+    if (status->listener >= 0 && !status->paused && accepts)
         fds[count++] = (struct pollfd){.fd = status->listener, .events = POLLIN};
-    if (status->private_listener >= 0)
+    if (status->private_listener >= 0 && accepts)
         fds[count++] = (struct pollfd){.fd = status->private_listener, .events = POLLIN};
     if (status->successor >= 0)
         fds[count++] = (struct pollfd){.fd = status->successor, .events = POLLIN};
@@ -425,7 +435,7 @@ unsigned status_fill(const struct status *status, struct pollfd *fds)
 
 int64_t status_deadline(const struct status *status)
 {
-    int64_t at = INT64_MAX;
+    int64_t at = status->resume_at > 0 ? status->resume_at : INT64_MAX;
 
     for (unsigned i = 0; i < STATUS_CONNECTIONS; i++)
         if (status->clients[i] && status->clients[i]->deadline < at)
@@ -450,6 +460,8 @@ void status_run(struct arbiter *a, const struct pollfd *fds, unsigned count, int
 {
     struct status *status = &a->status;
 
+    if (status->resume_at <= now)
+        status->resume_at = 0;
     for (unsigned k = 0; k < count; k++) {
         if (!fds[k].revents)
             continue;

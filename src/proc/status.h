@@ -27,6 +27,7 @@ enum {
     STATUS_CONNECTIONS = 16,
     STATUS_HEAD = 4096,               /* bytes of a request */
     STATUS_MS = 5000,                 /* for a request and its answer, without the dump */
+    STATUS_PAUSE_MS = 100,            /* when no client can be accepted: no descriptor, no memory */
     STATUS_ANSWER = 16 * 1024 * 1024, /* bytes of an answer: thousands of workers */
     STATUS_FDS = STATUS_CONNECTIONS + 3,
 };
@@ -50,6 +51,7 @@ struct status {
     int private_listener; /* -1: none */
     bool paused;          /* another master answers at the listener */
     int successor;        /* a pipe: that other master writes to it when it answers; -1: none */
+    int64_t resume_at;    /* ms of CLOCK_MONOTONIC: nobody is accepted until then; 0: accepts */
     struct status_client *clients[STATUS_CONNECTIONS]; /* NULL: free */
 };
 

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -185,6 +186,32 @@ static void in_pieces(void **state)
         turn(2000);
     }
     assert_true(begins(receive(fd), "HTTP/1.1 200 "));
+}
+
+/* It is not tried without end meanwhile. */
+static void without_a_descriptor_a_client_waits(void **state)
+{
+    struct pollfd fds[STATUS_FDS];
+    struct rlimit old, few;
+    int fd = client();
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    few = (struct rlimit){0, old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    for (int i = 0; i < 2; i++) {
+        struct pollfd listener = {.fd = a.status.listener, .revents = POLLIN};
+
+        status_run(&a, &listener, 1, 2000);
+        assert_int_equal(status_fill(&a.status, fds), 0);
+        assert_int_equal(status_deadline(&a.status), 2000 + STATUS_PAUSE_MS);
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    status_run(&a, fds, 0, 2000 + STATUS_PAUSE_MS);
+    assert_int_equal(status_fill(&a.status, fds), 1);
+    say(fd, "GET /live HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_true(begins(receive(fd), "HTTP/1.1 200 "));
+    assert_int_equal(status_deadline(&a.status), INT64_MAX);
 }
 
 static void who_says_nothing_is_closed(void **state)
@@ -463,6 +490,7 @@ int main(void)
         TEST(what_is_wrong_is_said),
         TEST(a_head_has_a_limit),
         TEST(in_pieces),
+        TEST(without_a_descriptor_a_client_waits),
         TEST(who_says_nothing_is_closed),
         TEST(the_oldest_makes_room),
         TEST(nothing_is_polled_without_need),
