@@ -271,6 +271,9 @@ ssize_t body_read(struct request *request, char *out, size_t n)
             memcpy(out, body->in_place + body->taken, n);
         else
             got = spool_read(&body->spool, body->taken, out, n);
+        if (got < 0)
+            engine_note(request->engine, NOTE_ERROR, "Cannot read a buffered request body: %s",
+                        strerror(errno));
         if (got <= 0)
             return fail(body);
         body->taken += (uint64_t)got;

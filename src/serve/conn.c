@@ -7,6 +7,7 @@
 #include "serve/limits.h"
 #include "serve/refusal.h"
 #include "serve/refused.h"
+#include "serve/send.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -132,8 +133,11 @@ int conn_watch(struct engine *engine, struct conn *conn)
 {
     if (conn->watched)
         return 0;
-    if (loop_add(engine->loop, &conn->io, LOOP_READ | LOOP_WRITE) < 0)
+    if (loop_add(engine->loop, &conn->io, LOOP_READ | LOOP_WRITE) < 0) {
+        if (engine_may_tell(&engine->watch_told_ms))
+            engine_note(engine, NOTE_ERROR, "Cannot wait for a client: %s", strerror(errno));
         return -1;
+    }
     conn->watched = true;
     return 0;
 }
@@ -306,7 +310,7 @@ static void refuse_head(struct engine *engine, struct conn *conn)
 /* There is more to do than this worker can, or is to, take on. */
 static void refuse_overload(struct engine *engine, struct conn *conn, enum metrics_refusal reason)
 {
-    if (engine_may_tell(engine, &engine->overload_told_ms))
+    if (engine_may_tell(&engine->overload_told_ms))
         engine_note(engine, NOTE_WARNING, "Requests are refused with 503 (%s)",
                     metrics_refusal_name(reason));
     refuse_whole(engine, conn, reason, 503, "The server has too much to do");
@@ -633,6 +637,7 @@ static void flush(struct engine *engine, struct conn *conn)
     if (result == OUTQ_MORE)
         loop_again(engine->loop, &conn->io, LOOP_WRITE);
     if (result == OUTQ_BROKEN) {
+        send_tell(engine, errno);
         conn->request->response.broken = true;
         struct part *rest = outq_clear(out);
         pthread_mutex_unlock(&out->lock);

@@ -116,6 +116,12 @@ bool engine_has_room(struct engine *engine)
     return engine->connections < engine->options.worker_connections || longest_idle(engine);
 }
 
+static void tell_of_accept(struct engine *engine, int error)
+{
+    if (engine_may_tell(&engine->accept_told_ms))
+        engine_note(engine, NOTE_ERROR, "Cannot accept a connection: %s", strerror(error));
+}
+
 /* Linux says EMFILE even when nobody waits: then no one has to go for it. */
 static void accept_failed(struct engine *engine, struct listener *listener, int error)
 {
@@ -123,8 +129,7 @@ static void accept_failed(struct engine *engine, struct listener *listener, int 
         return;
     if (socket_wait(listener->io.fd, POLLIN, 0) == 0 || engine_make_room(engine))
         return;
-    if (engine_may_tell(engine, &engine->accept_told_ms))
-        engine_note(engine, NOTE_ERROR, "Cannot accept a connection: %s", strerror(error));
+    tell_of_accept(engine, error);
     engine_pause_for(engine, PAUSE_ERROR, ACCEPT_PAUSE_MS);
 }
 
@@ -144,6 +149,7 @@ static bool accept_one(struct engine *engine, struct listener *listener)
         engine_make_room(engine);
     struct conn *conn = conn_create(engine, listener, fd, &peer);
     if (!conn) {
+        tell_of_accept(engine, ENOMEM);
         close(fd);
         return false;
     }
@@ -752,12 +758,12 @@ void engine_give_up(struct engine *engine, bool unheard)
 
 /* Garbage: what only an attached thread may finish */
 
-bool engine_may_tell(struct engine *engine, uint64_t *told_ms)
+bool engine_may_tell(_Atomic uint64_t *told_ms)
 {
-    if (*told_ms > 0 && engine->now_ms < *told_ms + NOTE_PAUSE_MS)
+    uint64_t now = clock_ms(), before = atomic_load(told_ms);
+    if (before > 0 && now < before + NOTE_PAUSE_MS)
         return false;
-    *told_ms = engine->now_ms;
-    return true;
+    return atomic_compare_exchange_strong(told_ms, &before, now);
 }
 
 void engine_note(struct engine *engine, enum note_level level, const char *format, ...)

@@ -135,9 +135,10 @@ struct engine {
     struct list unread;      /* those of TLS that had their turn, and have read more already */
     struct list unnamed;     /* those whose handshake waits for a thread: see tls_names */
     uint32_t connections;
-    bool admits_few;           /* max_queue or limit_concurrency is set */
-    uint64_t overload_told_ms; /* when the log was last told of refusals */
-    uint64_t accept_told_ms;   /* the same for failures to accept */
+    bool admits_few;                   /* max_queue or limit_concurrency is set */
+    _Atomic uint64_t overload_told_ms; /* when the log was last told of refusals */
+    _Atomic uint64_t accept_told_ms;   /* the same for failures to accept */
+    _Atomic uint64_t watch_told_ms;    /* the same for connections that the loop does not take */
     struct request *pool;
     uint32_t pooled;
     struct request *batch_head, *batch_tail; /* made ready by this step */
@@ -269,8 +270,8 @@ void engine_note(struct engine *engine, enum note_level level, const char *forma
     __attribute__((format(printf, 3, 4)));
 
 /* Whether it is time to tell again of what happens again and again; *told_ms is when it was told
- * last, and now set. Leader only. */
-bool engine_may_tell(struct engine *engine, uint64_t *told_ms);
+ * last, and now set. */
+bool engine_may_tell(_Atomic uint64_t *told_ms);
 void engine_reap(struct engine *engine);
 
 /* One use of the listener's context for a new connection, or NULL. The last drop of one is left to

@@ -8,12 +8,33 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <string.h>
 #include <unistd.h>
 
 static int gone(struct request *request)
 {
     request->response.broken = true;
     return -1;
+}
+
+/* What the system refuses, and no client can bring about. */
+static bool is_of_system(int error)
+{
+    return error == EIO || error == ENOMEM || error == ENOBUFS || error == EMFILE ||
+           error == ENFILE || error == EACCES || error == ESTALE || error == EINVAL;
+}
+
+void send_tell(struct engine *engine, int error)
+{
+    if (is_of_system(error))
+        engine_note(engine, NOTE_ERROR, "An answer is cut off: %s", strerror(error));
+}
+
+/* The same with its reason: errno. */
+static int failed(struct request *request)
+{
+    send_tell(request->engine, errno);
+    return gone(request);
 }
 
 /* Sends at once when nothing is queued before; returns bytes, 0 when the socket is full, -1 gone.
@@ -26,7 +47,7 @@ static ssize_t send_now(struct request *request, struct iovec *parts, int count,
         request->out.sent += (uint64_t)n;
         return n;
     }
-    return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : gone(request);
+    return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : failed(request);
 }
 
 /*
@@ -65,6 +86,8 @@ static int flush(struct request *request)
     bool progress = false;
     struct conn *conn = request->conn;
     enum outq_result result = outq_flush(&request->out, conn->io.fd, conn->tls, &done, &progress);
+    if (result == OUTQ_BROKEN)
+        send_tell(request->engine, errno);
     struct part *rest = result == OUTQ_BROKEN ? outq_clear(&request->out) : NULL;
     engine_discard(request->engine, done);
     engine_discard(request->engine, rest);
@@ -192,7 +215,7 @@ static int store_file(struct request *request, int file, off_t offset, uint64_t 
     struct outq *q = &request->out;
     int own = fcntl(file, F_DUPFD_CLOEXEC, 0);
     if (own < 0)
-        return gone(request);
+        return failed(request);
     pthread_mutex_lock(&q->lock);
     int result = outq_file(q, own, offset, n);
     if (result < 0)
@@ -214,7 +237,7 @@ static int send_file_now(struct request *request, int file, off_t *offset, uint6
         if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return 0;
         if (sent <= 0)
-            return gone(request);
+            return sent < 0 ? failed(request) : gone(request);
         *offset += sent;
         *n -= (uint64_t)sent;
         request->out.sent += (uint64_t)sent;

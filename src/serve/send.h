@@ -23,4 +23,7 @@ int send_parts_more(struct request *request, struct iovec *parts, int count);
 
 int send_file(struct request *request, int file, off_t offset, uint64_t n);
 
+/* What ended an answer: that the client has gone is not told, what the system refused is. */
+void send_tell(struct engine *engine, int error);
+
 #endif
