@@ -13,6 +13,8 @@ COUNT ?= 5000
 JOBS ?= 6
 WERROR ?= false
 SANITIZE ?= none
+STACKS ?= watched
+SELECT ?=
 ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -35,21 +37,32 @@ SETUP = -Dwerror=$(WERROR)
 ifneq ($(SANITIZE),none)
 SETUP += -Db_sanitize=$(SANITIZE) -Db_lto=false -Db_lundef=false -Dbuildtype=debugoptimized
 endif
+# Greenlets copy stacks, of which AddressSanitizer then believes that frames are where others are.
+ifeq ($(STACKS),unwatched)
+SETUP += -Dc_args=--param=asan-stack=0
+endif
 PIP_SETUP = $(foreach option,$(SETUP),--config-settings=setup-args=$(option))
 PIP_INSTALL = $(PIP) install -q --no-build-isolation --config-settings=build-dir=$(BUILD)/wheel $(PIP_SETUP)
 
 # An interpreter without the sanitizer needs its library loaded first. Python's own leaks at exit
 # are not ours to report; its allocator is bypassed so that each object is watched. A worker that is
 # told to end at once waits for none of its threads: a leak only to a sanitizer.
+#
+# A worker that crashes is to die of the signal, as tests of that want it. Every wait of the tests has
+# four times as long.
+PATIENT = GUNICORN_TEST_TIMEOUT=60 PYTEST_TIMEOUT=1200
 ifneq ($(filter address%,$(SANITIZE)),)
-WATCHED = LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
-          ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONMALLOC=malloc
+WATCHED = $(PATIENT) LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" \
+          ASAN_OPTIONS=detect_leaks=0:handle_segv=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONMALLOC=malloc
 endif
 ifneq ($(filter thread%,$(SANITIZE)),)
-WATCHED = LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" TSAN_OPTIONS="die_after_fork=0 report_thread_leaks=0"
+WATCHED = $(PATIENT) LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" TSAN_OPTIONS="die_after_fork=0 report_thread_leaks=0 handle_segv=0"
 endif
 
-.PHONY: help run build test unit pytest tls compare asan tsan fuzz testssl soak bench picture lint format wheel sdist wheel-test deploy-check docs clean
+# The tests that are about them, by their names.
+GREENLETS = gevent or eventlet or greenlet
+
+.PHONY: help run build test unit pytest tls compare asan tsan valgrind fuzz testssl soak bench picture lint format wheel sdist wheel-test deploy-check docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -98,7 +111,7 @@ unit: $(READY)
 	$(MESON) test -C $(BUILD)/unit --print-errorlogs
 
 pytest: $(VENV)/.testing
-	$(WATCHED) $(BIN)/pytest -n $(JOBS) $(ARGS)
+	$(WATCHED) $(BIN)/pytest -n $(JOBS) $(SELECT) $(ARGS)
 
 tls: $(VENV)/.testing ## Run the behaviour tests over TLS
 	$(WATCHED) $(BIN)/pytest -n $(JOBS) --tls $(ARGS) tests/server
@@ -120,10 +133,20 @@ deploy-check: $(VENV)/.testing ## Run the files of deploy/, and check those that
 	$(BIN)/pytest $(ARGS) tests/deploy
 
 asan: ## Run all the tests with AddressSanitizer and UBSan
-	$(MAKE) test VENV=$(VENV)-asan BUILD=$(BUILD)/asan SANITIZE=address,undefined JOBS=2
+	$(MAKE) test VENV=$(VENV)-asan BUILD=$(BUILD)/asan SANITIZE=address,undefined JOBS=2 \
+	    SELECT="-k 'not ($(GREENLETS))'"
+	$(MAKE) pytest VENV=$(VENV)-asan-greenlets BUILD=$(BUILD)/asan-greenlets \
+	    SANITIZE=address,undefined STACKS=unwatched JOBS=2 SELECT="-k '$(GREENLETS)'"
 
 tsan: ## Run all the tests with ThreadSanitizer
 	$(MAKE) test VENV=$(VENV)-tsan BUILD=$(BUILD)/tsan SANITIZE=thread JOBS=2
+
+valgrind: $(VENV)/.testing ## Run the engine without Python under valgrind
+	tools/prerequisites.sh $(PYTHON) build test valgrind
+	test -f $(BUILD)/unit/build.ninja || \
+	    $(MESON) setup $(BUILD)/unit -Dextension=false -Dtests=enabled -Dbuildtype=debugoptimized
+	$(MESON) compile -C $(BUILD)/unit echo
+	ECHO=$(abspath $(BUILD)/unit/src/demo/echo) $(BIN)/pytest -n 2 $(ARGS) tests/faults/test_valgrind.py
 
 fuzz: $(VENV)/.testing ## Run each fuzz target for TIME=60 seconds
 	tools/prerequisites.sh $(PYTHON) build fuzz

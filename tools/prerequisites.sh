@@ -1,5 +1,5 @@
 #!/bin/sh
-# Usage: prerequisites.sh PYTHON [build|test|fuzz|testssl|bench]...
+# Usage: prerequisites.sh PYTHON [build|test|fuzz|testssl|valgrind|bench]...
 #
 # Make sure that the system has what the named tasks need. What is missing is installed by apt,
 # as root or by a sudo that asks nothing; where neither works, the line to run is printed and
@@ -52,6 +52,10 @@ check_bench() {
 
 check_testssl() {
     have testssl || have testssl.sh || need testssl.sh
+}
+
+check_valgrind() {
+    have valgrind || need valgrind
 }
 
 for task in "$@"; do

@@ -183,5 +183,8 @@ int main(int argc, char **argv)
         pthread_join(others[i], NULL);
     mem_free(others);
     engine_destroy(engine);
+    close(signal_pipe[0]);
+    close(signal_pipe[1]);
+    close(listener);
     return 0;
 }

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from helpers.status_port import Port
-from helpers.wire import Address, Connection, Response, render, wait_until
+from helpers.wire import STEP_TIMEOUT, Address, Connection, Response, render, wait_until
 
 TESTS = Path(__file__).resolve().parent.parent
 APPS = TESTS / "server" / "apps"
@@ -23,8 +23,8 @@ APPS = TESTS / "server" / "apps"
 #: Whether a sanitizer watches: times and memory are not what they are otherwise.
 SANITIZED = "san.so" in os.environ.get("LD_PRELOAD", "")
 
-START_TIMEOUT = 30.0
-STOP_TIMEOUT = 20.0
+START_TIMEOUT = 2 * STEP_TIMEOUT
+STOP_TIMEOUT = STEP_TIMEOUT + 5.0
 
 #: Settings of the caller's environment that would change what is tested.
 SCRUBBED = (
@@ -249,7 +249,9 @@ class Server:
     def stdout(self) -> str:
         return self.stdout_path.read_text(errors="replace") if self.stdout_path.exists() else ""
 
-    def wait_for_log(self, pattern: str, timeout: float = 15.0, start: int = 0) -> re.Match[str]:
+    def wait_for_log(
+        self, pattern: str, timeout: float = STEP_TIMEOUT, start: int = 0
+    ) -> re.Match[str]:
         """The first match of a pattern in the log from character `start` on, once it is there."""
         return wait_until(
             lambda: re.search(pattern, self.log[start:], re.M | re.S),
@@ -274,6 +276,11 @@ class Server:
             lambda: sum(worker["running"] for worker in port.workers()) >= count,
             lambda: f"{count} requests run: {port.workers()}",
         )
+
+    def ready_pids(self) -> list[int]:
+        """The pids of the workers that have booted and serve."""
+        workers = Port.private(self.pid).workers()
+        return [worker["pid"] for worker in workers if worker["phase"] == "ready"]
 
     # Talking to it
 

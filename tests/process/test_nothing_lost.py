@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from helpers.server import PACKAGED, WORKER_ARGS, server_has
+from helpers.server import PACKAGED, SANITIZED, WORKER_ARGS, server_has
 from helpers.wire import wait_until
 from process.load import Load, check, reload_under
 
@@ -123,6 +123,9 @@ def test_upgrade(server, tmp_path):
             one.wait_gone([new])
 
 
+@pytest.mark.skipif(
+    SANITIZED, reason="a slow client's first byte comes after the 0.1 s that stopping waits for it"
+)
 def test_stop(server):
     """What was accepted or waits is answered; only then are clients refused."""
     one = server()

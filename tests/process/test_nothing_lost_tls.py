@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from helpers.server import PACKAGED, WORKER_ARGS, server_has
+from helpers.server import PACKAGED, SANITIZED, WORKER_ARGS, server_has
 from helpers.wire import wait_until
 from process.load import Load, check
 from process.test_nothing_lost import APP
@@ -86,6 +86,9 @@ def test_upgrade(server, load, tmp_path):
             one.wait_gone([new])
 
 
+@pytest.mark.skipif(
+    SANITIZED, reason="a slow client's first byte comes after the 0.1 s that stopping waits for it"
+)
 def test_stop(server, load):
     """Who was accepted is answered, inside the handshake too; only then are clients refused."""
     one = server()

@@ -55,8 +55,6 @@ def test_python_code_is_ended(start, page):
 def test_waiting_is_ended(start, worker, page):
     if worker not in INTERRUPTED:
         pytest.skip("not in another thread than the main one")
-    if SANITIZED and worker in ("gevent", "eventlet"):
-        pytest.skip("AddressSanitizer takes greenlet's copies of stacks for errors")
     server = start()
     expect_504(server, f"/{page}?{LONG}")
     server.wait_for_log(rf"overdue\.py\", line \d+, in {page}")

@@ -155,6 +155,7 @@ def blocked(worker):
     held = []
 
     def block(server, gate, workers=1):
+        wait_until(lambda: len(server.ready_pids()) == workers, "each worker is ready")
         count = THREADS.get(worker, 1) * workers
         for _ in range(count):
             held.append(server.connect())

@@ -31,6 +31,14 @@ static const struct metrics *open_engine(void)
     return served.engine->metrics;
 }
 
+static uint64_t observed(const struct histogram *histogram)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < METRICS_BUCKETS; i++)
+        sum += histogram->buckets[i];
+    return sum;
+}
+
 static void an_answer_is_counted_once(void **state)
 {
     (void)state;
@@ -46,8 +54,8 @@ static void an_answer_is_counted_once(void **state)
     assert_int_equal(m->closed[CLOSE_ANSWERED], 1);
     assert_true(m->bytes_in > 2 * strlen(ask));
     assert_true(m->bytes_out > answer && m->bytes_out < 3 * answer);
-    assert_int_equal(m->wait.buckets[0] + m->wait.buckets[1], 2);
-    assert_int_equal(m->duration.buckets[0] + m->duration.buckets[1], 2);
+    assert_int_equal(observed(&m->wait), 2);
+    assert_int_equal(observed(&m->duration), 2);
     served_close();
 }
 
