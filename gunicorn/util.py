@@ -183,6 +183,23 @@ def _hint_at_module(path, obj):
         raise ImportError(f"Failed to find application, did you mean '{meant}:{obj}'?") from None
 
 
+#: What applications and their factories are usually called.
+USUAL_NAMES = ("app", "application", "api", "wsgi_app", "create_app", "make_app")
+
+
+def _name_meant(mod, module, name):
+    """Return a question after the name in a module that may be meant by `name`, or ""."""
+    import difflib
+
+    names = [known for known, value in vars(mod).items() if callable(value) and known[0] != "_"]
+    meant = difflib.get_close_matches(name, names, 1)
+    meant = meant or [usual for usual in USUAL_NAMES if usual in names]
+    if not meant:
+        return ""
+    call = "()" if meant[0].startswith(("create_", "make_")) else ""
+    return f" Did you mean '{module}:{meant[0]}{call}'?"
+
+
 def import_app(module):
     """Return the WSGI application that `module` names: MODULE, MODULE:NAME or MODULE:CALL(...).
 
@@ -201,7 +218,8 @@ def import_app(module):
     try:
         app = getattr(mod, name)
     except AttributeError:
-        raise AppImportError(f"Failed to find attribute {name!r} in {module!r}.") from None
+        hint = _name_meant(mod, module, name)
+        raise AppImportError(f"Failed to find attribute {name!r} in {module!r}.{hint}") from None
     if args is not None:
         app = _call_factory(app, args, kwargs)
     if app is None:

@@ -301,7 +301,24 @@ class Bridge:
             self.log.warning("Invalid request: %s", exc)
             return exc.code, str(exc)
         self.log.exception("Error handling request %s %s", method, uri, exc_info=exc)
+        if isinstance(exc, TypeError) and exc.__traceback__ is None:
+            self.hint_at_callable()
         return 500, ""
+
+    def hint_at_callable(self) -> None:
+        """Log what is wrong with an application that no server could call."""
+        import inspect
+
+        try:
+            inspect.signature(self.worker.wsgi).bind(None, None)
+        except TypeError:
+            self.log.error(
+                "The application cannot be called as WSGI asks, with environ and start_response. "
+                "If it is a factory or a class, write its call: 'module:create_app()'; "
+                "if it is ASGI, use worker_class 'uvicorn_worker.UvicornWorker'."
+            )
+        except ValueError:  # code in C that does not tell what it takes
+            pass
 
     # ---- request_timeout ----
 

@@ -43,6 +43,11 @@ DIFFERENCES = [
     Difference("logging_by_broken_dictionary", ".*Unable to configure root logger.*", PLACED),
     Difference("fails_unknown_worker", ".*", "the message lists the workers; no traceback"),
     Difference(
+        "fails*no_attribute",
+        r".*Failed to find attribute 'nosuch' in 'app'\..*",
+        "the name that may be meant is told",
+    ),
+    Difference(
         "fails_preload_no_attribute",
         "- AttributeError: module 'app' has no attribute 'nosuch'",
         "the exception behind ours is not told",

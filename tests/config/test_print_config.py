@@ -145,6 +145,7 @@ def test_check_says_nothing_when_all_is_well(command):
         (["app.py:app"], "ImportError: Failed to find application, did you mean 'app:app'?"),
         (["./app:app"], "ImportError: Failed to find application, did you mean 'app:app'?"),
         (["app:nosuch"], "AppImportError: Failed to find attribute 'nosuch' in 'app'."),
+        (["app:ap"], "Failed to find attribute 'ap' in 'app'. Did you mean 'app:app'?"),
         (["app:nothing"], "AppImportError: Failed to find application object: 'nothing'"),
         (["app:number"], "AppImportError: Application object must be callable."),
         (["app:make()"], "AppImportError: TypeError: make() missing 1 required positional"),

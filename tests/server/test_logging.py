@@ -580,3 +580,24 @@ def test_post_request_follows_a_failed_pre_request(logged):
     assert server.request(target="/ok").status == 500
     server.wait_for_log("after /ok: {}, None")
     server.wait_for_log("ZeroDivisionError")
+
+
+@pytest.mark.parametrize("name", ["create_app", "Site", "asgi", "in_c"])
+def test_an_application_that_is_none(logged, tmp_path, name):
+    """What cannot be called as WSGI asks is told as such; what fails inside is not."""
+    (tmp_path / "mistaken.py").write_text(
+        "def create_app(): ...\nclass Site: ...\nasync def asgi(scope, receive, send): ...\n"
+        "in_c = [].sort\n"
+    )
+    server = logged("", app=f"mistaken:{name}", expect_trouble=True)
+    assert server.request().status == 500
+    server.wait_for_log("cannot be called as WSGI asks")
+
+
+def test_a_type_error_of_the_application_is_its_own(logged, tmp_path):
+    (tmp_path / "mistaken.py").write_text("def app(environ, start_response):\n    len(1)\n")
+    server = logged("", app="mistaken:app", expect_trouble=True)
+    assert server.request().status == 500
+    server.stop()
+    assert "TypeError" in server.log
+    assert "cannot be called" not in server.log
