@@ -1,5 +1,6 @@
 """Requests that take too long, each in its own way. `/name?seconds`."""
 
+import collections
 import itertools
 import os
 import socket
@@ -43,10 +44,8 @@ def lock(environ, seconds):
 
 def hold(environ, seconds):
     """C code that does not let go of the interpreter."""
-    probe = 1_000_000
-    begun = time.monotonic()
-    max(itertools.repeat(0, probe))
-    max(itertools.repeat(0, int(probe * seconds / (time.monotonic() - begun))))
+    until = time.monotonic() + seconds
+    collections.deque(itertools.takewhile(until.__gt__, iter(time.monotonic, None)), maxlen=0)
 
 
 def catches(environ, seconds):
