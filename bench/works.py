@@ -43,7 +43,6 @@ class Work:
     headers: tuple[str, ...] = ()
     connections: int = 64
     goals: tuple[Goal, ...] = ()
-    leave_out: tuple[str, ...] = ()
     tls: bool = False
     idle: int = 0
     only: frozenset[str] | None = None

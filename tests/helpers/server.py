@@ -15,7 +15,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from helpers.status_port import Port
-from helpers.wire import STEP_TIMEOUT, Address, Connection, Response, render, wait_until
+from helpers.wire import (
+    STEP_TIMEOUT,
+    Address,
+    Closed,
+    Connection,
+    Response,
+    render,
+    wait_until,
+)
 
 TESTS = Path(__file__).resolve().parent.parent
 APPS = TESTS / "server" / "apps"
@@ -312,6 +320,18 @@ class Server:
             response = connection.read_response(method)
             connection.expect_closed()
             return response
+
+    def cut(self, target: str) -> bytes:
+        """The one chunk of an answer that ends without its last chunk."""
+        with self.connect() as connection:
+            connection.send(render(target=target))
+            assert connection.read_head().status == 200
+            chunk = connection.read_chunk()
+            try:
+                more = connection.read_chunk()
+            except Closed:
+                return chunk
+            raise AssertionError(f"it goes on: {more!r}")
 
     def json(self, *args, **options):
         """The JSON body of the response to request(), which must be a 200."""

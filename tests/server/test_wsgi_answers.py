@@ -330,12 +330,7 @@ def test_exc_info_replaces_the_length(server):
 
 def test_exc_info_after_the_headers_raises(server):
     start = len(server.log)
-    with server.connect() as connection:
-        connection.send(b"GET /replace_too_late HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert connection.read_head().status == 200
-        assert connection.read_chunk() == b"hello"
-        with pytest.raises(Closed):
-            connection.read_chunk()
+    assert server.cut("/replace_too_late") == b"hello"
     logged(server, start, "Error handling request.*KeyError: 'the inner error'")
 
 
@@ -477,12 +472,7 @@ def test_error_before_the_headers(server, path):
 def test_error_after_the_headers(server):
     """The answer cannot be whole: no last chunk, and the connection ends."""
     start = len(server.log)
-    with server.connect() as connection:
-        connection.send(b"GET /raises_later HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert connection.read_head().status == 200
-        assert connection.read_chunk() == b"hello"
-        with pytest.raises(Closed):
-            connection.read_chunk()
+    assert server.cut("/raises_later") == b"hello"
     logged(server, start, "Error handling request.*RuntimeError: raised by the application")
 
 
@@ -579,12 +569,7 @@ def test_wrong_body(server, case, word):
 
 def test_wrong_item_later(server):
     start = len(server.log)
-    with server.connect() as connection:
-        connection.send(b"GET /wrong_item_later HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert connection.read_head().status == 200
-        assert connection.read_chunk() == b"hello"
-        with pytest.raises(Closed):
-            connection.read_chunk()
+    assert server.cut("/wrong_item_later") == b"hello"
     logged(server, start, "TypeError: [^\n]*(?:str|text)")
 
 

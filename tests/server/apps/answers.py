@@ -72,11 +72,6 @@ def no_items(environ, start_response):
     return []
 
 
-def no_items_length(environ, start_response):
-    start_response("200 OK", [("Content-Length", "0")])
-    return []
-
-
 def only_empty_items(environ, start_response):
     start_response("200 OK", PLAIN)
     return [b"", b""]
@@ -406,11 +401,6 @@ def gated(environ, start_response):
     pass_gate(environ["HTTP_X_GATE"])
     start_response("200 OK", [("Content-Length", "2")])
     return [b"ok"]
-
-
-def endless(environ, start_response):
-    start_response("200 OK", PLAIN)
-    return Body(environ, iter(lambda: b"x" * 65536, None))
 
 
 def endless_gated(environ, start_response):

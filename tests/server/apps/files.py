@@ -39,10 +39,6 @@ class BadFileno(OnlyRead):
         raise io.UnsupportedOperation("fileno")
 
 
-def size_of(environ):
-    return os.path.getsize(environ["HTTP_X_FILE"])
-
-
 def wrap(environ, file, *args):
     return environ["wsgi.file_wrapper"](file, *args)
 
