@@ -93,12 +93,16 @@ class Stage:
 
     def serves(self, workers: int = 1) -> Stage:
         """Wait until so many workers have loaded the application so far, and one answers."""
-        self.says("Booting worker with pid", workers)
+        self.says("Booting worker with pid", workers).loaded(workers)
+        wait_until(lambda: self.get() == "200", f"an answer\n{self.log}", timeout=EXIT_TIMEOUT)
+        return self
+
+    def loaded(self, workers: int) -> Stage:
+        """Wait until so many have loaded the application so far: they have their handlers."""
         wait_until(
             lambda: len(list(self.directory.glob("loaded-*"))) >= workers,
             f"{workers} have loaded it\n{self.log}", timeout=EXIT_TIMEOUT,
         )  # fmt: skip
-        wait_until(lambda: self.get() == "200", f"an answer\n{self.log}", timeout=EXIT_TIMEOUT)
         return self
 
     def get(self, path: str = "/", timeout: float = 20.0) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import stat
 import sys
-import time
 from pathlib import Path
 
 from compare.scenarios import EXIT_TIMEOUT, Stage, scenario
@@ -203,7 +203,6 @@ def hooks_of_a_quick_stop(stage: Stage):
 def hooks_of_more_and_fewer(stage: Stage):
     config(stage, HOOKS)
     stage.start().says("post_worker_init").kill(signal.SIGTTIN).says("post_worker_init", 2)
-    time.sleep(1.0)  # a worker that is told to go before it has handlers dies of the signal
     stage.kill(signal.SIGTTOU).says("child_exit").kill(signal.SIGTERM).ends()
 
 
@@ -320,6 +319,17 @@ def captured_output(stage: Stage):
     lines(stage, "error.log", "access.log")
 
 
+def all_have(stage: Stage, name: str) -> bool:
+    """Whether the server and its workers have a file open."""
+    path = str(stage.directory / name)
+    master = stage.process.pid
+    workers = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+    return all(
+        path in [os.path.realpath(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()]
+        for pid in (master, *workers)
+    )
+
+
 @scenario
 def both_logs_opened_anew(stage: Stage):
     stage.start("--error-logfile", "error.log", "--access-logfile", "access.log")
@@ -328,7 +338,7 @@ def both_logs_opened_anew(stage: Stage):
         (stage.directory / name).rename(stage.directory / f"{name}.1")
     stage.kill(signal.SIGUSR1)
     wait_until((stage.directory / "access.log").exists, "a new log", timeout=EXIT_TIMEOUT)
-    time.sleep(0.5)  # the worker opens it too, and nothing tells
+    wait_until(lambda: all_have(stage, "access.log"), "the worker too", timeout=EXIT_TIMEOUT)
     stage.ask("/after").kill(signal.SIGTERM).ends()
     lines(stage, "error.log.1", "access.log.1", "error.log", "access.log")
 
@@ -412,9 +422,7 @@ def upgrade_taken_back(stage: Stage):
     stage.start("--pid", "pid").says("Booting worker")
     wait_for_port(stage).kill(signal.SIGUSR2)
     second = pid_in(stage, "pid.2")
-    stage.says("Booting worker", 2)
-    time.sleep(1.0)  # until it has its handlers
-    stage.kill(signal.SIGTERM, second)
+    stage.loaded(2).kill(signal.SIGTERM, second)
     wait_until(lambda: gone(second), "it ends", timeout=EXIT_TIMEOUT)
     stage.ask("/").kill(signal.SIGTERM).ends()
 
@@ -425,8 +433,7 @@ def second_upgrade_is_refused(stage: Stage):
     wait_for_port(stage).kill(signal.SIGUSR2)
     second = pid_in(stage, "pid.2")
     stage.says("Booting worker", 2).kill(signal.SIGUSR2).says("USR2 signal ignored")
-    time.sleep(1.0)
-    stage.kill(signal.SIGTERM, second)
+    stage.loaded(2).kill(signal.SIGTERM, second)
     wait_until(lambda: gone(second), "it ends", timeout=EXIT_TIMEOUT)
     stage.kill(signal.SIGTERM).ends()
 
