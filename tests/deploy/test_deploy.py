@@ -19,6 +19,7 @@ from helpers.tls import Authority, TlsConnection
 from helpers.wire import Connection, wait_until
 
 SBIN = "/usr/sbin:/sbin:/usr/local/sbin"
+PATIENCE = 60.0  # seconds: what others made is slow to start and to tell on a busy machine
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_nginx_with_tls_over_a_unix_socket(site):
     command = nginx_command(site, conf)
     site.start(*gunicorn_command(), "-w", "1", "shop:app", cwd=site.home)
     site.start(*command)
-    wait_until(lambda: site.answers() and connects(tls), "both are there")
+    wait_until(lambda: site.answers() and connects(tls), "both are there", PATIENCE)
     with Connection(("127.0.0.1", plain)) as client:
         assert client.request().status == 301
     for _ in range(5):
@@ -121,7 +122,7 @@ def test_nginx_over_tcp(site):
         cwd=site.home,
     )
     site.start(*command)
-    wait_until(lambda: connects(behind) and connects(port), "both are there")
+    wait_until(lambda: connects(behind) and connects(port), "both are there", PATIENCE)
     with Connection(("127.0.0.1", port)) as client:
         for _ in range(3):
             assert client.request().status == 200
@@ -139,7 +140,7 @@ def assert_stops_gracefully(site, stop) -> None:
     stop()
     client.join(20)
     assert answer and int(answer[0].split()[0]) == master
-    wait_until(lambda: is_gone(master), "the master is gone")
+    wait_until(lambda: is_gone(master), "the master is gone", PATIENCE)
 
 
 SUPERVISORD_CONF = """
@@ -176,9 +177,13 @@ def test_supervisor(site):
     first = site.master()
     os.kill(first, signal.SIGKILL)
     site.master(instead_of=first)
-    wait_until(lambda: "RUNNING" in ask("status", "shop").stdout, "supervisor has seen it start")
+    wait_until(
+        lambda: "RUNNING" in ask("status", "shop").stdout, "supervisor has seen it start", PATIENCE
+    )
     control("signal", "HUP", "shop")
-    wait_until(lambda: "Hang up" in (site.directory / "shop.log").read_text(), "the reload")
+    wait_until(
+        lambda: "Hang up" in (site.directory / "shop.log").read_text(), "the reload", PATIENCE
+    )
     assert_stops_gracefully(site, lambda: control("stop", "shop"))
     assert not site.socket.exists()
 
@@ -198,7 +203,7 @@ def test_runit(site):
     site.master(instead_of=first)
     log = site.directory / "log" / "current"
     subprocess.run([control, "hup", service], check=True, timeout=60)
-    wait_until(lambda: "Hang up" in log.read_text(), "the reload")
+    wait_until(lambda: "Hang up" in log.read_text(), "the reload", PATIENCE)
 
     def stop() -> None:
         subprocess.run([control, "-w", "20", "down", service], check=True, timeout=60)
@@ -242,7 +247,7 @@ def test_what_kubernetes_asks_for_is_there(site):
     status = site.run / "status.sock"
     command = (*gunicorn_command(), "-w", "1", "--status-bind", f"unix:{status}", "shop:app")
     site.start(*command, cwd=site.home)
-    wait_until(site.answers, "the application answers")
+    wait_until(site.answers, "the application answers", PATIENCE)
 
     def ask(path: str):
         with Connection(str(status)) as client:

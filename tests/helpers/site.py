@@ -107,7 +107,7 @@ class Site:
                 found.append(int(said.split()[0]))
             return found and found[-1] != instead_of
 
-        wait_until(another, "the application answers")
+        wait_until(another, "the application answers", timeout=60)
         return found[-1]
 
     def close(self) -> None:
