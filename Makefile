@@ -62,7 +62,7 @@ endif
 # The tests that are about them, by their names.
 GREENLETS = gevent or eventlet or greenlet
 
-.PHONY: help run build test unit pytest tls compare asan tsan valgrind fuzz testssl soak bench picture lint format wheel sdist wheel-test deploy-check docs clean
+.PHONY: help run build test unit pytest tls compare asan tsan valgrind faults fuzz testssl soak bench picture lint format wheel sdist wheel-test deploy-check docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -147,6 +147,9 @@ valgrind: $(VENV)/.testing ## Run the engine without Python under valgrind
 	    $(MESON) setup $(BUILD)/unit -Dextension=false -Dtests=enabled -Dbuildtype=debugoptimized
 	$(MESON) compile -C $(BUILD)/unit echo
 	ECHO=$(abspath $(BUILD)/unit/src/demo/echo) $(BIN)/pytest -n 2 $(ARGS) tests/faults/test_valgrind.py
+
+faults: $(VENV)/.testing ## Have each call of the system fail, with every error, at several places
+	FAULTS=all $(BIN)/pytest -n 2 $(ARGS) tests/faults/test_refused.py
 
 fuzz: $(VENV)/.testing ## Run each fuzz target for TIME=60 seconds
 	tools/prerequisites.sh $(PYTHON) build fuzz

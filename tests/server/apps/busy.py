@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import tempfile
 import threading
 import time
@@ -46,6 +47,7 @@ def application(environ, start_response):
                 "running": now,
                 "multithread": environ["wsgi.multithread"],
                 "thread": threading.get_ident(),
+                "pid": os.getpid(),
                 "size": len(body),
                 "sha256": hashlib.sha256(body).hexdigest(),
             }
