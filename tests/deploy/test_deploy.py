@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from helpers.server import gunicorn_command
+from helpers.server import SANITIZED, gunicorn_command
 from helpers.site import DEPLOY, Site, free_port, is_gone
 from helpers.tls import Authority, TlsConnection
 from helpers.wire import Connection, wait_until
@@ -159,6 +159,7 @@ files={directory}/shop.conf
 """
 
 
+@pytest.mark.skipif(SANITIZED, reason="supervisor starts programs without the sanitizer's library")
 def test_supervisor(site):
     site.install("supervisor/shop.conf", site.directory / "shop.conf")
     site.edit(site.directory / "shop.conf", {"user=shop\n": ""})

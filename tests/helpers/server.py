@@ -31,6 +31,9 @@ APPS = TESTS / "server" / "apps"
 #: Whether a sanitizer watches: times and memory are not what they are otherwise.
 SANITIZED = "san.so" in os.environ.get("LD_PRELOAD", "")
 
+#: The same of ThreadSanitizer: it has a thread of its own, and a shell under it crashes.
+THREAD_SANITIZED = "tsan.so" in os.environ.get("LD_PRELOAD", "")
+
 START_TIMEOUT = 2 * STEP_TIMEOUT
 STOP_TIMEOUT = STEP_TIMEOUT + 5.0
 

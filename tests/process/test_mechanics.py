@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.server import server_has
+from helpers.server import THREAD_SANITIZED, server_has
 from helpers.wire import wait_until
 from process.load import Load
 
@@ -144,6 +144,7 @@ def children(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
+@pytest.mark.skipif(THREAD_SANITIZED, reason="the sanitizer stops forks beside threads")
 def test_threads_of_a_preloaded_application_are_named(master, tmp_path):
     (tmp_path / "threaded.py").write_text(
         "import threading, time\n"
@@ -169,6 +170,7 @@ def test_fork_callbacks_run(master, tmp_path):
     assert sorted(one.stdout.split()) == ["before", "child", "parent"]
 
 
+@pytest.mark.skipif(THREAD_SANITIZED, reason="the sanitizer has a thread of its own")
 @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
 def test_an_idle_server_makes_no_system_call(master):
     one = master("--timeout", "1", workers=2)
@@ -286,6 +288,7 @@ def may_unshare() -> bool:
         return False
 
 
+@pytest.mark.skipif(THREAD_SANITIZED, reason="other programs crash under the sanitizer")
 @pytest.mark.skipif(not may_unshare(), reason="needs a process namespace")
 def test_process_1_of_a_container(master, tmp_path):
     """Orphans of workers are reaped, and the signals of the master work as anywhere."""

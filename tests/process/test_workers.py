@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import pytest
+from helpers.server import THREAD_SANITIZED
 
 KINDS = {"sync": ["-k", "sync"], "gthread": ["-k", "gthread", "--threads", "4"]}
 
@@ -39,6 +40,7 @@ def test_workers_go_when_the_master_is_killed(server, gate):
     one.wait_gone(workers)
 
 
+@pytest.mark.skipif(THREAD_SANITIZED, reason="the sanitizer has a thread of its own")
 @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
 def test_an_idle_server_makes_no_system_call(server):
     one = server("--timeout", "1", "--keep-alive", "1", workers=2)
