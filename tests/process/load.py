@@ -10,6 +10,7 @@ from collections import Counter
 
 PAUSE = 0.005  # seconds between two requests of a client
 PATIENCE = 20.0  # seconds until an answer counts as lost
+STALE = 1.0  # seconds after which a client that was held up itself uses its connection no more
 
 
 class Load:
@@ -17,7 +18,8 @@ class Load:
 
     A refused connection, an end before the whole answer, a status other than 200: each is a loss,
     also on a kept connection that was idle. An answer with `Connection: close` is followed by a new
-    connection.
+    connection, as is a pause near the two seconds for which the server keeps an idle one, which a
+    busy machine may impose.
     """
 
     def __init__(
@@ -62,14 +64,18 @@ class Load:
         return await asyncio.open_connection(*self.address, ssl=self.tls, server_hostname=name)
 
     async def _client(self, keep: bool) -> None:
-        connection = None
+        connection, answered = None, 0.0
         while not self._stop:
             stage = "connect"
+            if connection and time.monotonic() - answered > STALE:
+                connection[1].close()
+                connection = None
             try:
                 connection = connection or await self._open()
                 stage = "kept" if keep else "new"
                 reusable = await asyncio.wait_for(self._ask(*connection, keep), PATIENCE)
                 self.answers += 1
+                answered = time.monotonic()
             except Exception as exc:
                 self.losses[f"{stage}: {type(exc).__name__}: {exc}"] += 1
                 self.lost_at.append(time.monotonic())
