@@ -1,6 +1,7 @@
 """What a client may do, and for how long; how much a worker takes on."""
 
 import select
+import ssl
 
 import pytest
 from helpers.status_port import Port
@@ -255,3 +256,32 @@ def test_check_client(gunicorn, gate, blocked, logger):
     assert 'GET /half HTTP/1.1" 200' in server.stdout
     assert 'GET /closed HTTP/1.1" 499' in server.stdout
     assert 'GET /reset HTTP/1.1" 499' in server.stdout or "/reset" not in server.stdout
+
+
+def test_check_client_over_tls(secure, gate, blocked):
+    """The same, though what the socket shows is not what TLS says."""
+    server = secure("--check-client", "--access-logfile", "-", app="busy")
+    blocked(server, gate)
+    paths = ["/half", "/goodbye", "/closed", "/reset"]
+    half, goodbye, closed, reset = (begun(server, render(target=path)) for path in paths)
+    wait_until(lambda: queued(server) == len(paths), "they wait")
+    half.end_of_input()
+    goodbye.sock.settimeout(0)
+    with pytest.raises(ssl.SSLWantReadError):  # ours is said, and theirs not waited for
+        goodbye.sock.unwrap()
+    closed.close()
+    reset.abort()
+    gate.open()
+    assert half.read_response().status == 200
+    wait_until(lambda: server.request().status == 200, "the queue is empty")
+    half.close()
+    goodbye.close()
+    server.stop()
+    assert 'GET /half HTTP/1.1" 200' in server.stdout
+    assert 'GET /goodbye HTTP/1.1" 200' in server.stdout
+    assert 'GET /closed HTTP/1.1" 499' in server.stdout
+    assert 'GET /reset HTTP/1.1" 499' in server.stdout
+
+
+def queued(server):
+    return sum(worker["queued"] for worker in Port.private(server.pid).workers())
