@@ -107,6 +107,8 @@ def parse_plain(cfg, tokens):
                 raise NotPlain
             if value.startswith("-") and value != "-":  # a flag, or a negative number
                 raise NotPlain
+        if value == "--":  # nothing, to argparse before Python 3.13
+            raise NotPlain
         value = _convert(setting, value)
         if setting.action == "append":
             given[name] = [*(given[name] or ()), value]

@@ -112,7 +112,7 @@ def _hook(arity):
 INT = Kind(check.validate_pos_int, "int", type=int, meta="INT")
 SECONDS = Kind(check.validate_seconds, "number", type=check.seconds, meta="SECONDS")
 SIZE = Kind(check.validate_size, "int, or text with a unit", type=check.size, meta="SIZE")
-MODE = Kind(check.validate_pos_int, "int", type=check.auto_int, meta="INT")
+MODE = Kind(check.validate_mode, "int", type=check.auto_int, meta="INT")
 FLAG = Kind(check.validate_bool, "bool", action="store_true")
 STRING = Kind(check.validate_string, "string", meta="STRING")
 FILE = Kind(check.validate_string, "path", meta="FILE")
@@ -144,7 +144,7 @@ SECTIONS = {
             Computed(_bind_default, "127.0.0.1:8000; 0.0.0.0:$PORT if PORT is set", "PORT"),
             "An address to listen on: HOST, HOST:PORT, unix:PATH or fd://FD. Can be repeated.",
             meta="ADDRESS"),
-        Row("backlog", "--backlog", INT, 2048,
+        Row("backlog", "--backlog", Kind(check.validate_backlog, "int", type=int, meta="INT"), 2048,
             "How many connections may wait to be accepted.", unit="connections"),
     ),
     "Worker Processes": (
@@ -244,7 +244,7 @@ SECTIONS = {
             "Give the workers all groups that their user is a member of.", since="19.7"),
         Row("tmp_upload_dir", "", DIR, None,
             "The directory for request bodies that are too long for memory."),
-        Row("secure_scheme_headers", "", DICT,
+        Row("secure_scheme_headers", "", Kind(check.validate_scheme_headers, "dict"),
             {"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"},
             "The headers, and their values, by which a trusted proxy says that its client "
             "came by https."),
@@ -298,7 +298,7 @@ SECTIONS = {
             "The format of a line of the access log; json writes objects."),
         Row("errorlog", "--error-logfile --log-file", FILE, "-",
             "The file for what the server has to say; - is the standard error."),
-        Row("loglevel", "--log-level", STRING, "info",
+        Row("loglevel", "--log-level", Kind(check.validate_text, "string"), "info",
             "What the error log takes: debug, info, warning, error or critical.", meta="LEVEL"),
         Row("capture_output", "--capture-output", FLAG, False,
             "Send what is written to the standard output and error to the error log's file.",

@@ -47,6 +47,19 @@ def validate_dict(val):
     return val
 
 
+INT_MAX = 2**63 - 1  # what the engine and the arbiter can hold
+C_INT_MAX = 2**31 - 1
+ID_MAX = 2**32 - 2  # of users and groups; one more means none
+MODE_MAX = 0o7777
+
+
+def validate_scheme_headers(val):
+    for pair in validate_dict(val).items():
+        if not all(isinstance(text, str) for text in pair):
+            raise TypeError("must be a dictionary of strings: names of headers, and their values")
+    return val
+
+
 def validate_pos_int(val):
     if isinstance(val, str):
         try:
@@ -59,7 +72,21 @@ def validate_pos_int(val):
     val = int(val)  # True and False are numbers to Python; IntEnum members lose their names
     if val < 0:
         raise ValueError("Value must be positive, or 0")
+    return _at_most(val, INT_MAX)
+
+
+def _at_most(val, most, shown=str):
+    if val > most:
+        raise ValueError(f"must be at most {shown(most)}")
     return val
+
+
+def validate_backlog(val):
+    return _at_most(validate_pos_int(val), C_INT_MAX)
+
+
+def validate_mode(val):
+    return _at_most(validate_pos_int(val), MODE_MAX, oct)
 
 
 def validate_count(val):
@@ -93,7 +120,6 @@ def validate_seconds(val):
 
 
 SIZE_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-SIZE_MAX = 2**63 - 1
 
 
 def size(text):
@@ -109,10 +135,7 @@ def validate_size(val):
             val = size(val)
         except ValueError:
             raise ValueError("must be a number of bytes, as in 1048576, 512K, 64M or 2G") from None
-    val = validate_pos_int(val)
-    if val > SIZE_MAX:
-        raise ValueError(f"must be at most {SIZE_MAX} bytes")
-    return val
+    return validate_pos_int(val)
 
 
 WARMUP = re.compile(r"(https?://[^/\s?#]+)?/[!-\"$-~]*")
@@ -157,6 +180,13 @@ def validate_string(val):
     return val.strip()
 
 
+def validate_text(val):
+    """A string that has to be there."""
+    if val is None:
+        raise TypeError("Not a string")
+    return validate_string(val)
+
+
 def validate_file_exists(val):
     if val is not None and not os.path.exists(val):
         raise ValueError(f"file {val} does not exist")
@@ -170,7 +200,10 @@ def validate_list_string(val):
         val = [val]
     if not hasattr(val, "__iter__"):
         raise TypeError("Not a string, nor a list of strings")
-    return [validate_string(item) for item in val]
+    items = [validate_string(item) for item in val]
+    if None in items:
+        raise TypeError("Not a string, nor a list of strings")
+    return items
 
 
 def validate_list_of_files_or_patterns(val):
@@ -212,9 +245,7 @@ def validate_string_to_addr_list(val):
 def validate_class(val):
     if callable(val) and not isinstance(val, type):
         val = val()
-    if isinstance(val, type):
-        return val
-    return validate_string(val)
+    return val if isinstance(val, type) else validate_text(val)
 
 
 def _import_callable(path):
@@ -273,11 +304,11 @@ def _validate_id(val, current, lookup, kind):
     if val is None:
         return current()
     if isinstance(val, int):
-        return int(val)
+        return _at_most(int(val), ID_MAX)
     if not isinstance(val, str):
         raise TypeError(f"must be the name or the number of a {kind}")
     if val.isdigit():
-        return int(val)
+        return _at_most(int(val), ID_MAX)
     try:
         return lookup(val)
     except KeyError:
@@ -305,7 +336,7 @@ def validate_group(val):
 
 
 def validate_chdir(val):
-    val = validate_string(val)
+    val = validate_text(val)
     path = os.path.abspath(os.path.join(util.getcwd(), val))
     if not os.path.exists(path):
         raise ConfigError(f"can't chdir to {val!r}")

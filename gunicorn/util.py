@@ -129,6 +129,10 @@ def import_module(name):
     return import_module(name)
 
 
+# What Python's parser raises for text that is no Python, has a NUL, or is nested too deep.
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+
 def _parse_app_reference(obj):
     """Split `name`, `name()` or `name('x', debug=True)` into name, args and kwargs.
 
@@ -141,7 +145,7 @@ def _parse_app_reference(obj):
     unparsable = f"Failed to parse {obj!r} as an attribute name or function call."
     try:
         expression = ast.parse(obj, mode="eval").body
-    except SyntaxError:
+    except UNREADABLE:
         raise AppImportError(unparsable) from None
     if isinstance(expression, ast.Name):
         return expression.id, None, None
@@ -152,7 +156,7 @@ def _parse_app_reference(obj):
     try:
         args = [ast.literal_eval(arg) for arg in expression.args]
         kwargs = {kw.arg: ast.literal_eval(kw.value) for kw in expression.keywords}
-    except ValueError:
+    except (TypeError, *UNREADABLE):
         raise AppImportError(f"Failed to parse arguments as literal values: {obj!r}") from None
     return expression.func.id, args, kwargs
 
@@ -209,10 +213,14 @@ def import_app(module):
     module, colon, obj = module.partition(":")
     if not colon:
         obj = "application"
+    if not module or "\0" in module:
+        raise AppImportError(f"{module!r} is no module; the application is MODULE:NAME.")
     try:
         mod = import_module(module)
-    except (ImportError, TypeError):  # TypeError: a name that begins with a dot
+    except (ImportError, TypeError):
         _hint_at_module(module, obj)
+        if module.startswith("."):  # a TypeError, which says less
+            raise AppImportError(f"{module!r} is no module: it begins with a dot.") from None
         raise
     name, args, kwargs = _parse_app_reference(obj)
     try:

@@ -25,6 +25,12 @@ def _die(message):
     sys.exit(1)
 
 
+def _print(text):
+    """Print to the standard output, also what it cannot encode."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
 def _print_traceback():
     import traceback
 
@@ -213,7 +219,7 @@ class Application(BaseApplication):
 
     def run(self):
         if self.cfg.print_config:
-            print(self.cfg)
+            _print(str(self.cfg))
         else:
             self._check_features()
         if self.cfg.print_config or self.cfg.check_config:

@@ -124,6 +124,13 @@ def test_defaults_are_printed(command):
             assert shown == str(default)
 
 
+def test_what_is_no_text_is_printed(command):
+    """Bytes of the command line that are no UTF-8."""
+    strict = {"PYTHONIOENCODING": "utf-8:strict", "PYTHONUTF8": "1"}
+    printed = command("--print-config", "-n", "caf\udce9", "app:app", env=strict).stdout
+    assert " = caf\\udce9\n" in printed
+
+
 def test_hooks_are_printed(directory, command):
     (directory / "gunicorn.conf.py").write_text(HOOKS)
     printed = command("--print-config", "app:app").stdout

@@ -174,6 +174,8 @@ def test_file(load, directory, name, section, flags, kind, default):
     code, value, _bad = FILE_VALUES[kind]
     if name == "protocol":
         code, value = "'http'", "http"
+    if name == "secure_scheme_headers":
+        code, value = "{'X-Secure': 'yes'}", {"X-Secure": "yes"}
     cfg = load(file=f"# the settings\n{name} = {code}\n")
     if default is HOOK:
         assert value_of(cfg, name).__qualname__ == "<lambda>"
