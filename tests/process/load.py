@@ -9,6 +9,7 @@ import time
 from collections import Counter
 
 PAUSE = 0.005  # seconds between two requests of a client
+FIRST_BYTE = 0.1  # seconds that a server which stops waits for a connection's first byte
 PATIENCE = 20.0  # seconds until an answer counts as lost
 STALE = 1.0  # seconds after which a client that was held up itself uses its connection no more
 
@@ -20,6 +21,9 @@ class Load:
     also on a kept connection that was idle. An answer with `Connection: close` is followed by a new
     connection, as is a pause near the two seconds for which the server keeps an idle one, which a
     busy machine may impose.
+
+    `losses` says at which stage: "connect", "kept", "new", or "late" for the first request of a
+    connection when the client, on a busy machine, took longer than FIRST_BYTE to send it.
     """
 
     def __init__(
@@ -70,10 +74,14 @@ class Load:
             if connection and time.monotonic() - answered > STALE:
                 connection[1].close()
                 connection = None
+            begun, fresh = time.monotonic(), connection is None
             try:
                 connection = connection or await self._open()
                 stage = "kept" if keep else "new"
-                reusable = await asyncio.wait_for(self._ask(*connection, keep), PATIENCE)
+                self._ask(connection[1], keep)
+                if fresh and time.monotonic() - begun > FIRST_BYTE:
+                    stage = "late"
+                reusable = await asyncio.wait_for(self._answer(connection[0], keep), PATIENCE)
                 self.answers += 1
                 answered = time.monotonic()
             except Exception as exc:
@@ -88,10 +96,12 @@ class Load:
         if connection:
             connection[1].close()
 
-    async def _ask(self, reader, writer, keep: bool) -> bool:
-        """One request and its answer; whether the connection may be used again."""
+    def _ask(self, writer, keep: bool) -> None:
         close = "" if keep else "Connection: close\r\n"
         writer.write(f"GET {self.path} HTTP/1.1\r\nHost: a\r\n{close}\r\n".encode())
+
+    async def _answer(self, reader, keep: bool) -> bool:
+        """Read an answer; whether the connection may be used again."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         if not head.startswith("http/1.1 200"):
             raise ValueError(head.partition("\r\n")[0])

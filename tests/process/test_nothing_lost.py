@@ -127,13 +127,17 @@ def test_upgrade(server, tmp_path):
     SANITIZED, reason="a slow client's first byte comes after the 0.1 s that stopping waits for it"
 )
 def test_stop(server):
-    """What was accepted or waits is answered; only then are clients refused."""
+    """What was accepted or waits is answered; only then are clients refused.
+
+    So are those that have connected and do not say a first word in time.
+    """
     one = server()
     with Load(one.address) as load:
         load.settle(500)
         one.kill(signal.SIGTERM)
         assert one.wait() == 0
-    lost = {what: n for what, n in load.losses.items() if not what.startswith("connect:")}
+    refused = ("connect:", "late:")
+    lost = {what: n for what, n in load.losses.items() if not what.startswith(refused)}
     assert not lost, f"{lost} of {load.answers}\n{one.log[-3000:]}"
 
 
