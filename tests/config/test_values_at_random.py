@@ -17,7 +17,7 @@ from gunicorn.errors import AppImportError
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_at_random(check):
     short = settings(
-        max_examples=100,
+        max_examples=50,
         deadline=None,
         database=None,
         derandomize=True,
