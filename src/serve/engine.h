@@ -287,7 +287,7 @@ void ready_destroy(struct ready *ready);
 void ready_push(struct ready *ready, struct request *head, struct request *tail, uint32_t count);
 struct request *ready_pop(struct ready *ready);
 
-/* Takes out a request that still waits; false when it does not. */
+/* Takes out a request that still waits, be it claimed; false when it does not. */
 bool ready_remove(struct ready *ready, struct request *request);
 
 /* Calls function() for a request that still waits: nobody takes it meanwhile. */
@@ -298,7 +298,7 @@ void ready_while_waiting(struct ready *ready, struct request *request,
 struct request *ready_take(struct ready *ready, bool (*wanted)(const struct request *request),
                            uint32_t keep, uint32_t most);
 
-/* Puts a list back, in front. */
+/* Puts such a list back, each where it stood. */
 void ready_return(struct ready *ready, struct request *list);
 
 /*

@@ -80,6 +80,19 @@ static struct request **find(struct ready *ready, const struct request *request,
     return at;
 }
 
+/* The lock is held. Its thread finds out by ready_keep(). */
+static bool take_claim(struct ready *ready, struct request *request)
+{
+    struct request **at = &ready->claimed;
+    while (*at && *at != request)
+        at = &(*at)->next;
+    if (!*at)
+        return false;
+    *at = request->next;
+    request->next = NULL;
+    return true;
+}
+
 bool ready_remove(struct ready *ready, struct request *request)
 {
     struct request *before;
@@ -93,6 +106,8 @@ bool ready_remove(struct ready *ready, struct request *request)
         request->next = NULL;
         metrics_drop(ready->length);
         ready->taken++;
+    } else {
+        found = take_claim(ready, request);
     }
     pthread_mutex_unlock(&ready->lock);
     return found;
@@ -134,21 +149,29 @@ struct request *ready_take(struct ready *ready, bool (*wanted)(const struct requ
     return list;
 }
 
+/* The lock is held. A list goes where its requests stood, which is by age. */
+static void put_back(struct ready *ready, struct request *list)
+{
+    struct request **at = &ready->head;
+    while (list) {
+        struct request *request = list;
+        list = list->next;
+        while (*at && (*at)->ready_ns <= request->ready_ns)
+            at = &(*at)->next;
+        request->next = *at;
+        *at = request;
+        at = &request->next;
+        if (!request->next)
+            ready->tail = request;
+        metrics_raise(ready->length);
+        ready->taken--;
+    }
+}
+
 void ready_return(struct ready *ready, struct request *list)
 {
-    if (!list)
-        return;
-    uint32_t count = 1;
-    struct request *tail = list;
-    for (; tail->next; tail = tail->next)
-        count++;
     pthread_mutex_lock(&ready->lock);
-    tail->next = ready->head;
-    ready->head = list;
-    if (!ready->tail)
-        ready->tail = tail;
-    metrics_set(ready->length, atomic_load_explicit(ready->length, memory_order_relaxed) + count);
-    ready->taken -= count;
+    put_back(ready, list);
     pthread_mutex_unlock(&ready->lock);
 }
 
@@ -164,14 +187,7 @@ void ready_claim(struct ready *ready, struct request *request)
 bool ready_keep(struct ready *ready, struct request *request)
 {
     pthread_mutex_lock(&ready->lock);
-    struct request **at = &ready->claimed;
-    while (*at && *at != request)
-        at = &(*at)->next;
-    bool found = *at;
-    if (found) {
-        *at = request->next;
-        request->next = NULL;
-    }
+    bool found = take_claim(ready, request);
     pthread_mutex_unlock(&ready->lock);
     return found;
 }
@@ -189,11 +205,8 @@ unsigned ready_unclaim(struct ready *ready, uint64_t now_ms)
             continue;
         }
         *at = request->next;
-        request->next = ready->head;
-        ready->head = request;
-        if (!ready->tail)
-            ready->tail = request;
-        metrics_raise(ready->length);
+        request->next = NULL;
+        put_back(ready, request);
         result |= CLAIMS_BACK;
     }
     pthread_mutex_unlock(&ready->lock);
