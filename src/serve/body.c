@@ -4,18 +4,21 @@
 #include "serve/engine.h"
 #include "serve/limits.h"
 #include "serve/request.h"
+#include "serve/response.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
 
+static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
+enum { INTERIM_SIZE = sizeof(interim) - 1 };
+
 void body_send_continue(struct request *request)
 {
-    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
     struct conn *conn = request->conn;
     /* A socket that cannot take 25 bytes before anything was answered has no reader. */
-    ssize_t sent = conn->tls ? tls_send_aside(conn->tls, text, sizeof(text) - 1)
-                             : socket_send(conn->io.fd, text, sizeof(text) - 1);
+    ssize_t sent = conn->tls ? tls_send_aside(conn->tls, interim, INTERIM_SIZE)
+                             : socket_send(conn->io.fd, interim, INTERIM_SIZE);
     if (sent < 0 && errno != EAGAIN)
         request->response.broken = true;
 }
@@ -192,8 +195,7 @@ static ssize_t receive(struct request *request, char *out, size_t n)
     struct body *body = &request->body;
     if (body->continue_due) {
         body->continue_due = false;
-        if (!request->response.sent_head)
-            body_send_continue(request);
+        response_interim(request, interim, INTERIM_SIZE); /* others may be queued before it */
     }
     for (;;) {
         ssize_t got = transport_recv(request->conn->io.fd, request->conn->tls, out, n);

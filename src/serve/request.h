@@ -99,7 +99,7 @@ bool request_reserve(struct request *request, size_t size);
 /* Where the next bytes from the socket go, and how many: the head, the raw or the stored body. */
 char *request_room(struct request *request, size_t *room);
 
-/* "100 Continue", at once. */
+/* "100 Continue", at once: nothing else of its answer is on the way yet. */
 void body_send_continue(struct request *request);
 
 enum body_progress {

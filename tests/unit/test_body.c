@@ -349,6 +349,27 @@ static void continue_when_a_stream_is_read(void **state)
     served_close();
 }
 
+enum { HINTS = 64 * 1024 }; /* more than the client takes at once */
+
+static void read_after_hints(struct request *request)
+{
+    response_interim(request, large, HINTS);
+    served_read(); /* there is room for what comes next, but not before the rest of the hints */
+    read_hasty(request);
+}
+
+static void continue_comes_behind_what_is_queued(void **state)
+{
+    (void)state;
+    open_with(read_after_hints);
+    served_connect(true);
+    say_head(streamed, "Expect: 100-continue\r\n");
+    served_answer();
+    assert_memory_equal(served.output, large, HINTS);
+    assert_memory_equal(served.output + HINTS, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+    served_close();
+}
+
 static void answer_unread(struct request *request)
 {
     answer(request, "1");
@@ -412,6 +433,7 @@ int main(void)
         cmocka_unit_test(continue_before_the_body),
         cmocka_unit_test(no_continue_when_the_body_is_there),
         cmocka_unit_test(continue_when_a_stream_is_read),
+        cmocka_unit_test(continue_comes_behind_what_is_queued),
         cmocka_unit_test(no_continue_when_a_stream_is_not_read),
         cmocka_unit_test(unread_is_skipped),
     };
