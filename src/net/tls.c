@@ -13,8 +13,10 @@ static bool set_up(struct tls *tls, SSL_CTX *ssl_ctx)
 {
     uint64_t options = SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF;
     tls->ssl = openssl.SSL_new(ssl_ctx);
-    tls->bio = tls->ssl ? tls_bio_create(tls) : NULL;
-    if (!tls->bio || !openssl.SSL_set_ex_data(tls->ssl, tls_process.connection_key, tls))
+    if (!tls->ssl || !openssl.SSL_set_ex_data(tls->ssl, tls_process.connection_key, tls))
+        return false;
+    tls->bio = tls_bio_create(tls);
+    if (!tls->bio)
         return false;
     openssl.SSL_set_bio(tls->ssl, tls->bio, tls->bio);
     openssl.SSL_set_options(tls->ssl, options | (tls->kernel_may ? SSL_OP_ENABLE_KTLS : 0));

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "net/openssl.h"
 #include "net/tls.h"
 #include "served.h"
 #include "tls_client.h"
@@ -974,6 +975,53 @@ static void no_memory_is_no_crash(void **state)
     }
 }
 
+static SSL *no_ssl(SSL_CTX *context)
+{
+    (void)context;
+    return NULL;
+}
+
+static int no_data(SSL *ssl, int index, void *data)
+{
+    (void)ssl, (void)index, (void)data;
+    return 0;
+}
+
+static BIO *no_bio(const BIO_METHOD *method)
+{
+    (void)method;
+    return NULL;
+}
+
+static BIO *no_socket(int fd, int close_it)
+{
+    (void)fd, (void)close_it;
+    return NULL;
+}
+
+/* What was made before it failed is freed, as AddressSanitizer sees. */
+static void openssl_without_memory_is_no_crash(void **state)
+{
+    const struct openssl real = openssl;
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        open_engine(run_hello);
+        client = tls_client_create(TLS1_3_VERSION);
+        if (i == 0)
+            openssl.SSL_new = no_ssl;
+        else if (i == 1)
+            openssl.SSL_set_ex_data = no_data;
+        else if (i == 2)
+            openssl.BIO_new = no_bio;
+        else
+            openssl.BIO_new_socket = no_socket;
+        assert_null(served_connect(false));
+        openssl = real;
+        assert_int_equal(served.engine->connections, 0);
+        close_engine();
+    }
+}
+
 static int set_up(void **state)
 {
     char error[200];
@@ -1034,6 +1082,7 @@ int main(void)
         cmocka_unit_test(what_was_agreed_is_told),
         cmocka_unit_test(new_connections_use_the_new_context),
         cmocka_unit_test(no_memory_is_no_crash),
+        cmocka_unit_test(openssl_without_memory_is_no_crash),
     };
     int failed = cmocka_run_group_tests(tests, set_up, tear_down);
     backend = "poll";
