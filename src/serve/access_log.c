@@ -49,8 +49,7 @@ static void write_all(struct access_log *log, const char *p, size_t n)
             p += written;
             n -= (size_t)written;
         } else if (written < 0 && errno == EAGAIN) {
-            struct pollfd pollfd = {.fd = log->fd, .events = POLLOUT};
-            if (poll(&pollfd, 1, WRITE_PATIENCE_MS) <= 0)
+            if (socket_wait(log->fd, POLLOUT, WRITE_PATIENCE_MS) <= 0)
                 return;
         } else if (written == 0 || errno != EINTR) {
             return; /* a full disk: the server goes on without its log */

@@ -7,6 +7,9 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -280,6 +283,48 @@ static void one_write_a_batch(void **state)
     access_log_flush(NULL);
 }
 
+static int full_pipe; /* its reading end */
+static volatile sig_atomic_t interruptions;
+
+static void interrupt(int signo)
+{
+    char waste[PIPE_BUF];
+    (void)signo;
+    if (++interruptions == 3)
+        while (read(full_pipe, waste, sizeof(waste)) > 0)
+            ;
+}
+
+/* The client of a pipe is waited for, whatever signals come meanwhile. */
+static void a_signal_costs_no_line(void **state)
+{
+    const struct itimerval often = {{0, 1000}, {0, 1000}}, never = {{0, 0}, {0, 0}};
+    struct sigaction action = {.sa_handler = interrupt}, before;
+    int ends[2];
+    char out[PIPE_BUF];
+    (void)state;
+    assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
+    full_pipe = ends[0];
+    interruptions = 0;
+    struct access_log *log = access_log_create(access_format_compile(text("%(m)s")), ends[1]);
+    struct source source = usual();
+    struct access_entry entry = entry_of(&source);
+    memset(out, 'x', sizeof(out));
+    while (write(ends[1], out, sizeof(out)) > 0)
+        ;
+    access_log_add(log, &entry);
+    sigaction(SIGALRM, &action, &before);
+    setitimer(ITIMER_REAL, &often, NULL);
+    access_log_flush(log);
+    setitimer(ITIMER_REAL, &never, NULL);
+    sigaction(SIGALRM, &before, NULL);
+    read_all(ends[0], out, sizeof(out));
+    assert_string_equal(out, "GET\n");
+    access_log_destroy(log);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 /* Pipes take whole lines up to PIPE_BUF at once: no write is longer, and none ends within a line.
  */
 static void whole_lines_only(void **state)
@@ -322,6 +367,7 @@ int main(void)
         cmocka_unit_test(time_of_a_line),
         cmocka_unit_test(no_memory),
         cmocka_unit_test(one_write_a_batch),
+        cmocka_unit_test(a_signal_costs_no_line),
         cmocka_unit_test(whole_lines_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
