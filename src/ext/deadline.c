@@ -237,13 +237,13 @@ static enum place tell(struct wsgi *wsgi, struct request *request, PyObject *fra
     struct deadlines *deadlines = &wsgi->engine->deadlines;
     struct call *call = request->call;
     uint64_t serial = request->deadline.serial;
+    bool first = !request->deadline.told;
     if (!call) { /* it has just begun, or is as good as over */
         deadline_told(deadlines, serial);
         return NOWHERE;
     }
     enum place place = place_of(call);
     PyObject *stack = stack_of(call, place, frame);
-    bool first = !request->deadline.told;
     /* Others have run meanwhile: is it still the same request? From here on none of them does. */
     if (!stack || !deadline_told(deadlines, serial)) {
         Py_XDECREF(stack);
