@@ -5,6 +5,7 @@
 #include "serve/conn.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -166,6 +167,12 @@ static PyObject *socket_tls_write(PyObject *op, PyObject *object)
     return error == EAGAIN ? Py_NewRef(Py_False) : PyErr_SetFromErrno(PyExc_OSError);
 }
 
+/* Never shorter than asked for. */
+static int wait_ms(double seconds)
+{
+    return seconds < INT_MAX / 1000 ? (int)(seconds * 1000) + 1 : INT_MAX;
+}
+
 /* tls_wait(write, seconds): whether it is ready. Others run meanwhile. */
 static PyObject *socket_tls_wait(PyObject *op, PyObject *args)
 {
@@ -181,7 +188,7 @@ static PyObject *socket_tls_wait(PyObject *op, PyObject *args)
     struct request *request = call->request;
     short events = write ? tls_send_waits(tls) : tls_recv_waits(tls);
     request->blocked++; /* so that it does not end before we are back */
-    int ready = wsgi_ops.wait(call->wsgi, request->conn->io.fd, events, (int)(seconds * 1000) + 1);
+    int ready = wsgi_ops.wait(call->wsgi, request->conn->io.fd, events, wait_ms(seconds));
     request->blocked--;
     if (ready < 0 && !PyErr_Occurred())
         PyErr_SetFromErrno(PyExc_OSError);
