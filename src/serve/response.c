@@ -105,8 +105,7 @@ static int special_field(struct response *response, struct str name, struct str 
     case 7:
         if (str_ieq(name, STR("upgrade")))
             return str_ieq(value, STR("websocket")) ? FIELD_KEEP : FIELD_DROP;
-        return str_ieq(name, STR("trailer")) || str_ieq(name, STR("trailers")) ? FIELD_DROP
-                                                                               : FIELD_KEEP;
+        return str_ieq(name, STR("trailer")) ? FIELD_DROP : FIELD_KEEP;
     case 8:
         return str_ieq(name, STR("trailers")) ? FIELD_DROP : FIELD_KEEP;
     case 10:
