@@ -99,10 +99,12 @@ static struct {
 static void on_request(int signo)
 {
     int saved = errno;
+    uint32_t self = this_thread();
 
-    if (answering.shared && atomic_load(&answering.shared->wanted) == this_thread()) {
+    if (answering.shared && atomic_load(&answering.shared->wanted) == self) {
         answering.write_stack(signo);
-        atomic_store(&answering.shared->wanted, 0);
+        /* Unless the master has given up on it, and asks another one. */
+        atomic_compare_exchange_strong(&answering.shared->wanted, &self, 0);
         (void)!write(answering.wake_fd, "d", 1);
     }
     errno = saved;

@@ -464,6 +464,28 @@ static void nobody_waits_for_the_stacks(void **state)
     end_worker(pid);
 }
 
+enum { ANOTHER = 4711 };
+
+static void ask_another(int signo)
+{
+    (void)signo;
+    atomic_store(&a.dump.shared->wanted, ANOTHER);
+}
+
+/* The master had given up on it: whom it asks now has still to answer. */
+static void who_answers_late_answers_for_nobody_else(void **state)
+{
+    struct slot *slot = add_worker(getpid(), CHILD_READY);
+
+    (void)state;
+    signal(dump_signal(), ask_another);
+    assert_int_equal(dump_accept(&a.dump, slot), 0);
+    atomic_store(&a.dump.shared->wanted, running_thread());
+    raise(dump_signal());
+    signal(dump_signal(), SIG_DFL);
+    assert_int_equal(atomic_load(&a.dump.shared->wanted), ANOTHER);
+}
+
 static void a_worker_without_a_handler_is_not_signalled(void **state)
 {
     (void)state;
@@ -503,6 +525,7 @@ int main(void)
         TEST(a_worker_writes_its_stack),
         TEST(one_that_does_not_is_not_waited_for),
         TEST(nobody_waits_for_the_stacks),
+        TEST(who_answers_late_answers_for_nobody_else),
         TEST(a_worker_without_a_handler_is_not_signalled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
