@@ -13,7 +13,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 PAUSE = 0.03  # seconds between two requests of a client: the crowd is bounded by it
-PATIENCE = 30.0  # seconds until an answer counts as lost
+FRESH = 1.0  # seconds: a retiring worker closes what has been idle for two
+PATIENCE = 60.0  # seconds until an answer counts as lost
 UPLOAD = 3 << 20  # bytes at most: what is beyond 1 MiB is a file of the server's
 BLOCK = 1 << 16
 
@@ -115,6 +116,9 @@ class Crowd:
         line, name = None, role.__name__
         while not self._stop:
             now = time.monotonic()
+            if line and now - line.asked > FRESH:
+                line.close()
+                line = None
             try:
                 line = line or await asyncio.wait_for(self._open(), PATIENCE)
                 await asyncio.wait_for(role(line), PATIENCE)

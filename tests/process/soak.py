@@ -35,7 +35,7 @@ WORKERS = 3
 AFTER_KILL = 4.0  # seconds within which a client notices that a worker was killed
 SETTLED = 30.0  # seconds after which memory is at its usual size
 GROWTH = 1.25  # a larger ratio of memory at the end of a part and at its begin is a leak
-SPARE_KIB = 2048  # that memory may grow by in any case
+SPARE_KIB = 8192  # what a new worker grows by in its first thousands of requests, and then no more
 
 
 def children(pid: int) -> list[int]:
@@ -78,7 +78,7 @@ class Soak:
         self.master = server.pid
         self.random = random.Random(seed)
         self.done: Counter[str] = Counter()
-        self.kills: dict[int, float] = {}  # when a worker was sent SIGKILL
+        self.kills: dict[int, tuple[float, float]] = {}  # between which a worker got SIGKILL
         self.round = 0
         self.recycling = RECYCLING
 
@@ -127,8 +127,9 @@ class Soak:
     def kill_worker(self) -> None:
         if workers := self.workers():
             worker = self.random.choice(workers)
-            self.kills[worker] = time.monotonic()
+            before = time.monotonic()
             send_to(worker, signal.SIGKILL)
+            self.kills[worker] = (before, time.monotonic())
 
     def stop_worker(self) -> None:
         if workers := self.workers():
@@ -243,7 +244,7 @@ class Soak:
         return left
 
 
-def explained(loss: Loss, kills: dict[int, float]) -> bool:
+def explained(loss: Loss, kills: dict[int, tuple[float, float]]) -> bool:
     """Whether a SIGKILL of a worker took the answer away.
 
     A connection that was handed over belongs to another worker than that of its last answer, and a
@@ -251,9 +252,9 @@ def explained(loss: Loss, kills: dict[int, float]) -> bool:
     client has read that answer.
     """
     return any(
-        (loss.worker == worker and loss.asked <= kill <= loss.at)
-        or (loss.good <= kill <= loss.at <= kill + AFTER_KILL)
-        for worker, kill in kills.items()
+        (loss.worker == worker and loss.asked <= after and before <= loss.at)
+        or (loss.good <= after and before <= loss.at <= after + AFTER_KILL)
+        for worker, (before, after) in kills.items()
     )
 
 
