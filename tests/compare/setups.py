@@ -334,6 +334,8 @@ def all_have(stage: Stage, name: str) -> bool:
 def both_logs_opened_anew(stage: Stage):
     stage.start("--error-logfile", "error.log", "--access-logfile", "access.log")
     wait_for_port(stage).ask("/before")
+    written = stage.directory / "access.log"
+    wait_until(lambda: "/before" in written.read_text(), "its line", timeout=EXIT_TIMEOUT)
     for name in ("error.log", "access.log"):
         (stage.directory / name).rename(stage.directory / f"{name}.1")
     stage.kill(signal.SIGUSR1)

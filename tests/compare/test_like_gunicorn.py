@@ -17,7 +17,7 @@ from helpers.original import original_gunicorn
 from helpers.server import gunicorn_command
 
 #: Scenarios in which something goes on until the scenario ends it: how often is luck.
-REPEATING = {"exit_while_imported"}
+REPEATING = {"exit_while_imported", "recycling_with_jitter"}
 
 #: What differs from run to run, and what it becomes.
 VOLATILE = [
