@@ -74,7 +74,7 @@ static pid_t surplus(struct registry *r)
     return child ? child->pid : 0;
 }
 
-static void stop(struct registry *r, pid_t pid)
+static void stop_worker(struct registry *r, pid_t pid)
 {
     child_move(children_find(&r->children, pid), CHILD_STOPPING, 2000);
 }
@@ -117,7 +117,7 @@ static void missing_workers_are_counted(void **state)
     add(r, SLOT_BOOTING);
     pid_t ready = add(r, SLOT_READY);
     assert_int_equal(children_missing(&r->children, &r->goal), 1);
-    stop(r, ready);
+    stop_worker(r, ready);
     assert_int_equal(children_missing(&r->children, &r->goal), 2);
 }
 
@@ -131,9 +131,9 @@ static void the_oldest_of_too_many_goes(void **state)
     assert_int_equal(surplus(r), 0);
     r->goal.target = 1;
     assert_int_equal(surplus(r), first);
-    stop(r, first);
+    stop_worker(r, first);
     assert_int_equal(surplus(r), second);
-    stop(r, second);
+    stop_worker(r, second);
     assert_int_equal(surplus(r), 0);
 }
 
@@ -152,7 +152,7 @@ static void who_retires_serves_until_its_successor_is_ready(void **state)
     assert_int_equal(surplus(r), 0);
     say(r, successor, SLOT_READY);
     assert_int_equal(surplus(r), old);
-    stop(r, old);
+    stop_worker(r, old);
     assert_int_equal(surplus(r), 0);
 }
 
@@ -177,10 +177,10 @@ static void few_are_replaced_at_a_time(void **state)
         assert_int_equal(surplus(r), 0);
         add(r, SLOT_READY);
         assert_int_equal(surplus(r), second); /* the older of the two */
-        stop(r, second);
+        stop_worker(r, second);
         assert_int_equal(surplus(r), 0);
         add(r, SLOT_READY);
-        stop(r, surplus(r));
+        stop_worker(r, surplus(r));
         admit(r);
         assert_int_equal(children_missing(&r->children, &r->goal), 0); /* both still live */
         assert_int_equal(r->children.count, 10);
@@ -252,15 +252,15 @@ static void fewer_workers_are_wanted_while_recycling(void **state)
     pid_t successor = add(r, SLOT_BOOTING);
     r->goal.target = 2;
     assert_int_equal(surplus(r), turn); /* its successor is not needed */
-    stop(r, turn);
+    stop_worker(r, turn);
     assert_int_equal(surplus(r), 0); /* the successor does not serve yet, and the newest survive */
     say(r, successor, SLOT_READY);
     assert_int_equal(surplus(r), waiting); /* rather than a fresh one */
-    stop(r, waiting);
+    stop_worker(r, waiting);
     assert_int_equal(surplus(r), 0);
     r->goal.target = 1;
     assert_int_equal(surplus(r), fresh);
-    stop(r, fresh);
+    stop_worker(r, fresh);
     assert_int_equal(surplus(r), 0);
     assert_int_equal(children_find(&r->children, successor)->phase, CHILD_READY);
 }
@@ -293,7 +293,7 @@ static void a_reload_does_not_wait_for_turns(void **state)
     for (int i = 0; i < 3; i++) {
         admit(r);
         add(r, SLOT_READY);
-        stop(r, surplus(r));
+        stop_worker(r, surplus(r));
     }
     assert_int_equal(surplus(r), 0);
     assert_int_equal(children_missing(&r->children, &r->goal), 0);
@@ -314,7 +314,7 @@ static void a_reload_tries_one_worker_first(void **state)
     r->goal.proven = true;
     assert_int_equal(children_missing(&r->children, &r->goal), 2);
     assert_int_equal(surplus(r), old[0]);
-    stop(r, old[0]);
+    stop_worker(r, old[0]);
     assert_int_equal(surplus(r), 0);
     add(r, SLOT_READY);
     assert_int_equal(surplus(r), old[1]);
@@ -330,7 +330,7 @@ static void a_reload_to_fewer_workers_waits_for_the_first_new_one(void **state)
     assert_int_equal(surplus(r), 0);
     pid_t probe = add(r, SLOT_READY);
     r->goal.proven = true;
-    for (pid_t pid; (pid = surplus(r)); stop(r, pid))
+    for (pid_t pid; (pid = surplus(r)); stop_worker(r, pid))
         assert_int_not_equal(pid, probe);
     assert_int_equal(children_missing(&r->children, &r->goal), 0);
 }
@@ -357,7 +357,7 @@ static void no_workers_at_all_can_be_wanted(void **state)
     add(r, SLOT_BOOTING);
     r->goal = (struct children_goal){.target = 0, .generation = 1};
     for (pid_t pid; (pid = surplus(r));)
-        stop(r, pid);
+        stop_worker(r, pid);
     for (size_t i = 0; i < r->children.count; i++)
         assert_int_equal(r->children.list[i].phase, CHILD_STOPPING);
     assert_int_equal(children_missing(&r->children, &r->goal), 0);
