@@ -7,13 +7,8 @@
 #include "serve/access_log.h"
 #include "serve/handover.h"
 #include "serve/limits.h"
-#include "serve/refused.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -32,196 +27,7 @@ void engine_kick(struct engine *engine)
         loop_wake(engine->loop);
 }
 
-/* Listeners */
-
-static bool start_listening(struct engine *engine)
-{
-    for (uint32_t i = 0; i < engine->listener_count; i++) {
-        if (loop_add(engine->loop, &engine->listeners[i].io, LOOP_LISTEN) == 0)
-            continue;
-        while (i-- > 0)
-            loop_remove(engine->loop, &engine->listeners[i].io);
-        return false;
-    }
-    return true;
-}
-
-static void stop_listening(struct engine *engine)
-{
-    for (uint32_t i = 0; i < engine->listener_count; i++)
-        loop_remove(engine->loop, &engine->listeners[i].io);
-}
-
-static void follow_pauses(struct engine *engine)
-{
-    unsigned against = engine->paused;
-    if (!engine->options.shared && !atomic_load(&engine->given_up))
-        against &= ~(unsigned)PAUSE_BUSY;
-    if (engine->listening && against) {
-        stop_listening(engine);
-        engine->listening = false;
-    } else if (!engine->listening && !against) {
-        engine->listening = start_listening(engine);
-        if (!engine->listening) {
-            engine->paused |= PAUSE_ERROR;
-            timer_set(&engine->timers, &engine->resume, engine->now_ms + ACCEPT_PAUSE_MS);
-        }
-    }
-    handover_accept(engine, !(engine->paused & ~(unsigned)PAUSE_DRAIN));
-}
-
-void engine_pause(struct engine *engine, unsigned reason)
-{
-    engine->paused |= reason;
-    follow_pauses(engine);
-}
-
-void engine_pause_for(struct engine *engine, unsigned reason, uint32_t ms)
-{
-    engine_pause(engine, reason);
-    timer_set(&engine->timers, &engine->resume, engine->now_ms + ms);
-}
-
-void engine_resume(struct engine *engine, unsigned reason)
-{
-    engine->paused &= ~reason;
-    follow_pauses(engine);
-}
-
-/*
- * The connection that has been idle for longest, or NULL. One that was just accepted is not idle
- * yet: its request is on the way.
- */
-static struct conn *longest_idle(struct engine *engine)
-{
-    if (list_empty(&engine->idle))
-        return NULL;
-    struct conn *conn = list_entry(engine->idle.next, struct conn, link);
-    bool fresh = conn->served == 0 && conn->since_ms + SILENT_MS > engine->now_ms;
-    return fresh ? NULL : conn;
-}
-
-bool engine_make_room(struct engine *engine)
-{
-    struct conn *conn = longest_idle(engine);
-    if (!conn)
-        return false;
-    conn_because(conn, CLOSE_ROOM);
-    conn_close(engine, conn);
-    return true;
-}
-
-bool engine_has_room(struct engine *engine)
-{
-    return engine->connections < engine->options.worker_connections || longest_idle(engine);
-}
-
-static void tell_of_accept(struct engine *engine, int error)
-{
-    if (engine_may_tell(&engine->accept_told_ms))
-        engine_note(engine, NOTE_ERROR, "Cannot accept a connection: %s", strerror(error));
-}
-
-/* Linux says EMFILE even when nobody waits: then no one has to go for it. */
-static void accept_failed(struct engine *engine, struct listener *listener, int error)
-{
-    if (error == EAGAIN || error == EWOULDBLOCK || error == ECONNABORTED || error == EINTR)
-        return;
-    if (socket_wait(listener->io.fd, POLLIN, 0) == 0 || engine_make_room(engine))
-        return;
-    tell_of_accept(engine, error);
-    engine_pause_for(engine, PAUSE_ERROR, ACCEPT_PAUSE_MS);
-}
-
-static bool accept_one(struct engine *engine, struct listener *listener)
-{
-    struct peer peer;
-    if (!engine_has_room(engine)) {
-        engine_pause_for(engine, PAUSE_FULL, SILENT_MS);
-        return false;
-    }
-    int fd = socket_accept(listener->io.fd, &peer);
-    if (fd < 0) {
-        accept_failed(engine, listener, errno);
-        return false;
-    }
-    if (engine->connections >= engine->options.worker_connections)
-        engine_make_room(engine);
-    struct conn *conn = conn_create(engine, listener, fd, &peer);
-    if (!conn) {
-        tell_of_accept(engine, ENOMEM);
-        close(fd);
-        return false;
-    }
-    conn_read(engine, conn);
-    return true;
-}
-
-/* One for each worker that has nothing to do; when none has, clients are not to wait for turns. */
-static int shared_batch(struct engine *engine)
-{
-    const struct exchange *exchange = engine->options.exchange;
-    bool alone = exchange && exchange_resting(exchange, engine->options.seat) == 0;
-    return alone ? ACCEPT_BATCH_SHARED : 1;
-}
-
-static void listener_ready(struct io *io, unsigned events, void *context)
-{
-    (void)events;
-    struct engine *engine = context;
-    struct listener *listener = list_entry(io, struct listener, io);
-    int batch = engine->options.shared ? shared_batch(engine) : ACCEPT_BATCH;
-    for (int i = 0; i < batch; i++)
-        if (!engine->listening || !accept_one(engine, listener))
-            return;
-}
-
-static int listener_open(struct engine *engine, struct listener *listener, int fd)
-{
-    struct sockaddr_storage name;
-    socklen_t size = sizeof(name);
-    if (getsockname(fd, (struct sockaddr *)&name, &size) < 0)
-        return -1;
-    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-    *listener = (struct listener){
-        .io = {.fd = fd, .on_event = listener_ready},
-        .local = name.ss_family == AF_UNIX,
-    };
-    return loop_add(engine->loop, &listener->io, LOOP_LISTEN);
-}
-
-/* TLS */
-
-void engine_set_tls(struct engine *engine, uint32_t listener, struct tls_context *context)
-{
-    pthread_mutex_lock(&engine->tls_lock);
-    struct tls_context *before = atomic_exchange(&engine->listeners[listener].tls, context);
-    pthread_mutex_unlock(&engine->tls_lock);
-    if (before)
-        engine_drop_tls(engine, before);
-}
-
-struct tls_context *engine_use_tls(struct engine *engine, struct listener *listener)
-{
-    if (!atomic_load_explicit(&listener->tls, memory_order_relaxed))
-        return NULL;
-    pthread_mutex_lock(&engine->tls_lock);
-    struct tls_context *context = atomic_load(&listener->tls);
-    if (context)
-        tls_context_use(context);
-    pthread_mutex_unlock(&engine->tls_lock);
-    return context;
-}
-
-void engine_drop_tls(struct engine *engine, struct tls_context *context)
-{
-    if (!tls_context_drop(context))
-        return;
-    struct tls_context **next = tls_context_next(context);
-    *next = atomic_load(&engine->garbage_tls);
-    while (!atomic_compare_exchange_weak(&engine->garbage_tls, next, context))
-        ;
-}
+/* Connections that no event tells of */
 
 /* May this leader run the application's code, for which they wait? */
 static bool may_name(const struct engine *engine)
@@ -253,7 +59,6 @@ static void read_all(struct engine *engine, struct list *waiting)
     }
 }
 
-/* Connections that no event tells of. */
 static void read_waiting(struct engine *engine)
 {
     if (may_name(engine))
@@ -305,20 +110,6 @@ int engine_watch_master(struct engine *engine, int fd)
 
 /* Life */
 
-static bool open_listeners(struct engine *engine, const int *fds, uint32_t count)
-{
-    engine->listeners = mem_alloc(sizeof(*engine->listeners) * (count + 1)); /* see rehearsal.h */
-    if (!engine->listeners)
-        return false;
-    for (uint32_t i = 0; i < count; i++) {
-        if (listener_open(engine, &engine->listeners[i], fds[i]) < 0)
-            return false;
-        engine->listener_count++;
-    }
-    engine->listening = true;
-    return true;
-}
-
 /* What is told now is dated now, however long the wait was. */
 static void look_at_clock(void *context)
 {
@@ -357,7 +148,7 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     if (engine->loop && options->loop_host && loop_fd(engine->loop) >= 0)
         loop_alarm(engine->loop, ALARM_FAR_MS);
     if (ready_init(&engine->ready, &engine->metrics->queued, options->loop_host) < 0 ||
-        !engine->loop || !open_listeners(engine, listeners, count) || handover_open(engine) < 0 ||
+        !engine->loop || !listeners_open(engine, listeners, count) || handover_open(engine) < 0 ||
         standby_start(engine) < 0) {
         int saved = errno;
         engine_destroy(engine);
@@ -573,9 +364,8 @@ static void timer_expired(struct timer *timer, void *context)
 static void begin_drain(struct engine *engine)
 {
     bool leaves_it = atomic_load(&engine->given_up); /* to the successor */
-    for (uint32_t i = 0; i < engine->listener_count && !leaves_it; i++)
-        while (accept_one(engine, &engine->listeners[i]))
-            ;
+    if (!leaves_it)
+        listeners_empty(engine);
     engine_pause(engine, PAUSE_DRAIN);
     metrics_set(&engine->metrics->draining, 1);
     struct list *next;
@@ -754,108 +544,4 @@ void engine_give_up(struct engine *engine, bool unheard)
     atomic_store(&engine->given_up, true);
     engine->ops->give_up(engine->app, unheard);
     engine_kick(engine);
-}
-
-/* Garbage: what only an attached thread may finish */
-
-bool engine_may_tell(_Atomic uint64_t *told_ms)
-{
-    uint64_t now = clock_ms(), before = atomic_load(told_ms);
-    if (before > 0 && now < before + NOTE_PAUSE_MS)
-        return false;
-    return atomic_compare_exchange_strong(told_ms, &before, now);
-}
-
-void engine_note(struct engine *engine, enum note_level level, const char *format, ...)
-{
-    char text[2048];
-    va_list arguments;
-    if (level == NOTE_DEBUG && !engine->options.debug)
-        return;
-    if (atomic_load(&engine->notes_waiting) >= NOTES_MAX) {
-        atomic_fetch_add(&engine->notes_lost, 1);
-        return;
-    }
-    va_start(arguments, format);
-    vsnprintf(text, sizeof(text), format, arguments);
-    va_end(arguments);
-    size_t size = strlen(text) + 1;
-    struct note *note = mem_alloc(sizeof(*note) + size);
-    if (!note)
-        return;
-    atomic_fetch_add(&engine->notes_waiting, 1);
-    note->level = level;
-    memcpy(note->text, text, size);
-    note->next = atomic_load(&engine->notes);
-    while (!atomic_compare_exchange_weak(&engine->notes, &note->next, note))
-        ;
-}
-
-void engine_discard(struct engine *engine, struct part *parts)
-{
-    while (parts) {
-        struct part *next = parts->next;
-        if (parts->kind == PART_REF) {
-            parts->next = atomic_load(&engine->garbage_parts);
-            while (!atomic_compare_exchange_weak(&engine->garbage_parts, &parts->next, parts))
-                ;
-        } else {
-            part_free(parts);
-        }
-        parts = next;
-    }
-}
-
-static void collect_notes(struct engine *engine)
-{
-    struct note *stack = atomic_exchange(&engine->notes, NULL);
-    struct note *queue = NULL;
-    while (stack) {
-        struct note *next = stack->next;
-        stack->next = queue;
-        queue = stack;
-        stack = next;
-    }
-    while (queue) {
-        struct note *next = queue->next;
-        atomic_fetch_sub(&engine->notes_waiting, 1);
-        engine->ops->note(engine->app, queue->level, queue->text);
-        mem_free(queue);
-        queue = next;
-    }
-    unsigned lost = atomic_exchange(&engine->notes_lost, 0);
-    if (lost > 0)
-        engine_note(engine, NOTE_WARNING, "%u lines about clients are missing here", lost);
-}
-
-static void collect_tls(struct engine *engine)
-{
-    struct tls_context *context = atomic_exchange(&engine->garbage_tls, NULL);
-    while (context) {
-        struct tls_context *next = *tls_context_next(context);
-        void *ref = tls_context_ref(context);
-        tls_context_destroy(context);
-        if (ref)
-            engine->ops->release(engine->app, ref);
-        context = next;
-    }
-}
-
-void engine_collect(struct engine *engine)
-{
-    if (atomic_load_explicit(&engine->refused, memory_order_relaxed))
-        refused_collect(engine);
-    if (atomic_load_explicit(&engine->notes, memory_order_relaxed))
-        collect_notes(engine);
-    if (atomic_load_explicit(&engine->garbage_tls, memory_order_relaxed))
-        collect_tls(engine);
-    if (!atomic_load_explicit(&engine->garbage_parts, memory_order_relaxed))
-        return;
-    struct part *part = atomic_exchange(&engine->garbage_parts, NULL);
-    while (part) {
-        struct part *next = part->next;
-        engine->ops->release(engine->app, part->ref);
-        part_free(part);
-        part = next;
-    }
 }

@@ -198,13 +198,6 @@ void engine_destroy(struct engine *engine);
 int engine_watch_signals(struct engine *engine, int fd);
 int engine_watch_master(struct engine *engine, int fd);
 
-/*
- * From now on connections of that listener (the index among those of engine_create()) speak TLS by
- * this context, one use of which is taken over; those that are there keep theirs. NULL: plain. When
- * nobody uses a context any more its ref is given to ops->release(). Any thread.
- */
-void engine_set_tls(struct engine *engine, uint32_t listener, struct tls_context *context);
-
 /* A ready request without waiting, or NULL. */
 struct request *engine_poll(struct engine *engine);
 
@@ -217,17 +210,6 @@ struct request *engine_take(struct engine *engine, bool main_thread);
 /* The application is through with the request. Any thread. */
 void engine_finish(struct engine *engine, struct request *request);
 
-/* Notes, lines and refs that need an attached thread. */
-void engine_collect(struct engine *engine);
-
-/* Whether there are some that are not to wait. */
-static inline bool engine_has_garbage(struct engine *engine)
-{
-    return atomic_load_explicit(&engine->garbage_parts, memory_order_relaxed) ||
-           atomic_load_explicit(&engine->notes, memory_order_relaxed) ||
-           atomic_load_explicit(&engine->refused, memory_order_relaxed);
-}
-
 /* No new connections; ends by itself when the last request is answered, at latest after
  * DRAIN_IDLE_MS of idleness. */
 void engine_drain(struct engine *engine);
@@ -238,18 +220,6 @@ void engine_stop(struct engine *engine);
 /* A request is stuck: the application is to have the worker replaced, and new connections are left
  * to siblings, if there are any. */
 void engine_give_up(struct engine *engine, bool unheard);
-
-/* Nothing new is taken while there is a reason. Leader only. */
-void engine_pause(struct engine *engine, unsigned reason);
-void engine_resume(struct engine *engine, unsigned reason);
-
-/* For a while: FULL and ERROR are looked at again then. */
-void engine_pause_for(struct engine *engine, unsigned reason, uint32_t ms);
-
-/* Whether one connection more can be had, for which engine_make_room() may have to close an idle
- * one; false when there is none. Leader only. */
-bool engine_has_room(struct engine *engine);
-bool engine_make_room(struct engine *engine);
 
 bool engine_lead(struct engine *engine);
 void engine_yield(struct engine *engine);
@@ -266,21 +236,64 @@ void engine_ready(struct engine *engine, struct request *request);
 /* Leader only: those of this step as a list, for the caller instead of the threads. */
 struct request *engine_take_batch(struct engine *engine);
 
+void engine_reap(struct engine *engine);
+
+/* listener.c */
+
+/* Takes `count` listeners, into the loop. False with errno. */
+bool listeners_open(struct engine *engine, const int *fds, uint32_t count);
+
+/* Accepts all that wait. Leader only. */
+void listeners_empty(struct engine *engine);
+
+/* Nothing new is taken while there is a reason. Leader only. */
+void engine_pause(struct engine *engine, unsigned reason);
+void engine_resume(struct engine *engine, unsigned reason);
+
+/* For a while: FULL and ERROR are looked at again then. */
+void engine_pause_for(struct engine *engine, unsigned reason, uint32_t ms);
+
+/* Whether one connection more can be had, for which engine_make_room() may have to close an idle
+ * one; false when there is none. Leader only. */
+bool engine_has_room(struct engine *engine);
+bool engine_make_room(struct engine *engine);
+
+/*
+ * From now on connections of that listener (the index among those of engine_create()) speak TLS by
+ * this context, one use of which is taken over; those that are there keep theirs. NULL: plain. When
+ * nobody uses a context any more its ref is given to ops->release(). Any thread.
+ */
+void engine_set_tls(struct engine *engine, uint32_t listener, struct tls_context *context);
+
+/* One use of the listener's context for a new connection, or NULL. Any thread. */
+struct tls_context *engine_use_tls(struct engine *engine, struct listener *listener);
+
+/* garbage.c: what only an attached thread may finish. Any thread may leave it. */
+
 void engine_note(struct engine *engine, enum note_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Whether it is time to tell again of what happens again and again; *told_ms is when it was told
  * last, and now set. */
 bool engine_may_tell(_Atomic uint64_t *told_ms);
-void engine_reap(struct engine *engine);
 
-/* One use of the listener's context for a new connection, or NULL. The last drop of one is left to
- * engine_collect(). Any thread. */
-struct tls_context *engine_use_tls(struct engine *engine, struct listener *listener);
+/* Of these the last drop of a context, and the parts that hold a ref, wait for engine_collect(). */
 void engine_drop_tls(struct engine *engine, struct tls_context *context);
 void engine_discard(struct engine *engine, struct part *parts);
 
+/* Finishes all of it: notes are told, lines written, refs given back. Attached. */
+void engine_collect(struct engine *engine);
+
+/* Whether there are some that are not to wait. */
+static inline bool engine_has_garbage(struct engine *engine)
+{
+    return atomic_load_explicit(&engine->garbage_parts, memory_order_relaxed) ||
+           atomic_load_explicit(&engine->notes, memory_order_relaxed) ||
+           atomic_load_explicit(&engine->refused, memory_order_relaxed);
+}
+
 /* ready.c */
+
 /* 0, or -1 with errno: with_pipe needs descriptors. */
 int ready_init(struct ready *ready, _Atomic uint32_t *length, bool with_pipe);
 void ready_destroy(struct ready *ready);

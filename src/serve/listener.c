@@ -1,0 +1,220 @@
+#include "serve/engine.h"
+
+#include "base/mem.h"
+#include "net/tls.h"
+#include "serve/handover.h"
+#include "serve/limits.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The listeners: what each of them speaks, when they are asked, and who is let in. */
+
+/* Pauses */
+
+static bool start_listening(struct engine *engine)
+{
+    for (uint32_t i = 0; i < engine->listener_count; i++) {
+        if (loop_add(engine->loop, &engine->listeners[i].io, LOOP_LISTEN) == 0)
+            continue;
+        while (i-- > 0)
+            loop_remove(engine->loop, &engine->listeners[i].io);
+        return false;
+    }
+    return true;
+}
+
+static void stop_listening(struct engine *engine)
+{
+    for (uint32_t i = 0; i < engine->listener_count; i++)
+        loop_remove(engine->loop, &engine->listeners[i].io);
+}
+
+static void follow_pauses(struct engine *engine)
+{
+    unsigned against = engine->paused;
+    if (!engine->options.shared && !atomic_load(&engine->given_up))
+        against &= ~(unsigned)PAUSE_BUSY;
+    if (engine->listening && against) {
+        stop_listening(engine);
+        engine->listening = false;
+    } else if (!engine->listening && !against) {
+        engine->listening = start_listening(engine);
+        if (!engine->listening) {
+            engine->paused |= PAUSE_ERROR;
+            timer_set(&engine->timers, &engine->resume, engine->now_ms + ACCEPT_PAUSE_MS);
+        }
+    }
+    handover_accept(engine, !(engine->paused & ~(unsigned)PAUSE_DRAIN));
+}
+
+void engine_pause(struct engine *engine, unsigned reason)
+{
+    engine->paused |= reason;
+    follow_pauses(engine);
+}
+
+void engine_pause_for(struct engine *engine, unsigned reason, uint32_t ms)
+{
+    engine_pause(engine, reason);
+    timer_set(&engine->timers, &engine->resume, engine->now_ms + ms);
+}
+
+void engine_resume(struct engine *engine, unsigned reason)
+{
+    engine->paused &= ~reason;
+    follow_pauses(engine);
+}
+
+/* Accepting */
+
+/*
+ * The connection that has been idle for longest, or NULL. One that was just accepted is not idle
+ * yet: its request is on the way.
+ */
+static struct conn *longest_idle(struct engine *engine)
+{
+    if (list_empty(&engine->idle))
+        return NULL;
+    struct conn *conn = list_entry(engine->idle.next, struct conn, link);
+    bool fresh = conn->served == 0 && conn->since_ms + SILENT_MS > engine->now_ms;
+    return fresh ? NULL : conn;
+}
+
+bool engine_make_room(struct engine *engine)
+{
+    struct conn *conn = longest_idle(engine);
+    if (!conn)
+        return false;
+    conn_because(conn, CLOSE_ROOM);
+    conn_close(engine, conn);
+    return true;
+}
+
+bool engine_has_room(struct engine *engine)
+{
+    return engine->connections < engine->options.worker_connections || longest_idle(engine);
+}
+
+static void tell_of_accept(struct engine *engine, int error)
+{
+    if (engine_may_tell(&engine->accept_told_ms))
+        engine_note(engine, NOTE_ERROR, "Cannot accept a connection: %s", strerror(error));
+}
+
+/* Linux says EMFILE even when nobody waits: then no one has to go for it. */
+static void accept_failed(struct engine *engine, struct listener *listener, int error)
+{
+    if (error == EAGAIN || error == EWOULDBLOCK || error == ECONNABORTED || error == EINTR)
+        return;
+    if (socket_wait(listener->io.fd, POLLIN, 0) == 0 || engine_make_room(engine))
+        return;
+    tell_of_accept(engine, error);
+    engine_pause_for(engine, PAUSE_ERROR, ACCEPT_PAUSE_MS);
+}
+
+static bool accept_one(struct engine *engine, struct listener *listener)
+{
+    struct peer peer;
+    if (!engine_has_room(engine)) {
+        engine_pause_for(engine, PAUSE_FULL, SILENT_MS);
+        return false;
+    }
+    int fd = socket_accept(listener->io.fd, &peer);
+    if (fd < 0) {
+        accept_failed(engine, listener, errno);
+        return false;
+    }
+    if (engine->connections >= engine->options.worker_connections)
+        engine_make_room(engine);
+    struct conn *conn = conn_create(engine, listener, fd, &peer);
+    if (!conn) {
+        tell_of_accept(engine, ENOMEM);
+        close(fd);
+        return false;
+    }
+    conn_read(engine, conn);
+    return true;
+}
+
+/* One for each worker that has nothing to do; when none has, clients are not to wait for turns. */
+static int shared_batch(struct engine *engine)
+{
+    const struct exchange *exchange = engine->options.exchange;
+    bool alone = exchange && exchange_resting(exchange, engine->options.seat) == 0;
+    return alone ? ACCEPT_BATCH_SHARED : 1;
+}
+
+static void listener_ready(struct io *io, unsigned events, void *context)
+{
+    (void)events;
+    struct engine *engine = context;
+    struct listener *listener = list_entry(io, struct listener, io);
+    int batch = engine->options.shared ? shared_batch(engine) : ACCEPT_BATCH;
+    for (int i = 0; i < batch; i++)
+        if (!engine->listening || !accept_one(engine, listener))
+            return;
+}
+
+void listeners_empty(struct engine *engine)
+{
+    for (uint32_t i = 0; i < engine->listener_count; i++)
+        while (accept_one(engine, &engine->listeners[i]))
+            ;
+}
+
+/* Life */
+
+static int listener_open(struct engine *engine, struct listener *listener, int fd)
+{
+    struct sockaddr_storage name;
+    socklen_t size = sizeof(name);
+    if (getsockname(fd, (struct sockaddr *)&name, &size) < 0)
+        return -1;
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    *listener = (struct listener){
+        .io = {.fd = fd, .on_event = listener_ready},
+        .local = name.ss_family == AF_UNIX,
+    };
+    return loop_add(engine->loop, &listener->io, LOOP_LISTEN);
+}
+
+bool listeners_open(struct engine *engine, const int *fds, uint32_t count)
+{
+    engine->listeners = mem_alloc(sizeof(*engine->listeners) * (count + 1)); /* see rehearsal.h */
+    if (!engine->listeners)
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        if (listener_open(engine, &engine->listeners[i], fds[i]) < 0)
+            return false;
+        engine->listener_count++;
+    }
+    engine->listening = true;
+    return true;
+}
+
+/* TLS */
+
+void engine_set_tls(struct engine *engine, uint32_t listener, struct tls_context *context)
+{
+    pthread_mutex_lock(&engine->tls_lock);
+    struct tls_context *before = atomic_exchange(&engine->listeners[listener].tls, context);
+    pthread_mutex_unlock(&engine->tls_lock);
+    if (before)
+        engine_drop_tls(engine, before);
+}
+
+struct tls_context *engine_use_tls(struct engine *engine, struct listener *listener)
+{
+    if (!atomic_load_explicit(&listener->tls, memory_order_relaxed))
+        return NULL;
+    pthread_mutex_lock(&engine->tls_lock);
+    struct tls_context *context = atomic_load(&listener->tls);
+    if (context)
+        tls_context_use(context);
+    pthread_mutex_unlock(&engine->tls_lock);
+    return context;
+}
