@@ -303,11 +303,13 @@ static int read_worker(struct engine_object *self, PyObject *worker)
     wsgi->handler = bridge ? PyObject_CallMethod(bridge, "Bridge", "O", worker) : NULL;
     Py_XDECREF(bridge);
     wsgi->worker = Py_NewRef(worker);
+    if (!wsgi->handler) /* maybe by a signal's handler, whose SystemExit other calls would clear */
+        return -1;
     wsgi->application = PyObject_GetAttrString(worker, "wsgi");
     wsgi->cfg = PyObject_GetAttrString(worker, "cfg");
     wsgi->log = PyObject_GetAttrString(worker, "log");
     wsgi->empty_input = input_new(wsgi->state, NULL);
-    if (!wsgi->handler || !wsgi->application || !wsgi->cfg || !wsgi->log || !wsgi->empty_input)
+    if (!wsgi->application || !wsgi->cfg || !wsgi->log || !wsgi->empty_input)
         return -1;
     PyObject *slot = PyObject_GetAttrString(wsgi->handler, "slot");
     PyObject *max = PyObject_GetAttrString(wsgi->handler, "max_requests");

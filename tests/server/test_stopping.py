@@ -141,6 +141,29 @@ def test_quit_during_a_request_serves_nothing_more(gunicorn, gate, number, worke
     wait_until(lambda: server.request().status == 200, "a new one serves")
 
 
+QUITS_WHILE_IT_STARTS = """
+import os, signal
+
+def post_worker_init(worker):
+    def limit(self):
+        if not os.path.exists({told!r}):
+            open({told!r}, "w").close()
+            os.kill(os.getpid(), signal.SIGINT)
+        return 0
+    worker.__class__ = type("Told", (type(worker),), {{"max_requests": property(limit)}})
+"""
+
+
+def test_quit_while_the_engine_is_made(gunicorn, tmp_path):
+    """What the handler of the signal raises is what ends the worker."""
+    config = tmp_path / "quits.py"
+    config.write_text(QUITS_WHILE_IT_STARTS.format(told=str(tmp_path / "told")))
+    server = gunicorn("busy", "-c", str(config))
+    assert server.request().status == 200
+    assert (tmp_path / "told").exists()
+    assert not re.search(r"exited with|Exception|Error", server.log)
+
+
 def test_kept_connection_at_the_end(gunicorn):
     """A kept connection is closed, not reset, when the server stops."""
     server = gunicorn("busy", "--keep-alive", "60")
