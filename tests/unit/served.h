@@ -129,6 +129,21 @@ static inline struct engine_options served_options(void)
     };
 }
 
+/* A whole answer; the rest as in response_write(). False when the client does not take it. */
+static inline bool served_put(struct request *request, const char *data, size_t n, void *ref,
+                              bool *kept)
+{
+    char length[24];
+    snprintf(length, sizeof(length), "%zu", n);
+    bool sent = response_start(request, "200 OK", 6) == RESPONSE_OK &&
+                response_field(request, STR("Content-Length"),
+                               (struct str){length, strlen(length)}) == RESPONSE_OK &&
+                response_write(request, data, n, ref, kept, true) == RESPONSE_OK &&
+                response_finish(request) == RESPONSE_OK;
+    request->conn->served++;
+    return sent;
+}
+
 static inline void served_open(const struct engine_options *options,
                                void (*run)(struct request *request))
 {

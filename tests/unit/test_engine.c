@@ -25,17 +25,10 @@ static char large[LARGE];
 
 static void put(struct request *request, const char *data, size_t n)
 {
-    char length[24];
     bool kept = false;
-    snprintf(length, sizeof(length), "%zu", n);
-    if (response_start(request, "200 OK", 6) != RESPONSE_OK ||
-        response_field(request, STR("Content-Length"), (struct str){length, strlen(length)}) !=
-            RESPONSE_OK ||
-        response_write(request, data, n, &served, &kept, true) != RESPONSE_OK ||
-        response_finish(request) != RESPONSE_OK)
+    if (!served_put(request, data, n, &served, &kept))
         response_abort(request);
     served.releases -= kept;
-    request->conn->served++;
 }
 
 /* Answers with the target's name, or with much for "/large". */

@@ -9,14 +9,7 @@
 #include "serve/handover.h"
 #include "serve/host.h"
 #include "serve/limits.h"
-#include "serve/response.h"
-
-#include <arpa/inet.h>
-#include <errno.h>
-#include <netinet/in.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "threaded.h"
 
 /*
  * Two workers of one generation in one process: two engines with a thread and a stand-by each, a
@@ -27,7 +20,6 @@ enum {
     WORKERS = 2,
     MANY = 40,
     LARGEST = 3 * 1024 * 1024,
-    SOON_MS = 30 * 1000,
 };
 
 struct worker {
@@ -72,13 +64,7 @@ static void run(void *app, struct request *request)
     assert_int_equal(n, 0);
     int size = snprintf(text, sizeof(text), "%d %.*s %zu %u", (int)(worker - workers),
                         (int)target.n, target.p, total, sum);
-    char length[24];
-    snprintf(length, sizeof(length), "%d", size);
-    response_start(request, "200 OK", 6);
-    response_field(request, STR("Content-Length"), (struct str){length, strlen(length)});
-    response_write(request, text, (size_t)size, NULL, &(bool){false}, true);
-    response_finish(request);
-    request->conn->served++;
+    served_put(request, text, (size_t)size, NULL, &(bool){false});
     atomic_fetch_add(&worker->runs, 1);
 }
 
@@ -89,17 +75,6 @@ static void attach(void *app)
         usleep(1000);
 }
 
-static void detach(void *app)
-{
-    (void)app;
-}
-
-static bool interrupted(void *app)
-{
-    (void)app;
-    return true;
-}
-
 static void note(void *app, enum note_level level, const char *text)
 {
     (void)app;
@@ -107,19 +82,13 @@ static void note(void *app, enum note_level level, const char *text)
         fail_msg("%s", text);
 }
 
-static int wait_for(void *app, int fd, short events, int timeout_ms)
-{
-    (void)app;
-    return socket_wait(fd, events, timeout_ms);
-}
-
 static const struct app_ops ops = {
     .run = run,
     .attach = attach,
-    .detach = detach,
-    .interrupted = interrupted,
+    .detach = threaded_app_nothing,
+    .interrupted = served_app_interrupted,
     .note = note,
-    .wait = wait_for,
+    .wait = threaded_app_wait,
 };
 
 /* The workers */
@@ -130,38 +99,16 @@ static void *serve(void *argument)
     return NULL;
 }
 
-static void listen_on_loopback(struct worker *worker)
-{
-    socklen_t size = sizeof(worker->address);
-    worker->address =
-        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    worker->listener = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(bind(worker->listener, (struct sockaddr *)&worker->address, size), 0);
-    assert_int_equal(listen(worker->listener, 100), 0);
-    assert_int_equal(getsockname(worker->listener, (struct sockaddr *)&worker->address, &size), 0);
-}
-
 /* The worker whose queue has bounds. */
 static int bounded = -1;
 
 static void start_worker(struct worker *worker, const char *loop)
 {
-    static const struct forwarded forwarded;
-    static const struct trust trust;
-    struct engine_options options = {
-        .limits = {.request_line = 4094, .fields = 100, .field_size = 8190},
-        .forwarded = &forwarded,
-        .trust = &trust,
-        .keepalive_ms = 60 * 1000,
-        .worker_connections = 1000,
-        .threads = 1,
-        .standby = true,
-        .loop = loop,
-        .exchange = &exchange,
-        .max_queue = worker - workers == bounded ? MANY : 0,
-        .seat = (uint32_t)(worker - workers),
-    };
-    listen_on_loopback(worker);
+    struct engine_options options = threaded_options(1, loop);
+    options.exchange = &exchange;
+    options.seat = (uint32_t)(worker - workers);
+    options.max_queue = worker - workers == bounded ? MANY : 0;
+    worker->listener = threaded_listen(&worker->address);
     assert_int_equal(pipe(worker->go_on), 0);
     worker->engine = engine_create(&options, &ops, worker, &worker->listener, 1);
     assert_non_null(worker->engine);
@@ -202,48 +149,13 @@ static void close_workers(void)
 
 static int connect_to(int worker)
 {
-    struct timeval patience = {.tv_sec = SOON_MS / 1000};
-    const struct sockaddr_in *address = &workers[worker].address;
-    int client = socket(AF_INET, SOCK_STREAM, 0);
-    setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    assert_int_equal(connect(client, (const struct sockaddr *)address, sizeof(*address)), 0);
-    return client;
+    return threaded_connect(&workers[worker].address);
 }
 
-static void send_all(int client, const char *data, size_t n)
-{
-    while (n > 0) {
-        ssize_t sent = send(client, data, n, MSG_NOSIGNAL);
-        assert_true(sent > 0);
-        data += sent;
-        n -= (size_t)sent;
-    }
-}
-
-static void ask(int client, const char *path)
-{
-    char text[128];
-    int n = snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", path);
-    send_all(client, text, (size_t)n);
-}
-
-/* The body of the next answer, byte by byte, so that what follows stays where it is. */
 static const char *answer(int client)
 {
-    static _Thread_local char got[1024];
-    size_t have = 0, need = 0;
-    char *body = NULL;
-    while (!body || have < need) {
-        assert_true(have < sizeof(got) - 1);
-        assert_int_equal(recv(client, got + have, 1, 0), 1);
-        got[++have] = '\0';
-        if (!body && have >= 4 && memcmp(got + have - 4, "\r\n\r\n", 4) == 0) {
-            const char *length = strstr(got, "\r\nContent-Length: ");
-            assert_non_null(length);
-            body = got + have;
-            need = have + strtoul(length + 18, NULL, 10);
-        }
-    }
+    static _Thread_local char body[1024];
+    threaded_answer(client, body, sizeof(body));
     return body;
 }
 
@@ -263,7 +175,7 @@ static void wait_for_count(atomic_int *counter, int count)
 static int occupy(int worker)
 {
     int client = connect_to(worker), before = atomic_load(&workers[worker].begun);
-    ask(client, "/wait");
+    threaded_ask(client, "/wait");
     wait_for_count(&workers[worker].begun, before + 1);
     return client;
 }
@@ -273,7 +185,7 @@ static int occupy_either(int worker, int *which)
 {
     int client = connect_to(worker);
     int before[WORKERS] = {workers[0].begun, workers[1].begun};
-    ask(client, "/wait");
+    threaded_ask(client, "/wait");
     for (int ms = 0; ms < SOON_MS; ms++) {
         for (*which = 0; *which < WORKERS; ++*which)
             if (workers[*which].begun > before[*which])
@@ -309,20 +221,20 @@ static void an_idle_worker_runs_what_waits_in_a_busy_one(void **state)
 {
     open_workers(state);
     int kept = connect_to(0);
-    ask(kept, "/a");
+    threaded_ask(kept, "/a");
     assert_answer(kept, "0 /a 0 0");
     int busy = occupy(0);
-    ask(kept, "/b");
+    threaded_ask(kept, "/b");
     assert_answer(kept, "1 /b 0 0");
     /* The connection lives on there. */
     release_and_close(0, busy);
     for (int i = 0; i < 10; i++) {
-        ask(kept, "/c");
+        threaded_ask(kept, "/c");
         assert_answer(kept, "1 /c 0 0");
     }
     /* And comes back when that one is busy. */
     busy = occupy(1);
-    ask(kept, "/d");
+    threaded_ask(kept, "/d");
     assert_answer(kept, "0 /d 0 0");
     release_and_close(1, busy);
     close(kept);
@@ -335,10 +247,10 @@ static void pipelined_requests_stay_in_order(void **state)
     int busy = occupy(0), kept = connect_to(0);
     const char *two =
         "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\nGET /3 H";
-    send_all(kept, two, strlen(two));
+    threaded_send(kept, two, strlen(two));
     assert_answer(kept, "1 /1 0 0");
     assert_answer(kept, "1 /2 0 0");
-    send_all(kept, "TTP/1.1\r\nHost: a\r\n\r\n", 20);
+    threaded_send(kept, "TTP/1.1\r\nHost: a\r\n\r\n", 20);
     assert_answer(kept, "1 /3 0 0");
     close(kept);
     release_and_close(0, busy);
@@ -350,20 +262,20 @@ static void post(int client, size_t n, bool chunked)
     char text[128];
     if (!chunked) {
         snprintf(text, sizeof(text), "POST /p HTTP/1.1\r\nContent-Length: %zu\r\n\r\n", n);
-        send_all(client, text, strlen(text));
-        send_all(client, upload, n);
+        threaded_send(client, text, strlen(text));
+        threaded_send(client, upload, n);
         return;
     }
     snprintf(text, sizeof(text), "POST /p HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n");
-    send_all(client, text, strlen(text));
+    threaded_send(client, text, strlen(text));
     for (size_t at = 0, size; at < n; at += size) {
         size = n - at < 1000 ? n - at : 1000;
         snprintf(text, sizeof(text), "%zx\r\n", size);
-        send_all(client, text, strlen(text));
-        send_all(client, upload + at, size);
-        send_all(client, "\r\n", 2);
+        threaded_send(client, text, strlen(text));
+        threaded_send(client, upload + at, size);
+        threaded_send(client, "\r\n", 2);
     }
-    send_all(client, "0\r\n\r\n", 5);
+    threaded_send(client, "0\r\n\r\n", 5);
 }
 
 /* In the message, in a file made for it, in a file that was there; and the next request behind. */
@@ -377,7 +289,7 @@ static void bodies_are_handed_over(void **state)
             char expected[64];
             int client = connect_to(0);
             post(client, sizes[i], chunked);
-            ask(client, "/next");
+            threaded_ask(client, "/next");
             snprintf(expected, sizeof(expected), "1 /p %zu %u", sizes[i],
                      sum_of(upload, sizes[i], 0));
             assert_answer(client, expected);
@@ -395,7 +307,7 @@ static void while_all_are_busy_it_waits_for_either(void **state)
         char expected[32];
         open_workers(state);
         int busy[WORKERS] = {occupy(0), occupy(1)}, kept = connect_to(0);
-        ask(kept, "/a");
+        threaded_ask(kept, "/a");
         while (exchange_is_empty(&exchange))
             usleep(1000);
         release_and_close(first, busy[first]);
@@ -414,10 +326,10 @@ static void what_nobody_takes_is_taken_back(void **state)
     open_workers(state);
     bounded = -1;
     int kept = connect_to(0);
-    ask(kept, "/a");
+    threaded_ask(kept, "/a");
     assert_answer(kept, "0 /a 0 0");
     int first = occupy(0), second = occupy(1);
-    ask(kept, "/b");
+    threaded_ask(kept, "/b");
     for (int ms = 0; !has_waiting(1) && ms < SOON_MS; ms++)
         usleep(1000);
     assert_int_equal(exchange_waiting(&exchange), 0);
@@ -437,7 +349,7 @@ static void what_does_not_fit_waits_here(void **state)
     int busy[WORKERS] = {occupy(0), occupy(1)}, kept[MANY];
     for (int i = 0; i < MANY; i++) {
         kept[i] = connect_to(0);
-        ask(kept[i], "/a");
+        threaded_ask(kept[i], "/a");
     }
     while (!has_waiting(0) || exchange_is_empty(&exchange))
         usleep(1000);
@@ -457,7 +369,7 @@ static void nothing_is_left_behind_by_draining(void **state)
     int busy[WORKERS] = {occupy(0), occupy(1)}, kept[MANY];
     for (int i = 0; i < MANY; i++) {
         kept[i] = connect_to(i % WORKERS);
-        ask(kept[i], "/a");
+        threaded_ask(kept[i], "/a");
     }
     while (exchange_is_empty(&exchange))
         usleep(1000);
@@ -482,7 +394,7 @@ static void alone_it_keeps_what_waits(void **state)
     engine_stop(workers[1].engine);
     join_worker(&workers[1]);
     int busy = occupy(0), kept = connect_to(0);
-    ask(kept, "/a");
+    threaded_ask(kept, "/a");
     while (!has_waiting(0))
         usleep(1000);
     assert_true(exchange_is_empty(&exchange));
@@ -498,11 +410,11 @@ static void a_request_is_taken_back_from_who_cannot_attach(void **state)
     open_workers(state);
     int kept = connect_to(0);
     atomic_store(&workers[0].hogged, true);
-    ask(kept, "/a");
+    threaded_ask(kept, "/a");
     assert_answer(kept, "1 /a 0 0");
     atomic_store(&workers[0].hogged, false);
     int other = connect_to(0);
-    ask(other, "/b");
+    threaded_ask(other, "/b");
     answer(other);
     close(kept);
     close(other);
@@ -513,7 +425,7 @@ static void *keep_asking(void *argument)
 {
     int client = *(int *)argument;
     for (int i = 0; i < MANY; i++) {
-        ask(client, "/a");
+        threaded_ask(client, "/a");
         assert_string_equal(answer(client) + 1, " /a 0 0");
     }
     return NULL;

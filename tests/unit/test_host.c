@@ -7,25 +7,15 @@
 #include <cmocka.h>
 
 #include "serve/host.h"
-#include "serve/response.h"
+#include "threaded.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <poll.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-/* Threads that serve, the stand-by, and clients in other threads. Every wait ends on a condition.
- */
+/* Threads that serve, the stand-by, and clients in other threads. */
 
 enum {
     THREADS_MAX = 4,
     CLIENTS = 6,
     ROUNDS = 40,
     LARGE = 400 * 1000,
-    SOON_MS = 30 * 1000,
 };
 
 static struct {
@@ -44,17 +34,11 @@ static char large[LARGE];
 
 static void put(struct request *request, const char *data, size_t n)
 {
-    char length[24];
     bool kept = false;
-    snprintf(length, sizeof(length), "%zu", n);
-    response_start(request, "200 OK", 6);
-    response_field(request, STR("Content-Length"), (struct str){length, strlen(length)});
     atomic_fetch_add(&world.refs, 1);
-    response_write(request, data, n, &world, &kept, true);
+    served_put(request, data, n, &world, &kept);
     if (!kept)
         atomic_fetch_sub(&world.refs, 1);
-    response_finish(request);
-    request->conn->served++;
 }
 
 static void put_body(struct request *request)
@@ -127,13 +111,6 @@ static bool interrupted(void *app)
     return false;
 }
 
-static void note(void *app, enum note_level level, const char *text)
-{
-    (void)app;
-    (void)level;
-    (void)text;
-}
-
 static void release(void *app, void *ref)
 {
     (void)app;
@@ -154,7 +131,7 @@ static const struct app_ops ops = {
     .attach = attach,
     .detach = detach,
     .interrupted = interrupted,
-    .note = note,
+    .note = threaded_app_note,
     .wait = wait_for,
     .release = release,
 };
@@ -177,35 +154,12 @@ static void *serve(void *argument)
     return NULL;
 }
 
-static void listen_on_loopback(void)
-{
-    socklen_t size = sizeof(world.address);
-    world.address =
-        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    world.listener = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(bind(world.listener, (struct sockaddr *)&world.address, size), 0);
-    assert_int_equal(listen(world.listener, 100), 0);
-    assert_int_equal(getsockname(world.listener, (struct sockaddr *)&world.address, &size), 0);
-}
-
 static void open_server(void **state, uint32_t threads, bool standby)
 {
-    static const struct forwarded forwarded;
-    static const struct trust trust;
-    struct engine_options options = {
-        .limits = {.request_line = 4094, .fields = 100, .field_size = 8190},
-        .forwarded = &forwarded,
-        .trust = &trust,
-        .keepalive_ms = 60 * 1000,
-        .header_timeout_ms = 60 * 1000,
-        .send_timeout_ms = 60 * 1000,
-        .worker_connections = 1000,
-        .threads = threads,
-        .standby = standby,
-        .loop = *state,
-    };
+    struct engine_options options = threaded_options(threads, *state);
+    options.standby = standby;
     memset(&world, 0, sizeof(world));
-    listen_on_loopback();
+    world.listener = threaded_listen(&world.address);
     assert_int_equal(pipe(world.begun) | pipe(world.go_on) |
                          socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, world.signals),
                      0);
@@ -241,47 +195,18 @@ static void stop_server(void)
 
 static int connect_client(void)
 {
-    struct timeval patience = {.tv_sec = SOON_MS / 1000};
-    int client = socket(AF_INET, SOCK_STREAM, 0);
-    setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    assert_int_equal(connect(client, (struct sockaddr *)&world.address, sizeof(world.address)), 0);
-    return client;
+    return threaded_connect(&world.address);
 }
 
 static void say(int client, const char *text)
 {
-    size_t n = strlen(text);
-    assert_int_equal(send(client, text, n, MSG_NOSIGNAL), n);
+    threaded_send(client, text, strlen(text));
 }
 
-static void ask(int client, const char *path)
-{
-    char text[128];
-    snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", path);
-    say(client, text);
-}
-
-/* Reads one answer with a Content-Length; returns its body, of *size bytes, in a thread's buffer.
- */
 static const char *answer(int client, size_t *size)
 {
-    static _Thread_local char got[LARGE + 4096];
-    size_t have = 0, need = 0;
-    const char *body = NULL;
-    while (!body || have < need) {
-        /* One byte at a time in the head: what is pipelined behind stays where it is. */
-        ssize_t n = recv(client, got + have, body ? need - have : 1, 0);
-        assert_true(n > 0);
-        have += (size_t)n;
-        got[have] = '\0';
-        if (!body && have >= 4 && memcmp(got + have - 4, "\r\n\r\n", 4) == 0) {
-            const char *length = strstr(got, "\r\nContent-Length: ");
-            assert_non_null(length);
-            *size = strtoul(length + 18, NULL, 10);
-            body = got + have;
-            need = have + *size;
-        }
-    }
+    static _Thread_local char body[LARGE + 1];
+    *size = threaded_answer(client, body, sizeof(body));
     return body;
 }
 
@@ -325,7 +250,7 @@ static void one_after_the_other(void **state)
     open_server(state, 1, true);
     int client = connect_client();
     for (int i = 0; i < 100; i++) {
-        ask(client, "/a");
+        threaded_ask(client, "/a");
         assert_answers(client, "/a");
     }
     close(client);
@@ -337,11 +262,11 @@ static void the_stand_by_serves_while_all_are_busy(void **state)
     for (uint32_t threads = 1; threads <= 2; threads++) {
         open_server(state, threads, true);
         int busy[2], reader = connect_client(), other = connect_client();
-        ask(reader, "/large");
+        threaded_ask(reader, "/large");
         wait_for_runs(1);
         for (uint32_t i = 0; i < threads; i++) {
             busy[i] = connect_client();
-            ask(busy[i], "/wait");
+            threaded_ask(busy[i], "/wait");
             wait_until_begun();
         }
         /* Who reads slowly gets its answer, who speaks nonsense is refused, new ones are let in. */
@@ -354,7 +279,7 @@ static void the_stand_by_serves_while_all_are_busy(void **state)
         int late = connect_client();
         say(late, "nonsense\r\n\r\n");
         assert_refused(late);
-        ask(reader, "/a");
+        threaded_ask(reader, "/a");
         for (uint32_t i = 0; i < threads; i++)
             let_go_on();
         for (uint32_t i = 0; i < threads; i++) {
@@ -374,10 +299,10 @@ static void one_thread_serves_while_the_other_is_busy(void **state)
     for (int standby = 0; standby < 2; standby++) {
         open_server(state, 2, standby);
         int busy = connect_client(), other = connect_client();
-        ask(busy, "/wait");
+        threaded_ask(busy, "/wait");
         wait_until_begun();
         for (int i = 0; i < 20; i++) {
-            ask(other, "/a");
+            threaded_ask(other, "/a");
             assert_answers(other, "/a");
         }
         let_go_on();
@@ -395,12 +320,12 @@ static void what_waits_is_run(void **state)
     int busy[2], waiting[CLIENTS];
     for (int i = 0; i < 2; i++) {
         busy[i] = connect_client();
-        ask(busy[i], "/wait");
+        threaded_ask(busy[i], "/wait");
         wait_until_begun();
     }
     for (int i = 0; i < CLIENTS; i++) {
         waiting[i] = connect_client();
-        ask(waiting[i], "/a");
+        threaded_ask(waiting[i], "/a");
     }
     let_go_on();
     let_go_on();
@@ -420,9 +345,9 @@ static void converse(int client, int round)
     static const char post[] = "POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello";
     char got[512];
     size_t n;
-    ask(client, "/one");
-    ask(client, round % 3 ? "/two" : "/slow");
-    ask(client, round % 7 ? "/three" : "/large");
+    threaded_ask(client, "/one");
+    threaded_ask(client, round % 3 ? "/two" : "/slow");
+    threaded_ask(client, round % 7 ? "/three" : "/large");
     assert_answers(client, "/one");
     assert_answers(client, round % 3 ? "/two" : "/slow");
     if (round % 7) {
@@ -440,7 +365,7 @@ static void converse(int client, int round)
             size += more;
         assert_true(size > 5 && memcmp(got + size - 5, "hello", 5) == 0);
     } else {
-        ask(other, "/large"); /* and does not wait for it */
+        threaded_ask(other, "/large"); /* and does not wait for it */
     }
     close(other);
 }
@@ -450,7 +375,7 @@ static void clients_that_leave_a_stream(void **state)
     open_server(state, THREADS_MAX, true);
     for (int i = 0; i < 40; i++) {
         int client = connect_client();
-        ask(client, "/stream");
+        threaded_ask(client, "/stream");
         assert_int_equal(recv(client, (char[1]){0}, 1, 0), 1);
         if (i & 1)
             usleep(3000);
@@ -495,7 +420,7 @@ static void a_signal_waits_for_the_last_answer(void **state)
 {
     open_server(state, 1, true);
     int busy = connect_client();
-    ask(busy, "/wait");
+    threaded_ask(busy, "/wait");
     wait_until_begun();
     assert_int_equal(write(world.signals[1], "x", 1), 1);
     let_go_on();
@@ -512,7 +437,7 @@ static void stopped_at_once(void **state)
         open_server(state, THREADS_MAX, i & 1);
         if (i & 2) {
             int client = connect_client();
-            ask(client, "/a");
+            threaded_ask(client, "/a");
             assert_answers(client, "/a");
             close(client);
         }

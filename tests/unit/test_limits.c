@@ -33,16 +33,9 @@ static int usual_options(void **state)
 
 static void put(struct request *request, const char *data, size_t n)
 {
-    char length[24];
     bool kept = false;
-    snprintf(length, sizeof(length), "%zu", n);
-    if (response_start(request, "200 OK", 6) != RESPONSE_OK ||
-        response_field(request, STR("Content-Length"), (struct str){length, strlen(length)}) !=
-            RESPONSE_OK ||
-        response_write(request, data, n, NULL, &kept, true) != RESPONSE_OK ||
-        response_finish(request) != RESPONSE_OK)
+    if (!served_put(request, data, n, NULL, &kept))
         response_abort(request);
-    request->conn->served++;
 }
 
 static void run(struct request *request)

@@ -8,24 +8,16 @@
 
 #include "net/tls.h"
 #include "serve/host.h"
-#include "serve/response.h"
+#include "threaded.h"
 #include "tls_client.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 /* Threads that serve by TLS, the stand-by, and clients in threads of their own: a connection is
- * read by the application's thread while the leader sends, contexts are replaced under way. Every
- * wait ends on a condition. */
+ * read by the application's thread while the leader sends, contexts are replaced under way. */
 
 enum {
     THREADS = 3,
@@ -34,7 +26,6 @@ enum {
     LARGE = 3 * 1000 * 1000,
     RECORD = 16 * 1024,
     STREAMED = 64 * 1024, /* what is larger is read from the socket by the application */
-    SOON_MS = 30 * 1000,
 };
 
 static struct {
@@ -48,17 +39,6 @@ static struct {
 static char large[LARGE];
 static struct identity identity;
 static SSL_CTX *server;
-
-/* cmocka's assertions are for its own thread. */
-#define require(condition) require_at(condition, #condition, __LINE__)
-
-static void require_at(bool condition, const char *text, int line)
-{
-    if (condition)
-        return;
-    fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, line, text, strerror(errno));
-    abort();
-}
 
 /* The application: what comes is sent back, while it comes; else a file is sent. */
 
@@ -91,30 +71,6 @@ static void run(void *app, struct request *request)
     request->conn->served++;
 }
 
-static void nothing(void *app)
-{
-    (void)app;
-}
-
-static bool go_on(void *app)
-{
-    (void)app;
-    return true;
-}
-
-static void note(void *app, enum note_level level, const char *text)
-{
-    (void)app;
-    (void)level;
-    (void)text;
-}
-
-static int wait_for(void *app, int fd, short events, int timeout_ms)
-{
-    (void)app;
-    return socket_wait(fd, events, timeout_ms);
-}
-
 static void release(void *app, void *ref)
 {
     (void)app;
@@ -124,11 +80,11 @@ static void release(void *app, void *ref)
 
 static const struct app_ops ops = {
     .run = run,
-    .attach = nothing,
-    .detach = nothing,
-    .interrupted = go_on,
-    .note = note,
-    .wait = wait_for,
+    .attach = threaded_app_nothing,
+    .detach = threaded_app_nothing,
+    .interrupted = served_app_interrupted,
+    .note = threaded_app_note,
+    .wait = threaded_app_wait,
     .release = release,
 };
 
@@ -166,36 +122,12 @@ static void *serve(void *argument)
     return NULL;
 }
 
-static void listen_on_loopback(void)
-{
-    socklen_t size = sizeof(world.address);
-    world.address =
-        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    world.listener = socket(AF_INET, SOCK_STREAM, 0);
-    setsockopt(world.listener, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-    require(bind(world.listener, (struct sockaddr *)&world.address, size) == 0);
-    require(listen(world.listener, 100) == 0);
-    require(getsockname(world.listener, (struct sockaddr *)&world.address, &size) == 0);
-}
-
 static void open_server(const char *backend)
 {
-    static const struct forwarded forwarded;
-    static const struct trust trust;
-    struct engine_options options = {
-        .limits = {.request_line = 4094, .fields = 100, .field_size = 8190},
-        .forwarded = &forwarded,
-        .trust = &trust,
-        .keepalive_ms = 60 * 1000,
-        .header_timeout_ms = 60 * 1000,
-        .send_timeout_ms = 60 * 1000,
-        .worker_connections = 1000,
-        .threads = THREADS,
-        .standby = true,
-        .loop = backend,
-    };
+    struct engine_options options = threaded_options(THREADS, backend);
     memset(&world, 0, sizeof(world));
-    listen_on_loopback();
+    world.listener = threaded_listen(&world.address);
+    setsockopt(world.listener, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     world.file = memfd_create("large", MFD_CLOEXEC);
     assert_int_equal(write(world.file, large, LARGE), LARGE);
     world.engine = engine_create(&options, &ops, NULL, &world.listener, 1);
@@ -227,8 +159,7 @@ struct peer_of_server {
 
 static struct peer_of_server connect_client(SSL_CTX *context)
 {
-    struct peer_of_server peer = {.fd = socket(AF_INET, SOCK_STREAM, 0)};
-    require(connect(peer.fd, (struct sockaddr *)&world.address, sizeof(world.address)) == 0);
+    struct peer_of_server peer = {.fd = threaded_connect(&world.address)};
     peer.ssl = SSL_new(context);
     SSL_set_tlsext_host_name(peer.ssl, "server.example");
     SSL_set_fd(peer.ssl, peer.fd);
