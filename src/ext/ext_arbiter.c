@@ -95,16 +95,13 @@ static unsigned host_between_workers(void *ctx)
     return (unsigned)number;
 }
 
-static const char *const phase_names[CHILD_PHASE_COUNT] = {"booting",  "ready",   "retiring",
-                                                           "stopping", "aborted", "killed"};
-
 static int host_died(void *ctx, const struct arbiter_death *death)
 {
-    return done(
-        PyObject_CallMethod(owner_of(ctx), "_worker_died", "iisIKdsL", (int)death->child.pid,
-                            death->status, phase_names[death->child.phase], death->child.generation,
-                            (unsigned long long)death->requests, (double)death->pause_ms / 1000.0,
-                            reason_name(death->reason), (long long)death->peak));
+    return done(PyObject_CallMethod(
+        owner_of(ctx), "_worker_died", "iisIKdsL", (int)death->child.pid, death->status,
+        child_phase_name(death->child.phase), death->child.generation,
+        (unsigned long long)death->requests, (double)death->pause_ms / 1000.0,
+        reason_name(death->reason), (long long)death->peak));
 }
 
 static int host_stranger_died(void *ctx, pid_t pid, int status)
@@ -121,7 +118,7 @@ static int host_ready(void *ctx, const struct child *child)
 static int host_timed_out(void *ctx, const struct child *child, int64_t silent_ms)
 {
     return done(PyObject_CallMethod(owner_of(ctx), "_worker_timed_out", "isd", (int)child->pid,
-                                    phase_names[child->phase], (double)silent_ms / 1000.0));
+                                    child_phase_name(child->phase), (double)silent_ms / 1000.0));
 }
 
 static int host_slow_boot(void *ctx, const struct child *child, int64_t booting_ms)
@@ -433,7 +430,7 @@ static PyObject *py_children(PyObject *op, PyObject *unused)
     for (size_t i = 0; list && i < children->count; i++) {
         struct child *child = &children->list[i];
         PyObject *item = Py_BuildValue("iIIs", (int)child->pid, child->age, child->generation,
-                                       phase_names[child->phase]);
+                                       child_phase_name(child->phase));
         if (!item || PyList_Append(list, item) < 0)
             Py_CLEAR(list);
         Py_XDECREF(item);

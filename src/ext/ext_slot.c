@@ -1,8 +1,7 @@
 #include "ext/ext_proc.h"
 
+#include "base/clock.h"
 #include "proc/arbiter.h"
-
-#include <time.h>
 
 struct slot_object {
     PyObject_HEAD PyObject *owner; /* keeps the shared memory mapped */
@@ -11,10 +10,7 @@ struct slot_object {
 
 static int64_t now_ms(void)
 {
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    return (int64_t)(clock_ns() / 1000000);
 }
 
 PyObject *ext_slot_new(PyTypeObject *type, PyObject *owner, struct slot *slot)

@@ -1,5 +1,6 @@
 #include "proc/arbiter.h"
 
+#include "base/clock.h"
 #include "proc/pipe.h"
 #include "proc/recycle.h"
 #include "proc/signals.h"
@@ -9,7 +10,6 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifdef __APPLE__
@@ -20,10 +20,7 @@ enum { MAXRSS_UNIT = 1024 }; /* bytes in one of rusage.ru_maxrss */
 
 static int64_t now_ms(void)
 {
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    return (int64_t)(clock_ns() / 1000000);
 }
 
 int arbiter_open(struct arbiter *a, const struct arbiter_host *host, void *ctx)

@@ -18,6 +18,15 @@ static const unsigned legal_moves[CHILD_PHASE_COUNT] = {
     [CHILD_KILLED] = 0,
 };
 
+const char *child_phase_name(enum child_phase phase)
+{
+    static const char *const names[CHILD_PHASE_COUNT] = {
+        [CHILD_BOOTING] = "booting",   [CHILD_READY] = "ready",     [CHILD_RETIRING] = "retiring",
+        [CHILD_STOPPING] = "stopping", [CHILD_ABORTED] = "aborted", [CHILD_KILLED] = "killed",
+    };
+    return names[phase];
+}
+
 bool child_may_move(enum child_phase from, enum child_phase to)
 {
     return (legal_moves[from] & BIT(to)) != 0;

@@ -37,6 +37,9 @@ enum child_phase {
     CHILD_PHASE_COUNT
 };
 
+/* In lower case: "booting". */
+const char *child_phase_name(enum child_phase phase);
+
 struct child {
     pid_t pid;
     uint32_t age;        /* grows with each fork: the lowest is the oldest */

@@ -1,13 +1,10 @@
 #include "proc/report.h"
 
 #include "proc/arbiter.h"
+#include "proc/memory.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
-
-static const char *const phase_names[CHILD_PHASE_COUNT] = {"booting",  "ready",   "retiring",
-                                                           "stopping", "aborted", "killed"};
 
 static uint64_t value(const _Atomic uint64_t *counter)
 {
@@ -119,22 +116,6 @@ static void report_connections(struct writer *out, const struct metrics *m)
     labelled(out, "tls_handshakes_total", "result", "failed", value(&m->handshakes_failed));
 }
 
-/* Resident memory in bytes, what is shared included; -1 where it is not known. */
-static int64_t resident(pid_t pid)
-{
-    char path[40];
-    long long pages = -1;
-
-    snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return -1;
-    if (fscanf(file, "%*s %lld", &pages) != 1)
-        pages = -1;
-    fclose(file);
-    return pages < 0 ? -1 : pages * sysconf(_SC_PAGESIZE);
-}
-
 static double busy_seconds(const struct slot *slot, int64_t now)
 {
     int64_t since = atomic_load(&slot->busy_since);
@@ -147,7 +128,7 @@ typedef double (*measure)(const struct child *child, int64_t now);
 static double memory_of_child(const struct child *child, int64_t now)
 {
     (void)now;
-    return (double)resident(child->pid);
+    return (double)memory_resident(child->pid);
 }
 
 static double age_of_child(const struct child *child, int64_t now)
@@ -209,7 +190,7 @@ static void report_master(const struct arbiter *a, struct writer *out)
         phases[a->children.list[i].phase]++;
     family(out, "workers", "gauge", "", "Workers, by phase of their lives.");
     for (int i = 0; i < CHILD_PHASE_COUNT; i++)
-        labelled(out, "workers", "phase", phase_names[i], phases[i]);
+        labelled(out, "workers", "phase", child_phase_name(i), phases[i]);
     gauge(out, "workers_wanted", a->goal.target, "Workers that there should be.");
     counter(out, "workers_started", "", a->forks, "Workers forked.");
     family(out, "worker_deaths", "counter", "", "Workers that ended, by reason.");
@@ -260,7 +241,8 @@ static void report_worker(const struct arbiter *a, const struct child *child, st
                   "{\"pid\": %d, \"number\": %u, \"age\": %.3f, \"phase\": \"%s\", "
                   "\"generation\": %u, \"resident_memory\": %lld",
                   (int)child->pid, child->age, (double)(now - child->forked_at) / 1000.0,
-                  phase_names[child->phase], child->generation, (long long)resident(child->pid));
+                  child_phase_name(child->phase), child->generation,
+                  (long long)memory_resident(child->pid));
     if (slot) {
         writer_format(out,
                       ", \"slot\": %zu, \"served\": %llu, \"running\": %u, \"queued\": %u, "
