@@ -294,13 +294,19 @@ static void refuse_whole(struct engine *engine, struct conn *conn, enum metrics_
     refuse(engine, conn, CLOSE_REFUSED, status, text);
 }
 
+static void tell_invalid(struct engine *engine, const struct conn *conn, const char *text)
+{
+    char peer[PEER_TEXT_SIZE];
+    engine_note(engine, NOTE_WARNING, "Invalid request from ip=%s: %s",
+                peer_text(&conn->peer, peer), text);
+}
+
 static void refuse_head(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
-    char text[512], peer[PEER_TEXT_SIZE];
+    char text[512];
     http1_error_text(&request->head, request->input, text, sizeof(text));
-    engine_note(engine, NOTE_WARNING, "Invalid request from ip=%s: %s",
-                peer_text(&conn->peer, peer), text);
+    tell_invalid(engine, conn, text);
     http1_error_page_text(&request->head, request->input, text, sizeof(text));
     int status = http1_error_status(request->head.error);
     bool limit = status == 414 || status == 431;
@@ -335,11 +341,10 @@ static void ready(struct engine *engine, struct conn *conn)
 
 static void refuse_body(struct engine *engine, struct conn *conn)
 {
-    char text[128], peer[PEER_TEXT_SIZE];
+    char text[128];
     snprintf(text, sizeof(text), "Request body is too large (limit_request_body is %llu)",
              (unsigned long long)engine->options.body_max);
-    engine_note(engine, NOTE_WARNING, "Invalid request from ip=%s: %s",
-                peer_text(&conn->peer, peer), text);
+    tell_invalid(engine, conn, text);
     refuse_whole(engine, conn, REFUSED_BODY_SIZE, 413, text);
 }
 
@@ -369,8 +374,7 @@ static void went_on(struct engine *engine, struct conn *conn, enum body_progress
         break;
     case BODY_MALFORMED:
         text = chunked_error_text(&conn->request->body.chunked);
-        engine_note(engine, NOTE_WARNING, "Invalid request from ip=%s: %s",
-                    peer_text(&conn->peer, peer), text);
+        tell_invalid(engine, conn, text);
         refuse(engine, conn, CLOSE_MALFORMED, chunked_error_status(&conn->request->body.chunked),
                text);
         break;

@@ -82,21 +82,6 @@ int outq_file(struct outq *q, int file, off_t offset, uint64_t n)
     return 0;
 }
 
-static int write_spool(struct outq *q, const char *data, size_t n)
-{
-    while (n > 0) {
-        ssize_t done = pwrite(q->spool, data, n, (off_t)q->spooled);
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0)
-            return -1;
-        data += done;
-        n -= (size_t)done;
-        q->spooled += (uint64_t)done;
-    }
-    return 0;
-}
-
 /* The file to write on. Never an old one's beginning: the network may still hold its pages. */
 static int open_spool(struct outq *q, const char *dir)
 {
@@ -114,16 +99,13 @@ static int open_spool(struct outq *q, const char *dir)
 
 int outq_spool(struct outq *q, const char *data, size_t n, const char *dir)
 {
-    if (open_spool(q, dir) < 0)
+    if (open_spool(q, dir) < 0 || spool_write(q->spool, q->spooled, data, n) < 0)
         return -1;
     uint64_t at = q->spooled;
-    if (write_spool(q, data, n) < 0) {
-        q->spooled = at;
-        return -1;
-    }
     struct part *last = q->tail;
     if (last && last->spooled && (uint64_t)last->offset + last->left == at) {
         last->left += n;
+        q->spooled += n;
         q->kept += n;
         return 0;
     }
@@ -131,10 +113,10 @@ int outq_spool(struct outq *q, const char *data, size_t n, const char *dir)
     if (file < 0 || outq_file(q, file, (off_t)at, n) < 0) {
         if (file >= 0)
             close(file);
-        q->spooled = at;
         return -1;
     }
     q->tail->spooled = true;
+    q->spooled += n;
     q->kept += n;
     return 0;
 }

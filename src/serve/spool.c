@@ -46,7 +46,7 @@ int spool_open_file(const char *dir)
     return file;
 }
 
-static int write_all(int file, uint64_t at, const char *data, size_t n)
+int spool_write(int file, uint64_t at, const char *data, size_t n)
 {
     while (n > 0) {
         ssize_t done = pwrite(file, data, n, (off_t)at);
@@ -67,8 +67,8 @@ static int spill(struct spool *spool, const char *dir)
 {
     if (spool->file < 0 && (spool->file = spool_open_file(dir)) < 0)
         return -1;
-    if (write_all(spool->file, spool->size - spool->memory_size, spool->memory,
-                  spool->memory_size) < 0)
+    if (spool_write(spool->file, spool->size - spool->memory_size, spool->memory,
+                    spool->memory_size) < 0)
         return -1;
     spool->memory_size = 0;
     return 0;

@@ -38,6 +38,9 @@ void spool_adopt(struct spool *spool, int file, uint64_t size);
 /* Copies up to n bytes that stand at `at`: at least one, 0 at the end, -1 with errno. */
 ssize_t spool_read(const struct spool *spool, uint64_t at, char *out, size_t n);
 
+/* Writes all of it into a file, at a place. 0, or -1 with errno. */
+int spool_write(int file, uint64_t at, const char *data, size_t n);
+
 /* An unlinked file of dir (NULL: TMPDIR, else /tmp), or -1 with errno. */
 int spool_open_file(const char *dir);
 
