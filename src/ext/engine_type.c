@@ -516,24 +516,25 @@ static PyObject *engine_may_raise(PyObject *op, PyObject *serial)
     return PyBool_FromLong(deadline_may_raise(&((struct engine_object *)op)->wsgi, number));
 }
 
-static PyObject *engine_drain_method(PyObject *op, PyObject *unused)
+static PyObject *tell(PyObject *op, void (*function)(struct engine *engine))
 {
-    (void)unused;
     struct engine *engine = engine_of(op);
     if (!engine)
         return NULL;
-    engine_drain(engine);
+    function(engine);
     Py_RETURN_NONE;
+}
+
+static PyObject *engine_drain_method(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return tell(op, engine_drain);
 }
 
 static PyObject *engine_stop_method(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    struct engine *engine = engine_of(op);
-    if (!engine)
-        return NULL;
-    engine_stop(engine);
-    Py_RETURN_NONE;
+    return tell(op, engine_stop);
 }
 
 static PyObject *engine_rehearse(PyObject *op, PyObject *unused)
@@ -549,11 +550,7 @@ static PyObject *engine_rehearse(PyObject *op, PyObject *unused)
 static PyObject *engine_end_rehearsal(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    struct engine *engine = engine_of(op);
-    if (!engine)
-        return NULL;
-    rehearsal_end(engine);
-    Py_RETURN_NONE;
+    return tell(op, rehearsal_end);
 }
 
 static int engine_traverse(PyObject *op, visitproc visit, void *arg)

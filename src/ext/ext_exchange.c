@@ -1,5 +1,7 @@
 #include "ext/ext_exchange.h"
 
+#include "ext/state.h"
+
 struct exchange_object {
     PyObject_HEAD struct exchange exchange;
 };
@@ -83,9 +85,5 @@ static PyType_Spec exchange_spec = {
 
 int ext_exchange_init(PyObject *module)
 {
-    PyObject *type = PyType_FromModuleAndSpec(module, &exchange_spec, NULL);
-    int result = type ? PyModule_AddType(module, (PyTypeObject *)type) : -1;
-
-    Py_XDECREF(type);
-    return result;
+    return core_add_type(module, &exchange_spec, NULL);
 }

@@ -1,5 +1,6 @@
 #include "ext/ext_proc.h"
 
+#include "ext/state.h"
 #include "proc/memory.h"
 #include "proc/refuse.h"
 #include "proc/signals.h"
@@ -66,20 +67,12 @@ static PyMethodDef proc_functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static int add_type(PyObject *module, PyType_Spec *spec)
-{
-    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
-    int result = type ? PyModule_AddType(module, (PyTypeObject *)type) : -1;
-
-    Py_XDECREF(type);
-    return result;
-}
-
 int ext_proc_init(PyObject *module)
 {
     if (PyModule_AddIntConstant(module, "DUMP_SIGNAL", dump_signal()) < 0)
         return -1;
-    if (add_type(module, &ext_slot_spec) < 0 || add_type(module, &ext_arbiter_spec) < 0)
+    if (core_add_type(module, &ext_slot_spec, NULL) < 0 ||
+        core_add_type(module, &ext_arbiter_spec, NULL) < 0)
         return -1;
     return PyModule_AddFunctions(module, proc_functions);
 }

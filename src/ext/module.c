@@ -5,21 +5,26 @@
 #include "ext/ext_proc.h"
 #include "ext/ext_tls.h"
 
-static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
+int core_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
 {
-    *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
-    return *type ? PyModule_AddType(module, *type) : -1;
+    PyTypeObject *made = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    int result = made ? PyModule_AddType(module, made) : -1;
+    if (type)
+        *type = made;
+    else
+        Py_XDECREF(made);
+    return result;
 }
 
 static int core_exec(PyObject *module)
 {
     struct core_state *state = core_state_of(module);
-    if (core_names_init(state) < 0 || add_type(module, &bound_spec, &state->bound_type) < 0 ||
-        add_type(module, &input_spec, &state->input_type) < 0 ||
-        add_type(module, &socket_spec, &state->socket_type) < 0 ||
-        add_type(module, &deadline_spec, &state->deadline_type) < 0 ||
-        add_type(module, &file_wrapper_spec, &state->file_wrapper_type) < 0 ||
-        add_type(module, &engine_spec, &state->engine_type) < 0)
+    if (core_names_init(state) < 0 || core_add_type(module, &bound_spec, &state->bound_type) < 0 ||
+        core_add_type(module, &input_spec, &state->input_type) < 0 ||
+        core_add_type(module, &socket_spec, &state->socket_type) < 0 ||
+        core_add_type(module, &deadline_spec, &state->deadline_type) < 0 ||
+        core_add_type(module, &file_wrapper_spec, &state->file_wrapper_type) < 0 ||
+        core_add_type(module, &engine_spec, &state->engine_type) < 0)
         return -1;
     if (ext_proc_init(module) < 0 || ext_tls_init(module) < 0 || ext_exchange_init(module) < 0)
         return -1;

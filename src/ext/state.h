@@ -78,6 +78,10 @@ static inline struct core_state *core_state_of(PyObject *module)
     return (struct core_state *)PyModule_GetState(module);
 }
 
+/* Makes a type and adds it; *type is a new reference, unless `type` is NULL. 0, or -1 with an
+ * exception. */
+int core_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type);
+
 /* 0, or -1 with an exception. */
 int core_names_init(struct core_state *state);
 
