@@ -304,13 +304,22 @@ static void tell_invalid(struct engine *engine, const struct conn *conn, const c
 static void refuse_head(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
-    char text[512];
+    char text[512], peer[PEER_TEXT_SIZE];
+    bool no_memory = request->head.error == HTTP1_NO_MEMORY;
     http1_error_text(&request->head, request->input, text, sizeof(text));
-    tell_invalid(engine, conn, text);
+    if (no_memory)
+        engine_note(engine, NOTE_ERROR, "Cannot read a request from ip=%s: %s",
+                    peer_text(&conn->peer, peer), strerror(ENOMEM));
+    else
+        tell_invalid(engine, conn, text);
     http1_error_page_text(&request->head, request->input, text, sizeof(text));
     int status = http1_error_status(request->head.error);
-    bool limit = status == 414 || status == 431;
-    refuse(engine, conn, limit ? CLOSE_LIMIT : CLOSE_MALFORMED, status, text);
+    enum metrics_close reason = CLOSE_MALFORMED;
+    if (no_memory)
+        reason = CLOSE_ERROR;
+    else if (status == 414 || status == 431)
+        reason = CLOSE_LIMIT;
+    refuse(engine, conn, reason, status, text);
 }
 
 /* There is more to do than this worker can, or is to, take on. */
