@@ -254,6 +254,15 @@ static inline const char *served_dateless(void)
     return served.output;
 }
 
+/* The connection's time is over. */
+static inline void served_expire(struct conn *conn)
+{
+    assert_true(engine_lead(served.engine));
+    conn_expired(served.engine, conn);
+    engine_yield(served.engine);
+    engine_collect(served.engine);
+}
+
 static inline bool served_is_open(void)
 {
     return served.engine->connections > 0;

@@ -117,9 +117,7 @@ static void a_late_client_is_counted_by_what_it_was_late_with(void **state)
         struct conn *conn = served_connect(false);
         served_say(expiries[i].said);
         served_turn();
-        assert_true(engine_lead(served.engine));
-        conn_expired(served.engine, conn);
-        engine_yield(served.engine);
+        served_expire(conn);
         assert_int_equal(m->closed[expiries[i].reason], 1);
         for (int state_of = 0; state_of < METRICS_CONN_STATES; state_of++)
             assert_int_equal(m->connections[state_of], 0);

@@ -273,7 +273,7 @@ static void end_is_said_when_all_was_sent(void **state)
 
         open_engine(run_hello);
         connect_client(versions[i].version, false);
-        expire();
+        served_expire(conn);
         assert_int_equal(settle(), SSL_ERROR_ZERO_RETURN);
         close_engine();
     }

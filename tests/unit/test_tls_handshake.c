@@ -128,7 +128,7 @@ static void stalled_handshakes_time_out(void **state)
     turn();
     assert_int_equal(conn->timer.deadline, deadline); /* bytes do not move it */
     assert_int_equal(conn->state, CONN_HANDSHAKE);
-    expire();
+    served_expire(conn);
     assert_false(served_is_open());
     assert_int_equal(served.engine->metrics->closed[CLOSE_HEADER_TIMEOUT], 1);
     close_engine();
@@ -273,7 +273,7 @@ static void waiting_handshakes_may_end(void **state)
     begin(TLS1_3_VERSION, false);
     SSL_do_handshake(client.ssl);
     turn();
-    expire();
+    served_expire(conn);
     naming.may = true;
     turn();
     assert_false(served_is_open());

@@ -176,13 +176,6 @@ static inline void connect_client(int version, bool small)
     shake_hands();
 }
 
-static inline void expire(void)
-{
-    assert_true(engine_lead(served.engine));
-    conn_expired(served.engine, conn);
-    engine_yield(served.engine);
-}
-
 static const struct {
     int version;
     const char *name;
