@@ -321,7 +321,7 @@ def seed():
     """Seed `random` anew, so that forked workers do not draw the same numbers."""
     import random
 
-    random.seed(os.urandom(64))
+    random.seed()  # by the system; bytes would need a module that hashes them
 
 
 def daemonize(enable_stdio_inheritance=False):
