@@ -201,8 +201,10 @@ def test_runit(site):
     site.start(program("runsv"), service, env=os.environ | {"PATH": f"{os.environ['PATH']}:{SBIN}"})
     first = site.master()
     os.kill(first, signal.SIGKILL)
-    site.master(instead_of=first)
+    second = site.master(instead_of=first)
     log = site.directory / "log" / "current"
+    # A HUP before that is the end of a process that has no handler yet.
+    wait_until(lambda: f"({second})" in log.read_text(), "it listens", PATIENCE)
     subprocess.run([control, "hup", service], check=True, timeout=60)
     wait_until(lambda: "Hang up" in log.read_text(), "the reload", PATIENCE)
 

@@ -12,6 +12,8 @@ PAUSE = 0.005  # seconds between two requests of a client
 FIRST_BYTE = 0.1  # seconds that a server which stops waits for a connection's first byte
 PATIENCE = 20.0  # seconds until an answer counts as lost
 STALE = 1.0  # seconds after which a client that was held up itself uses its connection no more
+LAG = 0.5  # seconds that the clients' loop is late when the machine holds them up
+LAG_LASTS = 3.0  # seconds: more than the server waits for an idle client's next request
 
 
 class Load:
@@ -23,7 +25,9 @@ class Load:
     busy machine may impose.
 
     `losses` says at which stage: "connect", "kept", "new", or "late" for the first request of a
-    connection when the client, on a busy machine, took longer than FIRST_BYTE to send it.
+    connection when the client, on a busy machine, took longer than FIRST_BYTE to send it. `held_up`
+    counts connections that the server closed without an answer when the clients' own loop had been
+    late by LAG: the server may have waited in vain.
     """
 
     def __init__(
@@ -37,6 +41,9 @@ class Load:
         self.answers = 0
         self.losses: Counter[str] = Counter()
         self.lost_at: list[float] = []  # of time.monotonic()
+        self.held_up = 0
+        self._ran_at = time.monotonic()
+        self._lagged_at = float("-inf")
         self._stop = False
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
 
@@ -59,7 +66,20 @@ class Load:
     async def _main(self) -> None:
         clients = [self._client(True) for _ in range(self.kept)]
         clients += [self._client(False) for _ in range(self.closing)]
-        await asyncio.gather(*clients)
+        await asyncio.gather(self._watch_lag(), *clients)
+
+    async def _watch_lag(self) -> None:
+        while not self._stop:
+            self._ran_at = time.monotonic()
+            await asyncio.sleep(LAG / 10)
+            if time.monotonic() - self._ran_at > LAG:
+                self._lagged_at = time.monotonic()
+
+    def _is_held_up(self, exc: Exception) -> bool:
+        now = time.monotonic()
+        lags = now - self._ran_at > LAG or now - self._lagged_at < LAG_LASTS
+        unanswered = isinstance(exc, asyncio.IncompleteReadError) and not exc.partial
+        return lags and (unanswered or isinstance(exc, ConnectionResetError))
 
     async def _open(self):
         if isinstance(self.address, str):
@@ -85,8 +105,11 @@ class Load:
                 self.answers += 1
                 answered = time.monotonic()
             except Exception as exc:
-                self.losses[f"{stage}: {type(exc).__name__}: {exc}"] += 1
-                self.lost_at.append(time.monotonic())
+                if self._is_held_up(exc):
+                    self.held_up += 1
+                else:
+                    self.losses[f"{stage}: {type(exc).__name__}: {exc}"] += 1
+                    self.lost_at.append(time.monotonic())
                 reusable = False
                 await asyncio.sleep(0.05)
             if not reusable and connection:

@@ -31,7 +31,14 @@ def server(request, master, tmp_path):
 
     def start(*args, workers=2, **options):
         one = master(
-            *KINDS[request.param], *args, app="hello:app", workers=workers, plain=False, **options
+            *KINDS[request.param],
+            "--keep-alive",
+            "60",
+            *args,
+            app="hello:app",
+            workers=workers,
+            plain=False,
+            **options,
         )
         if not options.get("launch"):
             one.wait_workers(workers)

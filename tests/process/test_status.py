@@ -129,7 +129,7 @@ def test_stacks_do_not_disturb(served):
     answers = []
     client = threading.Thread(target=lambda: answers.append(one.request(target="/nap").body))
     client.start()
-    wait_until(lambda: any(w["requests"] for w in port.workers()), "it naps")
+    wait_until(lambda: " in nap\n" in port.text("/workers/0/stack"), "it naps")
     for _ in range(20):
         text = port.text("/workers/0/stack")
     assert " in nap\n" in text
