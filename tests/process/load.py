@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import threading
 import time
 from collections import Counter
+from pathlib import Path
+
+from helpers.wire import wait_until
 
 PAUSE = 0.005  # seconds between two requests of a client
 FIRST_BYTE = 0.1  # seconds that a server which stops waits for a connection's first byte
@@ -137,6 +141,27 @@ def check(load: Load, one) -> None:
     """Nothing was lost, and the server `one` has no complaint."""
     assert not load.losses, f"{dict(load.losses)} of {load.answers}\n{one.log[-3000:]}"
     assert "Traceback" not in one.log
+
+
+def upgrade_under(load: Load, one, pidfile: Path, more: int) -> None:
+    """USR2, and TERM for the old master after so many more answers; the new one ends with this."""
+    new = 0
+    try:
+        with load:
+            load.settle()
+            one.kill(signal.SIGUSR2)
+            second = Path(f"{pidfile}.2")
+            wait_until(second.exists, "the second master")
+            new = int(second.read_text())
+            load.settle(more)
+            one.kill(signal.SIGTERM)
+            assert one.wait() == 0
+            load.settle()
+        check(load, one)
+    finally:
+        if new:
+            os.kill(new, signal.SIGTERM)
+            one.wait_gone([new])
 
 
 def reload_under(load: Load, one, times: int = 1) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from pathlib import Path
 
 import pytest
 from helpers.server import PACKAGED, SANITIZED, WORKER_ARGS, server_has
 from helpers.wire import wait_until
-from process.load import Load, check, reload_under
+from process.load import Load, check, reload_under, upgrade_under
 
 APP = """
 def app(environ, start_response):
@@ -111,23 +110,7 @@ def test_recycling(server):
 def test_upgrade(server, tmp_path):
     pidfile = tmp_path / "pid"
     one = server("--pid", str(pidfile))
-    new = 0
-    try:
-        with Load(one.address) as load:
-            load.settle()
-            one.kill(signal.SIGUSR2)
-            second = Path(f"{pidfile}.2")
-            wait_until(second.exists, "the second master")
-            new = int(second.read_text())
-            load.settle(1000)
-            one.kill(signal.SIGTERM)
-            assert one.wait() == 0
-            load.settle()
-        check(load, one)
-    finally:
-        if new:
-            os.kill(new, signal.SIGTERM)
-            one.wait_gone([new])
+    upgrade_under(Load(one.address), one, pidfile, 1000)
 
 
 @pytest.mark.skipif(

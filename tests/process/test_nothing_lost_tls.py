@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
-from pathlib import Path
 
 import pytest
 from helpers.server import PACKAGED, SANITIZED, WORKER_ARGS, server_has
 from helpers.wire import wait_until
-from process.load import Load, check
+from process.load import Load, check, upgrade_under
 from process.test_nothing_lost import APP
 
 KINDS = ["sync", "gthread", "gevent"]
@@ -67,23 +65,7 @@ def test_recycling(server, load):
 def test_upgrade(server, load, tmp_path):
     pidfile = tmp_path / "pid"
     one = server("--pid", str(pidfile))
-    new = 0
-    try:
-        with load(one) as clients:
-            clients.settle()
-            one.kill(signal.SIGUSR2)
-            second = Path(f"{pidfile}.2")
-            wait_until(second.exists, "the second master")
-            new = int(second.read_text())
-            clients.settle(500)
-            one.kill(signal.SIGTERM)
-            assert one.wait() == 0
-            clients.settle()
-        check(clients, one)
-    finally:
-        if new:
-            os.kill(new, signal.SIGTERM)
-            one.wait_gone([new])
+    upgrade_under(load(one), one, pidfile, 500)
 
 
 @pytest.mark.skipif(
