@@ -155,6 +155,20 @@ static int host_hurry(void *ctx)
     return done(PyObject_CallMethod(owner_of(ctx), "_hurry", NULL));
 }
 
+static void host_cannot_accept(void *ctx, int error)
+{
+    PyObject *log = PyObject_GetAttrString(owner_of(ctx), "log");
+    int result =
+        log ? done(PyObject_CallMethod(log, "error", "ss",
+                                       "Cannot accept a client of the status port or --dump: %s",
+                                       strerror(error)))
+            : -1;
+
+    Py_XDECREF(log);
+    if (result < 0)
+        PyErr_WriteUnraisable(owner_of(ctx));
+}
+
 static const struct arbiter_host python_host = {
     .wait = host_wait,
     .between = host_between,
@@ -175,6 +189,7 @@ static const struct arbiter_host python_host = {
     .too_big = host_too_big,
     .born_big = host_born_big,
     .hurry = host_hurry,
+    .cannot_accept = host_cannot_accept,
 };
 
 static void fork_before(void *ctx)

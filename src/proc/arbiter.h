@@ -63,6 +63,8 @@ struct arbiter_host {
     int (*born_big)(void *ctx, const struct child *child);
     /* arbiter_drain(): a second INT or QUIT came. */
     int (*hurry)(void *ctx);
+    /* No client of the status port can be accepted; told every STATUS_TELL_MS at most. */
+    void (*cannot_accept)(void *ctx, int error);
 };
 
 /* A worker may take this many times `timeout` to boot before it is killed. It is reported after

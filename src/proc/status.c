@@ -179,8 +179,18 @@ static bool is_passing(int error)
     return error == EAGAIN || error == EWOULDBLOCK || error == ECONNABORTED || error == EINTR;
 }
 
-static void accept_clients(struct status *status, int listener, int64_t now)
+static void cannot_accept(struct arbiter *a, int error, int64_t now)
 {
+    a->status.resume_at = now + STATUS_PAUSE_MS;
+    if (now < a->status.tell_at)
+        return;
+    a->status.tell_at = now + STATUS_TELL_MS;
+    a->host->cannot_accept(a->ctx, error);
+}
+
+static void accept_clients(struct arbiter *a, int listener, int64_t now)
+{
+    struct status *status = &a->status;
     struct peer peer;
 
     for (int i = 0; i < STATUS_CONNECTIONS; i++) {
@@ -188,7 +198,7 @@ static void accept_clients(struct status *status, int listener, int64_t now)
 
         if (fd < 0) {
             if (!is_passing(errno))
-                status->resume_at = now + STATUS_PAUSE_MS;
+                cannot_accept(a, errno, now);
             return;
         }
         take_client(status, fd, listener == status->private_listener, now);
@@ -472,7 +482,7 @@ void status_run(struct arbiter *a, const struct pollfd *fds, unsigned count, int
         if (fds[k].fd == status->successor)
             hear_successor(status);
         if (fds[k].fd == status->listener || fds[k].fd == status->private_listener)
-            accept_clients(status, fds[k].fd, now);
+            accept_clients(a, fds[k].fd, now);
     }
     if (a->dump.active)
         go_on_dumping(a, now);

@@ -28,6 +28,7 @@ enum {
     STATUS_HEAD = 4096,               /* bytes of a request */
     STATUS_MS = 5000,                 /* for a request and its answer, without the dump */
     STATUS_PAUSE_MS = 100,            /* when no client can be accepted: no descriptor, no memory */
+    STATUS_TELL_MS = 10 * 1000,       /* between two lines of the log about that */
     STATUS_ANSWER = 16 * 1024 * 1024, /* bytes of an answer: thousands of workers */
     STATUS_FDS = STATUS_CONNECTIONS + 3,
 };
@@ -52,6 +53,7 @@ struct status {
     bool paused;          /* another master answers at the listener */
     int successor;        /* a pipe: that other master writes to it when it answers; -1: none */
     int64_t resume_at;    /* ms of CLOCK_MONOTONIC: nobody is accepted until then; 0: accepts */
+    int64_t tell_at;      /* the same: until then the log has said that nobody can be */
     struct status_client *clients[STATUS_CONNECTIONS]; /* NULL: free */
 };
 

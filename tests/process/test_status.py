@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
+import socket
 import subprocess
 import threading
 
@@ -72,6 +74,23 @@ def test_figures_under_load(served):
     )
     assert figures["gunicorn_worker_resident_memory_bytes", "0"] > 2**20
     assert figures["gunicorn_worker_resident_memory_bytes", "1"] > 2**20
+
+
+def test_a_master_without_descriptors_says_so(served):
+    one, port = served(workers=1)
+    wait_until(lambda: ready(port), "ready")
+    limits = resource.prlimit(one.pid, resource.RLIMIT_NOFILE)
+    used = {int(fd) for fd in os.listdir(f"/proc/{one.pid}/fd")}
+    free = min(set(range(len(used) + 1)) - used)
+    resource.prlimit(one.pid, resource.RLIMIT_NOFILE, (free, limits[1]))
+    with socket.create_connection(port.address, 20) as client:
+        client.sendall(b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n")
+        one.wait_for_log(
+            r"\[ERROR\] Cannot accept a client of the status port or --dump: Too many open files"
+        )
+        resource.prlimit(one.pid, resource.RLIMIT_NOFILE, limits)
+        client.settimeout(20)
+        assert client.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 def test_counters_outlive_their_workers(served):

@@ -26,7 +26,17 @@
 #include <unistd.h>
 
 static struct arbiter a;
-static const struct arbiter_host host;
+static int refused; /* errno of what the log was told last */
+static unsigned refusals;
+
+static void cannot_accept(void *ctx, int error)
+{
+    (void)ctx;
+    refused = error;
+    refusals++;
+}
+
+static const struct arbiter_host host = {.cannot_accept = cannot_accept};
 static char answer[65536];
 
 static int setup(void **state)
@@ -36,6 +46,7 @@ static int setup(void **state)
     (void)state;
     if (arbiter_open(&a, &host, NULL) < 0)
         return -1;
+    refused = refusals = 0;
     a.goal.target = 2;
     a.status.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
     snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "gunicorn-test-status-%d",
@@ -206,8 +217,13 @@ static void without_a_descriptor_a_client_waits(void **state)
         assert_int_equal(status_fill(&a.status, fds), 0);
         assert_int_equal(status_deadline(&a.status), 2000 + STATUS_PAUSE_MS);
     }
+    assert_int_equal(refused, EMFILE);
+    assert_int_equal(refusals, 1);
+    status_run(&a, &(struct pollfd){.fd = a.status.listener, .revents = POLLIN}, 1,
+               2000 + STATUS_TELL_MS);
+    assert_int_equal(refusals, 2);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
-    status_run(&a, fds, 0, 2000 + STATUS_PAUSE_MS);
+    status_run(&a, fds, 0, 2000 + STATUS_TELL_MS + STATUS_PAUSE_MS);
     assert_int_equal(status_fill(&a.status, fds), 1);
     say(fd, "GET /live HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_true(begins(receive(fd), "HTTP/1.1 200 "));
