@@ -148,13 +148,13 @@ SECTIONS = {
             "How many connections may wait to be accepted.", unit="connections"),
     ),
     "Worker Processes": (
-        Row("workers", "-w --workers", INT,
+        Row("workers", "-w --workers", Kind(check.validate_workers, "int", type=int, meta="INT"),
             Computed(_workers_default, "$WEB_CONCURRENCY, else 1", "WEB_CONCURRENCY"),
             "How many worker processes handle requests.", unit="processes"),
         Row("worker_class", "-k --worker-class", CLASS, "sync",
             "The type of the workers: sync, gthread, gevent, eventlet, tornado, asgi, or the "
             "dotted path of a class."),
-        Row("threads", "--threads", INT, 1,
+        Row("threads", "--threads", Kind(check.validate_threads, "int", type=int, meta="INT"), 1,
             "How many threads of a worker run the application. sync becomes gthread above 1.",
             unit="threads", since="19.0"),
         Row("worker_connections", "--worker-connections", INT, 1000,

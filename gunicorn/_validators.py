@@ -49,6 +49,8 @@ def validate_dict(val):
 
 INT_MAX = 2**63 - 1  # what the engine and the arbiter can hold
 C_INT_MAX = 2**31 - 1
+WORKERS_MAX = 2048  # the arbiter has room for twice as many, as a reload needs
+THREADS_MAX = 4096
 ID_MAX = 2**32 - 2  # of users and groups; one more means none
 MODE_MAX = 0o7777
 
@@ -60,7 +62,7 @@ def validate_scheme_headers(val):
     return val
 
 
-def validate_pos_int(val):
+def validate_pos_int(val, most=INT_MAX):
     if isinstance(val, str):
         try:
             val = int(val, 0)
@@ -72,7 +74,7 @@ def validate_pos_int(val):
     val = int(val)  # True and False are numbers to Python; IntEnum members lose their names
     if val < 0:
         raise ValueError("Value must be positive, or 0")
-    return _at_most(val, INT_MAX)
+    return _at_most(val, most)
 
 
 def _at_most(val, most, shown=str):
@@ -81,8 +83,16 @@ def _at_most(val, most, shown=str):
     return val
 
 
+def validate_workers(val):
+    return validate_pos_int(val, WORKERS_MAX)
+
+
+def validate_threads(val):
+    return validate_pos_int(val, THREADS_MAX)
+
+
 def validate_backlog(val):
-    return _at_most(validate_pos_int(val), C_INT_MAX)
+    return validate_pos_int(val, C_INT_MAX)
 
 
 def validate_mode(val):

@@ -3,6 +3,7 @@
 #include "proc/signals.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <unistd.h>
 
 /*
@@ -540,12 +541,16 @@ static PyObject *get_ms(PyObject *op, void *offset)
     return PyFloat_FromDouble((double)ms / 1000.0);
 }
 
+/* Ten years, as for ever: what is added to a time stays one. */
+#define LONGEST_S (10.0 * 365 * 86400)
+
 static int set_ms(PyObject *op, PyObject *value, void *offset)
 {
     double seconds = value ? PyFloat_AsDouble(value) : 0;
 
     if (PyErr_Occurred())
         return -1;
+    seconds = seconds < LONGEST_S ? seconds : LONGEST_S;
     *(int64_t *)((char *)of(op) + (size_t)offset) = (int64_t)(seconds * 1000);
     return 0;
 }
@@ -576,6 +581,8 @@ static int set_count(PyObject *op, PyObject *value, void *offset)
 
     if (count == -1 && PyErr_Occurred())
         return -1;
+    if (count > UINT_MAX)
+        count = UINT_MAX;
     *(unsigned *)((char *)of(op) + (size_t)offset) = count > 0 ? (unsigned)count : 0;
     return 0;
 }

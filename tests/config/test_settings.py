@@ -226,6 +226,22 @@ def test_sizes_are_bounded(refused, value):
     assert "Error: Invalid value for max_rss: " in said
 
 
+@pytest.mark.parametrize("value", ["2**63", "2**32", "2**31", "-1"])
+@pytest.mark.parametrize("name", ["workers", "threads"])
+def test_workers_and_threads_are_bounded(refused, name, value):
+    said, code = refused(file=f"{name} = {value}\n")
+    assert code == 1
+    (line,) = said.strip().splitlines()
+    assert f"Invalid value for {name}: {eval(value)} (gunicorn.conf.py, line 1): " in line
+
+
+def test_workers_of_the_environment_are_bounded(refused):
+    said, code = refused(env={"WEB_CONCURRENCY": str(2**63)})
+    assert code == 1
+    assert f"workers: {2**63} (environment variable WEB_CONCURRENCY)" in said
+    assert "must be at most 2048" in said
+
+
 def test_gunicorns_abbreviations_mean_what_they_mean_there(load):
     assert load("--che").check_config is True
     assert load("--header", "drop").header_map == "drop"
