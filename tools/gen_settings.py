@@ -12,7 +12,7 @@ STUB = ROOT / "gunicorn" / "config.pyi"
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from config_stub import make_stub  # noqa: E402
-from settings_notes import INTRODUCTION, NOTES  # noqa: E402
+from settings_notes import INTRODUCTION, NOTES, SECTION_NOTES  # noqa: E402
 
 from gunicorn._settings import OURS, SECTIONS, Computed  # noqa: E402
 
@@ -54,6 +54,8 @@ def page():
         lines.append(f"- {section}: {names}")
     for section, rows in SECTIONS.items():
         lines += ["", f"## {section}", ""]
+        if section in SECTION_NOTES:
+            lines += [SECTION_NOTES[section].rstrip(), ""]
         for row in rows:
             lines += entry(row)
         lines.pop()

@@ -70,7 +70,37 @@ Records of your own become metrics, too:
 `gauge`, `counter`, `histogram` or `timer`. Metrics that cannot be sent are lost; nothing waits.
 """
 
+#: Of whole sections.
+SECTION_NOTES = {
+    "HTTP/2": """\
+HTTP/2 is not available in this version: with `h2` among `http_protocols` a line says so, and clients are
+served HTTP/1.1. nginx in front speaks it to browsers. The settings are accepted.
+""",
+    "Control": """\
+The control socket is not available in this version. The settings are accepted. The [status port](#status) shows the
+workers, [signals](signals.md) change their number.
+""",
+    "Dirty Arbiters": """\
+Dirty workers are not available in this version: with `dirty_apps` and `dirty_workers` a line says so, and
+none is started. The settings are accepted.
+""",
+    "Dirty Arbiter Hooks": """\
+Never called in this version: see [dirty arbiters](#dirty-arbiters).
+""",
+}
+
+#: Of asgi workers alone, which this version does not have.
+_ASGI = "For asgi workers, which are not available in this version; accepted, without effect.\n"
+
 NOTES = {
+    "asgi_loop": _ASGI,
+    "asgi_lifespan": _ASGI,
+    "asgi_disconnect_grace_period": _ASGI,
+    "websocket_max_message_size": _ASGI,
+    "root_path": _ASGI,
+    "protocol": "`uwsgi` is not available in this version; asking for it ends the start with a line.\n",
+    "uwsgi_allow_ips": "Without effect in this version; see `protocol`.\n",
+    "proxy_allow_ips": "Without effect in this version; see `proxy_protocol`.\n",
     "bind": """\
 Without a port it is 8000. A unix socket gets the mode that `umask` leaves and belongs to `user` and
 `group`. `fd://3` is a socket that was opened by somebody else, and that descriptor's number.
@@ -81,8 +111,19 @@ $ gunicorn -b 127.0.0.1:8000 -b '[::1]:8000' -b unix:/run/shop.sock shop:app
 """,
     "backlog": "The kernel may have a lower limit of its own (`net.core.somaxconn`).\n",
     "workers": """\
-Twice the number of cores, and one, is where to begin. SIGTTIN adds a worker and SIGTTOU removes one
-while the server runs.
+As many as there are cores is where to begin: [choosing a worker](workers.md#how-many). SIGTTIN adds a
+worker and SIGTTOU removes one while the server runs. At most 2048.
+""",
+    "threads": """\
+```python
+threads = 8  # for an application that waits; one that only computes gains nothing
+```
+
+At most 4096.
+""",
+    "worker_connections": """\
+When they are used up, the connection that has been idle for longest is closed to make room; one with a
+request under way never is. In gevent and eventlet also the number of requests at a time.
 """,
     "worker_class": """\
 | name | |
@@ -92,23 +133,48 @@ while the server runs.
 | `gevent` | a greenlet for each request; needs the package gevent |
 | `eventlet` | a green thread for each request; needs the package eventlet |
 | `tornado` | for applications of Tornado's own kind; needs the package tornado |
-| `asgi` | ASGI applications |
+| `asgi` | not available in this version: use `uvicorn_worker.UvicornWorker` of the package uvicorn-worker |
 
 Also the dotted path of a subclass of `gunicorn.workers.base.Worker`, a class, or the name of an entry
 point of the group `gunicorn.workers`, as `name` or `egg:DISTRIBUTION#name`.
 """,
     "timeout": """\
-A worker is silent while it works on one request or does not come back from the application. One that
-waits for requests is not. The log says what the worker was doing.
+A `sync` or `tornado` worker is silent from the start of a request to its end. In the other classes a
+request may take as long as it likes; there a worker is silent that gives no sign at all, because C code
+holds the interpreter or the event loop is blocked. One that waits for requests is never silent. The log
+says which request it was and has the stacks.
+
+```python
+timeout = 60          # above the slowest request that is legitimate
+request_timeout = 50  # ends the request, not the worker
+```
+
+See [workers time out](operations.md#workers-time-out).
 """,
-    "max_requests": "For applications that leak memory. Its last request is finished first.\n",
-    "graceful_timeout": "Workers that are still there when it has passed are killed.\n",
+    "max_requests": """\
+For applications that leak memory; [`max_rss`](#max_rss) is more to the point. The successor is ready
+first, and what the old worker has begun is finished.
+
+```python
+max_requests = 10000
+max_requests_jitter = 1000
+```
+""",
+    "graceful_timeout": """\
+Workers that are still there when it has passed are killed. Whoever stops the server (systemd's
+`TimeoutStopSec`, Kubernetes' `terminationGracePeriodSeconds`) has to wait for longer.
+""",
     "keepalive": """\
-Raise it above the idle time of a load balancer in front, so that this end is not the one who closes.
+Raise it above the idle time of a load balancer in front, so that this end is not the one who closes:
+[502 behind the balancer](operations.md#502-behind-the-balancer). Every worker class keeps connections.
+
+```python
+keepalive = 75  # nginx and AWS's ALB keep idle connections for 60 s
+```
 """,
     "reload": """\
 A file that cannot be imported is shown to every client as a page with the traceback, until it is
-saved again. Does not go with `preload_app`.
+saved again. With `preload_app` the code that the master has loaded stays as it is.
 """,
     "reload_extra_files": """\
 Patterns are expanded at each look, so that files which are created later are watched too; `**` goes
@@ -119,14 +185,24 @@ reload_extra_files = ["settings.yaml", "templates/**/*.html"]
 ```
 """,
     "preload_app": """\
-Saves memory, for the workers share what was loaded, and starts faster. In turn SIGHUP does not load
-the application again.
+Saves memory, for the workers share what was loaded, and workers start faster:
+[loading once for all workers](operations.md#loading-once-for-all-workers). What is opened while it
+loads (connections, threads) belongs to the master; open it in `post_fork`. SIGHUP imports the application
+anew, save packages with extension modules.
 """,
     "sendfile": "`wsgi.file_wrapper` uses it for files, where TLS is not in the way.\n",
     "raw_env": """\
 ```python
 raw_env = ["DJANGO_SETTINGS_MODULE=shop.settings", "TZ=UTC"]
 ```
+""",
+    "tmp_upload_dir": """\
+A body beyond 1 MiB, and what a slow client leaves of an answer beyond 2 MiB, go into unlinked files
+there; without it in `$TMPDIR`, else `/tmp`.
+""",
+    "reuse_port": """\
+Each worker has a queue of connections of its own then. Not needed for several workers; two servers can
+listen at the same address.
 """,
     "pidfile": "`kill -HUP $(cat FILE)` reloads. The file is removed at exit.\n",
     "user": "Needs root. Log files and unix sockets are given to the user, too.\n",
@@ -140,6 +216,8 @@ Addresses and networks (`10.0.0.0/8`). Clients on a unix socket are always belie
 where nobody but the proxy can connect.
 """,
     "proxy_protocol": """\
+Not available in this version for our own workers: let the proxy send `X-Forwarded-For`.
+
 The flag without a value means `auto`. Mind what follows it: `--proxy-protocol app:app` takes `app:app`
 for the value; write `--proxy-protocol=auto app:app`.
 """,
@@ -212,13 +290,25 @@ header_timeout = 15  # directly on the internet, without a proxy that buffers
 What else bounds clients: [slow and hostile clients](operations.md#slow-and-hostile-clients).
 """,
     "body_min_rate": """\
-Measured over some seconds. `500` suits clients on slow mobile networks.
+```python
+body_min_rate = 500  # a slow mobile uplink has some thousand
+```
+
+Measured over five seconds. Without it a body may drip, as long as there is a byte each minute.
 """,
-    "send_timeout": "Any byte that the client takes begins it anew.\n",
+    "send_timeout": """\
+```python
+send_timeout = 30  # directly on the internet
+```
+
+Any byte that the client takes begins it anew.
+""",
     "limit_request_body": """\
 ```python
-limit_request_body = "20M"  # K, M, G; 413 for what is longer, before the application runs
+limit_request_body = "20M"  # K, M, G, T
 ```
+
+What is longer is answered with 413 before the application runs.
 """,
     "request_timeout": """\
 ```python
@@ -227,7 +317,14 @@ request_timeout = 30  # below the proxy's own read time-out, so that this log te
 
 The exception is `gunicorn.errors.RequestTimeout`: [requests that take too long](operations.md#requests-that-take-too-long).
 """,
-    "request_timeout_grace": "For requests that catch every exception, or hang in C code.\n",
+    "request_timeout_grace": """\
+```python
+request_timeout = 20
+request_timeout_grace = 5  # together below timeout
+```
+
+For requests that catch every exception, or hang in C code.
+""",
     "max_queue": """\
 ```python
 max_queue = 20       # in each worker
@@ -236,9 +333,28 @@ max_queue_time = 5   # shorter than the patience of whoever waits
 
 How to choose them: [overload](operations.md#overload).
 """,
-    "max_queue_time": "Below the read time-out of the proxy; see `max_queue`.\n",
-    "limit_concurrency": "What bounds the greenlets of gevent and eventlet, where requests do not wait for threads.\n",
-    "check_client": "Costs a system call for each request. The access log has 499 for those that were skipped.\n",
+    "max_queue_time": """\
+```python
+max_queue_time = 5  # below the read time-out of the proxy
+```
+
+Counted from the moment at which the request is whole. See `max_queue`.
+""",
+    "limit_concurrency": """\
+```python
+worker_class = "gevent"
+limit_concurrency = 200  # in each worker
+```
+
+What bounds the greenlets of gevent and eventlet, where requests do not wait for threads.
+""",
+    "check_client": """\
+```python
+check_client = True  # users who press "reload" while the page is slow
+```
+
+Costs a system call for each request. The access log has 499 for those that were skipped.
+""",
     "max_rss": """\
 ```python
 max_rss = "600M"      # without libraries and mapped files, which are shared
@@ -247,35 +363,66 @@ max_rss_hard = "1G"   # a single request that eats all there is
 
 Replacements are ready first: [memory grows](operations.md#memory-grows).
 """,
-    "max_rss_hard": "What it was answering is lost; the log has the stacks of its threads.\n",
+    "max_rss_hard": """\
+```python
+max_rss_hard = "1G"  # above max_rss, below what the machine or container has for each worker
+```
+
+What it was answering is lost; the log has the stacks of its threads.
+""",
     "max_lifetime": """\
 ```python
 max_lifetime = 86400  # a day
 max_lifetime_jitter = 3600
 ```
 """,
-    "max_lifetime_jitter": "So that workers which began together do not end together.\n",
-    "max_unavailable": "Memory has to suffice for `workers` and so many more.\n",
-    "boot_timeout": "For applications that load for minutes, or are known not to.\n",
-    "preload_freeze": "Figures are in [loading once for all workers](operations.md#loading-once-for-all-workers).\n",
+    "max_lifetime_jitter": """\
+```python
+max_lifetime_jitter = 3600  # so that workers which began together do not end together
+```
+""",
+    "max_unavailable": """\
+```python
+max_unavailable = 2  # of sixteen workers
+```
+
+By `max_requests`, `max_lifetime` and `max_rss`; the others wait for their turn and serve on. Memory has to
+suffice for `workers` and so many more.
+""",
+    "boot_timeout": """\
+```python
+boot_timeout = 120  # importing takes ten seconds here; a database that hangs, for ever
+```
+""",
+    "preload_freeze": """\
+```python
+preload_app = True
+preload_freeze = True
+```
+
+Figures are in [loading once for all workers](operations.md#loading-once-for-all-workers).
+""",
     "warmup": """\
 ```python
 warmup = ["/", "/search?q=warm"]  # templates, caches and connections are there before the first client
 ```
+
+What it sends, and what happens when it fails: [the first request](operations.md#the-first-request).
 """,
     "status_bind": """\
 ```python
 status_bind = "127.0.0.1:8001"
 ```
 
-Answered by the master, also when every worker computes. It is for probes and monitoring: do not let the internet reach it.
-[Deployment](deployment.md) has Kubernetes' probes.
+Answered by the master, also when every worker computes. For probes and monitoring, without a password: do not let
+the internet reach it. [Health, figures and stacks](operations.md#health-figures-and-stacks-the-status-port) has
+all of it, Kubernetes' probes included.
 """,
     "drain_delay": """\
 ```python
 drain_delay = 10  # two periods of the balancer's probe
 ```
 
-It takes the place of a hook that sleeps before the stop.
+It takes the place of a hook that sleeps before the stop: [deploys lose requests](operations.md#deploys-lose-requests).
 """,
 }
