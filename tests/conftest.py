@@ -34,7 +34,8 @@ def pytest_addoption(parser):
 
 def matching(item, table: dict[str, str]) -> list[str]:
     """The values of a table whose patterns match the name of a test."""
-    name = item.nodeid.rpartition("/")[2]
+    path, bracket, parameters = item.nodeid.partition("[")
+    name = path.rpartition("/")[2] + bracket + parameters
     return [value for pattern, value in table.items() if fnmatch.fnmatchcase(name, pattern)]
 
 
