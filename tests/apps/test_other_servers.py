@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -20,8 +21,10 @@ KINDS = {
     "uvicorn": ("uvicorn_worker", ["-k", "uvicorn_worker.UvicornWorker", "asgi_app:app"]),
 }
 
+CLIENTS = 16
+
 #: How a client of Load tells that its connection ended before the first byte of an answer.
-CUT = ("new: IncompleteReadError: 0 bytes", "new: ConnectionResetError")
+CUT = re.compile("(new|late): (IncompleteReadError: 0 bytes .* undefined|ConnectionResetError)")
 
 
 @pytest.fixture(params=KINDS)
@@ -33,6 +36,7 @@ def start(request, tmp_path):
 
     def start(*args, workers=2):
         common = ["--pythonpath", str(HERE), "--graceful-timeout", "5", "-w", str(workers)]
+        common += ["--keep-alive", "60"]
         servers.append(Server([*common, *args, *arguments], tmp_path, expect_trouble=True))
         server = servers[-1].start(workers)
         wait_until(lambda: is_up(server), "an answer")
@@ -49,19 +53,19 @@ def is_up(server) -> bool:
 
 def clients(server) -> Load:
     """A connection for each request: these servers close idle ones when their worker ends."""
-    return Load(server.address, kept=0, closing=16)
+    return Load(server.address, kept=0, closing=CLIENTS)
 
 
-def check(load: Load) -> None:
+def check(load: Load, stopped: int) -> None:
     """Nobody was refused, and nothing was answered but 200, whole.
 
-    These servers close a connection that is accepted but not read yet when they are told to stop,
-    under any master: a few clients get an end instead of an answer.
+    These servers close a connection that is accepted but not read yet when they stop, under any
+    master. On a busy machine that may be one of each client, for each of the `stopped` workers:
+    what waited in the queue was accepted at the very moment.
     """
-    assert load.answers > 0
-    cut = sum(n for what, n in load.losses.items() if what.startswith(CUT))
+    cut = sum(n for what, n in load.losses.items() if CUT.match(what))
     assert cut == load.losses.total(), f"{dict(load.losses)} of {load.answers}"
-    assert cut < load.answers / 20
+    assert cut <= CLIENTS * stopped
 
 
 def test_requests(start):
@@ -76,15 +80,16 @@ def test_requests(start):
 
 
 def test_reload_under_load(start):
-    server = start()
+    server, stopped = start(), 0
     with clients(server) as load:
         for _ in range(2):
             old = set(server.worker_pids())
+            stopped += len(old)
             load.settle(200)
             server.kill(signal.SIGHUP)
             wait_until(lambda old=old: not old & set(server.worker_pids()), "new workers", 30)
             load.settle(200)
-    check(load)
+    check(load, stopped)
 
 
 def test_upgrade_under_load(start, tmp_path):
@@ -102,7 +107,7 @@ def test_upgrade_under_load(start, tmp_path):
             server.kill(signal.SIGTERM)
             assert server.wait() == 0
             load.settle(200)
-        check(load)
+        check(load, stopped=2)
     finally:
         if new:
             os.kill(new, signal.SIGTERM)
