@@ -17,6 +17,7 @@ from gunicorn._exchanges import Exchanges
 from gunicorn._status import Status
 from gunicorn.errors import AppImportError, ConfigError, HaltServer
 from gunicorn.pidfile import Pidfile
+from gunicorn.workers import _overrides
 
 TICK = 1.0  # seconds between two rounds where something has to be asked again and again
 REAP_LIMIT = 2.0  # seconds to wait for workers that were sent SIGKILL
@@ -215,6 +216,7 @@ class Arbiter:
         self._open_status()
         if hasattr(self.worker_class, "check_config"):
             self.worker_class.check_config(self.cfg, self.log)
+        _overrides.warn(self.worker_class, self.log)
         self.cfg.when_ready(self)
 
     def _start_tls(self) -> None:

@@ -8,6 +8,7 @@ import sys
 from gunicorn.errors import RequestTimeout
 from gunicorn.glogging import Logger
 from gunicorn.http import errors, wsgi
+from gunicorn.workers import _overrides
 
 CLIENT_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
 
@@ -28,6 +29,10 @@ class Bridge:
 
             self.tls = _tls.start(self.cfg, self.log)
         self.access_in_c = False  # the engine says that it writes the access log
+        self.wraps_requests = hasattr(worker, "pass_request") and _overrides.has_own(
+            worker, "handle_request"
+        )
+        self._handles_errors = _overrides.has_own(worker, "handle_error")
 
     def _has_hooks(self) -> bool:
         if self.cfg.post_request is not self.cfg.settings["post_request"].default:
@@ -44,6 +49,8 @@ class Bridge:
     @property
     def wants_objects(self) -> bool:
         """Whether each request has to pass through here."""
+        if self.wraps_requests or self._handles_errors:
+            return True
         return self._has_hooks() or self.logs_in_python
 
     @property
@@ -227,6 +234,11 @@ class Bridge:
             raise
         return datetime.now()
 
+    def around(self, req, client, proceed, listener) -> None:
+        """Call the worker's own `handle_request`."""
+        req.proceed = proceed
+        self.worker.pass_request(self.worker.sockets[listener], req, client)
+
     def after(self, req, environ, resp, started) -> None:
         """Write the access log's line and run `post_request`."""
         from datetime import datetime
@@ -277,8 +289,10 @@ class Bridge:
             status,
         )
 
-    def failed(self, exc, method, uri, broken, socket_taken):
+    def failed(self, exc, method, uri, broken, socket_taken, req, client):
         """Log why a request failed. Return the status and the text to answer, (0, "") for none.
+
+        `req` is None where the worker's own `handle_error` is not asked: it is too late.
 
         What the worker itself ended, by one of its `quiet_exceptions`, gets neither.
         An application that talks on the client's socket ends so: WebSocket libraries raise
@@ -293,6 +307,9 @@ class Bridge:
             return 0, ""
         if broken and isinstance(exc, OSError) and exc.errno in CLIENT_GONE:
             self.log.debug("Ignoring a client that has closed its connection")
+            return 0, ""
+        if self._handles_errors and req is not None:
+            self.worker.handle_error(req, client, req.peer_addr, exc)
             return 0, ""
         if isinstance(exc, errors.ConfigurationProblem):
             self.log.warning("Invalid request: %s", exc)

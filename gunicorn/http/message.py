@@ -17,6 +17,7 @@ class Request:
         "must_close",
         "path",
         "peer_addr",
+        "proceed",
         "proxy_protocol_info",
         "query",
         "remote_addr",

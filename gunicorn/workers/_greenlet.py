@@ -5,6 +5,7 @@ import os
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from gunicorn.workers import _overrides
 from gunicorn.workers.loop_host import LoopWorker
 
 
@@ -53,6 +54,24 @@ class GreenletWorker(LoopWorker):
     def abort_requests(self) -> None:
         for one in running_requests():
             self.kill_greenlet(one)
+
+    @_overrides.plain
+    def handle_request(self, listener_name, req, sock, addr) -> bool:
+        """Run the application for one request and send what it returns.
+
+        For subclasses: one that overrides it does more before and after, or catches what the
+        application raises. `listener_name` is the address that was connected to, `req` the request
+        as hooks see it, `sock` is `environ["gunicorn.socket"]`, `addr` the client's (host, port).
+
+        Returns whether the client asked for the connection to be kept; what an override returns
+        is of no meaning.
+        """
+        req.proceed()
+        return not req.should_close()
+
+    def pass_request(self, listener, req, client) -> None:
+        """Call `handle_request` for the engine, which does so when it is a subclass's."""
+        self.handle_request(listener.getsockname(), req, client, req.peer_addr)
 
     # ---- signals: a handler may interrupt the loop itself, where nothing can wait ----
 

@@ -6,6 +6,7 @@ import sys
 import time
 
 from gunicorn import _core, sock, util
+from gunicorn.workers import _overrides
 from gunicorn.workers.workertmp import WorkerTmp
 
 FAST_EXIT_PAUSE = 0.1  # seconds; what worker_int started may say its last word
@@ -77,12 +78,14 @@ class Worker:
         """Serve until `alive` is false. A subclass defines it."""
         raise NotImplementedError
 
+    @_overrides.plain
     def handle_error(self, req, client, addr, exc) -> None:
         """Log why a request failed, and answer it as far as `client`, its socket, takes that.
 
-        For subclasses that read requests themselves; the engine has its own way. `exc` is the
-        exception, being handled; `req` is None or what was understood of the request, with its
-        `uri`; `addr` is the client's (host, port), or empty. The caller closes the socket.
+        For subclasses that read requests themselves, and for those that override it: the engine
+        calls their method when the application has raised `exc` and nothing was sent. `req` is
+        None or what was understood of the request, with its `uri`; `addr` is the client's (host,
+        port), or empty. The caller closes the socket.
         """
         from gunicorn.http import errors
 
@@ -91,8 +94,8 @@ class Worker:
             ip = addr[0] if addr else ""
             self.log.warning("Invalid request from ip=%s: %s", ip, text)
         else:
-            uri = getattr(req, "uri", "(no URI read)")
-            self.log.error("Error handling request %s", uri, exc_info=exc)
+            what = f"{req.method} {req.uri}" if hasattr(req, "uri") else "(no URI read)"
+            self.log.error("Error handling request %s", what, exc_info=exc)
         try:
             util.write_error(client, status, reason, text)
         except OSError as failure:

@@ -6,7 +6,23 @@ import threading
 
 from gunicorn import _core
 from gunicorn.http import _bridge  # noqa: F401 - loaded before the fork, shared by all workers
+from gunicorn.workers import _overrides
 from gunicorn.workers.base import Worker
+
+
+class TConn:
+    """A client's connection, for subclasses of ThreadWorker.
+
+    `sock` is `environ["gunicorn.socket"]`, `client` the peer's address, `server` the listener's.
+    """
+
+    __slots__ = ("cfg", "client", "server", "sock")
+
+    def __init__(self, cfg, sock, client, server) -> None:
+        self.cfg = cfg
+        self.sock = sock
+        self.client = client
+        self.server = server
 
 
 class ThreadWorker(Worker):
@@ -48,6 +64,24 @@ class ThreadWorker(Worker):
             engine.run()
         finally:
             os.write(self.PIPE[1], b"\0")  # the main thread looks whether that was the end
+
+    @_overrides.plain
+    def handle_request(self, req, conn) -> bool:
+        """Run the application for one request and send what it returns.
+
+        For subclasses: one that overrides it does more before and after, or catches what the
+        application raises. `req` is the request as hooks see it, `conn` a TConn.
+
+        Returns whether the client asked for the connection to be kept; what an override returns
+        is of no meaning.
+        """
+        req.proceed()
+        return not req.should_close()
+
+    def pass_request(self, listener, req, client) -> None:
+        """Call `handle_request` for the engine, which does so when it is a subclass's."""
+        conn = TConn(self.cfg, client, req.peer_addr, listener.getsockname())
+        self.handle_request(req, conn)
 
 
 # What a thread's own fault raises: blocked, it would end the process without a word.

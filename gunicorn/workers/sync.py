@@ -2,6 +2,7 @@
 
 from gunicorn import _core
 from gunicorn.http import _bridge  # noqa: F401 - loaded before the fork, shared by all workers
+from gunicorn.workers import _overrides
 from gunicorn.workers.base import Worker
 
 
@@ -25,3 +26,17 @@ class SyncWorker(Worker):
             self._engine.run()
         finally:
             self._engine = None
+
+    @_overrides.plain
+    def handle_request(self, listener, req, client, addr) -> None:
+        """Run the application for one request and send what it returns.
+
+        For subclasses: one that overrides it does more before and after, or catches what the
+        application raises. `listener` is the socket that was connected to, `req` the request as
+        hooks see it, `client` is `environ["gunicorn.socket"]`, `addr` the client's (host, port).
+        """
+        req.proceed()
+
+    def pass_request(self, listener, req, client) -> None:
+        """Call `handle_request` for the engine, which does so when it is a subclass's."""
+        self.handle_request(listener, req, client, req.peer_addr)

@@ -6,8 +6,6 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
-enum { OTHERS_PAUSE_MS = 1 };
-
 /* A callable that belongs to a request: start_response, write, wsgi.early_hints. */
 struct bound {
     PyObject_HEAD vectorcallfunc vectorcall;
@@ -70,7 +68,7 @@ static void keep_or_cut(PyObject **object, void (*cut)(PyObject *))
     }
 }
 
-static void bound_detach(PyObject *object)
+void bound_detach(PyObject *object)
 {
     ((struct bound *)object)->call = NULL;
 }
@@ -133,6 +131,9 @@ void call_end(struct call *call)
     call->request = NULL;
     Py_CLEAR(call->status);
     Py_CLEAR(call->headers);
+    Py_CLEAR(call->described);
+    Py_CLEAR(call->begun);
+    Py_CLEAR(call->environ);
     if (call->input) {
         input_detach(call->input);
         Py_CLEAR(call->input);

@@ -332,6 +332,8 @@ static int read_hooks(struct wsgi *wsgi)
         return -1;
     if (get_flag(wsgi->handler, "logs_in_python", &wsgi->engine->app_logs) < 0)
         return -1;
+    if (get_flag(wsgi->handler, "wraps_requests", &wsgi->around) < 0)
+        return -1;
     return get_flag(wsgi->handler, "wants_objects", &wsgi->hooks);
 }
 

@@ -135,10 +135,9 @@ static PyObject *describe_request(struct call *call)
                                (double)(request->begun_ns - request->ready_ns) / 1e9);
 }
 
-static PyObject *describe_response(struct call *call, PyObject *environ)
+static PyObject *describe_response(struct call *call)
 {
     const struct response *response = &call->request->response;
-    (void)environ;
     return PyObject_CallMethod(
         call->wsgi->handler, "make_response", "OOiKOOO", call->status ? call->status : Py_None,
         call->headers ? call->headers : Py_None, (int)response->status,
@@ -160,10 +159,11 @@ static void fail(struct call *call)
     if (traceback)
         PyException_SetTraceback(value, traceback);
     struct str method = request_method(request), target = request_target(request);
+    bool open = call->described && !request->response.sent_head && !call->socket_taken;
     PyObject *answer = PyObject_CallMethod(
-        wsgi->handler, "failed", "ONNOO", value, text_new(method.p, method.n),
+        wsgi->handler, "failed", "ONNOOOO", value, text_new(method.p, method.n),
         text_new(target.p, target.n), request->response.broken ? Py_True : Py_False,
-        call->socket_taken ? Py_True : Py_False);
+        call->socket_taken ? Py_True : Py_False, open ? call->described : Py_None, call->socket);
     int status = 500;
     const char *text = "";
     if (!answer || !PyArg_ParseTuple(answer, "is", &status, &text))
@@ -205,7 +205,6 @@ static int call_application(struct call *call, PyObject *environ)
     return sent;
 }
 
-/* With hooks or an access log: the same in the order in which gunicorn calls them. */
 static bool is_alive(struct wsgi *wsgi)
 {
     PyObject *alive = PyObject_GetAttr(wsgi->worker, NAME(wsgi->state, alive));
@@ -216,33 +215,103 @@ static bool is_alive(struct wsgi *wsgi)
     return result > 0;
 }
 
-static void call_with_hooks(struct call *call)
+/* With hooks, an access log or methods of the worker's own, in gunicorn's order. */
+static int serve_described(struct call *call)
 {
     struct wsgi *wsgi = call->wsgi;
-    PyObject *described = describe_request(call);
-    PyObject *environ = NULL;
+    call->begun = PyObject_CallMethod(wsgi->handler, "before", "O", call->described);
+    if (!call->begun)
+        return -1;
+    call->environ = environ_build(wsgi, call);
+    return call->environ ? call_application(call, call->environ) : -1;
+}
+
+/* What handle_request() of our worker classes comes to. */
+static PyObject *proceed(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    (void)args, (void)nargsf, (void)kwnames;
+    struct call *call = bound_call(self);
+    if (!call)
+        return NULL;
+    if (call->proceeds || call->begun) {
+        PyErr_SetString(PyExc_RuntimeError, "handle_request() was called for this request before");
+        return NULL;
+    }
+    call->proceeds = true;
+    int sent = serve_described(call);
+    call->proceeds = false;
+    return sent < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+/* The worker's own handle_request() may have caught what the application raised. */
+static int check_answered(struct call *call)
+{
+    const struct response *response = &call->request->response;
+    if (response->finished || response->broken || call->socket_taken)
+        return 0;
+    if (response->sent_head) {
+        response_abort(call->request);
+        return 0;
+    }
+    PyErr_SetString(PyExc_AssertionError,
+                    "handle_request() of the worker returned without an answer");
+    return -1;
+}
+
+/* It may have called ours in another thread or greenlet, and not waited for its end. */
+static void await_proceeding(struct call *call)
+{
+    PyObject *raised[3];
+    PyErr_Fetch(&raised[0], &raised[1], &raised[2]);
+    while (call->proceeds)
+        if (wsgi_ops.wait(call->wsgi, -1, 0, OTHERS_PAUSE_MS) < 0)
+            PyErr_WriteUnraisable(call->wsgi->worker);
+    PyErr_Restore(raised[0], raised[1], raised[2]);
+}
+
+static int serve_around(struct call *call)
+{
+    struct wsgi *wsgi = call->wsgi;
+    const struct listener *listener = call->request->conn->listener;
+    PyObject *on = bound_new(wsgi->state, proceed, call);
+    if (!on)
+        return -1;
+    PyObject *done = PyObject_CallMethod(
+        wsgi->handler, "around", "OOOn", call->described, call->socket, on,
+        listener->inner ? (Py_ssize_t)0 : (Py_ssize_t)(listener - wsgi->engine->listeners));
+    await_proceeding(call);
+    bound_detach(on);
+    Py_DECREF(on);
+    Py_XDECREF(done);
+    return done ? check_answered(call) : -1;
+}
+
+static void tell_of_answer(struct call *call)
+{
+    struct wsgi *wsgi = call->wsgi;
+    PyObject *environ = call->environ ? call->environ : Py_None;
+    PyObject *response = describe_response(call);
+    PyObject *done = response ? PyObject_CallMethod(wsgi->handler, "after", "OOOO", call->described,
+                                                    environ, response, call->begun)
+                              : NULL;
+    if (!done)
+        PyErr_WriteUnraisable(wsgi->handler);
+    Py_XDECREF(done);
+    Py_XDECREF(response);
+}
+
+static void answer_described(struct call *call)
+{
+    struct wsgi *wsgi = call->wsgi;
     int sent = -1;
-    PyObject *started =
-        described ? PyObject_CallMethod(wsgi->handler, "before", "O", described) : NULL;
-    if (started && (environ = environ_build(wsgi, call)))
-        sent = call_application(call, environ);
+    call->described = describe_request(call);
+    if (call->described)
+        sent = wsgi->around ? serve_around(call) : serve_described(call);
     if (sent < 0)
         fail(call);
-    access_write(call, environ);
-    if (described && started) {
-        PyObject *response = describe_response(call, environ ? environ : Py_None);
-        PyObject *done = response
-                             ? PyObject_CallMethod(wsgi->handler, "after", "OOOO", described,
-                                                   environ ? environ : Py_None, response, started)
-                             : NULL;
-        if (!done)
-            PyErr_WriteUnraisable(wsgi->handler);
-        Py_XDECREF(done);
-        Py_XDECREF(response);
-    }
-    Py_XDECREF(described);
-    Py_XDECREF(started);
-    Py_XDECREF(environ);
+    access_write(call, call->environ);
+    if (call->begun)
+        tell_of_answer(call);
     if (!is_alive(wsgi)) /* a hook may end its worker so */
         engine_drain(wsgi->engine);
 }
@@ -250,7 +319,7 @@ static void call_with_hooks(struct call *call)
 static void answer(struct call *call)
 {
     if (call->wsgi->hooks) {
-        call_with_hooks(call);
+        answer_described(call);
         return;
     }
     PyObject *environ = environ_build(call->wsgi, call);

@@ -18,6 +18,7 @@ enum {
     VALUE_CACHE_MAX = 256,  /* bytes of the longest value kept */
     KEY_CACHE_SIZE = 128,   /* environ keys of header names outside the field table */
     KEY_CACHE_MAX = 48,     /* bytes of the longest such name */
+    OTHERS_PAUSE_MS = 1,    /* until it is looked again whether other threads are through */
 };
 
 struct cached_key {
@@ -45,11 +46,15 @@ struct call {
     PyObject *input;
     PyObject *status; /* what the application gave, for hooks and the access log */
     PyObject *headers;
+    PyObject *described; /* the request as hooks see it; NULL: nobody looks, as the next two */
+    PyObject *begun;     /* when, by pre_request's time */
+    PyObject *environ;
     PyObject *deadline;   /* NULL without request_timeout, as all about it */
     PyObject *coroutine;  /* the greenlet that it runs in */
     unsigned long thread; /* its thread's number in Python */
     bool inside;          /* the application is at work: RequestTimeout may be raised */
     bool raised;          /* it was, in this request */
+    bool proceeds;        /* handle_request() has called ours, which has not returned */
     bool warned;          /* that the body of this response is dropped */
     bool socket_taken;    /* the application talks on the socket itself */
     struct call *next;
@@ -78,7 +83,8 @@ struct wsgi {
     struct text_cache texts;
     uint64_t max_requests; /* 0: none */
     atomic_ullong served;
-    bool hooks; /* pre_request, post_request or an access log want Python objects */
+    bool hooks;  /* pre_request, post_request or an access log want Python objects */
+    bool around; /* the worker's class has a handle_request() of its own */
     bool threaded;
     bool telling; /* of a request that is due: what that takes is not to be interrupted by it */
     bool in_turn; /* a loop host starts requests */
@@ -110,6 +116,7 @@ void call_free(struct call *call);
 /* An object of `type` whose calls go to `function`, for as long as the request runs. */
 PyObject *bound_new(struct core_state *state, vectorcallfunc function, struct call *call);
 struct call *bound_call(PyObject *object);
+void bound_detach(PyObject *object);
 
 PyObject *input_new(struct core_state *state, struct request *request);
 void input_detach(PyObject *input);

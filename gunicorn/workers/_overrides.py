@@ -1,0 +1,39 @@
+"""What a subclass of our workers brings along that was written for gunicorn's."""
+
+#: Methods about accepting and reading, which the engine does: nothing calls them.
+UNCALLED = frozenset(
+    ("accept", "enqueue_req", "finish_request", "get_thread_pool", "handle", "is_parent_alive",
+     "notify", "run_for_multiple", "run_for_one", "timeout_ctx")
+)  # fmt: skip
+
+_plain = []
+
+
+def plain(method):
+    """Mark a method of ours that does what the engine does without it."""
+    _plain.append(method)
+    return method
+
+
+def has_own(worker, name) -> bool:
+    """Return whether a method is not ours: overridden, or replaced in the class or the object."""
+    places = [vars(worker), *map(vars, type(worker).__mro__)]
+    method = next((place[name] for place in places if name in place), None)
+    return method is not None and all(method is not one for one in _plain)
+
+
+def warn(worker_class, log) -> None:
+    """Log which methods of a subclass are never called."""
+    if not getattr(worker_class, "uses_engine", False):
+        return
+    if not worker_class.run.__module__.startswith("gunicorn."):
+        return
+    own = [cls for cls in worker_class.__mro__ if not cls.__module__.startswith("gunicorn.")]
+    names = sorted({name for cls in own for name in vars(cls)} & UNCALLED)
+    if names:
+        log.warning(
+            "worker_class: %s.%s has %s, which nothing calls: the engine accepts and reads. "
+            "handle_request() is called for each request.",
+            *(worker_class.__module__, worker_class.__qualname__),
+            " and ".join(f"{name}()" for name in names),
+        )

@@ -1,0 +1,139 @@
+"""Worker classes of somebody's own that are subclasses of ours: what they override is called."""
+
+from pathlib import Path
+
+import pytest
+from helpers.server import PACKAGED, Server, server_has
+from helpers.tls import Authority, serve_tls
+from helpers.wire import wait_until
+
+HERE = Path(__file__).resolve().parent
+KINDS = ("sync", "gthread", "gevent", "eventlet")
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    if request.param in PACKAGED and not server_has(request.param):
+        pytest.skip(f"{request.param} is not installed")
+    return request.param
+
+
+def make_server(directory, *args, config="", authority=None):
+    (directory / "gunicorn.conf.py").write_text(config)
+    args = ["--pythonpath", str(HERE), *args, "own_workers:app"]
+    if authority:
+        args[:0] = authority.issue().args
+    server = Server(args, directory, env={"PYTHONPATH": str(HERE)}, expect_trouble=True).start()
+    return serve_tls(server, authority.client(), ends_ragged=True) if authority else server
+
+
+def close(server):
+    problems = server.close()
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture(scope="module", params=["http", "https"])
+def server(kind, request, tmp_path_factory):
+    """The class itself stands in the configuration file."""
+    directory = tmp_path_factory.mktemp("server")
+    authority = Authority(directory) if request.param == "https" else None
+    config = f"import own_workers\nworker_class = own_workers.own_class({kind!r})\nthreads = 2\n"
+    one = make_server(directory, config=config, authority=authority)
+    yield one
+    close(one)
+
+
+@pytest.fixture
+def start(tmp_path):
+    servers = []
+
+    def start(*args, **options):
+        servers.append(make_server(tmp_path, *args, **options))
+        return servers[-1]
+
+    yield start
+    for one in servers:
+        close(one)
+
+
+def test_each_request_goes_through(server):
+    with server.connect() as connection:
+        for target in ("/a?b", "/c"):
+            assert connection.request("GET", target).body == target.encode()
+
+
+def test_what_the_application_raises(server):
+    before = len(server.log)
+    assert server.request("GET", "/raise").status == 500
+    server.wait_for_log(r"around /raise: KeyError\('/raise'\)", start=before)
+    server.wait_for_log(r"own handle_error: /raise KeyError\('/raise'\)", start=before)
+    server.wait_for_log("Error handling request GET /raise\nTraceback", start=before)
+
+
+def test_an_error_page(server):
+    response = server.request("GET", "/page")
+    assert (response.status, response.reason, response.body) == (500, "Mine", b"mine")
+
+
+def test_what_is_cut_off(server):
+    before = len(server.log)
+    assert server.cut("/raise?late") == b"some"
+    server.wait_for_log("Error handling request GET /raise", start=before)
+    assert "own handle_error" not in server.log[before:]
+
+
+def test_what_is_caught(server):
+    before = len(server.log)
+    assert server.request("GET", "/catch").status == 500
+    server.wait_for_log("caught around /catch", start=before)
+    server.wait_for_log("own handle_error: .* returned without an answer", start=before)
+    assert server.cut("/catch?late") == b"some"
+    assert server.request("GET", "/nothing").status == 500
+
+
+def test_an_answer_without_the_application(server):
+    assert server.request("GET", "/alone").body == b"alone"
+
+
+def test_two_answers(server):
+    before = len(server.log)
+    with server.connect() as connection:
+        assert connection.request("GET", "/twice").body == b"/twice"
+        connection.expect_closed()
+    server.wait_for_log("RuntimeError: handle_request.. was called .* before", start=before)
+
+
+def test_a_thread_that_nobody_waits_for(server):
+    assert server.request("GET", "/aside").body == b"/aside"
+
+
+def test_a_timeout(server):
+    assert server.request("GET", "/bounded").status == 500
+    assert server.request("GET", "/a").body == b"/a"
+
+
+def test_the_worker_ends(server):
+    (first,) = server.worker_pids()
+    assert server.request("GET", "/last").body == b"/last"
+    wait_until(lambda: server.worker_pids() not in ([], [first]), "another worker")
+    assert server.request("GET", "/a").body == b"/a"
+
+
+def test_named_by_its_path(start):
+    assert start("-k", "own_workers.OwnSync").request("GET", "/a").body == b"/a"
+
+
+def test_named_by_an_entry_point(start, tmp_path):
+    info = tmp_path / "own-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[gunicorn.workers]\nown = own_workers:OwnSync\n")
+    config = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n"
+    for name in ("own", "egg:own#own"):
+        assert start("-k", name, config=config).request("GET", "/a").body == b"/a"
+
+
+def test_what_nothing_calls_is_told(start):
+    server = start("-k", "own_workers.Leftover")
+    assert "own_workers.Leftover has handle() and notify(), which nothing calls" in server.log
+    assert server.log.count("which nothing calls") == 1
