@@ -101,10 +101,14 @@ static void on_request(int signo)
     int saved = errno;
     uint32_t self = this_thread();
 
-    if (answering.shared && atomic_load(&answering.shared->wanted) == self) {
-        answering.write_stack(signo);
+    if (answering.shared) {
+        /* Before the look at `wanted`, which the master takes away before it looks at this. */
+        atomic_fetch_add(&answering.shared->writing, 1);
+        if (atomic_load(&answering.shared->wanted) == self)
+            answering.write_stack(signo);
         /* Unless the master has given up on it, and asks another one. */
         atomic_compare_exchange_strong(&answering.shared->wanted, &self, 0);
+        atomic_fetch_sub(&answering.shared->writing, 1);
         (void)!write(answering.wake_fd, "d", 1);
     }
     errno = saved;
@@ -145,11 +149,39 @@ int dump_accept(const struct dump *dump, struct slot *slot)
 
 /* ---- in the master ---- */
 
+static const struct slot *slot_of(const struct scoreboard *board, pid_t pid)
+{
+    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++) {
+        const struct slot *slot = &board->slots[i];
+
+        if (slot->pid == pid && atomic_load(&slot->phase) != SLOT_FREE)
+            return slot;
+    }
+    return NULL;
+}
+
+/* A worker that died amid its answer does not write any more. */
+static void forget_the_dead(struct dump *dump, const struct scoreboard *board, pid_t pid)
+{
+    if (!slot_of(board, pid))
+        atomic_store(&dump->shared->writing, 0);
+}
+
+/* Whether the file is still being written to on behalf of the last dump. */
+static bool is_written(struct dump *dump, const struct scoreboard *board)
+{
+    if (dump->late)
+        forget_the_dead(dump, board, dump->late);
+    if (atomic_load(&dump->shared->writing) == 0)
+        dump->late = 0;
+    return dump->late != 0;
+}
+
 int dump_begin(struct dump *dump, const struct scoreboard *board, const pid_t *pids, size_t count,
                int64_t now)
 {
-    if (dump->active || dump->file < 0) {
-        errno = dump->active ? EBUSY : ENOSYS;
+    if (dump->active || dump->file < 0 || is_written(dump, board)) {
+        errno = dump->file < 0 ? ENOSYS : EBUSY;
         return -1;
     }
     dump->pids = mem_alloc(sizeof(*pids) * (count + 1));
@@ -167,11 +199,15 @@ int dump_begin(struct dump *dump, const struct scoreboard *board, const pid_t *p
 
 void dump_end(struct dump *dump)
 {
+    if (dump->shared) {
+        atomic_store(&dump->shared->wanted, 0);
+        if (dump->active && dump->at < dump->count && atomic_load(&dump->shared->writing))
+            dump->late = dump->pids[dump->at];
+    }
     mem_free(dump->pids);
     dump->pids = NULL;
-    dump->active = false;
-    if (dump->shared)
-        atomic_store(&dump->shared->wanted, 0);
+    dump->active = dump->revoked = false;
+    dump->asked_at = 0;
     writer_free(&dump->text);
 }
 
@@ -180,17 +216,6 @@ int64_t dump_deadline(const struct dump *dump)
     if (!dump->active)
         return INT64_MAX;
     return dump->asked_at ? dump->asked_at + DUMP_THREAD_MS : 0;
-}
-
-static const struct slot *slot_of(const struct dump *dump, pid_t pid)
-{
-    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++) {
-        const struct slot *slot = &dump->board->slots[i];
-
-        if (slot->pid == pid && atomic_load(&slot->phase) != SLOT_FREE)
-            return slot;
-    }
-    return NULL;
 }
 
 static int by_number(const void *a, const void *b)
@@ -217,7 +242,7 @@ static void list_threads(struct dump *dump, pid_t pid)
 static void begin_worker(struct dump *dump, int64_t now)
 {
     pid_t pid = dump->pids[dump->at];
-    const struct slot *slot = slot_of(dump, pid);
+    const struct slot *slot = slot_of(dump->board, pid);
 
     dump->asked_first = true;
     dump->thread_count = dump->thread_at = 0;
@@ -304,24 +329,41 @@ static void copy_stack(struct dump *dump)
     }
 }
 
-/* The thread has answered, or not: what it wrote goes to the text. */
-static void take_answer(struct dump *dump, bool answered)
+/* What the thread wrote goes to the text. */
+static void take_answer(struct dump *dump)
 {
     pid_t pid = dump->pids[dump->at], thread = dump->threads[dump->thread_at];
     char name[64] = "?", state[64] = "gone";
     struct stat stat;
+    bool wrote = fstat(dump->file, &stat) == 0 && stat.st_size > 0;
 
     thread_status(pid, thread, "Name", name, sizeof(name));
     thread_status(pid, thread, "State", state, sizeof(state));
-    if (!answered)
+    if (wrote)
+        writer_format(&dump->text, "Thread %d (%s)\n", (int)thread, name);
+    else if (dump->revoked)
         writer_format(&dump->text, "Thread %d (%s), %s: it gave no answer within %d ms\n",
                       (int)thread, name, state, DUMP_THREAD_MS);
-    else if (fstat(dump->file, &stat) == 0 && stat.st_size > 0)
-        writer_format(&dump->text, "Thread %d (%s)\n", (int)thread, name);
-    if (answered)
-        copy_stack(dump);
+    copy_stack(dump);
     dump->asked_at = 0;
+    dump->revoked = false;
     dump->thread_at++;
+}
+
+/* Whether the thread that was asked is done, by its answer or because it is too late for one. */
+static bool is_done(struct dump *dump, int64_t now)
+{
+    uint32_t thread = (uint32_t)dump->threads[dump->thread_at];
+
+    if (now >= dump->asked_at + DUMP_THREAD_MS) {
+        dump->asked_at = now; /* when it writes still, this is looked at again */
+        if (atomic_compare_exchange_strong(&dump->shared->wanted, &thread, 0))
+            dump->revoked = true;
+        forget_the_dead(dump, dump->board, dump->pids[dump->at]);
+    }
+    if (now > dump->begun_at + DUMP_TOTAL_MS)
+        return true;
+    return atomic_load(&dump->shared->wanted) == 0 && atomic_load(&dump->shared->writing) == 0;
 }
 
 bool dump_step(struct dump *dump, int64_t now)
@@ -330,11 +372,9 @@ bool dump_step(struct dump *dump, int64_t now)
         if (!dump->asked_first)
             begin_worker(dump, now);
         if (dump->asked_at) {
-            bool answered = atomic_load(&dump->shared->wanted) == 0;
-
-            if (!answered && now < dump->asked_at + DUMP_THREAD_MS)
+            if (!is_done(dump, now))
                 return false;
-            take_answer(dump, answered);
+            take_answer(dump);
         }
         if (dump->text.failed || now > dump->begun_at + DUMP_TOTAL_MS) {
             dump->text.failed = false;

@@ -16,12 +16,15 @@
  * takes its number out of `wanted`. What writes the stack is the worker's (faulthandler); dump.c
  * knows only the handler that it put there. Most system calls go on after the signal (SA_RESTART).
  *
+ * A thread that does not begin within DUMP_THREAD_MS is not asked any more. One that has begun is
+ * waited for: there is one file, and what it still writes would be taken for the next one's.
+ *
  * One dump at a time, all of it within DUMP_TOTAL_MS and DUMP_SIZE. The master does not wait: it
  * calls dump_step() when it is woken, which the worker's handler does, or by dump_deadline().
  */
 
 enum {
-    DUMP_THREAD_MS = 500,   /* for one thread to answer */
+    DUMP_THREAD_MS = 500,   /* for one thread to begin */
     DUMP_TOTAL_MS = 10000,  /* for all of them */
     DUMP_THREADS = 256,     /* of a worker */
     DUMP_SIZE = 512 * 1024, /* bytes */
@@ -29,7 +32,8 @@ enum {
 
 /* In memory shared with the workers. */
 struct dump_shared {
-    _Atomic uint32_t wanted; /* the thread that is to write its stack; 0: none, or it has */
+    _Atomic uint32_t wanted;  /* the thread that is to write its stack; 0: none, or it has */
+    _Atomic uint32_t writing; /* threads that do, or look whether they are to */
 };
 
 struct dump {
@@ -44,6 +48,8 @@ struct dump {
     pid_t threads[DUMP_THREADS];
     unsigned thread_count, thread_at;
     int64_t asked_at; /* ms of CLOCK_MONOTONIC: when threads[thread_at] was; 0: not yet */
+    bool revoked;     /* it was too late to begin */
+    pid_t late;       /* the worker that was still writing when the last dump ended; 0: none */
     int64_t begun_at;
 };
 

@@ -21,6 +21,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -394,8 +395,20 @@ static void write_stack(int signo)
     (void)!write(dump_file, "the stack\n", 10);
 }
 
-/* A process that answers to the signal, or does not. */
-static pid_t fork_worker(bool answers)
+static int go_on[2]; /* a pipe: what is written into it lets the worker write the rest */
+
+static void write_stack_slowly(int signo)
+{
+    char byte;
+
+    (void)signo;
+    (void)!write(dump_file, "the stack\n", 10);
+    (void)!read(go_on[0], &byte, 1);
+    (void)!write(dump_file, "the rest\n", 9);
+}
+
+/* A process that answers to the signal, or (NULL) does not. */
+static pid_t fork_worker(void (*answers)(int))
 {
     struct slot *slot = add_worker(0, CHILD_READY);
     int ready[2];
@@ -406,7 +419,7 @@ static pid_t fork_worker(bool answers)
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         dump_file = a.dump.file;
-        signal(dump_signal(), write_stack);
+        signal(dump_signal(), answers ? answers : write_stack);
         if (dump_accept(&a.dump, slot) < 0)
             _exit(1);
         if (!answers)
@@ -432,7 +445,7 @@ static void end_worker(pid_t pid)
 static void a_worker_writes_its_stack(void **state)
 {
     (void)state;
-    pid_t pid = fork_worker(true);
+    pid_t pid = fork_worker(write_stack);
 
     for (int i = 0; i < 3; i++) {
         ask("GET /workers/0/stack HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -445,15 +458,23 @@ static void a_worker_writes_its_stack(void **state)
     end_worker(pid);
 }
 
-static void one_that_does_not_is_not_waited_for(void **state)
+/* A client that has asked for the worker's stacks, when the worker has been told. */
+static int ask_for_stacks(void)
 {
-    (void)state;
-    pid_t pid = fork_worker(false);
     int fd = client();
 
     say(fd, "GET /workers/0/stack HTTP/1.1\r\nHost: a\r\n\r\n");
     for (int i = 0; i < 3; i++)
         turn(2000);
+    return fd;
+}
+
+static void one_that_does_not_is_not_waited_for(void **state)
+{
+    (void)state;
+    pid_t pid = fork_worker(NULL);
+    int fd = ask_for_stacks();
+
     assert_true(a.dump.active);
     assert_int_equal(dump_deadline(&a.dump), 2000 + DUMP_THREAD_MS);
     assert_non_null(strstr(ask("GET /workers/0/stack HTTP/1.1\r\nHost: a\r\n\r\n"), "try again"));
@@ -465,12 +486,9 @@ static void one_that_does_not_is_not_waited_for(void **state)
 static void nobody_waits_for_the_stacks(void **state)
 {
     (void)state;
-    pid_t pid = fork_worker(false);
-    int fd = client();
+    pid_t pid = fork_worker(NULL);
+    int fd = ask_for_stacks();
 
-    say(fd, "GET /workers/0/stack HTTP/1.1\r\nHost: a\r\n\r\n");
-    for (int i = 0; i < 3; i++)
-        turn(2000);
     turn(2000 + DUMP_TOTAL_MS + STATUS_MS);
     close(fd);
     turn(2000);
@@ -478,6 +496,81 @@ static void nobody_waits_for_the_stacks(void **state)
     assert_int_equal(clients(), 0);
     assert_false(a.dump.active);
     end_worker(pid);
+}
+
+/* Until the worker has written the first half. */
+static int ask_a_slow_one(void)
+{
+    int fd = ask_for_stacks();
+    struct stat stat = {0};
+
+    for (int i = 0; i < 10000 && stat.st_size == 0; i++) {
+        turn(2000);
+        assert_int_equal(fstat(a.dump.file, &stat), 0);
+    }
+    assert_int_equal(stat.st_size, 10);
+    return fd;
+}
+
+static void who_has_begun_is_waited_for(void **state)
+{
+    (void)state;
+    assert_int_equal(pipe(go_on), 0);
+    pid_t pid = fork_worker(write_stack_slowly);
+    int fd = ask_a_slow_one();
+
+    turn(2000 + DUMP_THREAD_MS);
+    assert_true(a.dump.active);
+    assert_int_equal(dump_deadline(&a.dump), 2000 + 2 * DUMP_THREAD_MS);
+    assert_int_equal(write(go_on[1], "g", 1), 1);
+    receive(fd);
+    assert_non_null(strstr(answer, "the stack\nthe rest\n"));
+    assert_null(strstr(answer, "no answer"));
+    end_worker(pid);
+    close(go_on[0]);
+    close(go_on[1]);
+}
+
+/* What it still writes is not taken for what somebody else is asked for. */
+static void who_writes_when_it_is_over_keeps_the_file(void **state)
+{
+    (void)state;
+    assert_int_equal(pipe(go_on), 0);
+    pid_t pid = fork_worker(write_stack_slowly);
+    int fd = ask_a_slow_one();
+
+    turn(2000 + DUMP_TOTAL_MS + 1);
+    assert_false(a.dump.active);
+    assert_non_null(strstr(receive(fd), "the stack\n…\n"));
+    assert_non_null(strstr(ask("GET /workers/0/stack HTTP/1.1\r\nHost: a\r\n\r\n"), "try again"));
+    assert_int_equal(write(go_on[1], "gg", 2), 2);
+    for (int i = 0; i < 10000 && atomic_load(&a.dump.shared->writing); i++)
+        poll(NULL, 0, 1);
+    receive(ask_for_stacks());
+    assert_non_null(strstr(answer, "the stack\nthe rest\n"));
+    end_worker(pid);
+    close(go_on[0]);
+    close(go_on[1]);
+}
+
+static void who_died_amid_it_does_not_keep_it(void **state)
+{
+    (void)state;
+    assert_int_equal(pipe(go_on), 0);
+    pid_t pid = fork_worker(write_stack_slowly);
+    struct slot *slot = a.children.list[a.children.count - 1].slot;
+    int fd = ask_a_slow_one();
+
+    turn(2000 + DUMP_TOTAL_MS + 1);
+    assert_int_equal(a.dump.late, pid);
+    receive(fd);
+    end_worker(pid);
+    atomic_store(&slot->phase, SLOT_FREE);
+    assert_int_equal(dump_begin(&a.dump, &a.board, &pid, 1, 2000), 0);
+    assert_int_equal(a.dump.late, 0);
+    dump_end(&a.dump);
+    close(go_on[0]);
+    close(go_on[1]);
 }
 
 enum { ANOTHER = 4711 };
@@ -541,6 +634,9 @@ int main(void)
         TEST(a_worker_writes_its_stack),
         TEST(one_that_does_not_is_not_waited_for),
         TEST(nobody_waits_for_the_stacks),
+        TEST(who_has_begun_is_waited_for),
+        TEST(who_writes_when_it_is_over_keeps_the_file),
+        TEST(who_died_amid_it_does_not_keep_it),
         TEST(who_answers_late_answers_for_nobody_else),
         TEST(a_worker_without_a_handler_is_not_signalled),
     };
