@@ -43,6 +43,15 @@ def start(kind, master):
     return start
 
 
+def workers_of_newcomers(one) -> set[int]:
+    """Who has answered twenty new clients."""
+    pids = set()
+    for _ in range(20):
+        with one.connect() as client:
+            pids.add(worker_of(client.request()))
+    return pids
+
+
 def test_an_idle_worker_takes_what_waits(start, threads):
     one = start()
     busy = Busy(one, threads)
@@ -72,11 +81,7 @@ def test_what_no_worker_has_taken_is_counted(start, threads):
 def test_new_clients_go_to_the_idle_worker(start, threads):
     one = start()
     busy = Busy(one, threads)
-    pids = set()
-    for _ in range(20):
-        with one.connect() as client:
-            pids.add(worker_of(client.request()))
-    assert pids == set(one.worker_pids()) - {busy.pid}
+    assert workers_of_newcomers(one) == set(one.worker_pids()) - {busy.pid}
     busy.release()
 
 
@@ -92,11 +97,7 @@ def test_a_queue_for_each_worker(start, threads):
         one.kill(signal.SIGTTIN)
         one.wait_workers(2)
         busy = Busy(one, threads)
-        pids = set()
-        for _ in range(20):
-            with one.connect() as client:
-                pids.add(worker_of(client.request()))
-        assert pids == set(one.worker_pids()) - {busy.pid}
+        assert workers_of_newcomers(one) == set(one.worker_pids()) - {busy.pid}
         busy.release()
 
 
