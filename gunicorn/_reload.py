@@ -14,6 +14,7 @@ RESTORED = (
     "pidfile",
     "tls",
     "_status",
+    "_shared",
 )
 
 
@@ -25,6 +26,7 @@ class Snapshot:
         self.cfg = arbiter.cfg
         self.callable = getattr(arbiter.app, "callable", None)
         self.num_workers = arbiter.num_workers
+        self.last_replaced = 0  # the age of the youngest worker that a newer one will replace
         self.attributes = {name: getattr(arbiter, name) for name in RESTORED}
         self.environ = dict(os.environ)
         self.cwd = os.getcwd()

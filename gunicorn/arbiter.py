@@ -12,8 +12,17 @@ import signal
 import sys
 import time
 
-from gunicorn import SERVER_SOFTWARE, __version__, _core, _explain, _reload, _upgrade, sock, systemd
-from gunicorn._exchanges import Exchanges
+from gunicorn import (
+    SERVER_SOFTWARE,
+    __version__,
+    _core,
+    _exchanges,
+    _explain,
+    _reload,
+    _upgrade,
+    sock,
+    systemd,
+)
 from gunicorn._status import Status
 from gunicorn.errors import AppImportError, ConfigError, HaltServer
 from gunicorn.pidfile import Pidfile
@@ -69,7 +78,7 @@ class Arbiter:
         self._stopping = False
         self._settled = False  # every worker of the first start has been ready
         self._reloading = None  # a _reload.Snapshot, until the new configuration is proven
-        self._exchanges = Exchanges()
+        self._shared = _exchanges.NOBODYS
         self._promoted_pidfile = None  # to be renamed to, once its old owner is gone
         self._watchdog = systemd.watchdog_interval()
         self.tls = None  # a _tls.Tls, when the workers speak TLS by our engine
@@ -292,7 +301,8 @@ class Arbiter:
 
     def _waiting_in_exchanges(self) -> int:
         """For the status port."""
-        return self._exchanges.waiting
+        exchanges = {self._shared.exchange, *(worker.exchange for worker in self.WORKERS.values())}
+        return sum(exchange.waiting for exchange in exchanges if exchange is not None)
 
     def _on_signal(self, signo: int) -> None:
         name = self.SIG_NAMES.get(signo)
@@ -487,12 +497,14 @@ class Arbiter:
             self.log,
         )
         worker.tls = self.tls
-        exchange = self._exchanges.of(self._core.generation, self.log)
+        self._shared = self._shared.on((self.cfg.is_ssl, *self.LISTENERS), self.log)
+        self._look_for_another_master()
+        worker.exchange = self._shared.exchange
         self.cfg.pre_fork(self, worker)
         pid, slot = self._core.fork(self.worker_age)
         if pid == 0:
-            worker.exchange = exchange
-            self._exchanges = None  # those of other generations
+            for other in self.WORKERS.values():
+                other.exchange = None
             self._be_worker(worker, slot)
         worker.pid = pid
         worker.tmp.slot = slot
@@ -501,6 +513,11 @@ class Arbiter:
             self._core.expire(pid, self.cfg.max_lifetime + self.cfg.max_lifetime_jitter * _chance())
         self._stats["workers_spawned"] += 1
         return pid
+
+    def _look_for_another_master(self) -> None:
+        """Its workers may be free for new clients when all of ours are stuck."""
+        if self._shared.exchange is not None:
+            self._shared.exchange.tell_masters(bool(self.reexec_pid or self.master_pid))
 
     def _be_worker(self, worker, slot) -> None:
         """The worker's whole life. Raises SystemExit alone, for the caller is the master."""
@@ -619,6 +636,7 @@ class Arbiter:
         if pid == self.reexec_pid:
             self.reexec_pid = 0
             self._core.successor_gone()
+            self._look_for_another_master()
             return
         self.log.debug("Reaped unknown child process (pid:%s, status:%s)", pid, status)
 
@@ -644,9 +662,8 @@ class Arbiter:
             self.log.error("Workers die as soon as they start. The next try is in %.2f s.", pause)
         if worker is not None:
             worker.tmp.close()
-            self._exchanges.left(worker.age, generation)
-            alive = {one for _, _, one, _ in self._core.children()}
-            self._exchanges.keep(alive | {self._core.generation})
+            if worker.exchange is not None:
+                worker.exchange.left(worker.age)
             self.cfg.child_exit(self, worker)
         if self._stopping:
             return
@@ -685,6 +702,7 @@ class Arbiter:
             self._cancel_reload(_reload.reason_of(exc))
             return
         self._reloading = snapshot
+        snapshot.last_replaced = self.worker_age
         self._set_title("master")
         self._core.new_generation()
         self._tell_core()
@@ -761,6 +779,8 @@ class Arbiter:
 
     def _finish_reload(self) -> None:
         snapshot, self._reloading = self._reloading, None
+        if self._shared.exchange is not None:
+            self._shared.exchange.replace(snapshot.last_replaced)
         snapshot.discard(self)
         if snapshot.modules is not None:
             del snapshot
@@ -787,6 +807,7 @@ class Arbiter:
         if os.getpid() == master_pid:
             if status_pipe >= 0:
                 os.close(status_pipe)
+            self._look_for_another_master()
             return
         try:
             _core.drop_signals()
@@ -803,6 +824,7 @@ class Arbiter:
             self.log.info("Master has been promoted.")
             self.master_name = "Master"
             self.master_pid = 0
+            self._look_for_another_master()
             self._status.take_over(self._core)
             self.proc_name = self.cfg.proc_name
             os.environ.pop("GUNICORN_PID", None)

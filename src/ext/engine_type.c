@@ -246,7 +246,7 @@ static int read_exchange(struct engine_object *self, PyObject *worker,
 {
     self->exchange = PyObject_GetAttrString(worker, "exchange");
     options->exchange = self->exchange ? ext_exchange_from(self->exchange) : NULL;
-    return self->exchange ? get_number(worker, "age", &options->seat) : -1;
+    return self->exchange ? get_number(worker, "age", &options->number) : -1;
 }
 
 /* The descriptors of worker.sockets, in an array that the caller frees with mem_free(). */

@@ -49,6 +49,26 @@ static PyObject *exchange_left(PyObject *op, PyObject *age_object)
     Py_RETURN_NONE;
 }
 
+static PyObject *exchange_replace(PyObject *op, PyObject *age_object)
+{
+    unsigned long age = PyLong_AsUnsignedLong(age_object);
+
+    if (age == (unsigned long)-1 && PyErr_Occurred())
+        return NULL;
+    atomic_store(((struct exchange_object *)op)->exchange.replaced, (unsigned)age);
+    Py_RETURN_NONE;
+}
+
+static PyObject *exchange_tell_masters(PyObject *op, PyObject *two)
+{
+    int are_two = PyObject_IsTrue(two);
+
+    if (are_two < 0)
+        return NULL;
+    atomic_store(((struct exchange_object *)op)->exchange.two_masters, are_two);
+    Py_RETURN_NONE;
+}
+
 static PyObject *exchange_get_waiting(PyObject *op, void *unused)
 {
     (void)unused;
@@ -63,6 +83,12 @@ static PyGetSetDef exchange_getset[] = {
 static PyMethodDef exchange_methods[] = {
     {"left", exchange_left, METH_O,
      "left(age, /)\n--\n\nThe worker of this number is dead: the others count on it no longer."},
+    {"replace", exchange_replace, METH_O,
+     "replace(age, /)\n--\n\nWorkers up to this number leave what waits to later ones, once they "
+     "are told to stop."},
+    {"tell_masters", exchange_tell_masters, METH_O,
+     "tell_masters(two, /)\n--\n\nWhether another master has workers for the same clients. Not at "
+     "first."},
     {NULL, NULL, 0, NULL},
 };
 

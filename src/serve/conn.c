@@ -454,12 +454,17 @@ bool conn_adopt(struct engine *engine, struct conn *conn, uint32_t head_size, ui
     if (conn->state != CONN_IDLE)
         return false;
     conn_move(engine, conn, CONN_HEAD);
-    if (http1_parse(&request->head, request->input, head_size, &engine->options.limits) !=
-            HTTP1_OK ||
-        request->head.size != head_size ||
-        forwarded_apply(engine->options.forwarded, &request->head, request->input,
-                        is_trusted(engine, conn), false) != HTTP1_OK)
+    enum http1_result result =
+        http1_parse(&request->head, request->input, head_size, &engine->options.limits);
+    if (result == HTTP1_PARTIAL || (result == HTTP1_OK && request->head.size != head_size))
         return false;
+    /* Ours may be stricter: a reload lies between the sender's settings and these. */
+    if (result == HTTP1_ERROR ||
+        forwarded_apply(engine->options.forwarded, &request->head, request->input,
+                        is_trusted(engine, conn), false) != HTTP1_OK) {
+        refuse_head(engine, conn);
+        return true;
+    }
     request->body.framing = request->head.framing;
     if (most_ms > 0 && engine->now_ms >= since_ms + most_ms) {
         refuse_overload(engine, conn, REFUSED_QUEUE_TIME);

@@ -317,7 +317,7 @@ static bool is_done(struct engine *engine)
 {
     if (engine->connections > 0 || !engine->drained)
         return false;
-    bool taken = handover_take_ready(engine);
+    bool taken = !handover_is_left(engine) && handover_take_ready(engine);
     flush_batch(engine);
     return !taken;
 }
@@ -366,6 +366,7 @@ static void begin_drain(struct engine *engine)
     bool leaves_it = atomic_load(&engine->given_up); /* to the successor */
     if (!leaves_it)
         listeners_empty(engine);
+    handover_retire(engine);
     engine_pause(engine, PAUSE_DRAIN);
     metrics_set(&engine->metrics->draining, 1);
     struct list *next;

@@ -58,7 +58,7 @@ struct engine_options {
     const char *loop;                /* backend, NULL: the best */
     struct metrics *metrics;         /* borrowed; NULL: the engine's own, for nobody */
     const struct exchange *exchange; /* borrowed; NULL: requests stay in this worker */
-    uint32_t seat;                   /* on its board */
+    uint32_t number;                 /* of the worker, from 1: by age */
 };
 
 /* Why nothing new is taken: BUSY holds for listeners only if other workers share them, DRAIN for
@@ -125,6 +125,8 @@ struct engine {
     bool took_parcel;     /* the last request taken was one: ours have their turn */
     atomic_bool parcels;  /* there may be some */
     atomic_bool stalled;  /* what is ready cannot be run here: the leader is to give it away */
+    uint32_t seat;        /* on the exchange's board */
+    bool replaced;        /* by workers that take what waits in the exchange */
     atomic_uint *pulse;   /* of our seat on the exchange's board; without one: no_pulse */
     atomic_uint no_pulse;
 

@@ -15,6 +15,8 @@ enum {
 struct board {
     struct exchange_seat seats[EXCHANGE_SEATS];
     alignas(64) atomic_uint count;
+    atomic_bool two_masters;
+    atomic_uint replaced;
 };
 
 /* Room for the descriptors of a message, aligned as the system wants it. */
@@ -38,7 +40,13 @@ int exchange_open(struct exchange *exchange)
     }
     setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
     *exchange = (struct exchange){
-        .give = ends[0], .take = ends[1], .seats = board->seats, .count = &board->count};
+        .give = ends[0],
+        .take = ends[1],
+        .seats = board->seats,
+        .count = &board->count,
+        .two_masters = &board->two_masters,
+        .replaced = &board->replaced,
+    };
     return 0;
 }
 

@@ -10,10 +10,10 @@
 #include <sys/uio.h>
 
 /*
- * What the workers of one generation share, so that no request waits in a busy one while another
- * is idle: a queue of whole requests that the kernel keeps (two connected sockets, which every
- * worker holds, and the master, so that what was sent outlives its sender), and a board that says
- * who has nothing to do.
+ * What the workers on the same listeners share, so that no request waits in a busy one while
+ * another is idle: a queue of whole requests that the kernel keeps (two connected sockets, which
+ * every worker holds, and the master, so that what was sent outlives its sender), and a board that
+ * says who has nothing to do.
  */
 
 enum {
@@ -39,13 +39,15 @@ struct exchange {
     int give, take;              /* the ends: any worker sends into one, and takes from the other */
     struct exchange_seat *seats; /* shared memory */
     atomic_uint *count;          /* there, too: messages that were sent and not taken yet */
+    atomic_bool *two_masters;    /* there, too: the other's workers may be free for new clients */
+    atomic_uint *replaced;       /* there, too: workers up to this number are being replaced */
 };
 
 /* A request on its way, with its connection. The descriptors are the receiver's own. */
 struct parcel {
     struct parcel_label {
         uint32_t version;
-        uint32_t listener;             /* its number, the same in all workers of a generation */
+        uint32_t listener;             /* its number, the same in all these workers */
         uint32_t sizes[PARCEL_PIECES]; /* bytes that follow the label */
         uint32_t served;               /* requests answered on the connection */
         bool spooled;                  /* the body is in a file: a second descriptor */

@@ -19,14 +19,14 @@ int handover_open(struct engine *engine)
 {
     const struct exchange *exchange = engine->options.exchange;
     engine->pulse = &engine->no_pulse;
-    engine->options.seat %= EXCHANGE_SEATS;
+    engine->seat = engine->options.number % EXCHANGE_SEATS;
     if (!exchange)
         return 0;
     engine->exchange = (struct io){.fd = exchange->take, .on_event = parcels_came};
     handover_accept(engine, true);
     if (!engine->accepts_parcels)
         return -1;
-    engine->pulse = &exchange->seats[engine->options.seat].pulse;
+    engine->pulse = &exchange->seats[engine->seat].pulse;
     /* A foreign loop rests until it is told to lead. */
     atomic_store(engine->pulse, engine->options.loop_host ? 3 : 2);
     return 0;
@@ -35,12 +35,32 @@ int handover_open(struct engine *engine)
 void handover_close(struct engine *engine)
 {
     if (engine->options.exchange && engine->pulse) /* else it was never opened */
-        exchange_leave(engine->options.exchange, engine->options.seat);
+        exchange_leave(engine->options.exchange, engine->seat);
+}
+
+void handover_retire(struct engine *engine)
+{
+    const struct exchange *exchange = engine->options.exchange;
+    if (!exchange || engine->options.number > atomic_load(exchange->replaced))
+        return;
+    engine->replaced = true;
+    engine->pulse = &engine->no_pulse;
+    exchange_leave(exchange, engine->seat);
+    if (engine->accepts_parcels) /* what the system told us of, it told nobody else */
+        atomic_store_explicit(&engine->parcels, true, memory_order_relaxed);
+    handover_accept(engine, false);
+}
+
+bool handover_is_left(const struct engine *engine)
+{
+    return engine->replaced && exchange_has_others(engine->options.exchange, engine->seat);
 }
 
 void handover_accept(struct engine *engine, bool accept)
 {
     if (!engine->options.exchange || accept == engine->accepts_parcels)
+        return;
+    if (accept && engine->replaced)
         return;
     if (!accept)
         loop_remove(engine->loop, &engine->exchange);
@@ -130,14 +150,25 @@ static bool has_bounds(const struct engine *engine)
     return engine->admits_few || engine->options.max_queue_ms > 0;
 }
 
+/* Requests that are received now will go to whoever is free first. */
+static bool may_share(const struct engine *engine)
+{
+    for (uint32_t i = 0; i < engine->listener_count; i++)
+        if (atomic_load_explicit(&engine->listeners[i].tls, memory_order_relaxed))
+            return false;
+    return ready_empty(&engine->ready);
+}
+
 bool handover_is_hopeless(const struct engine *engine, int *look_ms)
 {
     const struct exchange *exchange = engine->options.exchange;
-    if (!exchange || !has_bounds(engine))
+    if (!exchange)
         return false;
     if (*look_ms < 0 || *look_ms > LOOK_ROUND_MS)
         *look_ms = LOOK_ROUND_MS;
-    return exchange_least_load(exchange, engine->options.seat) == EXCHANGE_STUCK;
+    return !atomic_load_explicit(exchange->two_masters, memory_order_relaxed) &&
+           (has_bounds(engine) || may_share(engine)) &&
+           exchange_least_load(exchange, engine->seat) == EXCHANGE_STUCK;
 }
 
 uint32_t handover_takers(const struct engine *engine)
@@ -145,7 +176,7 @@ uint32_t handover_takers(const struct engine *engine)
     const struct exchange *exchange = engine->options.exchange;
     if (!exchange || !exchange_is_empty(exchange))
         return 0;
-    return exchange_resting(exchange, engine->options.seat);
+    return exchange_resting(exchange, engine->seat);
 }
 
 int handover_give(struct engine *engine, uint32_t keep)
@@ -155,7 +186,7 @@ int handover_give(struct engine *engine, uint32_t keep)
     bool full = false;
     if (!exchange || ready_empty(&engine->ready))
         return -1;
-    if (!exchange_has_others(exchange, engine->options.seat))
+    if (!exchange_has_others(exchange, engine->seat))
         return LOOK_ROUND_MS;
     uint32_t most = has_bounds(engine) ? handover_takers(engine) : UINT32_MAX;
     struct request *request = ready_take(&engine->ready, may_go, keep, most);
@@ -176,14 +207,13 @@ void handover_tell(struct engine *engine, uint32_t load)
 {
     const struct exchange *exchange = engine->options.exchange;
     if (exchange)
-        atomic_store_explicit(&exchange->seats[engine->options.seat].load, load,
-                              memory_order_relaxed);
+        atomic_store_explicit(&exchange->seats[engine->seat].load, load, memory_order_relaxed);
 }
 
 /* How many of those that wait are better off elsewhere. */
 static uint32_t surplus(const struct engine *engine, uint32_t waiting, uint32_t idle)
 {
-    uint32_t least = exchange_least_load(engine->options.exchange, engine->options.seat);
+    uint32_t least = exchange_least_load(engine->options.exchange, engine->seat);
     if (idle > 0) /* each of them, and we, shall have the same */
         return (uint32_t)(((uint64_t)waiting * idle + idle) / (idle + 1));
     return least < waiting / 2 ? (waiting - least) / 2 : 0;
@@ -201,7 +231,7 @@ void handover_even_out(struct engine *engine, struct handover_watch *watch)
     handover_tell(engine, waiting);
     if (waiting == 0)
         return;
-    uint32_t idle = exchange_idle(exchange, engine->options.seat, watch->pulses);
+    uint32_t idle = exchange_idle(exchange, engine->seat, watch->pulses);
     uint32_t most = waited ? surplus(engine, waiting, idle) : 0;
     /* What nobody has taken yet needs no company. */
     if (most == 0 || ready_has_waiter(&engine->ready) || !exchange_is_empty(exchange) ||
@@ -302,7 +332,7 @@ bool handover_take_ready(struct engine *engine)
 
 void handover_take_back(struct engine *engine)
 {
-    if (exchange_is_empty(engine->options.exchange))
+    if (!has_bounds(engine) || exchange_is_empty(engine->options.exchange))
         return;
     while (handover_take_ready(engine))
         ;

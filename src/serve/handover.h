@@ -6,8 +6,8 @@
 
 /*
  * Fair dispatch: a whole request that waits here is handed, with its connection, to the other
- * workers of the generation, through the exchange. Whoever has a free thread first takes it, this
- * worker included. All of it does nothing without an exchange.
+ * workers on the same listeners, through the exchange. Whoever has a free thread first takes it,
+ * this worker included. All of it does nothing without an exchange.
  *
  * What is not handed over stays and waits: connections that are more than a socket, bodies that
  * stream, requests with much pipelined behind them.
@@ -26,6 +26,15 @@ void handover_close(struct engine *engine);
 /* Whether this worker takes parcels. Leader only. */
 void handover_accept(struct engine *engine, bool accept);
 
+/*
+ * It drains. If its application is being replaced, what waits is left to the new workers; else it
+ * may be the last one to run it. Leader only.
+ */
+void handover_retire(struct engine *engine);
+
+/* What waits is left to new workers, and they are there. */
+bool handover_is_left(const struct engine *engine);
+
 /* This worker waits with nothing to do, or does so no longer. */
 static inline void handover_rest(struct engine *engine, bool rests)
 {
@@ -42,8 +51,10 @@ static inline void handover_rest(struct engine *engine, bool rests)
 int handover_give(struct engine *engine, uint32_t keep);
 
 /*
- * Whether new clients are better taken, and refused, than left to the other workers: the queue has
- * bounds, and nobody has a free thread. *look_ms is set to when to ask again, if ever.
+ * Whether new clients are better taken than left to the other workers: nobody has a free thread,
+ * and they are refused, for the queue has bounds, or received and handed over, which those of TLS
+ * cannot be. Not while another master's workers may be free.
+ * *look_ms is set to when to ask again, if ever.
  */
 bool handover_is_hopeless(const struct engine *engine, int *look_ms);
 

@@ -42,7 +42,7 @@ static int earlier(int a_ms, int b_ms)
 
 /*
  * One step in place of the threads. While none of them is free, new clients and what waits are left
- * to the other workers, unless they have none either and requests may be refused.
+ * to the other workers; new clients not if those have none either.
  */
 static void lead_step(struct engine *engine)
 {

@@ -6,6 +6,7 @@ import hashlib
 import os
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 from helpers.held import Busy, busy_workers, worker_of
@@ -83,6 +84,22 @@ def test_new_clients_go_to_the_idle_worker(start, threads):
     busy = Busy(one, threads)
     assert workers_of_newcomers(one) == set(one.worker_pids()) - {busy.pid}
     busy.release()
+
+
+def test_new_clients_while_all_workers_are_busy(start, threads):
+    """They are taken and read; who is free first runs what they ask for."""
+    one = start()
+    busy = busy_workers(one, 2, threads)
+    with one.connect() as client:
+        client.send(b"nonsense\r\n\r\n")
+        assert client.read_response().status == 400
+    with one.connect() as client:
+        client.send(render("POST", "/p", body=b"x" * 1000))
+        port = Port.private(one.pid)
+        wait_until(lambda: port.figures()["gunicorn_requests_queued", None] == 1, "it waits")
+        busy[1].release()
+        assert worker_of(client.read_response()) == busy[1].pid
+    busy[0].release()
 
 
 def test_a_queue_for_each_worker(start, threads):
@@ -245,17 +262,58 @@ def test_a_graceful_stop_runs_what_waits(start, threads):
     assert one.wait() == 0
 
 
+def test_after_a_reload_new_clients_go_to_the_new_workers(start, threads):
+    """However stuck the old ones are, and even if they have taken them already."""
+    one = start()
+    port = Port.private(one.pid)
+    busy = busy_workers(one, 2, threads)
+    old = {each.pid for each in busy}
+    with one.connect() as early:
+        early.send(render())
+        wait_until(lambda: port.figures()["gunicorn_requests_queued", None] == 1, "it waits")
+        one.kill(signal.SIGHUP)
+        assert worker_of(early.read_response()) not in old
+    for _ in range(20):
+        with one.connect() as client:
+            assert worker_of(client.request()) not in old
+    for each in busy:
+        each.release()
+
+
+def test_a_second_master_gets_the_new_clients(start, threads, tmp_path):
+    """They do not wait in the first one's workers, which are stuck."""
+    pidfile = tmp_path / "pid"
+    one = start("--pid", str(pidfile))
+    busy = busy_workers(one, 2, threads)
+    old = {each.pid for each in busy}
+    one.kill(signal.SIGUSR2)
+    wait_until(Path(f"{pidfile}.2").exists, "the second master")
+    second = int(Path(f"{pidfile}.2").read_text())
+    try:
+        for _ in range(20):
+            with one.connect() as client:
+                assert worker_of(client.request()) not in old
+        for each in busy:
+            each.release()
+        one.kill(signal.SIGTERM)
+        assert one.wait() == 0
+    finally:
+        os.kill(second, signal.SIGTERM)
+        wait_until(lambda: not Path(f"/proc/{second}").exists(), "the second master is gone")
+
+
 def test_a_reload_runs_what_waits(start, threads):
+    """The new workers take it, before the old ones have ended what they are at."""
     one = start()
     busy = busy_workers(one, 2, threads)
+    old = {each.pid for each in busy}
     hand_over(one, busy)
     one.kill(signal.SIGHUP)
-    wait_until(lambda: len(one.worker_pids()) == 4, "the new workers are there")
-    busy[1].release()
     for each in busy:
-        assert worker_of(each.kept[0].read_response()) == busy[1].pid
-    busy[0].release()
-    one.wait_gone([each.pid for each in busy])
+        assert worker_of(each.kept[0].read_response()) not in old
+    for each in busy:
+        each.release()
+    one.wait_gone(old)
     assert one.stop() == 0
 
 

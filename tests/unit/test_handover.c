@@ -106,7 +106,7 @@ static void start_worker(struct worker *worker, const char *loop)
 {
     struct engine_options options = threaded_options(1, loop);
     options.exchange = &exchange;
-    options.seat = (uint32_t)(worker - workers);
+    options.number = (uint32_t)(worker - workers) + 1;
     options.max_queue = worker - workers == bounded ? MANY : 0;
     worker->listener = threaded_listen(&worker->address);
     assert_int_equal(pipe(worker->go_on), 0);
@@ -387,6 +387,26 @@ static void nothing_is_left_behind_by_draining(void **state)
     close_workers();
 }
 
+/* With newer workers there, one that drains ends what it runs, and takes nothing more. */
+static void who_is_replaced_leaves_what_waits(void **state)
+{
+    open_workers(state);
+    atomic_store(exchange.replaced, 1);
+    int busy[WORKERS] = {occupy(0), occupy(1)}, kept = connect_to(0);
+    threaded_ask(kept, "/a");
+    while (exchange_is_empty(&exchange))
+        usleep(1000);
+    engine_drain(workers[0].engine);
+    while (!atomic_load(&workers[0].engine->metrics->draining))
+        usleep(1000);
+    release_and_close(0, busy[0]);
+    join_worker(&workers[0]);
+    release_and_close(1, busy[1]);
+    assert_answer(kept, "1 /a 0 0");
+    close(kept);
+    close_workers();
+}
+
 /* One that has nobody beside it keeps its requests. */
 static void alone_it_keeps_what_waits(void **state)
 {
@@ -458,7 +478,7 @@ static void nothing_is_lost_while_workers_get_stuck(void **state)
 static void an_engine_that_could_not_open(void **state)
 {
     struct engine_options options = {
-        .threads = 1, .loop = "none", .exchange = &exchange, .seat = 1000 * 1000 * 1000};
+        .threads = 1, .loop = "none", .exchange = &exchange, .number = 1000 * 1000 * 1000};
     (void)state;
     assert_int_equal(exchange_open(&exchange), 0);
     assert_null(engine_create(&options, &ops, NULL, NULL, 0));
@@ -487,6 +507,7 @@ int main(void)
         WITH_EACH(what_nobody_takes_is_taken_back),
         WITH_EACH(what_does_not_fit_waits_here),
         WITH_EACH(nothing_is_left_behind_by_draining),
+        WITH_EACH(who_is_replaced_leaves_what_waits),
         WITH_EACH(alone_it_keeps_what_waits),
         WITH_EACH(a_request_is_taken_back_from_who_cannot_attach),
         WITH_EACH(nothing_is_lost_while_workers_get_stuck),
