@@ -217,7 +217,8 @@ SECTIONS = {
         Row("preload_app", "--preload", FLAG, False,
             "Load the application once, before the workers are forked."),
         Row("sendfile", "--no-sendfile", FLAG, None,
-            "Do not use sendfile(). When unset, $SENDFILE decides, else it is used.",
+            "Whether to use sendfile(); the flag turns it off. When unset, $SENDFILE decides, "
+            "else it is used.",
             action="store_const", const=False, since="19.2"),
         Row("reuse_port", "--reuse-port", FLAG, False,
             "Set SO_REUSEPORT on the listening sockets.", since="19.8"),

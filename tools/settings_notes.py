@@ -190,7 +190,13 @@ Saves memory, for the workers share what was loaded, and workers start faster:
 loads (connections, threads) belongs to the master; open it in `post_fork`. SIGHUP imports the application
 anew, save packages with extension modules.
 """,
-    "sendfile": "`wsgi.file_wrapper` uses it for files, where TLS is not in the way.\n",
+    "sendfile": """\
+`wsgi.file_wrapper` uses it for files; over TLS where the kernel encrypts (kTLS). In the configuration file:
+
+```python
+sendfile = False  # a file system on which it is broken
+```
+""",
     "raw_env": """\
 ```python
 raw_env = ["DJANGO_SETTINGS_MODULE=shop.settings", "TZ=UTC"]
