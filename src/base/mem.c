@@ -2,11 +2,17 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
 #define MEM_NEVER LONG_MAX
+
+enum {
+    HEAP_KEPT = 8 * 1024 * 1024,    /* bytes at its end that are not given back */
+    HEAP_LARGEST = 4 * 1024 * 1024, /* bytes of the largest block that comes from it */
+};
 
 static atomic_long mem_left = MEM_NEVER;
 static atomic_bool mem_once, mem_has_failed;
@@ -37,6 +43,17 @@ void *mem_realloc(void *block, size_t size)
 void mem_free(void *block)
 {
     free(block);
+}
+
+void mem_keep_freed(void)
+{
+#ifdef M_TRIM_THRESHOLD
+    if (getenv("MALLOC_TRIM_THRESHOLD_") || getenv("MALLOC_MMAP_THRESHOLD_") ||
+        getenv("GLIBC_TUNABLES"))
+        return;
+    mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
+    mallopt(M_MMAP_THRESHOLD, HEAP_LARGEST);
+#endif
 }
 
 static void fail(long count, bool once)

@@ -18,6 +18,13 @@ void *mem_realloc(void *block, size_t size);
 void mem_free(void *block);
 
 /*
+ * For a process that serves: bodies of some hundred KiB come and go with each request, and a heap
+ * that gives its end back to the system each time pays for the same pages again and again. Who
+ * tunes malloc by its environment is not overruled.
+ */
+void mem_keep_freed(void);
+
+/*
  * For tests: the next `count` allocations succeed, the one after them fails, and so do all that
  * follow until mem_fail_never().
  */

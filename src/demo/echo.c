@@ -165,6 +165,7 @@ int main(int argc, char **argv)
         .standby = true,
         .loop = argc > 3 ? argv[3] : NULL,
     };
+    mem_keep_freed();
     engine = engine_create(&options, &ops, NULL, &listener, 1);
     if (!engine || pipe2(signal_pipe, O_NONBLOCK | O_CLOEXEC) < 0 ||
         engine_watch_signals(engine, signal_pipe[0]) < 0) {

@@ -10,7 +10,6 @@
 #include "serve/rehearsal.h"
 
 #ifdef __GLIBC__
-#include <malloc.h>
 #endif
 #include <math.h>
 #include <poll.h>
@@ -30,11 +29,6 @@ struct engine_object {
     PyObject *exchange; /* worker.exchange */
     char *tmp_dir;
     int wake_fd; /* the worker's pipe that signal handlers write to */
-};
-
-enum {
-    HEAP_KEPT = 8 * 1024 * 1024,    /* bytes at the heap's end that a worker does not give back */
-    HEAP_LARGEST = 4 * 1024 * 1024, /* bytes of the largest block that comes from the heap */
 };
 
 struct wsgi *engine_wsgi(PyObject *op)
@@ -416,22 +410,6 @@ static int start(struct engine_object *self, PyObject *worker, uint32_t threads,
 }
 
 /*
- * Bodies of some hundred KiB come and go with each request: a heap that gives its end back to the
- * system each time pays for the same pages again and again. Who tunes malloc by its environment is
- * not overruled.
- */
-static void keep_freed_memory(void)
-{
-#ifdef M_TRIM_THRESHOLD
-    if (getenv("MALLOC_TRIM_THRESHOLD_") || getenv("MALLOC_MMAP_THRESHOLD_") ||
-        getenv("GLIBC_TUNABLES"))
-        return;
-    mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
-    mallopt(M_MMAP_THRESHOLD, HEAP_LARGEST);
-#endif
-}
-
-/*
  * Engine(worker, threads=0, loop=False, wait=None): with threads the main thread looks after
  * signals alone; with loop there is no run(), but what engine_loop.c defines.
  */
@@ -454,7 +432,7 @@ static int engine_init(PyObject *op, PyObject *args, PyObject *kwargs)
         return -1;
     Py_INCREF(self->wsgi.module);
     self->wsgi.state = core_state_of(self->wsgi.module);
-    keep_freed_memory();
+    mem_keep_freed();
     self->wsgi.wait = wait == Py_None ? NULL : Py_NewRef(wait);
     return start(self, worker, threads, loop);
 }

@@ -273,9 +273,23 @@ def test_after_a_reload_new_clients_go_to_the_new_workers(start, threads):
         wait_until(lambda: port.figures()["gunicorn_requests_queued", None] == 1, "it waits")
         one.kill(signal.SIGHUP)
         assert worker_of(early.read_response()) not in old
-    for _ in range(20):
-        with one.connect() as client:
-            assert worker_of(client.request()) not in old
+    assert workers_of_newcomers(one).isdisjoint(old)
+    for each in busy:
+        each.release()
+
+
+def test_after_a_reload_nobody_is_refused(start, threads):
+    """The bounds of the queue are those of the new workers, which have room."""
+    one = start("--max-queue", "1")
+    busy = busy_workers(one, 2, threads)
+    old = {each.pid for each in busy}
+    port = Port.private(one.pid)
+    one.kill(signal.SIGHUP)
+    wait_until(
+        lambda: {w["pid"] for w in port.workers() if w["phase"] == "ready"}.isdisjoint(old),
+        "the new workers serve",
+    )
+    assert workers_of_newcomers(one).isdisjoint(old)
     for each in busy:
         each.release()
 
@@ -290,9 +304,7 @@ def test_a_second_master_gets_the_new_clients(start, threads, tmp_path):
     wait_until(Path(f"{pidfile}.2").exists, "the second master")
     second = int(Path(f"{pidfile}.2").read_text())
     try:
-        for _ in range(20):
-            with one.connect() as client:
-                assert worker_of(client.request()) not in old
+        assert workers_of_newcomers(one).isdisjoint(old)
         for each in busy:
             each.release()
         one.kill(signal.SIGTERM)
