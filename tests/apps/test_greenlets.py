@@ -145,14 +145,24 @@ def test_each_request_has_a_greenlet_of_its_own(start):
     assert seen == {b"nothing"}
 
 
-def test_a_timeout_ends_one_request(start, kind):
+@pytest.mark.parametrize("wait", ["", "own", "receive", "lock"])
+def test_a_timeout_ends_one_request(start, kind, wait):
     server = start(expect_trouble=True)
     with server.connect() as other:
         other.send(render(target="/sleep?1"))
-        watch = Stopwatch()
-        assert server.request("GET", "/timeout", [("X-Kind", kind)]).status == 500
-        assert watch.seconds < 3
+        assert server.request("GET", f"/timeout?{wait}", [("X-Kind", kind)]).status == 500
         assert other.read_response().body == b"slept"
+    assert "Error handling request GET /timeout" in server.log
+
+
+@pytest.mark.parametrize("wait", ["", "receive", "lock"])
+def test_a_timeout_is_caught(start, kind, wait):
+    server = start()
+    fields = [("X-Kind", kind)]
+    with server.connect() as connection:
+        for _ in range(2):
+            answer = connection.request("GET", f"/timeout_around?{wait}", fields)
+            assert answer.body == b"late, 1 cleaned up"
 
 
 def test_a_timeout_within_request_timeout(start, kind):

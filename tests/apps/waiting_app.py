@@ -46,11 +46,47 @@ def local(environ, value):
     return seen
 
 
+def receive():
+    """Wait for bytes that never come."""
+    one, other = socket.socketpair()
+    with one, other:
+        one.recv(1)
+
+
+def lock():
+    """Wait for a lock that is never released."""
+    one = threading.Lock()
+    one.acquire()
+    one.acquire()
+
+
+#: In what an application may wait, beside its library's own sleep().
+WAITS = {"": lambda: time.sleep(60), "receive": receive, "lock": lock}
+
+
 def timeout(environ, value):
-    kind = environ["HTTP_X_KIND"]
-    module = __import__(kind)
+    module = __import__(environ["HTTP_X_KIND"])
+    wait = WAITS[value] if value != "own" else lambda: module.sleep(60)
     with module.Timeout(0.1):
-        time.sleep(5)
+        wait()
+    return "no timeout"
+
+
+def timeout_around(environ, value):
+    """It fires beneath what the application calls, which may clean up, and is caught above."""
+    module = __import__(environ["HTTP_X_KIND"])
+    limit = module.Timeout(0.1)
+    if kind_has_start(module):
+        limit.start()
+    cleaned = []
+    try:
+        try:
+            WAITS[value]()
+        finally:
+            cleaned.append(value)
+    except module.Timeout as exc:
+        assert exc is limit
+        return f"late, {len(cleaned)} cleaned up"
     return "no timeout"
 
 
@@ -91,8 +127,8 @@ def cleans_up(environ, value):
 
 
 PAGES = {f"/{page.__name__}": page for page in (
-    sleep, gate, block, talk, local, timeout, timeout_and_on, timeout_left_running, length, pid,
-    cleans_up,
+    sleep, gate, block, talk, local, timeout, timeout_around, timeout_and_on,
+    timeout_left_running, length, pid, cleans_up,
 )}  # fmt: skip
 
 
