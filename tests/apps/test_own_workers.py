@@ -18,12 +18,13 @@ def kind(request):
     return request.param
 
 
-def make_server(directory, *args, config="", authority=None):
+def make_server(directory, *args, config="", authority=None, **options):
     (directory / "gunicorn.conf.py").write_text(config)
     args = ["--pythonpath", str(HERE), *args, "own_workers:app"]
     if authority:
         args[:0] = authority.issue().args
-    server = Server(args, directory, env={"PYTHONPATH": str(HERE)}, expect_trouble=True).start()
+    options |= {"env": {"PYTHONPATH": str(HERE)}, "expect_trouble": True}
+    server = Server(args, directory, **options).start()
     return serve_tls(server, authority.client(), ends_ragged=True) if authority else server
 
 
@@ -119,6 +120,30 @@ def test_the_worker_ends(server):
     assert server.request("GET", "/last").body == b"/last"
     wait_until(lambda: server.worker_pids() not in ([], [first]), "another worker")
     assert server.request("GET", "/a").body == b"/a"
+
+
+def test_request_timeout(kind, start):
+    config = f"import own_workers\nworker_class = own_workers.own_class({kind!r})\n"
+    server = start("--request-timeout", "0.5", config=config)
+    assert server.request("GET", "/slow").status == 504
+    server.wait_for_log(r"around /slow: RequestTimeout\(")
+    assert "own handle_error" not in server.log  # it was told when it was raised
+    assert server.request("GET", "/a").body == b"/a"
+
+
+def test_warmup(kind, start):
+    """What a worker requests of itself goes the same way."""
+    config = f"import own_workers\nworker_class = own_workers.own_class({kind!r})\n"
+    server = start(config=f"{config}warmup = ['/raise', '/b']\n")
+    server.wait_for_log(r"around /raise: KeyError")
+    assert server.request("GET", "/a").body == b"/a"
+
+
+def test_a_unix_socket(kind, start, tmp_path):
+    config = f"import own_workers\nworker_class = own_workers.own_class({kind!r})\n"
+    server = start(config=config, bind=[f"unix:{tmp_path}/s"])
+    assert server.request("GET", "/a").body == b"/a"
+    assert server.request("GET", "/page").body == b"mine"
 
 
 def test_named_by_its_path(start):
