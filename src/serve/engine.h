@@ -330,7 +330,7 @@ unsigned ready_unclaim(struct ready *ready, uint64_t now_ms);
 
 /* How many wait, and how many have left so far. */
 uint32_t ready_depth(struct ready *ready, uint32_t *taken);
-bool ready_empty(struct ready *ready);
+bool ready_empty(const struct ready *ready);
 uint64_t ready_since(struct ready *ready);  /* ready_ns of the first one; 0: there is none */
 bool ready_has_waiter(struct ready *ready); /* a thread with nothing to do, not told to go yet */
 void ready_wake(struct ready *ready);

@@ -222,11 +222,12 @@ uint32_t ready_depth(struct ready *ready, uint32_t *taken)
     return depth;
 }
 
-bool ready_empty(struct ready *ready)
+bool ready_empty(const struct ready *ready)
 {
-    pthread_mutex_lock(&ready->lock);
+    pthread_mutex_t *lock = (pthread_mutex_t *)&ready->lock; /* what it protects stays as it is */
+    pthread_mutex_lock(lock);
     bool empty = !ready->head;
-    pthread_mutex_unlock(&ready->lock);
+    pthread_mutex_unlock(lock);
     return empty;
 }
 
