@@ -104,6 +104,7 @@ except (HaltServer, AppImportError) as exc:
 """
 
 EXTENSIONS = """\
+import socket
 from datetime import timedelta
 from types import FrameType
 from typing import Any
@@ -113,8 +114,9 @@ from gunicorn.glogging import Logger
 from gunicorn.http import errors
 from gunicorn.http.message import Request
 from gunicorn.http.wsgi import Response
+from gunicorn.sock import BaseSocket
 from gunicorn.workers.base import Worker
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import TConn, ThreadWorker
 from gunicorn.workers.sync import SyncWorker
 
 
@@ -158,8 +160,18 @@ class Quick(SyncWorker):
     def run(self) -> None:
         super().run()
 
+    def handle_request(
+        self, listener: BaseSocket, req: Request, client: socket.socket, addr: tuple[str, int] | str
+    ) -> None:
+        self.log.info("%s of %s", req.uri, addr)
+        super().handle_request(listener, req, client, addr)
+
 
 class Threads(ThreadWorker):
+    def handle_request(self, req: Request, conn: TConn) -> bool:
+        conn.sock.fileno()
+        return super().handle_request(req, conn)
+
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_quit(sig, frame)
 
