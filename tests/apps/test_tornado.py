@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from helpers.server import Server, server_has
-from helpers.wire import render, wait_until
+from helpers.wire import STEP_TIMEOUT, render, wait_until
 
 HERE = Path(__file__).resolve().parent
 
@@ -64,7 +64,8 @@ def test_stopping_waits_for_what_runs(start, gate):
 
 
 def test_patience_ends(start, gate):
-    server = start("tornado_app:application", "--graceful-timeout", "12")
+    patience = int(0.8 * STEP_TIMEOUT)  # a fifth of it is left to the worker to end in
+    server = start("tornado_app:application", "--graceful-timeout", str(patience))
     with server.connect() as connection:
         connection.send(render(target=f"/?gate={gate.path}"))
         gate.wait()

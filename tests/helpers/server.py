@@ -16,6 +16,7 @@ from pathlib import Path
 
 from helpers.status_port import Port
 from helpers.wire import (
+    STEP,
     STEP_TIMEOUT,
     Address,
     Closed,
@@ -34,7 +35,7 @@ SANITIZED = "san.so" in os.environ.get("LD_PRELOAD", "")
 #: The same of ThreadSanitizer: it has a thread of its own, and a shell under it crashes.
 THREAD_SANITIZED = "tsan.so" in os.environ.get("LD_PRELOAD", "")
 
-START_TIMEOUT = 2 * STEP_TIMEOUT
+START_TIMEOUT = 2 * STEP
 STOP_TIMEOUT = STEP_TIMEOUT + 5.0
 
 #: Settings of the caller's environment that would change what is tested.
@@ -170,7 +171,7 @@ class Server:
     def start(self, workers: int = 1) -> Server:
         """Start and wait until it listens and so many workers are forked."""
         self.launch()
-        wait_until(lambda: self._is_up(workers), "the server is up", START_TIMEOUT)
+        wait_until(lambda: self.is_up(workers), "the server is up", START_TIMEOUT)
         return self
 
     def launch(self) -> None:
@@ -188,7 +189,8 @@ class Server:
                 preexec_fn=self.preexec,
             )
 
-    def _is_up(self, workers: int) -> bool:
+    def is_up(self, workers: int) -> bool:
+        """Whether it listens and so many workers are forked; it must not have ended."""
         assert self.process is not None
         log = self.log
         if self.process.poll() is not None:
@@ -260,9 +262,7 @@ class Server:
     def stdout(self) -> str:
         return self.stdout_path.read_text(errors="replace") if self.stdout_path.exists() else ""
 
-    def wait_for_log(
-        self, pattern: str, timeout: float = STEP_TIMEOUT, start: int = 0
-    ) -> re.Match[str]:
+    def wait_for_log(self, pattern: str, timeout: float = STEP, start: int = 0) -> re.Match[str]:
         """The first match of a pattern in the log from character `start` on, once it is there."""
         return wait_until(
             lambda: re.search(pattern, self.log[start:], re.M | re.S),

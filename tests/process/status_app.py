@@ -1,5 +1,6 @@
 """An application that naps, hangs, and boots slowly when BOOT says so."""
 
+import collections
 import os
 import time
 
@@ -18,7 +19,8 @@ def nap(seconds):
 
 
 def stuck():
-    sum(range(10**12))
+    """C code that keeps the interpreter, and calls what a sanitizer can tell a signal at."""
+    collections.deque(iter(time.monotonic, None), maxlen=0)
 
 
 def app(environ, start_response):
