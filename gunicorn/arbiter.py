@@ -261,9 +261,17 @@ class Arbiter:
             self.LISTENERS = sock.create_sockets(self.cfg, self.log, fds)
 
     def init_signals(self) -> None:
-        """Queue the signals of the master from now on."""
+        """Queue the signals of the master from now on.
+
+        Raises RuntimeError when the system does not give what the master needs.
+        """
         self.log.close_on_exec()
-        self._core.install_signals([*self.SIGNALS, signal.SIGCHLD])
+        try:
+            self._core.install_signals([*self.SIGNALS, signal.SIGCHLD])
+        except OSError as exc:
+            if self.pidfile is not None:
+                self.pidfile.unlink()
+            raise RuntimeError(f"The master cannot start: {exc.strerror}") from exc
 
     def run(self) -> None:
         """Be the master. Ends the process."""

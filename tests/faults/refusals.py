@@ -197,6 +197,17 @@ class Life:
 # What is true afterwards
 
 
+def has_started(server: Server) -> bool:
+    """All workers are there and requests are answered, or the server has ended."""
+    if server.process.poll() is not None:
+        return True
+    try:
+        complete = server.is_up(WORKERS) and len(server.worker_pids()) == WORKERS
+        return complete and all(server.request().status == 200 for _ in range(2 * WORKERS))
+    except (OSError, AssertionError):
+        return False
+
+
 def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 

@@ -156,7 +156,6 @@ FAILS(pid_t, -1, wait4, (pid_t pid, int *status, int options, struct rusage *usa
       (pid, status, options, usage))
 MOVES(pread64, (int fd, void *p, size_t n, off64_t at), (fd, p, n, at), n)
 MOVES(pwrite64, (int fd, const void *p, size_t n, off64_t at), (fd, p, n, at), n)
-MOVES(recv, (int fd, void *p, size_t n, int flags), (fd, p, n, flags), n)
 MOVES(send, (int fd, const void *p, size_t n, int flags), (fd, p, n, flags), n)
 MOVES(sendfile64, (int fd, int file, off64_t *at, size_t n), (fd, file, at, n), n)
 
@@ -180,6 +179,23 @@ int close(int fd)
     REAL(close);
     int result = real(fd); /* Linux closes it, whatever it says */
     return CALLED(close) ? -1 : result;
+}
+
+/*
+ * A stream that gives less than was asked for has no more (epoll(7)): the rest comes later, of
+ * which the loop is told. The kernel looks again when SO_RCVLOWAT is set.
+ */
+ssize_t recv(int fd, void *p, size_t n, int flags)
+{
+    REAL(recv);
+    if (!CALLED(recv))
+        return real(fd, p, n, flags);
+    if (page->error)
+        return -1;
+    int least = 1;
+    ssize_t got = real(fd, p, n > 0, flags);
+    (setsockopt)(fd, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof(least));
+    return got;
 }
 
 /* What carries descriptors is sent whole or not at all. */

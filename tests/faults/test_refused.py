@@ -1,7 +1,8 @@
 """Each call of the system that the engine makes fails in turn, in a server that lives a full life.
 
 The server goes on, with its master; nobody waits for ever; nothing spins, nothing is left open.
-`make faults` tries every error at several places, the suite one of each call.
+Only a start may end, with a line that says why. `make faults` tries every error at several places,
+with gevent too; the suite one of each call.
 """
 
 from __future__ import annotations
@@ -15,8 +16,16 @@ import time
 from pathlib import Path
 
 import pytest
-from faults.refusals import EVER, WORKERS, Life, Quiet, processor_seconds, start_server
-from helpers.server import FATAL, SANITIZED
+from faults.refusals import (
+    EVER,
+    WORKERS,
+    Life,
+    Quiet,
+    has_started,
+    processor_seconds,
+    start_server,
+)
+from helpers.server import FATAL, PACKAGED, SANITIZED, server_has
 from helpers.wire import wait_until
 
 pytestmark = [
@@ -31,7 +40,7 @@ ALL = os.environ.get("FAULTS") == "all"
 #: Not an error: the call does less than was asked of it.
 LITTLE = 0
 
-#: By call: what it is refused with. The first one is for the suite.
+#: By call: what it is refused with. The first one is for the suite. Some calls only a start makes.
 PASSING = {
     "accept4": ["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "ECONNABORTED", "EINTR"],
     "close": ["EINTR", "EIO"],
@@ -47,7 +56,6 @@ PASSING = {
     "getsockopt": ["ENOBUFS"],
     "lseek64": ["EIO"],
     "malloc": ["ENOMEM"],
-    "mmap64": ["ENOMEM"],
     "nanosleep": ["EINTR"],
     "open64": ["EMFILE", "EACCES", "ENOENT"],
     "poll": ["EINTR", "ENOMEM"],
@@ -61,9 +69,7 @@ PASSING = {
     "send": ["EPIPE", "ECONNRESET", "ENOBUFS", "EAGAIN", "EINTR", LITTLE],
     "sendfile64": ["EIO", "EINVAL", "EINTR", LITTLE],
     "sendmsg": ["EAGAIN", "EPIPE", "ENOBUFS", "EINTR", LITTLE],
-    "setsockopt": ["ENOMEM"],
     "shutdown": ["ENOTCONN"],
-    "socketpair": ["EMFILE", "ENFILE"],
     "wait4": ["EINTR"],
     "write": ["ENOSPC", "EIO", "EINTR", LITTLE],
 }
@@ -79,7 +85,6 @@ LASTING = [
     ("eventfd", "EMFILE"),
     ("fcntl64", "EMFILE"),
     ("malloc", "ENOMEM"),
-    ("mmap64", "ENOMEM"),
     ("open64", "EMFILE"),
     ("pread64", "EIO"),
     ("pthread_create", "EAGAIN"),
@@ -89,11 +94,39 @@ LASTING = [
     ("send", "ENOBUFS"),
     ("sendfile64", "EINVAL"),
     ("sendmsg", "ENOBUFS"),
-    ("socketpair", "EMFILE"),
 ]
+
+#: By call: what it is refused with at a start, and how often a start makes it, at the most.
+STARTING = {
+    "bind": ("EACCES", 1),
+    "close": ("EIO", 12),
+    "epoll_create1": ("EMFILE", 2),
+    "epoll_ctl": ("ENOSPC", 8),
+    "eventfd": ("EMFILE", 2),
+    "fcntl64": ("EMFILE", 2),
+    "fork": ("EAGAIN", 2),
+    "fstat64": ("EIO", 2),
+    "getsockname": ("ENOBUFS", 2),
+    "listen": ("EADDRINUSE", 1),
+    "malloc": ("ENOMEM", 30),
+    "memfd_create": ("EMFILE", 1),
+    "mmap64": ("ENOMEM", 5),
+    "open64": ("EMFILE", 1),
+    "pipe": ("EMFILE", 3),
+    "poll": ("ENOMEM", 3),
+    "pthread_create": ("EAGAIN", 2),
+    "read": ("EINTR", 5),
+    "realloc": ("ENOMEM", 16),
+    "setsockopt": ("ENOMEM", 1),
+    "socket": ("EMFILE", 1),
+    "socketpair": ("EMFILE", 1),
+}
 
 #: Must be in the log when they have cost somebody an answer, or the server a worker.
 OF_SYSTEM = {"EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "ENOSPC", "EIO"}
+
+#: How our own lines say it where the system is not asked for its words.
+ALSO_SAID = {"ENOMEM": "No memory"}
 
 #: Calls that are refused in a second while nobody asks for anything: more is a loop.
 RATE_MAX = 500
@@ -119,7 +152,8 @@ def library(tmp_path_factory) -> Path:
 class Patient:
     """The server that is refused calls; another one when a test has spoilt it."""
 
-    def __init__(self, library: Path, directories):
+    def __init__(self, worker: str, library: Path, directories):
+        self.worker = worker
         self.library = library
         self.directories = directories
         self.server = None
@@ -127,7 +161,7 @@ class Patient:
     def well(self) -> Patient:
         if self.server is None:
             directory = self.directories.mktemp("patient")
-            self.server, self.refusals = start_server("gthread", self.library, directory)
+            self.server, self.refusals = start_server(self.worker, self.library, directory)
             self.server.start(WORKERS)
             Quiet(self.server)
             life = Life(self.server, 30)
@@ -150,9 +184,11 @@ class Patient:
         assert not FATAL.search(server.log), server.log[-3000:]
 
 
-@pytest.fixture(scope="module")
-def patients(library, tmp_path_factory):
-    one = Patient(library, tmp_path_factory)
+@pytest.fixture(scope="module", params=["gthread", "gevent"] if ALL else ["gthread"])
+def patients(request, library, tmp_path_factory):
+    if not server_has(request.param) and request.param in PACKAGED:
+        pytest.skip(f"{request.param} is not installed")
+    one = Patient(request.param, library, tmp_path_factory)
     yield one
     if one.server is not None:
         assert not one.server.close()
@@ -172,6 +208,10 @@ def number(error) -> int:
     return getattr(errno, error) if error else LITTLE
 
 
+def is_told(error, log: str) -> bool:
+    return os.strerror(number(error)) in log or ALSO_SAID.get(error, "\0") in log
+
+
 @pytest.mark.parametrize(("call", "error", "before"), list(cases()))
 def test_a_call_fails(patient, request, call, error, before):
     request.node.stash[FAILED] = True
@@ -183,9 +223,9 @@ def test_a_call_fails(patient, request, call, error, before):
     log = patient.server.log[start:]
     assert not life.hung, f"{life.hung}\n{log[-3000:]}"
     if life.lost and error in OF_SYSTEM and call not in ("recv", "getsockopt"):
-        assert os.strerror(number(error)) in log, f"{life.lost}\n{log[-3000:]}"
+        assert is_told(error, log), f"{life.lost}\n{log[-3000:]}"
     request.node.stash[FAILED] = False
-    if patient.refusals.count == 0 and before == 0:
+    if patient.refusals.count == 0 and before == 0 and patient.worker == "gthread":
         pytest.fail(f"{call} is never called: the life is not full")
 
 
@@ -203,6 +243,33 @@ def test_a_call_fails_for_long(patient, request, call, error):
     assert calls < RATE_MAX, f"{calls} calls, {seconds} s\n{server.log[start:][-3000:]}"
     patient.recovers()
     request.node.stash[FAILED] = False
+
+
+def starts():
+    """Each call that a start makes. The suite tries the first one of a kind."""
+    for call, (error, count) in STARTING.items():
+        for before in range(count if ALL else 1):
+            yield pytest.param(call, error, before, id=f"{call}-{error}-{before}")
+
+
+@pytest.mark.parametrize(("call", "error", "before"), list(starts()))
+def test_a_call_of_the_start_fails(library, tmp_path, call, error, before):
+    """The server is there in the end, or it has ended and says why."""
+    server, refusals = start_server("gthread", library, tmp_path)
+    try:
+        with refusals.of(call, number(error), before=before):
+            server.launch()
+            wait_until(lambda: has_started(server), lambda: f"it is up\n{server.log}", 30)
+            assert refusals.count == 1 or before > 0, f"{call} is never called"
+        if server.process.poll() is None:
+            assert server.stop() == 0
+        else:
+            assert server.process.returncode > 0, server.log
+            assert is_told(error, server.log), server.log
+            assert "Traceback" not in server.log
+        assert not FATAL.search(server.log), server.log
+    finally:
+        server._kill()
 
 
 def test_the_clock_jumps(patient, request):
