@@ -16,13 +16,17 @@ class Shared(NamedTuple):
     exchange: object  # a _core.Exchange, or None where the system has no such thing
 
     def on(self, listeners: tuple, log) -> "Shared":
-        """Return the one for these listeners, which may be this one."""
-        if listeners == self.listeners:
+        """Return the one for these listeners, which may be this one.
+
+        What the system has refused is tried again for each worker, and told once.
+        """
+        if listeners == self.listeners and self.exchange is not None:
             return self
         try:
             return Shared(listeners, _core.Exchange())
         except OSError as exc:
-            log.warning("Requests stay in the worker that has received them: %s", exc)
+            if listeners != self.listeners:
+                log.warning("Requests stay in the worker that has received them: %s", exc)
             return Shared(listeners, None)
 
 
