@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import importlib.util
 import re
 import signal
 import subprocess
@@ -40,7 +41,7 @@ class Server:
         while not self.port:
             line = self.process.stderr.readline()
             if not line:
-                raise SystemExit("the server ended; is Django there?")
+                raise SystemExit("the server ended")
             found = re.search(r"Listening at: http://127.0.0.1:(\d+)", line)
             self.port = int(found[1]) if found else 0
         while len(self.workers()) < workers:
@@ -87,6 +88,8 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10000)
     parser.add_argument("--workers", type=int, default=4)
     args = parser.parse_args()
+    if importlib.util.find_spec("django") is None:
+        raise SystemExit(f"Django is not there: {sys.executable} -m pip install django")
     print(f"{args.workers} workers; MiB: PSS of all (private memory of a worker)")
     for name, options in VARIANTS.items():
         server = Server(options, args.workers)
