@@ -312,7 +312,8 @@ bool handover_take_ready(struct engine *engine)
     struct parcel parcel;
     char bytes[PARCEL_BYTES_MAX];
     enum exchange_result result = EXCHANGE_EMPTY;
-    if (!engine->options.exchange)
+    /* Who has stopped runs nothing any more: what comes now is for the others. */
+    if (!engine->options.exchange || atomic_load(&engine->stopped))
         return false;
     if (!engine_has_room(engine))
         engine_pause_for(engine, PAUSE_FULL, SILENT_MS);

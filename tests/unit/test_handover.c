@@ -407,6 +407,29 @@ static void who_is_replaced_leaves_what_waits(void **state)
     close_workers();
 }
 
+/* What is sent when a worker has made way, and has not gone yet, is for the others. */
+static void nothing_is_taken_by_who_has_stopped(void **state)
+{
+    char head[] = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    struct engine_options options = threaded_options(1, *state);
+    options.standby = false;
+    options.exchange = &exchange;
+    assert_int_equal(exchange_open(&exchange), 0);
+    struct engine *engine = engine_create(&options, &ops, NULL, NULL, 0);
+    assert_non_null(engine);
+    engine_drain(engine);
+    assert_true(engine_lead(engine));
+    engine_step(engine, 0);
+    assert_true(atomic_load(&engine->stopped));
+    struct parcel parcel = {.fd = exchange.take, .file = -1, .pieces = {{head, strlen(head)}}};
+    assert_true(exchange_send(&exchange, &parcel));
+    engine_yield(engine);
+    assert_int_equal(exchange_waiting(&exchange), 1);
+    engine_destroy(engine);
+    assert_int_equal(exchange_waiting(&exchange), 1);
+    exchange_close(&exchange);
+}
+
 /* One that has nobody beside it keeps its requests. */
 static void alone_it_keeps_what_waits(void **state)
 {
@@ -508,6 +531,7 @@ int main(void)
         WITH_EACH(what_does_not_fit_waits_here),
         WITH_EACH(nothing_is_left_behind_by_draining),
         WITH_EACH(who_is_replaced_leaves_what_waits),
+        WITH_EACH(nothing_is_taken_by_who_has_stopped),
         WITH_EACH(alone_it_keeps_what_waits),
         WITH_EACH(a_request_is_taken_back_from_who_cannot_attach),
         WITH_EACH(nothing_is_lost_while_workers_get_stuck),
