@@ -2,16 +2,19 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <malloc.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #define MEM_NEVER LONG_MAX
 
 enum {
-    HEAP_KEPT = 8 * 1024 * 1024,    /* bytes at its end that are not given back */
-    HEAP_LARGEST = 4 * 1024 * 1024, /* bytes of the largest block that comes from it */
+    HEAP_KEPT = 8 * 1024 * 1024,    /* bytes at the end of each that are not given back */
+    HEAP_LARGEST = 4 * 1024 * 1024, /* bytes of the largest block that comes from one */
+    HEAPS = 2,                      /* the main thread's, and one that all others share */
 };
 
 static atomic_long mem_left = MEM_NEVER;
@@ -48,11 +51,14 @@ void mem_free(void *block)
 void mem_keep_freed(void)
 {
 #ifdef M_TRIM_THRESHOLD
-    if (getenv("MALLOC_TRIM_THRESHOLD_") || getenv("MALLOC_MMAP_THRESHOLD_") ||
-        getenv("GLIBC_TUNABLES"))
+    if (getenv("GLIBC_TUNABLES"))
         return;
-    mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
-    mallopt(M_MMAP_THRESHOLD, HEAP_LARGEST);
+    if (!getenv("MALLOC_TRIM_THRESHOLD_") && !getenv("MALLOC_MMAP_THRESHOLD_")) {
+        mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
+        mallopt(M_MMAP_THRESHOLD, HEAP_LARGEST);
+    }
+    if (!getenv("MALLOC_ARENA_MAX") && !getenv("MALLOC_ARENA_TEST"))
+        mallopt(M_ARENA_MAX, HEAPS);
 #endif
 }
 

@@ -19,8 +19,13 @@ void mem_free(void *block);
 
 /*
  * For a process that serves: bodies of some hundred KiB come and go with each request, and a heap
- * that gives its end back to the system each time pays for the same pages again and again. Who
- * tunes malloc by its environment is not overruled.
+ * that gives its end back to the system each time pays for the same pages again and again.
+ *
+ * malloc has a heap for each thread. As each leads at times, the bodies of all clients pass through
+ * every one, and each would keep its end: 16 threads keep 75 MiB, where those that share one keep
+ * 16 MiB and answer as fast, for requests seldom allocate.
+ *
+ * Who tunes malloc by its environment is not overruled.
  */
 void mem_keep_freed(void);
 

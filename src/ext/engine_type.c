@@ -9,8 +9,6 @@
 #include "serve/limits.h"
 #include "serve/rehearsal.h"
 
-#ifdef __GLIBC__
-#endif
 #include <math.h>
 #include <poll.h>
 #include <stddef.h>
