@@ -468,8 +468,17 @@ def preloaded(stage: Stage):
 
 @scenario
 def worker_aborted(stage: Stage):
-    serving(stage.start()).kill(signal.SIGABRT, stage.workers()[0]).says("Booting worker", 2)
-    stage.serves(2).kill(signal.SIGTERM).ends()
+    """Before its first request: who is answered cannot know that the worker is done with it."""
+    config(stage, HOOKS)
+    stage.start().says("post_worker_init").kill(signal.SIGABRT, stage.workers()[0])
+    stage.says("post_worker_init", 2).kill(signal.SIGTERM).ends()
+
+
+@scenario
+def worker_aborted_in_a_request(stage: Stage):
+    client = stage.start().serves().begin("/sleep?20")
+    stage.kill(signal.SIGABRT, stage.workers()[0]).says("Booting worker", 2).end(client)
+    stage.loaded(2).kill(signal.SIGTERM).ends()
 
 
 # Addresses, files and paths
