@@ -24,7 +24,7 @@ from gunicorn import (
     systemd,
 )
 from gunicorn._status import Status
-from gunicorn.errors import AppImportError, ConfigError, HaltServer
+from gunicorn.errors import AppImportError, AppModuleNotFound, ConfigError, HaltServer
 from gunicorn.pidfile import Pidfile
 from gunicorn.workers import _overrides
 
@@ -547,8 +547,11 @@ class Arbiter:
             raise
         except AppImportError as exc:
             self.log.debug("Exception while loading the application", exc_info=True)
+            if self.cfg.errorlog != "-":
+                self.log.error("%s", exc)
             print(exc, file=sys.stderr, flush=True)
-            sys.exit(self.APP_LOAD_ERROR)
+            missing = isinstance(exc, AppModuleNotFound)
+            sys.exit(self.WORKER_BOOT_ERROR if missing else self.APP_LOAD_ERROR)
         except BaseException as exc:
             self.log.exception("Exception in worker process")
             print(exc, file=sys.stderr, flush=True)

@@ -34,3 +34,7 @@ class ConfigError(Exception):
 
 class AppImportError(Exception):
     """The application's module was imported, but no application was found in it."""
+
+
+class AppModuleNotFound(AppImportError, ModuleNotFoundError):
+    """There is no module of the name that the application's is said to have."""

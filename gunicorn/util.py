@@ -6,7 +6,7 @@ Nothing here imports at once what only some callers need: this module is part of
 import os
 import sys
 
-from gunicorn.errors import AppImportError, ConfigError
+from gunicorn.errors import AppImportError, AppModuleNotFound, ConfigError
 
 REDIRECT_TO = getattr(os, "devnull", "/dev/null")
 
@@ -53,6 +53,10 @@ def _load_egg(uri, default, section):
         distribution, name = name, default
     try:
         return load_entry_point(distribution, section, name)
+    except ModuleNotFoundError as exc:
+        if not exc.name or distribution != exc.name:
+            raise _class_error(uri) from None
+        raise RuntimeError(f"class uri {uri!r} invalid or not found: {exc}\n") from None
     except Exception:
         raise _class_error(uri) from None
 
@@ -107,11 +111,11 @@ def load_class(uri, default="gunicorn.workers.sync.SyncWorker", section="gunicor
         raise RuntimeError(f"{exc}\n") from None
     except ModuleNotFoundError as exc:
         package = module_name.partition(".")[0]
-        if exc.name != package or package not in WORKER_PACKAGES:
+        if not _is_missing(module_name, exc):
             raise _class_error(uri) from None
-        raise RuntimeError(
-            f"class uri {uri!r} invalid or not found: pip install {WORKER_PACKAGES[package]}\n"
-        ) from None
+        known = exc.name == package and WORKER_PACKAGES.get(package)
+        reason = f"pip install {known}" if known else exc
+        raise RuntimeError(f"class uri {uri!r} invalid or not found: {reason}\n") from None
     except Exception:
         raise _class_error(uri) from None
     try:
@@ -175,16 +179,37 @@ def _call_factory(factory, args, kwargs):
         raise AppImportError(f"{type(exc).__name__}: {exc}") from None
 
 
+def _is_missing(module, exc):
+    """Whether `exc` says that `module` does not exist, and not one that it imports."""
+    missing = isinstance(exc, ModuleNotFoundError) and exc.name
+    return bool(missing) and f"{module}.".startswith(f"{missing}.")
+
+
 def _hint_at_module(path, obj):
-    """Raise an ImportError that tells what was meant by `path`: a file, or a name in a module."""
+    """Raise AppModuleNotFound when `path` is a file or a name in a module: tell what is meant."""
     parent, _, name = path.rpartition(".")
     if hasattr(sys.modules.get(parent), name) and not hasattr(sys.modules[parent], "__path__"):
         hint = f"{path!r} is no module, did you mean '{parent}:{name}'?"
-        raise ImportError(hint) from None
+        raise AppModuleNotFound(hint) from None
     file = path if path.endswith(".py") else f"{path}.py"
     if (file == path or "/" in path) and os.path.exists(file):
         meant = os.path.normpath(file)[: -len(".py")].replace("/", ".")
-        raise ImportError(f"Failed to find application, did you mean '{meant}:{obj}'?") from None
+        hint = f"Failed to find application, did you mean '{meant}:{obj}'?"
+        raise AppModuleNotFound(hint) from None
+
+
+def _where_to_look(missing, obj):
+    """What helps whoever named a module that does not exist: where it was looked for, or a name."""
+    import difflib
+
+    parent, _, name = missing.rpartition(".")
+    if parent:
+        place = getattr(sys.modules.get(parent), "__path__", None)
+        return f" in {', '.join(map(repr, place))}." if place else "."
+    files = [file[: -len(".py")] for file in os.listdir() if file.endswith(".py")]
+    meant = difflib.get_close_matches(name, files, 1)
+    hint = f" Did you mean '{meant[0]}:{obj}'?" if meant else ""
+    return f": neither in {os.getcwd()!r} (--chdir) nor where Python looks (--pythonpath).{hint}"
 
 
 #: What applications and their factories are usually called.
@@ -207,21 +232,23 @@ def _name_meant(mod, module, name):
 def import_app(module):
     """Return the WSGI application that `module` names: MODULE, MODULE:NAME or MODULE:CALL(...).
 
-    The name is `application` if there is none. Raises ImportError when the module cannot be
-    imported, AppImportError when it has no such application.
+    The name is `application` if there is none. Raises AppModuleNotFound when there is no such
+    module, AppImportError when it has no such application, and whatever importing it raises.
     """
     module, colon, obj = module.partition(":")
     if not colon:
         obj = "application"
     if not module or "\0" in module:
-        raise AppImportError(f"{module!r} is no module; the application is MODULE:NAME.")
+        raise AppModuleNotFound(f"{module!r} is no module; the application is MODULE:NAME.")
     try:
         mod = import_module(module)
-    except (ImportError, TypeError):
+    except (ImportError, TypeError) as exc:
         _hint_at_module(module, obj)
         if module.startswith("."):  # a TypeError, which says less
-            raise AppImportError(f"{module!r} is no module: it begins with a dot.") from None
-        raise
+            raise AppModuleNotFound(f"{module!r} is no module: it begins with a dot.") from None
+        if not _is_missing(module, exc):
+            raise
+        raise AppModuleNotFound(f"{exc}{_where_to_look(exc.name, obj)}") from None
     name, args, kwargs = _parse_app_reference(obj)
     try:
         app = getattr(mod, name)

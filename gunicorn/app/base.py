@@ -6,7 +6,7 @@ import sys
 from gunicorn import util
 from gunicorn.app._configfile import FileSource, run_file, warn_of_misspelt
 from gunicorn.config import Config, get_default_config_file
-from gunicorn.errors import ConfigError
+from gunicorn.errors import AppImportError, ConfigError
 
 ENVIRONMENT_VARIABLE = "GUNICORN_CMD_ARGS"
 
@@ -106,7 +106,7 @@ class BaseApplication:
             sys.modules[__name__].Arbiter(self).run()
         except RuntimeError as exc:
             _die(f"{exc}\n")
-        except ConfigError as exc:
+        except (ConfigError, AppImportError) as exc:
             _die(exc)
 
 
@@ -189,6 +189,8 @@ class Application(BaseApplication):
         """Load what serving would load, then exit: with 0, or with 1 and the reason."""
         try:
             self.load()
+        except AppImportError as exc:
+            _die(exc)
         except Exception:
             print("\nError while loading the application:\n", file=sys.stderr)
             _print_traceback()

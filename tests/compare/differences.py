@@ -52,7 +52,14 @@ DIFFERENCES = [
         "- AttributeError: module 'app' has no attribute 'nosuch'",
         "the exception behind ours is not told",
     ),
-    Difference("fails_file_name", "- ModuleNotFoundError: .*", "the same"),
+    Difference(
+        "fails_*",
+        r"- (\[ERROR\] Exception in worker process|(ModuleNotFound|Import|Value)Error: .*)"
+        r"|[-+] (No module named 'nosuch'.*|Error: No module named 'nosuch'.*)"
+        "|- (Empty module name|Error while loading the application:)"
+        "|[+] '' is no module; the application is MODULE:NAME.",
+        "that there is no such module is told in a line, with where it was looked for",
+    ),
     Difference(
         "request_outlasts_graceful_timeout",
         ".*was sent SIGKILL!.*",

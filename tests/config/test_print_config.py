@@ -148,21 +148,23 @@ def test_check_says_nothing_when_all_is_well(command):
 @pytest.mark.parametrize(
     "arguments,said",
     [
-        (["nosuch:app"], "ModuleNotFoundError: No module named 'nosuch'"),
-        (["app.py:app"], "ImportError: Failed to find application, did you mean 'app:app'?"),
-        (["./app:app"], "ImportError: Failed to find application, did you mean 'app:app'?"),
-        (["app:nosuch"], "AppImportError: Failed to find attribute 'nosuch' in 'app'."),
+        (["nosuch:app"], "Error: No module named 'nosuch': neither in '"),
+        (["ap:make()"], "Did you mean 'app:make()'?"),
+        (["json.nosuch:app"], "Error: No module named 'json.nosuch' in '"),
+        (["app.nosuch:app"], "Error: No module named 'app.nosuch'; 'app' is not a package."),
+        (["app.py:app"], "Error: Failed to find application, did you mean 'app:app'?"),
+        (["./app:app"], "Error: Failed to find application, did you mean 'app:app'?"),
+        (["app:nosuch"], "Error: Failed to find attribute 'nosuch' in 'app'."),
         (["app:ap"], "Failed to find attribute 'ap' in 'app'. Did you mean 'app:app'?"),
-        (["app:nothing"], "AppImportError: Failed to find application object: 'nothing'"),
-        (["app:number"], "AppImportError: Application object must be callable."),
-        (["app:make()"], "AppImportError: TypeError: make() missing 1 required positional"),
-        (["app:make(x)"], "AppImportError: Failed to parse arguments as literal values"),
-        (["app:a.b"], "AppImportError: Failed to parse 'a.b' as an attribute name or function"),
-        (["app:a b"], "AppImportError: Failed to parse 'a b' as an attribute name or function"),
-        (["app:a.b()"], "AppImportError: Function reference must be a simple name: 'a.b()'"),
-        (["app:broken()"], "TypeError: from inside"),
+        (["app:nothing"], "Error: Failed to find application object: 'nothing'"),
+        (["app:number"], "Error: Application object must be callable."),
+        (["app:make()"], "Error: TypeError: make() missing 1 required positional"),
+        (["app:make(x)"], "Error: Failed to parse arguments as literal values"),
+        (["app:a.b"], "Error: Failed to parse 'a.b' as an attribute name or function"),
+        (["app:a b"], "Error: Failed to parse 'a b' as an attribute name or function"),
+        (["app:a.b()"], "Error: Function reference must be a simple name: 'a.b()'"),
         (["-k", "snyc", "app:app"], "class uri 'snyc' invalid or not found: did you mean 'sync'?"),
-        (["-k", "a.b.C", "app:app"], "class uri 'a.b.C' invalid or not found"),
+        (["-k", "a.b.C", "app:app"], "class uri 'a.b.C' invalid or not found: No module named 'a'"),
         (["-k", "app.C", "app:app"], "class uri 'app.C' invalid or not found: app has no C"),
         (["-k", "egg:nosuch#x", "app:app"], "class uri 'egg:nosuch#x' invalid or not found"),
         (
@@ -187,7 +189,27 @@ def test_check_finds(command, arguments, said):
     result = command("--check-config", *arguments)
     assert result.returncode == 1
     assert said in result.stderr
+    assert "Traceback" not in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "text,application,said",
+    [
+        ("", "app:broken()", "TypeError: from inside"),
+        ("import nosuch", "inner:app", "ModuleNotFoundError: No module named 'nosuch'"),
+        ("import inner.deeper", "inner:app", "No module named 'inner.deeper'"),
+        ("from app import nosuch", "inner:app", "ImportError: cannot import name 'nosuch'"),
+    ],
+)
+def test_errors_of_the_application_have_their_traceback(
+    command, directory, text, application, said
+):
+    (directory / "inner.py").write_text(text)
+    result = command("--check-config", application)
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    assert said in result.stderr
 
 
 def test_factories(command):
