@@ -257,8 +257,9 @@ def test_keepalive_starts_anew(shared):
             time.sleep(1.6)  # two of these are longer than the time of one
 
 
-def test_many_kept_alive(server):
+def test_many_kept_alive(shared):
     """Connections are served in any order, none waits for another's next request."""
+    server = shared("answers", "--keep-alive", "60", expect_trouble=True)  # each has 200 turns
     connections = [server.connect() for _ in range(100)]
     try:
         for _ in range(3):
