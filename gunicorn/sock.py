@@ -193,10 +193,14 @@ def take_over(fd: int, conf, log) -> BaseSocket:
     return _sock_type(address)(address, conf, log, fd=fd)
 
 
+def _is_privileged(address) -> bool:
+    return isinstance(address, tuple) and address[1] < 1024
+
+
 def create_socket(address, conf, log) -> BaseSocket:
     """Bind `address`; an address in use is tried again for a few seconds.
 
-    Ends the process with status 1 when it stays in use.
+    Ends the process with status 1 when it stays in use, or is not ours to bind.
     """
     for attempt in range(BIND_TRIES):
         try:
@@ -207,6 +211,13 @@ def create_socket(address, conf, log) -> BaseSocket:
             if exc.errno == errno.EADDRNOTAVAIL:
                 log.error("Invalid address: %s", address)
             log.error("connection to %s failed: %s", address, exc)
+            if exc.errno == errno.EACCES and _is_privileged(address):
+                log.error(
+                    "Port %s needs root or the capability CAP_NET_BIND_SERVICE: bind one from 1024 "
+                    "on, behind a proxy, or have systemd open it",
+                    address[1],
+                )
+                break
         if attempt < BIND_TRIES - 1:
             log.debug("Retrying in 1 second.")
             time.sleep(BIND_PAUSE)

@@ -1,5 +1,6 @@
 """Where the server listens."""
 
+import errno
 import os
 import shutil
 import socket
@@ -125,6 +126,29 @@ def test_port_in_use(worker, tmp_path):
         assert server.wait(15) == 1
     assert f"Connection in use: ('127.0.0.1', {port})" in server.log
     assert f"Can't connect to ('127.0.0.1', {port})" in server.log
+
+
+def test_port_of_root(monkeypatch):
+    """Tried once: waiting gives no rights."""
+    from gunicorn import sock
+
+    class Log:
+        said: list[str] = []
+
+        def error(self, text, *args):
+            self.said.append(text % args)
+
+    def refused(*args):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(sock, "_sock_type", lambda address: refused)
+    with pytest.raises(SystemExit) as ended:
+        sock.create_socket(("127.0.0.1", 80), None, Log())
+    assert ended.value.code == 1
+    first, help, last = Log.said
+    assert first == "connection to ('127.0.0.1', 80) failed: [Errno 13] Permission denied"
+    assert help.startswith("Port 80 needs root or the capability CAP_NET_BIND_SERVICE: ")
+    assert last == "Can't connect to ('127.0.0.1', 80)"
 
 
 @pytest.mark.skipif(not shutil.which("ss"), reason="needs ss")
