@@ -310,12 +310,12 @@ class Logger:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         with self.lock:
-            if self.logfile is not None:
-                self.logfile.close()
             util.check_is_writable(self.cfg.errorlog)
-            self.logfile = open(self.cfg.errorlog, "a+")
-            os.dup2(self.logfile.fileno(), sys.stdout.fileno())
-            os.dup2(self.logfile.fileno(), sys.stderr.fileno())
+            with open(self.cfg.errorlog, "a+") as file:
+                os.dup2(file.fileno(), sys.stdout.fileno())
+                os.dup2(file.fileno(), sys.stderr.fileno())
+            # those hold it open from now on
+            self.logfile = open(sys.stderr.fileno(), "a+", closefd=False)
 
     # ---- handlers ----
 

@@ -418,11 +418,17 @@ def test_files_belong_to_the_workers_user(logged, tmp_path):
 
 
 def test_captured_output(logged, tmp_path):
-    server = logged('errorlog = "stderr.log"\ncapture_output = True\n')
+    settings = 'errorlog = "stderr.log"\ncapture_output = True\n'
+    server = logged(settings, env={"PYTHONDEVMODE": "1"})
     server.request(target="/printed")
     wanted = ("to the output", "to the error", "to wsgi.errors", "to a logger")
     wait_until(lambda: all(text in server.log for text in wanted), "all that was written")
     assert server.stdout == ""
+    server.kill(signal.SIGUSR1)
+    server.wait_for_log("Handling signal: usr1")
+    assert server.request(target="/ok").status == 200
+    assert server.stop() == 0
+    assert "unclosed file" not in server.log
 
 
 # Others' loggers and handlers
