@@ -122,7 +122,6 @@ struct engine {
 
     struct io exchange;   /* where requests of other workers come from */
     bool accepts_parcels; /* it is in the loop */
-    bool took_parcel;     /* the last request taken was one: ours have their turn */
     atomic_bool parcels;  /* there may be some */
     atomic_bool stalled;  /* what is ready cannot be run here: the leader is to give it away */
     uint32_t seat;        /* on the exchange's board */

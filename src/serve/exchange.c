@@ -188,6 +188,13 @@ bool exchange_is_empty(const struct exchange *exchange)
     return socket_wait(exchange->take, POLLIN, 0) == 0;
 }
 
+uint64_t exchange_since(const struct exchange *exchange)
+{
+    struct parcel_label label;
+    ssize_t n = recv(exchange->take, &label, sizeof(label), MSG_PEEK | MSG_DONTWAIT);
+    return n == sizeof(label) ? label.ready_ns : 0;
+}
+
 /* A worker that was killed between the two steps of sending may have counted one too many. */
 unsigned exchange_waiting(const struct exchange *exchange)
 {

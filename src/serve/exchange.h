@@ -84,6 +84,9 @@ enum exchange_result exchange_receive(const struct exchange *exchange, struct pa
 /* Nothing waits in it now. */
 bool exchange_is_empty(const struct exchange *exchange);
 
+/* ready_ns of the first one that waits in it; 0: there is none. */
+uint64_t exchange_since(const struct exchange *exchange);
+
 /* How many wait in it: about, while somebody sends or takes. */
 unsigned exchange_waiting(const struct exchange *exchange);
 

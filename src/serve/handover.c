@@ -1,6 +1,5 @@
 #include "serve/handover.h"
 
-#include "base/clock.h"
 #include "serve/limits.h"
 
 #include <errno.h>
@@ -339,21 +338,12 @@ void handover_take_back(struct engine *engine)
         ;
 }
 
-/* What comes from others has waited for a tick at least: ours has turns once it has, too. */
-static bool has_waited(struct engine *engine)
-{
-    uint64_t since_ns = ready_since(&engine->ready);
-    return since_ns > 0 && clock_ns() > since_ns + STANDBY_TICK_MS * 1000000;
-}
-
 struct request *handover_take(struct engine *engine)
 {
-    if (engine->took_parcel && has_waited(engine)) {
-        engine->took_parcel = false;
+    uint64_t ours_ns = ready_since(&engine->ready);
+    if (ours_ns > 0 && exchange_since(engine->options.exchange) > ours_ns)
         return NULL;
-    }
-    engine->took_parcel = handover_take_ready(engine);
-    if (!engine->took_parcel)
+    if (!handover_take_ready(engine))
         return NULL;
     atomic_store_explicit(&engine->slow, true, memory_order_relaxed); /* as it waited so long */
     return engine_take_batch(engine);

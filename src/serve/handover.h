@@ -76,8 +76,8 @@ void handover_even_out(struct engine *engine, struct handover_watch *watch);
 /* The stand-by looks no longer, for nothing runs, or leads, for all threads are stuck. */
 void handover_tell(struct engine *engine, uint32_t load);
 
-/* A request from the exchange, or NULL: only every second time when requests of our own have waited
- * as long. Leader only. */
+/* A request from the exchange; NULL when there is none, or one of our own came before it. Leader
+ * only. */
 struct request *handover_take(struct engine *engine);
 
 /* The same, ready to be taken: whether there was one. Leader only. */

@@ -168,6 +168,27 @@ def test_who_is_free_first_takes_it(start, threads):
     first.release()
 
 
+def test_who_has_waited_longest_is_first(start):
+    one = start("--threads", "1", "--access-logfile", "-", "--access-logformat", "%(U)s")
+    port = Port.private(one.pid)
+    busy = busy_workers(one, 2, 1)
+    paths = [f"/{number}" for number in range(12)]
+    waiting = []
+    for path in paths:
+        waiting.append(busy[0].kept[0] if path == "/5" else one.connect())
+        waiting[-1].send(render(target=path))
+        wait_until(
+            lambda: port.figures()["gunicorn_requests_queued", None] == len(waiting), "it waits"
+        )
+    busy[1].release()
+    for client in waiting:
+        assert worker_of(client.read_response()) == busy[1].pid
+        client.close()
+    busy[0].release()
+    one.stop()
+    assert [line for line in one.stdout.splitlines() if line in paths] == paths
+
+
 def test_more_than_the_exchange_holds(start, threads):
     """What does not fit waits where it is; in the end all of it is answered."""
     one = start("--worker-connections", "2000", "--backlog", "2000")

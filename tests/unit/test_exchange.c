@@ -66,10 +66,13 @@ static void what_is_sent_arrives(void **state)
     char word[8] = "";
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) | pipe(file), 0);
     struct parcel sent = parcel_of(ends[0], file[0]);
+    sent.label.ready_ns = 5;
     assert_true(exchange_is_empty(&exchange));
     assert_int_equal(exchange_waiting(&exchange), 0);
+    assert_int_equal(exchange_since(&exchange), 0);
     assert_true(exchange_send(&exchange, &sent));
     assert_false(exchange_is_empty(&exchange));
+    assert_int_equal(exchange_since(&exchange), 5);
     assert_int_equal(exchange_waiting(&exchange), 1);
     close(ends[0]);
     close(file[0]);
