@@ -59,6 +59,7 @@ class Snapshot:
         for listener in self.attributes["LISTENERS"]:
             if listener not in arbiter.LISTENERS:
                 listener.close()
+        self.attributes["_shared"] = None
         self.attributes["_status"].close(unlink=False)
 
     def discard(self, arbiter) -> None:

@@ -309,8 +309,11 @@ class Arbiter:
 
     def _waiting_in_exchanges(self) -> int:
         """For the status port."""
+        return sum(exchange.waiting for exchange in self._exchanges_in_use())
+
+    def _exchanges_in_use(self) -> set:
         exchanges = {self._shared.exchange, *(worker.exchange for worker in self.WORKERS.values())}
-        return sum(exchange.waiting for exchange in exchanges if exchange is not None)
+        return exchanges - {None}
 
     def _on_signal(self, signo: int) -> None:
         name = self.SIG_NAMES.get(signo)
@@ -505,7 +508,8 @@ class Arbiter:
             self.log,
         )
         worker.tls = self.tls
-        self._shared = self._shared.on((self.cfg.is_ssl, *self.LISTENERS), self.log)
+        own = self.cfg.address if self.cfg.reuse_port else ()  # there are none that they share
+        self._shared = self._shared.on((self.cfg.is_ssl, *own, *self.LISTENERS), self.log)
         self._look_for_another_master()
         worker.exchange = self._shared.exchange
         self.cfg.pre_fork(self, worker)
@@ -524,8 +528,8 @@ class Arbiter:
 
     def _look_for_another_master(self) -> None:
         """Its workers may be free for new clients when all of ours are stuck."""
-        if self._shared.exchange is not None:
-            self._shared.exchange.tell_masters(bool(self.reexec_pid or self.master_pid))
+        for exchange in self._exchanges_in_use():
+            exchange.tell_masters(bool(self.reexec_pid or self.master_pid))
 
     def _be_worker(self, worker, slot) -> None:
         """The worker's whole life. Raises SystemExit alone, for the caller is the master."""

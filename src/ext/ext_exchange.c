@@ -45,7 +45,7 @@ static PyObject *exchange_left(PyObject *op, PyObject *age_object)
 
     if (age == (unsigned long)-1 && PyErr_Occurred())
         return NULL;
-    exchange_leave(exchange, (uint32_t)(age % EXCHANGE_SEATS));
+    exchange_leave(exchange, (uint32_t)age);
     Py_RETURN_NONE;
 }
 

@@ -317,6 +317,7 @@ static bool is_done(struct engine *engine)
 {
     if (engine->connections > 0 || !engine->drained)
         return false;
+    handover_leave(engine);
     bool taken = !handover_is_left(engine) && handover_take_ready(engine);
     flush_batch(engine);
     return !taken;

@@ -126,7 +126,7 @@ struct engine {
     atomic_bool stalled;  /* what is ready cannot be run here: the leader is to give it away */
     uint32_t seat;        /* on the exchange's board */
     bool replaced;        /* by workers that take what waits in the exchange */
-    atomic_uint *pulse;   /* of our seat on the exchange's board; without one: no_pulse */
+    _Atomic(atomic_uint *) pulse; /* of our seat on the exchange's board; without one: no_pulse */
     atomic_uint no_pulse;
 
     uint64_t body_spool_max; /* BODY_SPOOL_MAX, save in tests */

@@ -244,8 +244,28 @@ uint32_t exchange_least_load(const struct exchange *exchange, uint32_t seat)
     return least;
 }
 
-void exchange_leave(const struct exchange *exchange, uint32_t seat)
+void exchange_sit(const struct exchange *exchange, uint32_t number, unsigned pulse)
 {
-    atomic_store(&exchange->seats[seat].pulse, 0);
-    atomic_store(&exchange->seats[seat].load, 0);
+    struct exchange_seat *seat = &exchange->seats[number % EXCHANGE_SEATS];
+    atomic_store(&seat->number, number);
+    atomic_store(&seat->load, 0);
+    atomic_store(&seat->pulse, pulse);
+}
+
+void exchange_leave(const struct exchange *exchange, uint32_t number)
+{
+    struct exchange_seat *seat = &exchange->seats[number % EXCHANGE_SEATS];
+    unsigned sits = atomic_load(&seat->number);
+    if (sits != 0 && sits != number)
+        return;
+    atomic_store(&seat->number, 0);
+    atomic_store(&seat->pulse, 0);
+    atomic_store(&seat->load, 0);
+}
+
+void exchange_tell_load(const struct exchange *exchange, uint32_t number, uint32_t load)
+{
+    struct exchange_seat *seat = &exchange->seats[number % EXCHANGE_SEATS];
+    if (atomic_load_explicit(&seat->number, memory_order_relaxed) == number)
+        atomic_store_explicit(&seat->load, load, memory_order_relaxed);
 }

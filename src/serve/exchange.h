@@ -30,7 +30,8 @@ enum {
  */
 struct exchange_seat {
     alignas(64) atomic_uint pulse;
-    atomic_uint load; /* requests that waited for a thread when the stand-by looked last */
+    atomic_uint number; /* of the worker that has sat down last; 0: it has left */
+    atomic_uint load;   /* requests that waited for a thread when the stand-by looked last */
 };
 
 #define EXCHANGE_STUCK UINT32_MAX /* a load: no thread is free, nor will be soon */
@@ -106,7 +107,13 @@ uint32_t exchange_resting(const struct exchange *exchange, uint32_t seat);
 /* The least load of the workers but our own; EXCHANGE_STUCK when there are no others. */
 uint32_t exchange_least_load(const struct exchange *exchange, uint32_t seat);
 
-/* Nobody sits there any more. */
-void exchange_leave(const struct exchange *exchange, uint32_t seat);
+/* The worker of that number takes its seat, even if one that is 64 older still has it. */
+void exchange_sit(const struct exchange *exchange, uint32_t number, unsigned pulse);
+
+/* It sits there no longer. Does nothing if another has taken the seat since. */
+void exchange_leave(const struct exchange *exchange, uint32_t number);
+
+/* For a worker that sits there. */
+void exchange_tell_load(const struct exchange *exchange, uint32_t number, uint32_t load);
 
 #endif

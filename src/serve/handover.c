@@ -27,14 +27,21 @@ int handover_open(struct engine *engine)
         return -1;
     engine->pulse = &exchange->seats[engine->seat].pulse;
     /* A foreign loop rests until it is told to lead. */
-    atomic_store(engine->pulse, engine->options.loop_host ? 3 : 2);
+    exchange_sit(exchange, engine->options.number, engine->options.loop_host ? 3 : 2);
     return 0;
 }
 
 void handover_close(struct engine *engine)
 {
     if (engine->options.exchange && engine->pulse) /* else it was never opened */
-        exchange_leave(engine->options.exchange, engine->seat);
+        exchange_leave(engine->options.exchange, engine->options.number);
+}
+
+void handover_leave(struct engine *engine)
+{
+    engine->pulse = &engine->no_pulse;
+    if (engine->options.exchange)
+        exchange_leave(engine->options.exchange, engine->options.number);
 }
 
 void handover_retire(struct engine *engine)
@@ -43,8 +50,7 @@ void handover_retire(struct engine *engine)
     if (!exchange || engine->options.number > atomic_load(exchange->replaced))
         return;
     engine->replaced = true;
-    engine->pulse = &engine->no_pulse;
-    exchange_leave(exchange, engine->seat);
+    handover_leave(engine);
     if (engine->accepts_parcels) /* what the system told us of, it told nobody else */
         atomic_store_explicit(&engine->parcels, true, memory_order_relaxed);
     handover_accept(engine, false);
@@ -52,7 +58,8 @@ void handover_retire(struct engine *engine)
 
 bool handover_is_left(const struct engine *engine)
 {
-    return engine->replaced && exchange_has_others(engine->options.exchange, engine->seat);
+    return engine->replaced && !atomic_load_explicit(&engine->parcels, memory_order_relaxed) &&
+           exchange_has_others(engine->options.exchange, engine->seat);
 }
 
 void handover_accept(struct engine *engine, bool accept)
@@ -204,9 +211,8 @@ int handover_give(struct engine *engine, uint32_t keep)
 
 void handover_tell(struct engine *engine, uint32_t load)
 {
-    const struct exchange *exchange = engine->options.exchange;
-    if (exchange)
-        atomic_store_explicit(&exchange->seats[engine->seat].load, load, memory_order_relaxed);
+    if (engine->options.exchange)
+        exchange_tell_load(engine->options.exchange, engine->options.number, load);
 }
 
 /* How many of those that wait are better off elsewhere. */

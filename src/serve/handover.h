@@ -32,16 +32,23 @@ void handover_accept(struct engine *engine, bool accept);
  */
 void handover_retire(struct engine *engine);
 
-/* What waits is left to new workers, and they are there. */
+/*
+ * It is about to end: others count on it no longer. First this, then a last look whether something
+ * waits: whoever sends after that finds out that nobody is there to take it. Leader only.
+ */
+void handover_leave(struct engine *engine);
+
+/* What waits is left to new workers, and they are there; the system has told them of it, not us. */
 bool handover_is_left(const struct engine *engine);
 
 /* This worker waits with nothing to do, or does so no longer. */
 static inline void handover_rest(struct engine *engine, bool rests)
 {
-    unsigned pulse = atomic_load_explicit(engine->pulse, memory_order_relaxed);
+    atomic_uint *seat = atomic_load_explicit(&engine->pulse, memory_order_relaxed);
+    unsigned pulse = atomic_load_explicit(seat, memory_order_relaxed);
     unsigned next = rests ? pulse | 1 : (pulse | 1) + 1;
     if (next != pulse)
-        atomic_store_explicit(engine->pulse, next, memory_order_relaxed);
+        atomic_store_explicit(seat, next, memory_order_relaxed);
 }
 
 /*

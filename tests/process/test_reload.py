@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 from helpers.wire import wait_until
@@ -151,6 +153,33 @@ def test_bind_changes_and_what_stays_keeps_its_socket(master, tmp_path):
         one.get()
     assert one.stop() == 0
     assert not third.exists()
+
+
+def exchange_of(pid: int) -> set[str]:
+    """The sockets by which a worker hands over requests, as the kernel numbers them."""
+    lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+    found = {f"socket:[{words[6]}]" for words in lines if words[4] == "0005"}  # SOCK_SEQPACKET
+    return found & {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+
+
+@pytest.mark.parametrize("also", ["", "reuse_port = True\n"])
+def test_requests_go_to_workers_on_the_same_listeners(master, also):
+    """And to no others: nor do new workers keep what the old ones have sent to each other."""
+    first, second = free_port(), free_port()
+    one = master(bind=[], config=f"bind = '127.0.0.1:{first}'\n" + also, launch=bool(also))
+    one.addresses = [("127.0.0.1", first)]
+    old = one.wait_workers(1)
+    ends = exchange_of(*old)
+    assert len(ends) == 2
+    one.kill(signal.SIGHUP)
+    new = replaced(one, old, 1)
+    assert exchange_of(*new) == ends
+    one.config(f"bind = '127.0.0.1:{second}'\n" + also)
+    one.kill(signal.SIGHUP)
+    others = exchange_of(*replaced(one, new, 1))
+    assert len(others) == 2
+    assert others.isdisjoint(ends)
+    assert one.stop() == 0
 
 
 def test_an_address_that_cannot_be_bound_changes_nothing(master):

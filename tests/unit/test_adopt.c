@@ -94,6 +94,29 @@ static void a_request_is_answered(void **state)
     close_worker();
 }
 
+/* What the system has told this worker of, it has told nobody else, even if that is replaced. */
+static void who_is_told_of_it_runs_it_before_the_end(void **state)
+{
+    (void)state;
+    open_worker(10);
+    exchange_sit(&exchange, 1, 2); /* a new worker, to which the rest is left */
+    send_parcel(head, 0);
+    engine_drain(served.engine);
+    assert_true(engine_lead(served.engine));
+    engine_step(served.engine, 0);
+    assert_false(atomic_load(&served.engine->stopped));
+    engine_yield(served.engine);
+    assert_non_null(strstr(served_answer(), "hello"));
+    send_parcel(head, 0);
+    while (!atomic_load(&served.engine->stopped)) {
+        assert_true(engine_lead(served.engine));
+        engine_step(served.engine, 0);
+        engine_yield(served.engine);
+    }
+    assert_false(exchange_is_empty(&exchange));
+    close_worker();
+}
+
 /* By settings that the sender did not have. */
 static void what_is_not_allowed_here_is_refused(void **state)
 {
@@ -212,6 +235,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_is_answered),
+        cmocka_unit_test(who_is_told_of_it_runs_it_before_the_end),
         cmocka_unit_test(what_is_not_allowed_here_is_refused),
         cmocka_unit_test(what_is_no_request_is_closed),
         cmocka_unit_test(nonsense_is_told_of),

@@ -243,6 +243,22 @@ static void the_board_tells_who_has_least(void **state)
     assert_int_equal(exchange_least_load(&exchange, 0), 9);
 }
 
+/* An old worker that ends late takes nothing from the one that has its seat now. */
+static void who_is_64_older_leaves_the_seat_alone(void **state)
+{
+    (void)state;
+    exchange_sit(&exchange, 3, 2);
+    exchange_tell_load(&exchange, 3, EXCHANGE_STUCK);
+    exchange_sit(&exchange, 3 + EXCHANGE_SEATS, 2);
+    assert_int_equal(exchange_least_load(&exchange, 0), 0);
+    exchange_tell_load(&exchange, 3, EXCHANGE_STUCK);
+    exchange_leave(&exchange, 3);
+    assert_int_equal(exchange_least_load(&exchange, 0), 0);
+    assert_true(exchange_has_others(&exchange, 0));
+    exchange_leave(&exchange, 3 + EXCHANGE_SEATS);
+    assert_false(exchange_has_others(&exchange, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +269,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(without_a_descriptor_the_message_stays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_board_tells_who_is_idle, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_board_tells_who_has_least, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_is_64_older_leaves_the_seat_alone, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

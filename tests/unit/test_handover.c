@@ -115,14 +115,19 @@ static void start_worker(struct worker *worker, const char *loop)
     pthread_create(&worker->thread, NULL, serve, worker);
 }
 
-static void join_worker(struct worker *worker)
+static void close_worker(struct worker *worker)
 {
-    pthread_join(worker->thread, NULL);
     engine_destroy(worker->engine);
     worker->engine = NULL;
     close(worker->listener);
     close(worker->go_on[0]);
     close(worker->go_on[1]);
+}
+
+static void join_worker(struct worker *worker)
+{
+    pthread_join(worker->thread, NULL);
+    close_worker(worker);
 }
 
 static void open_workers(void **state)
@@ -430,6 +435,28 @@ static void nothing_is_taken_by_who_has_stopped(void **state)
     exchange_close(&exchange);
 }
 
+/* A new worker that has served its time and is not gone yet takes nothing any more. */
+static void who_ends_counts_no_longer(void **state)
+{
+    open_workers(state);
+    atomic_store(exchange.replaced, 1);
+    engine_drain(workers[1].engine);
+    pthread_join(workers[1].thread, NULL);
+    int busy = occupy(0), kept = connect_to(0);
+    threaded_ask(kept, "/a");
+    while (!has_waiting(0) && exchange_is_empty(&exchange))
+        usleep(1000);
+    engine_drain(workers[0].engine);
+    while (!atomic_load(&workers[0].engine->metrics->draining))
+        usleep(1000);
+    release_and_close(0, busy);
+    assert_answer(kept, "0 /a 0 0");
+    close(kept);
+    join_worker(&workers[0]);
+    close_worker(&workers[1]);
+    close_workers();
+}
+
 /* One that has nobody beside it keeps its requests. */
 static void alone_it_keeps_what_waits(void **state)
 {
@@ -532,6 +559,7 @@ int main(void)
         WITH_EACH(nothing_is_left_behind_by_draining),
         WITH_EACH(who_is_replaced_leaves_what_waits),
         WITH_EACH(nothing_is_taken_by_who_has_stopped),
+        WITH_EACH(who_ends_counts_no_longer),
         WITH_EACH(alone_it_keeps_what_waits),
         WITH_EACH(a_request_is_taken_back_from_who_cannot_attach),
         WITH_EACH(nothing_is_lost_while_workers_get_stuck),
