@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
@@ -289,10 +290,12 @@ static volatile sig_atomic_t interruptions;
 static void interrupt(int signo)
 {
     char waste[PIPE_BUF];
+    int saved = errno;
     (void)signo;
     if (++interruptions == 3)
         while (read(full_pipe, waste, sizeof(waste)) > 0)
             ;
+    errno = saved;
 }
 
 /* The client of a pipe is waited for, whatever signals come meanwhile. */
