@@ -35,8 +35,8 @@ WORKERS = 3
 AFTER_KILL = 4.0  # seconds within which a client notices that a worker was killed
 SETTLED = 30.0  # seconds after which memory is at its usual size
 GROWTH = 1.25  # a larger ratio of memory at the end of a part and at its begin is a leak
-#: What a worker may grow by all the same, in KiB: 8 MiB, which malloc keeps of what was freed. In use
-#: are 2 to 3.5 MiB from the first minute to the last (malloc_info); but the mark of the largest
+#: What a worker may grow by all the same, in KiB: 8 MiB, which malloc keeps of what was freed. In
+#: use are 2 to 3.5 MiB from the first minute to the last (malloc_info). But the mark of the largest
 #: bodies that ever met, up to 2 MiB for each deaf client, rises ever more slowly in each of the two
 #: heaps: workers went from 12 to 19 and from 18 to 20 MiB in ten minutes, with 7 at their begin.
 SPARE_KIB = 8192
