@@ -364,10 +364,11 @@ static void timer_expired(struct timer *timer, void *context)
 /* The accept queue is emptied once, then nothing new is taken; idle clients get a last chance. */
 static void begin_drain(struct engine *engine)
 {
-    bool leaves_it = atomic_load(&engine->given_up); /* to the successor */
+    handover_retire(engine);
+    /* Successors that listen there, too, are better off with it. */
+    bool leaves_it = atomic_load(&engine->given_up) || (engine->replaced && engine->options.shared);
     if (!leaves_it)
         listeners_empty(engine);
-    handover_retire(engine);
     engine_pause(engine, PAUSE_DRAIN);
     metrics_set(&engine->metrics->draining, 1);
     struct list *next;

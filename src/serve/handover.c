@@ -172,7 +172,8 @@ bool handover_is_hopeless(const struct engine *engine, int *look_ms)
         return false;
     if (*look_ms < 0 || *look_ms > LOOK_ROUND_MS)
         *look_ms = LOOK_ROUND_MS;
-    return !atomic_load_explicit(exchange->two_masters, memory_order_relaxed) &&
+    return !engine->replaced &&
+           !atomic_load_explicit(exchange->two_masters, memory_order_relaxed) &&
            (has_bounds(engine) || may_share(engine)) &&
            exchange_least_load(exchange, engine->seat) == EXCHANGE_STUCK;
 }
