@@ -31,7 +31,7 @@ enum {
     STANDBY_TICK_MS = 4,          /* how long the engine may stand still while requests run */
     STANDBY_SLEEP_MS = 1000,      /* longest sleep beside a foreign loop with requests */
     STANDBY_REST_TICKS = 50,      /* quiet ticks after which the stand-by sleeps */
-    LOOK_ROUND_MS = 100,          /* until a stuck worker looks again whether it has got company */
+    LOOK_ROUND_MS = 25,           /* until a stuck worker looks again whether it has got company */
     DEADLINE_AGAIN_MS = 50,       /* until an application that did not hear is told again */
     DEADLINE_MAX_S = 315360000,   /* the most by which a request's is moved */
     STANDBY_STACK = 256 * 1024,   /* bytes: handshakes and their signatures, too */

@@ -53,6 +53,14 @@ def workers_of_newcomers(one) -> set[int]:
     return pids
 
 
+def phases(port) -> list[str]:
+    """Of a master's workers; none while it is about to open its status port."""
+    try:
+        return [worker["phase"] for worker in port.workers()]
+    except ConnectionRefusedError:
+        return []
+
+
 def test_an_idle_worker_takes_what_waits(start, threads):
     one = start()
     busy = Busy(one, threads)
@@ -324,6 +332,8 @@ def test_a_second_master_gets_the_new_clients(start, threads, tmp_path):
     one.kill(signal.SIGUSR2)
     wait_until(Path(f"{pidfile}.2").exists, "the second master")
     second = int(Path(f"{pidfile}.2").read_text())
+    port = Port.private(second)
+    wait_until(lambda: phases(port) == ["ready", "ready"], "its workers")
     try:
         assert workers_of_newcomers(one).isdisjoint(old)
         for each in busy:
