@@ -136,7 +136,8 @@ def test_a_body_found_too_large_while_it_is_read():
     bridge = Bridge(worker)
     with pytest.raises(OSError, match="too large") as caught:
         bridge.raise_body_limit()
-    assert bridge.failed(caught.value, "POST", "/", False, False) == (413, TOO_LARGE)
+    answer = bridge.failed(caught.value, "POST", "/", False, False, None, None)
+    assert answer == (413, TOO_LARGE)
     assert lines == [f"Invalid request: {TOO_LARGE}"]
 
 
