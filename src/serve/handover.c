@@ -1,5 +1,6 @@
 #include "serve/handover.h"
 
+#include "base/clock.h"
 #include "serve/limits.h"
 
 #include <errno.h>
@@ -186,6 +187,13 @@ uint32_t handover_takers(const struct engine *engine)
     return exchange_resting(exchange, engine->seat);
 }
 
+/* A worker that is alone keeps what waits, but not until somebody kills it for being stuck. */
+static bool may_give(struct engine *engine)
+{
+    return exchange_has_others(engine->options.exchange, engine->seat) ||
+           clock_ns() > ready_since(&engine->ready) + LONE_WAIT_MS * UINT64_C(1000000);
+}
+
 int handover_give(struct engine *engine, uint32_t keep)
 {
     const struct exchange *exchange = engine->options.exchange;
@@ -193,7 +201,7 @@ int handover_give(struct engine *engine, uint32_t keep)
     bool full = false;
     if (!exchange || ready_empty(&engine->ready))
         return -1;
-    if (!exchange_has_others(exchange, engine->seat))
+    if (!may_give(engine))
         return LOOK_ROUND_MS;
     uint32_t most = has_bounds(engine) ? handover_takers(engine) : UINT32_MAX;
     struct request *request = ready_take(&engine->ready, may_go, keep, most);

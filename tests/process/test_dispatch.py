@@ -266,6 +266,24 @@ def test_what_was_sent_outlives_its_sender(start, threads):
     second.release()
 
 
+def test_what_waits_outlives_the_only_worker(start, threads):
+    """Kept connections and new ones alike."""
+    one = start(workers=1)
+    [busy] = busy_workers(one, 1, threads)
+    clients = [busy.kept[0], *(one.connect() for _ in range(5))]
+    for client in clients:
+        client.send(render())
+    port = Port.private(one.pid)
+    wait_until(
+        lambda: port.figures()["gunicorn_requests_queued", None] == len(clients)
+        and port.workers()[0]["queued"] == 0,
+        "they wait outside of it",
+    )
+    os.kill(busy.pid, signal.SIGKILL)
+    for client in clients:
+        assert worker_of(client.read_response()) != busy.pid
+
+
 def test_what_was_sent_outlives_all_workers(start, threads):
     one = start()
     busy = busy_workers(one, 2, threads)

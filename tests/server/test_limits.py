@@ -285,4 +285,4 @@ def test_check_client_over_tls(secure, gate, blocked):
 
 
 def queued(server):
-    return sum(worker["queued"] for worker in Port.private(server.pid).workers())
+    return Port.private(server.pid).figures()["gunicorn_requests_queued", None]

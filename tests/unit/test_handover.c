@@ -474,6 +474,23 @@ static void alone_it_keeps_what_waits(void **state)
     close_workers();
 }
 
+/* But what has waited for long is where a successor finds it. */
+static void alone_and_stuck_it_keeps_nothing(void **state)
+{
+    open_workers(state);
+    engine_stop(workers[1].engine);
+    join_worker(&workers[1]);
+    int busy = occupy(0), kept = connect_to(0);
+    threaded_ask(kept, "/a");
+    while (exchange_is_empty(&exchange))
+        usleep(1000);
+    assert_false(has_waiting(0));
+    release_and_close(0, busy);
+    assert_answer(kept, "0 /a 0 0");
+    close(kept);
+    close_workers();
+}
+
 /* The thread has taken the request, and cannot run it. */
 static void a_request_is_taken_back_from_who_cannot_attach(void **state)
 {
@@ -561,6 +578,7 @@ int main(void)
         WITH_EACH(nothing_is_taken_by_who_has_stopped),
         WITH_EACH(who_ends_counts_no_longer),
         WITH_EACH(alone_it_keeps_what_waits),
+        WITH_EACH(alone_and_stuck_it_keeps_nothing),
         WITH_EACH(a_request_is_taken_back_from_who_cannot_attach),
         WITH_EACH(nothing_is_lost_while_workers_get_stuck),
         cmocka_unit_test(an_engine_that_could_not_open),
