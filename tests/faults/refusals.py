@@ -163,8 +163,8 @@ class Life:
         for path in "/metrics", "/workers", "/dump":
             Port.private(self.server.pid).text(path)
 
-    def wait(self, condition, what: str) -> None:
-        wait_until(condition, what, self.patience)
+    def wait(self, condition, what: str):
+        return wait_until(condition, what, self.patience)
 
     def reload(self) -> None:
         before = set(self.server.worker_pids())
@@ -189,9 +189,9 @@ class Life:
         self.wait(lambda: len(self.server.worker_pids()) == WORKERS, "one worker fewer")
 
     def murder(self) -> None:
-        before = self.server.worker_pids()
-        os.kill(before[0], signal.SIGKILL)
-        self.wait(lambda: before[0] not in self.server.worker_pids(), "it is gone")
+        victim = self.wait(self.server.worker_pids, "a worker")[0]
+        os.kill(victim, signal.SIGKILL)
+        self.wait(lambda: victim not in self.server.worker_pids(), "it is gone")
 
 
 # What is true afterwards
