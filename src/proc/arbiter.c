@@ -141,14 +141,19 @@ static int64_t child_deadline(const struct arbiter *a, const struct child *child
     }
 }
 
-static int64_t next_deadline(const struct arbiter *a, int64_t now)
+static int64_t first_child_deadline(const struct arbiter *a)
 {
     int64_t at = INT64_MAX;
 
-    for (size_t i = 0; i < a->children.count; i++) {
-        int64_t child_at = child_deadline(a, &a->children.list[i]);
-        at = child_at < at ? child_at : at;
-    }
+    for (size_t i = 0; i < a->children.count; i++)
+        at = sooner(at, child_deadline(a, &a->children.list[i]));
+    return at;
+}
+
+static int64_t next_deadline(const struct arbiter *a, int64_t now)
+{
+    int64_t at = first_child_deadline(a);
+
     if (a->backoff.until > now && a->backoff.until < at)
         at = a->backoff.until;
     if (a->tick_ms > 0 && now + a->tick_ms < at)
@@ -165,7 +170,13 @@ static int clamp_timeout(int64_t ms)
     return ms > INT_MAX ? INT_MAX : (int)ms;
 }
 
-/* The machine or the whole of the process group stood still: that is nobody's silence. */
+/* What was due is seen so late that the machine or the whole of the process group stood still. */
+static bool stood_still(int64_t due, int64_t now)
+{
+    return now - ARBITER_LATE_MS > due;
+}
+
+/* That is nobody's silence. */
 static void spare_everyone(struct arbiter *a, int64_t now)
 {
     for (size_t i = 0; i < a->children.count; i++) {
@@ -206,7 +217,7 @@ static int sleep_until(struct arbiter *a, int64_t limit)
         pause_ms(ARBITER_PAUSE_MS);
     else if (n < 0 && errno != EINTR)
         return -1;
-    if (timeout >= 0 && now_ms() > limit + ARBITER_LATE_MS && now <= limit)
+    if (now <= limit && stood_still(limit, now_ms()))
         spare_everyone(a, now_ms());
     if (n > 0 && fds[1].revents)
         empty_pipe(a->wake_pipe[0]);
@@ -430,6 +441,8 @@ int arbiter_murder(struct arbiter *a)
 {
     int64_t now = now_ms();
 
+    if (stood_still(first_child_deadline(a), now)) /* outside of sleep_until() */
+        spare_everyone(a, now);
     for (size_t i = 0; i < a->children.count; i++) {
         pid_t pid = a->children.list[i].pid;
         int result = murder_if_due(a, &a->children.list[i], now);

@@ -42,19 +42,19 @@ def test_a_worker_stuck_in_c_code_is_explained_and_killed(master):
 
 
 def test_a_machine_that_slept_kills_nobody(master, gate):
-    one = master("--timeout", "1")
+    one = master("--timeout", "2")
     (worker,) = one.wait_workers(1)
     with one.ask(f"/gate{gate.path}") as client:
         gate.wait()
         for pid in (one.pid, worker):
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(2.5)  # for longer than timeout
+        time.sleep(3.5)  # for longer than timeout
         for pid in (worker, one.pid):
             os.kill(pid, signal.SIGCONT)
         Port.private(one.pid).workers()  # it has looked
         gate.open()
         assert client.read_response("GET").status == 200
-    time.sleep(1)  # as long again as timeout
+    time.sleep(2)  # as long again as timeout
     assert "WORKER TIMEOUT" not in one.log
     assert one.get() == str(worker)
 

@@ -189,6 +189,25 @@ static void silence_ends_in_abrt_and_kill(void **state)
     assert_int_equal(WTERMSIG(host.last_status), SIGKILL);
 }
 
+/* The master was stopped before it could hear of the request. */
+static void a_silence_that_is_seen_late_is_spared_once(void **state)
+{
+    (void)state;
+    host.behaviour = WORKS_FOREVER;
+    host.arbiter.goal.target = 1;
+    host.arbiter.timeout_ms = 200;
+    run_until_ready(1);
+    while (atomic_load(&host.arbiter.children.list[0].slot->busy_since) == 0)
+        usleep(1000);
+    turn_by_turn();
+    host.arbiter.tick_ms = 1;
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    assert_int_equal(host.timed_out, 0);
+    host.arbiter.host = &plain_host;
+    run_until_dead(1);
+    assert_int_equal(host.timed_out, 1);
+}
+
 static void threads_that_answer_are_left_alone(void **state)
 {
     (void)state;
@@ -370,6 +389,7 @@ int main(void)
         TEST(a_master_without_memory_waits_again),
         TEST(a_master_that_cannot_begin_leaves_nothing),
         TEST(silence_ends_in_abrt_and_kill),
+        TEST(a_silence_that_is_seen_late_is_spared_once),
         TEST(threads_that_answer_are_left_alone),
         TEST(a_boot_that_hangs_is_told_and_ended),
         TEST(who_does_not_stop_is_overdue),
