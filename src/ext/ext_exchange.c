@@ -38,24 +38,32 @@ const struct exchange *ext_exchange_from(PyObject *object)
     return &((struct exchange_object *)object)->exchange;
 }
 
+/* A worker's number; false with an exception. */
+static bool read_age(PyObject *object, uint32_t *age)
+{
+    unsigned long value = PyLong_AsUnsignedLong(object);
+
+    *age = (uint32_t)value;
+    return value != (unsigned long)-1 || !PyErr_Occurred();
+}
+
 static PyObject *exchange_left(PyObject *op, PyObject *age_object)
 {
-    struct exchange *exchange = &((struct exchange_object *)op)->exchange;
-    unsigned long age = PyLong_AsUnsignedLong(age_object);
+    uint32_t age;
 
-    if (age == (unsigned long)-1 && PyErr_Occurred())
+    if (!read_age(age_object, &age))
         return NULL;
-    exchange_leave(exchange, (uint32_t)age);
+    exchange_leave(&((struct exchange_object *)op)->exchange, age);
     Py_RETURN_NONE;
 }
 
 static PyObject *exchange_replace(PyObject *op, PyObject *age_object)
 {
-    unsigned long age = PyLong_AsUnsignedLong(age_object);
+    uint32_t age;
 
-    if (age == (unsigned long)-1 && PyErr_Occurred())
+    if (!read_age(age_object, &age))
         return NULL;
-    atomic_store(((struct exchange_object *)op)->exchange.replaced, (unsigned)age);
+    atomic_store(((struct exchange_object *)op)->exchange.replaced, age);
     Py_RETURN_NONE;
 }
 

@@ -124,7 +124,6 @@ struct engine {
     bool accepts_parcels; /* it is in the loop */
     atomic_bool parcels;  /* there may be some */
     atomic_bool stalled;  /* what is ready cannot be run here: the leader is to give it away */
-    uint32_t seat;        /* on the exchange's board */
     bool replaced;        /* by workers that take what waits in the exchange */
     _Atomic(atomic_uint *) pulse; /* of our seat on the exchange's board; without one: no_pulse */
     atomic_uint no_pulse;

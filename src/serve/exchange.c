@@ -203,58 +203,66 @@ unsigned exchange_waiting(const struct exchange *exchange)
 
 /* The board */
 
-bool exchange_has_others(const struct exchange *exchange, uint32_t seat)
+static uint32_t seat_of(uint32_t number)
+{
+    return number % EXCHANGE_SEATS;
+}
+
+bool exchange_has_others(const struct exchange *exchange, uint32_t number)
 {
     for (uint32_t i = 0; i < EXCHANGE_SEATS; i++)
-        if (i != seat && atomic_load_explicit(&exchange->seats[i].pulse, memory_order_relaxed))
+        if (i != seat_of(number) &&
+            atomic_load_explicit(&exchange->seats[i].pulse, memory_order_relaxed))
             return true;
     return false;
 }
 
-uint32_t exchange_idle(const struct exchange *exchange, uint32_t seat,
+uint32_t exchange_idle(const struct exchange *exchange, uint32_t number,
                        unsigned pulses[EXCHANGE_SEATS])
 {
     uint32_t idle = 0;
     for (uint32_t i = 0; i < EXCHANGE_SEATS; i++) {
         unsigned pulse = atomic_load_explicit(&exchange->seats[i].pulse, memory_order_relaxed);
-        idle += i != seat && (pulse & 1) && pulse == pulses[i];
+        idle += i != seat_of(number) && (pulse & 1) && pulse == pulses[i];
         pulses[i] = pulse;
     }
     return idle;
 }
 
-uint32_t exchange_resting(const struct exchange *exchange, uint32_t seat)
+uint32_t exchange_resting(const struct exchange *exchange, uint32_t number)
 {
     uint32_t resting = 0;
     for (uint32_t i = 0; i < EXCHANGE_SEATS; i++)
-        resting += i != seat &&
+        resting += i != seat_of(number) &&
                    (atomic_load_explicit(&exchange->seats[i].pulse, memory_order_relaxed) & 1);
     return resting;
 }
 
-uint32_t exchange_least_load(const struct exchange *exchange, uint32_t seat)
+uint32_t exchange_least_load(const struct exchange *exchange, uint32_t number)
 {
     uint32_t least = EXCHANGE_STUCK;
     for (uint32_t i = 0; i < EXCHANGE_SEATS; i++) {
         const struct exchange_seat *other = &exchange->seats[i];
         uint32_t load = atomic_load_explicit(&other->load, memory_order_relaxed);
-        if (i != seat && load < least && atomic_load_explicit(&other->pulse, memory_order_relaxed))
+        if (i != seat_of(number) && load < least &&
+            atomic_load_explicit(&other->pulse, memory_order_relaxed))
             least = load;
     }
     return least;
 }
 
-void exchange_sit(const struct exchange *exchange, uint32_t number, unsigned pulse)
+atomic_uint *exchange_sit(const struct exchange *exchange, uint32_t number, unsigned pulse)
 {
-    struct exchange_seat *seat = &exchange->seats[number % EXCHANGE_SEATS];
+    struct exchange_seat *seat = &exchange->seats[seat_of(number)];
     atomic_store(&seat->number, number);
     atomic_store(&seat->load, 0);
     atomic_store(&seat->pulse, pulse);
+    return &seat->pulse;
 }
 
 void exchange_leave(const struct exchange *exchange, uint32_t number)
 {
-    struct exchange_seat *seat = &exchange->seats[number % EXCHANGE_SEATS];
+    struct exchange_seat *seat = &exchange->seats[seat_of(number)];
     unsigned sits = atomic_load(&seat->number);
     if (sits != 0 && sits != number)
         return;
@@ -265,7 +273,7 @@ void exchange_leave(const struct exchange *exchange, uint32_t number)
 
 void exchange_tell_load(const struct exchange *exchange, uint32_t number, uint32_t load)
 {
-    struct exchange_seat *seat = &exchange->seats[number % EXCHANGE_SEATS];
+    struct exchange_seat *seat = &exchange->seats[seat_of(number)];
     if (atomic_load_explicit(&seat->number, memory_order_relaxed) == number)
         atomic_store_explicit(&seat->load, load, memory_order_relaxed);
 }

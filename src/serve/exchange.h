@@ -91,24 +91,25 @@ uint64_t exchange_since(const struct exchange *exchange);
 /* How many wait in it: about, while somebody sends or takes. */
 unsigned exchange_waiting(const struct exchange *exchange);
 
-/* Whether another seat than `seat` is taken. */
-bool exchange_has_others(const struct exchange *exchange, uint32_t seat);
+/* Whether another worker than the one of that number has a seat. */
+bool exchange_has_others(const struct exchange *exchange, uint32_t number);
 
 /*
  * How many workers but our own have waited since the last call with this array, which is brought up
  * to date. All zero at first.
  */
-uint32_t exchange_idle(const struct exchange *exchange, uint32_t seat,
+uint32_t exchange_idle(const struct exchange *exchange, uint32_t number,
                        unsigned pulses[EXCHANGE_SEATS]);
 
 /* How many workers but our own wait right now. */
-uint32_t exchange_resting(const struct exchange *exchange, uint32_t seat);
+uint32_t exchange_resting(const struct exchange *exchange, uint32_t number);
 
 /* The least load of the workers but our own; EXCHANGE_STUCK when there are no others. */
-uint32_t exchange_least_load(const struct exchange *exchange, uint32_t seat);
+uint32_t exchange_least_load(const struct exchange *exchange, uint32_t number);
 
-/* The worker of that number takes its seat, even if one that is 64 older still has it. */
-void exchange_sit(const struct exchange *exchange, uint32_t number, unsigned pulse);
+/* The worker of that number takes its seat, even if one that is 64 older still has it. Returns the
+ * seat's pulse. */
+atomic_uint *exchange_sit(const struct exchange *exchange, uint32_t number, unsigned pulse);
 
 /* It sits there no longer. Does nothing if another has taken the seat since. */
 void exchange_leave(const struct exchange *exchange, uint32_t number);

@@ -19,23 +19,22 @@ int handover_open(struct engine *engine)
 {
     const struct exchange *exchange = engine->options.exchange;
     engine->pulse = &engine->no_pulse;
-    engine->seat = engine->options.number % EXCHANGE_SEATS;
     if (!exchange)
         return 0;
     engine->exchange = (struct io){.fd = exchange->take, .on_event = parcels_came};
     handover_accept(engine, true);
     if (!engine->accepts_parcels)
         return -1;
-    engine->pulse = &exchange->seats[engine->seat].pulse;
     /* A foreign loop rests until it is told to lead. */
-    exchange_sit(exchange, engine->options.number, engine->options.loop_host ? 3 : 2);
+    engine->pulse =
+        exchange_sit(exchange, engine->options.number, engine->options.loop_host ? 3 : 2);
     return 0;
 }
 
 void handover_close(struct engine *engine)
 {
-    if (engine->options.exchange && engine->pulse) /* else it was never opened */
-        exchange_leave(engine->options.exchange, engine->options.number);
+    if (engine->pulse) /* else it was never opened */
+        handover_leave(engine);
 }
 
 void handover_leave(struct engine *engine)
@@ -60,7 +59,7 @@ void handover_retire(struct engine *engine)
 bool handover_is_left(const struct engine *engine)
 {
     return engine->replaced && !atomic_load_explicit(&engine->parcels, memory_order_relaxed) &&
-           exchange_has_others(engine->options.exchange, engine->seat);
+           exchange_has_others(engine->options.exchange, engine->options.number);
 }
 
 void handover_accept(struct engine *engine, bool accept)
@@ -176,7 +175,7 @@ bool handover_is_hopeless(const struct engine *engine, int *look_ms)
     return !engine->replaced &&
            !atomic_load_explicit(exchange->two_masters, memory_order_relaxed) &&
            (has_bounds(engine) || may_share(engine)) &&
-           exchange_least_load(exchange, engine->seat) == EXCHANGE_STUCK;
+           exchange_least_load(exchange, engine->options.number) == EXCHANGE_STUCK;
 }
 
 uint32_t handover_takers(const struct engine *engine)
@@ -184,13 +183,13 @@ uint32_t handover_takers(const struct engine *engine)
     const struct exchange *exchange = engine->options.exchange;
     if (!exchange || !exchange_is_empty(exchange))
         return 0;
-    return exchange_resting(exchange, engine->seat);
+    return exchange_resting(exchange, engine->options.number);
 }
 
 /* A worker that is alone keeps what waits, but not until somebody kills it for being stuck. */
 static bool may_give(struct engine *engine)
 {
-    return exchange_has_others(engine->options.exchange, engine->seat) ||
+    return exchange_has_others(engine->options.exchange, engine->options.number) ||
            clock_ns() > ready_since(&engine->ready) + LONE_WAIT_MS * UINT64_C(1000000);
 }
 
@@ -227,7 +226,7 @@ void handover_tell(struct engine *engine, uint32_t load)
 /* How many of those that wait are better off elsewhere. */
 static uint32_t surplus(const struct engine *engine, uint32_t waiting, uint32_t idle)
 {
-    uint32_t least = exchange_least_load(engine->options.exchange, engine->seat);
+    uint32_t least = exchange_least_load(engine->options.exchange, engine->options.number);
     if (idle > 0) /* each of them, and we, shall have the same */
         return (uint32_t)(((uint64_t)waiting * idle + idle) / (idle + 1));
     return least < waiting / 2 ? (waiting - least) / 2 : 0;
@@ -245,7 +244,7 @@ void handover_even_out(struct engine *engine, struct handover_watch *watch)
     handover_tell(engine, waiting);
     if (waiting == 0)
         return;
-    uint32_t idle = exchange_idle(exchange, engine->seat, watch->pulses);
+    uint32_t idle = exchange_idle(exchange, engine->options.number, watch->pulses);
     uint32_t most = waited ? surplus(engine, waiting, idle) : 0;
     /* What nobody has taken yet needs no company. */
     if (most == 0 || ready_has_waiter(&engine->ready) || !exchange_is_empty(exchange) ||

@@ -144,7 +144,7 @@ static bool accept_one(struct engine *engine, struct listener *listener)
 static int shared_batch(struct engine *engine)
 {
     const struct exchange *exchange = engine->options.exchange;
-    bool alone = exchange && exchange_resting(exchange, engine->seat) == 0;
+    bool alone = exchange && exchange_resting(exchange, engine->options.number) == 0;
     return alone ? ACCEPT_BATCH_SHARED : 1;
 }
 
