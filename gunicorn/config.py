@@ -314,7 +314,18 @@ class Config:
     def load_worker_class(self):
         """The class of the workers, not set up."""
         uri = self.settings["worker_class"].get()
-        return util.load_class(THREAD_WORKER if self._is_threaded_sync(uri) else uri)
+        if self._is_threaded_sync(uri):
+            uri = THREAD_WORKER
+        return self._load_class("worker_class", uri)
+
+    def _load_class(self, name, uri, **kind):
+        """Load the class of the setting `name`, which an error names."""
+        try:
+            return util.load_class(uri, **kind)
+        except RuntimeError as exc:
+            source = self.settings[name].source
+            where = f" ({source})" if source else ""
+            raise RuntimeError(f"Invalid value for {name}{where}: {exc}") from None
 
     @property
     def logger_class(self):
@@ -323,7 +334,9 @@ class Config:
             uri = DEFAULT_LOGGER
         if uri == DEFAULT_LOGGER and self.statsd_host is not None:
             uri = STATSD_LOGGER
-        logger_class = util.load_class(uri, default=DEFAULT_LOGGER, section="gunicorn.loggers")
+        logger_class = self._load_class(
+            "logger_class", uri, default=DEFAULT_LOGGER, section="gunicorn.loggers"
+        )
         if hasattr(logger_class, "install"):
             logger_class.install()
         return logger_class

@@ -56,7 +56,7 @@ def _load_egg(uri, default, section):
     except ModuleNotFoundError as exc:
         if not exc.name or distribution != exc.name:
             raise _class_error(uri) from None
-        raise RuntimeError(f"class uri {uri!r} invalid or not found: {exc}\n") from None
+        raise RuntimeError(f"class uri {uri!r} invalid or not found: {exc}") from None
     except Exception:
         raise _class_error(uri) from None
 
@@ -108,14 +108,14 @@ def load_class(uri, default="gunicorn.workers.sync.SyncWorker", section="gunicor
     try:
         module = import_module(module_name)
     except ConfigError as exc:  # a package is missing or too old: no traceback says more
-        raise RuntimeError(f"{exc}\n") from None
+        raise RuntimeError(str(exc)) from None
     except ModuleNotFoundError as exc:
         package = module_name.partition(".")[0]
         if not _is_missing(module_name, exc):
             raise _class_error(uri) from None
         known = exc.name == package and WORKER_PACKAGES.get(package)
         reason = f"pip install {known}" if known else exc
-        raise RuntimeError(f"class uri {uri!r} invalid or not found: {reason}\n") from None
+        raise RuntimeError(f"class uri {uri!r} invalid or not found: {reason}") from None
     except Exception:
         raise _class_error(uri) from None
     try:
@@ -329,7 +329,7 @@ def check_is_writable(path):
         with open(path, "a"):
             pass
     except OSError as exc:
-        raise RuntimeError(f"Error: '{path}' isn't writable [{exc!r}]") from None
+        raise RuntimeError(f"'{path}' isn't writable: {exc.strerror}") from None
 
 
 def getcwd():

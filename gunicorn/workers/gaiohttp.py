@@ -6,7 +6,7 @@ try:
     from aiohttp import GunicornWebWorker as AiohttpWorker
 except ImportError:
     raise ConfigError(
-        "worker_class: the gaiohttp worker needs the package aiohttp: pip install aiohttp"
+        "the gaiohttp worker needs the package aiohttp: pip install aiohttp"
     ) from None
 
 __all__ = ["AiohttpWorker"]

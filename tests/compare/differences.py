@@ -41,6 +41,7 @@ DIFFERENCES = [
     Difference("long_request_line", r'\+ .*"- - -" 414 .*', "what is refused has a line"),
     Difference("fails_bad_port", ".*'http' is not a valid port number.", PLACED),
     Difference("logging_by_broken_dictionary", ".*Unable to configure root logger.*", PLACED),
+    Difference("fails_no_log_directory", ".*'nosuch/log' isn't writable.*", "told once, no repr"),
     Difference("fails_unknown_worker", ".*", "the message lists the workers; no traceback"),
     Difference(
         "fails*no_attribute",

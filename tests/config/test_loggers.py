@@ -341,9 +341,11 @@ def test_error_log(logger, tmp_path):
     assert "unseen" not in str(lines)
 
 
-def test_errorlog_that_is_not_writable(logger):
-    with pytest.raises(RuntimeError, match="'/nosuch/error.log' isn't writable"):
-        logger(errorlog="/nosuch/error.log")
+@pytest.mark.parametrize("flag", ["--error-logfile", "--access-logfile"])
+def test_a_log_that_is_not_writable_is_told_once(command, flag):
+    result = command(flag, "/nosuch/x", "app:app")
+    assert result.returncode == 1
+    assert result.stderr == "\nError: '/nosuch/x' isn't writable: No such file or directory\n\n"
 
 
 def test_setup_again(logger, tmp_path):

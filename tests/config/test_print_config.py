@@ -164,7 +164,11 @@ def test_check_says_nothing_when_all_is_well(command):
         (["app:a b"], "Error: Failed to parse 'a b' as an attribute name or function"),
         (["app:a.b()"], "Error: Function reference must be a simple name: 'a.b()'"),
         (["-k", "snyc", "app:app"], "class uri 'snyc' invalid or not found: did you mean 'sync'?"),
-        (["-k", "a.b.C", "app:app"], "class uri 'a.b.C' invalid or not found: No module named 'a'"),
+        (
+            ["-k", "a.b.C", "app:app"],
+            "Error: Invalid value for worker_class (--worker-class): class uri 'a.b.C' invalid or "
+            "not found: No module named 'a'\n",
+        ),
         (["-k", "app.C", "app:app"], "class uri 'app.C' invalid or not found: app has no C"),
         (["-k", "egg:nosuch#x", "app:app"], "class uri 'egg:nosuch#x' invalid or not found"),
         (
@@ -178,7 +182,11 @@ def test_check_says_nothing_when_all_is_well(command):
         (["-e", "A", "app:app"], "Error: environment setting 'A' invalid"),
         (["--log-config", "no.ini", "app:app"], "Error: log config 'no.ini' not found"),
         (["--log-config-json", "app.py", "app:app"], "log config 'app.py': "),
-        (["--logger-class", "no.Such", "app:app"], "class uri 'no.Such' invalid or not found"),
+        (
+            ["--logger-class", "no.Such", "app:app"],
+            "Error: Invalid value for logger_class (--logger-class): class uri 'no.Such' invalid "
+            "or not found: No module named 'no'\n",
+        ),
         (["--log-syslog-to", "localhost", "app:app"], "invalid syslog address 'localhost'"),
         (["--log-syslog-facility", "beer", "app:app"], "unknown facility name 'beer'"),
         (["-c", "nosuch.py", "app:app"], "Error: 'nosuch.py' doesn't exist"),
@@ -210,6 +218,23 @@ def test_errors_of_the_application_have_their_traceback(
     assert result.returncode == 1
     assert "Traceback" in result.stderr
     assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("import nosuch", "ModuleNotFoundError: No module named 'nosuch'"),
+    ],
+)
+def test_errors_of_a_worker_class_have_their_traceback(command, directory, text, said):
+    (directory / "inner.py").write_text(text)
+    for check in (["--check-config"], []):
+        result = command(*check, "-k", "inner.Own", "app:app")
+        assert result.returncode == 1
+        assert "Invalid value for worker_class (--worker-class): class uri 'inner" in result.stderr
+        assert "Traceback" in result.stderr
+        assert said in result.stderr
 
 
 def test_factories(command):
