@@ -65,10 +65,10 @@ static int64_t sooner(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* When a worker that is busy since then has been so for too long. */
+/* When a worker that is busy since then (0: it is idle) has been so for too long. */
 static int64_t silence_deadline(const struct arbiter *a, const struct child *child, int64_t busy)
 {
-    if (a->timeout_ms == 0)
+    if (busy == 0 || a->timeout_ms == 0)
         return INT64_MAX;
     return later(later(busy, child->asked_at) + a->timeout_ms, child->spared_to);
 }
@@ -118,18 +118,35 @@ static int64_t stop_deadline(const struct arbiter *a, const struct child *child)
     return later(child->since + a->graceful_ms + ARBITER_SLACK_MS, child->spared_to);
 }
 
+/* When this child has had all of its time; INT64_MAX for never. A look at it that is due before may
+ * be late: while the child is busy it is put off. */
+static int64_t child_limit(const struct arbiter *a, const struct child *child)
+{
+    int64_t busy = child->watching && !a->draining ? atomic_load(&child->slot->busy_since) : 0;
+
+    switch (child->phase) {
+    case CHILD_ABORTED:
+        return child->since + ARBITER_ABORT_MS;
+    case CHILD_BOOTING:
+        return boot_deadline(a, child);
+    case CHILD_STOPPING:
+        return sooner(silence_deadline(a, child, busy), stop_deadline(a, child));
+    case CHILD_READY:
+    case CHILD_RETIRING:
+        return silence_deadline(a, child, busy);
+    default:
+        return INT64_MAX;
+    }
+}
+
 /* The moment at which this child needs a look; INT64_MAX for never. */
 static int64_t child_deadline(const struct arbiter *a, const struct child *child)
 {
     switch (child->phase) {
-    case CHILD_ABORTED:
-        return child->since + ARBITER_ABORT_MS;
     case CHILD_STOPPING: {
         int64_t busy = a->draining ? INT64_MAX : busy_deadline(a, child);
         return sooner(busy, stop_deadline(a, child));
     }
-    case CHILD_BOOTING:
-        return boot_deadline(a, child);
     case CHILD_READY:
         if (child->expires_at > 0)
             return sooner(busy_deadline(a, child), child->expires_at);
@@ -137,23 +154,16 @@ static int64_t child_deadline(const struct arbiter *a, const struct child *child
     case CHILD_RETIRING:
         return busy_deadline(a, child);
     default:
-        return INT64_MAX;
+        return child_limit(a, child);
     }
 }
 
-static int64_t first_child_deadline(const struct arbiter *a)
+static int64_t next_deadline(const struct arbiter *a, int64_t now)
 {
     int64_t at = INT64_MAX;
 
     for (size_t i = 0; i < a->children.count; i++)
         at = sooner(at, child_deadline(a, &a->children.list[i]));
-    return at;
-}
-
-static int64_t next_deadline(const struct arbiter *a, int64_t now)
-{
-    int64_t at = first_child_deadline(a);
-
     if (a->backoff.until > now && a->backoff.until < at)
         at = a->backoff.until;
     if (a->tick_ms > 0 && now + a->tick_ms < at)
@@ -174,6 +184,15 @@ static int clamp_timeout(int64_t ms)
 static bool stood_still(int64_t due, int64_t now)
 {
     return now - ARBITER_LATE_MS > due;
+}
+
+static int64_t first_limit(const struct arbiter *a)
+{
+    int64_t at = INT64_MAX;
+
+    for (size_t i = 0; i < a->children.count; i++)
+        at = sooner(at, child_limit(a, &a->children.list[i]));
+    return at;
 }
 
 /* That is nobody's silence. */
@@ -441,7 +460,7 @@ int arbiter_murder(struct arbiter *a)
 {
     int64_t now = now_ms();
 
-    if (stood_still(first_child_deadline(a), now)) /* outside of sleep_until() */
+    if (stood_still(first_limit(a), now)) /* outside of sleep_until() */
         spare_everyone(a, now);
     for (size_t i = 0; i < a->children.count; i++) {
         pid_t pid = a->children.list[i].pid;

@@ -208,6 +208,21 @@ static void a_silence_that_is_seen_late_is_spared_once(void **state)
     assert_int_equal(host.timed_out, 1);
 }
 
+/* A worker that was busy when it was to be looked at is idle now. That the look is late is the
+ * master's choice. */
+static void a_look_that_is_late_spares_nobody(void **state)
+{
+    (void)state;
+    host.arbiter.timeout_ms = 20000;
+    run_until_ready(2);
+    struct child *idle = &host.arbiter.children.list[0], *other = &host.arbiter.children.list[1];
+    idle->watching = true;
+    idle->look_at = (int64_t)(clock_ns() / 1000000) - 2 * ARBITER_LATE_MS;
+    assert_int_equal(arbiter_murder(&host.arbiter), 0);
+    assert_false(idle->watching); /* it was looked at */
+    assert_int_equal(other->spared_to, 0);
+}
+
 static void threads_that_answer_are_left_alone(void **state)
 {
     (void)state;
@@ -390,6 +405,7 @@ int main(void)
         TEST(a_master_that_cannot_begin_leaves_nothing),
         TEST(silence_ends_in_abrt_and_kill),
         TEST(a_silence_that_is_seen_late_is_spared_once),
+        TEST(a_look_that_is_late_spares_nobody),
         TEST(threads_that_answer_are_left_alone),
         TEST(a_boot_that_hangs_is_told_and_ended),
         TEST(who_does_not_stop_is_overdue),
