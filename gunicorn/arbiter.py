@@ -549,13 +549,13 @@ class Arbiter:
             sys.exit(0)
         except SystemExit:
             raise
-        except AppImportError as exc:
-            self.log.debug("Exception while loading the application", exc_info=True)
+        except (AppImportError, ConfigError) as exc:
+            self.log.debug("The worker cannot start", exc_info=True)
             if self.cfg.errorlog != "-":
                 self.log.error("%s", exc)
             print(exc, file=sys.stderr, flush=True)
-            missing = isinstance(exc, AppModuleNotFound)
-            sys.exit(self.WORKER_BOOT_ERROR if missing else self.APP_LOAD_ERROR)
+            found = not isinstance(exc, (AppModuleNotFound, ConfigError))
+            sys.exit(self.APP_LOAD_ERROR if found else self.WORKER_BOOT_ERROR)
         except BaseException as exc:
             self.log.exception("Exception in worker process")
             print(exc, file=sys.stderr, flush=True)

@@ -44,6 +44,7 @@ class Setting:
     order = 0
     variable = None
     source = None
+    given = None  # the value as it was given, where `value` is what became of it
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -74,10 +75,16 @@ class Setting:
             raise TypeError(f"Invalid validator: {self.name}")
         try:
             self.value = self.validator(val)
+            self.given = val
         except (TypeError, ValueError, ConfigError) as exc:
             where = f" ({source})" if source else ""
             kind = type(exc) if type(exc) in (TypeError, ConfigError) else ValueError
             raise kind(f"Invalid value for {self.name}: {val!r}{where}: {exc}") from exc
+
+    def as_given(self):
+        """What an error says of it: its name, its value and where that came from."""
+        where = f" ({self.source})" if self.source else ""
+        return f"{self.name} {self.given!r}{where}"
 
     def add_option(self, parser):
         """Add the setting's flags to `parser`, an argparse parser or group."""

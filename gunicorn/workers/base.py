@@ -6,6 +6,7 @@ import sys
 import time
 
 from gunicorn import _core, sock, util
+from gunicorn.errors import ConfigError
 from gunicorn.workers import _overrides
 from gunicorn.workers.workertmp import WorkerTmp
 
@@ -110,7 +111,7 @@ class Worker:
         """
         if self.cfg.env:
             os.environ.update(self.cfg.env)
-        util.set_owner_process(self.cfg.uid, self.cfg.gid, initgroups=self.cfg.initgroups)
+        self._become_user()
         if "random" in sys.modules:
             util.seed()
         self._init_descriptors()
@@ -132,6 +133,21 @@ class Worker:
         if not self._rehearses():
             self.ready()
         self.run()
+
+    def _become_user(self) -> None:
+        """Give up the rights of the master. Raises ConfigError when the system refuses."""
+        cfg = self.cfg
+        try:
+            util.set_owner_process(cfg.uid, cfg.gid, initgroups=cfg.initgroups)
+        except OSError as exc:
+            asked = {"user": cfg.uid != os.getuid(), "group": cfg.gid != os.getgid()}
+            refused = [name for name in asked if asked[name]] or ["initgroups"]
+            settings = " and ".join(cfg.settings[name].as_given() for name in refused)
+            raise ConfigError(
+                f"The server cannot take on {settings}: {exc.strerror}. It runs as user "
+                f"{os.getuid()}; to become another takes root, with the capabilities CAP_SETUID "
+                "and CAP_SETGID. Start it so, or without the setting."
+            ) from exc
 
     def ready(self) -> None:
         """Tell the master that this worker serves. `run()` is called after it, as a rule."""

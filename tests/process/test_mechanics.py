@@ -87,10 +87,37 @@ def test_user_and_group(master, tmp_path):
     assert one.stop() == 0
 
 
+def drop_capability(number: int) -> None:
+    """As a container does that is started with `--cap-drop`."""
+    PR_CAPBSET_DROP = 24
+    ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, number, 0, 0, 0)
+
+
 def drop_cap_kill() -> None:
-    """As a container does that is started with `--cap-drop KILL`."""
-    PR_CAPBSET_DROP, CAP_KILL = 24, 5
-    ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_KILL, 0, 0, 0)
+    drop_capability(5)
+
+
+def drop_cap_setgid_and_setuid() -> None:
+    drop_capability(6)
+    drop_capability(7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--user", "nobody"], "user 'nobody' (--user)"),
+        (["--group", "65534"], "group '65534' (--group)"),
+        (["-u", "nobody", "-g", "65534"], "user 'nobody' (--user) and group '65534' (--group)"),
+    ],
+)
+def test_user_and_group_that_only_root_may_take_on(master, arguments, said):
+    """Root without the capabilities is refused as others are, who have none anyway."""
+    one = master(*arguments, launch=True, preexec=drop_cap_setgid_and_setuid)
+    assert one.wait() == 3
+    assert one.log.count(f"The server cannot take on {said}: Operation not permitted. ") == 1
+    assert "Start it so, or without the setting.\n" in one.log
+    assert "Reason: Worker failed to boot." in one.log
+    assert "Traceback" not in one.log
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root")
