@@ -252,7 +252,8 @@ void handover_even_out(struct engine *engine, struct handover_watch *watch)
         return;
     handover_give(engine, waiting - most);
     engine_yield(engine);
-    if (ready_has_waiter(&engine->ready)) /* it could not lead meanwhile */
+    /* It could not lead meanwhile; a foreign loop may have come for no other reason than news. */
+    if (engine->options.loop_host || ready_has_waiter(&engine->ready))
         ready_wake(&engine->ready);
 }
 

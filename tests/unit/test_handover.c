@@ -9,7 +9,10 @@
 #include "serve/handover.h"
 #include "serve/host.h"
 #include "serve/limits.h"
+#include "serve/loop_host.h"
 #include "threaded.h"
+
+#include <poll.h>
 
 /*
  * Two workers of one generation in one process: two engines with a thread and a stand-by each, a
@@ -541,6 +544,39 @@ static void nothing_is_lost_while_workers_get_stuck(void **state)
     close_workers();
 }
 
+/* The loop may have come in vain while the stand-by led for a moment: it is told to come again. */
+static void a_foreign_loop_can_lead_again_after_evening_out(void **state)
+{
+    struct engine_options options = threaded_options(1, NULL);
+    struct sockaddr_in address;
+    struct handover_watch watch = {0};
+    (void)state;
+    options.standby = false; /* it is we */
+    options.loop_host = true;
+    options.exchange = &exchange;
+    options.number = 1;
+    assert_int_equal(exchange_open(&exchange), 0);
+    exchange_sit(&exchange, 2, 1); /* who has nothing to do */
+    int listener = threaded_listen(&address);
+    struct engine *engine = engine_create(&options, &ops, NULL, &listener, 1);
+    assert_non_null(engine);
+    int client = threaded_connect(&address);
+    threaded_ask(client, "/a");
+    while (!loop_host_ready(engine)) {
+        assert_int_equal(socket_wait(loop_host_fd(engine), POLLIN, SOON_MS), 1);
+        loop_host_step(engine);
+    }
+    loop_host_heard(engine);
+    for (int tick = 0; tick < 2; tick++)
+        handover_even_out(engine, &watch);
+    assert_int_equal(exchange_waiting(&exchange), 1);
+    assert_int_equal(socket_wait(loop_host_news(engine), POLLIN, 0), 1);
+    engine_destroy(engine);
+    exchange_close(&exchange);
+    close(listener);
+    close(client);
+}
+
 /* A worker's number has no bound, its seats have; a worker that cannot open leaves them alone. */
 static void an_engine_that_could_not_open(void **state)
 {
@@ -581,6 +617,7 @@ int main(void)
         WITH_EACH(alone_and_stuck_it_keeps_nothing),
         WITH_EACH(a_request_is_taken_back_from_who_cannot_attach),
         WITH_EACH(nothing_is_lost_while_workers_get_stuck),
+        cmocka_unit_test(a_foreign_loop_can_lead_again_after_evening_out),
         cmocka_unit_test(an_engine_that_could_not_open),
     };
     return cmocka_run_group_tests(tests, fill, NULL);
