@@ -47,7 +47,9 @@ struct loop_ops {
 
 struct loop {
     const struct loop_ops *ops;
-    void (*woken)(void *context); /* before the events of a wait are told; NULL: nobody asks */
+    /* NULL: nobody asks. */
+    void (*woken)(void *context); /* before the events of a wait are told */
+    void (*rang)(void *context);  /* the alarm; there is none from now on */
 };
 
 extern const struct loop_ops loop_epoll_ops;

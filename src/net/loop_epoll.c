@@ -1,9 +1,9 @@
 #include "net/loop.h"
 
+#include "base/list.h"
 #include "base/mem.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -129,9 +129,10 @@ static int epoll_fd_of(struct loop *base)
 
 static void alarm_rang(struct io *io, unsigned events, void *context)
 {
-    (void)io;
     (void)events;
-    (void)context;
+    struct epoll_loop *loop = list_entry(io, struct epoll_loop, alarm);
+    if (loop->base.rang)
+        loop->base.rang(context);
 }
 
 static int open_alarm(struct epoll_loop *loop)

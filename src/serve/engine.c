@@ -117,6 +117,12 @@ static void look_at_clock(void *context)
     engine->now_ms = clock_ms();
 }
 
+static void alarm_rang(void *context)
+{
+    struct engine *engine = context;
+    engine->alarm_at = 0;
+}
+
 struct engine *engine_create(const struct engine_options *options, const struct app_ops *ops,
                              void *app, const int *listeners, uint32_t count)
 {
@@ -142,8 +148,10 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     list_init(&engine->unnamed);
     pthread_mutex_init(&engine->tls_lock, NULL);
     engine->loop = loop_create(options->loop);
-    if (engine->loop)
+    if (engine->loop) {
         engine->loop->woken = look_at_clock;
+        engine->loop->rang = alarm_rang;
+    }
     /* Its descriptor is had now: when it is needed there may be none. */
     if (engine->loop && options->loop_host && loop_fd(engine->loop) >= 0)
         loop_alarm(engine->loop, ALARM_FAR_MS);
@@ -305,11 +313,10 @@ static void set_alarm(struct engine *engine)
         (due < 0 || due > most))
         due = most;
     uint64_t at = due < 0 ? 0 : engine->now_ms + (uint64_t)due;
-    bool is_set = engine->alarm_at > engine->now_ms;
-    if (is_set && (at == 0 || at >= engine->alarm_at))
+    if (at == 0 || (engine->alarm_at != 0 && at >= engine->alarm_at))
         return;
-    bool is_new = at != 0 && loop_alarm(engine->loop, (uint32_t)due + CLOCK_LAG_MS) == 0;
-    engine->alarm_at = is_new ? at : 0; /* without one: tried again at the next step */
+    bool is_set = loop_alarm(engine->loop, (uint32_t)due + CLOCK_LAG_MS) == 0;
+    engine->alarm_at = is_set ? at : 0; /* without one: tried again at the next step */
 }
 
 /* The last connection of a retiring worker is closed, and no request waits in the exchange. */

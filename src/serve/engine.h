@@ -146,7 +146,7 @@ struct engine {
     uint64_t batch_ns; /* when the first of them was */
     struct conn *dead; /* closed in this step */
 
-    uint64_t alarm_at; /* when the foreign loop will be told to lead a step; 0: never */
+    uint64_t alarm_at; /* when the foreign loop is told to lead a step; 0: no alarm is set */
 
     atomic_bool lead;    /* somebody leads */
     atomic_bool waiting; /* the leader sits in the loop */

@@ -37,7 +37,7 @@ enum {
     DEADLINE_MAX_S = 315360000,   /* the most by which a request's is moved */
     STANDBY_STACK = 256 * 1024,   /* bytes: handshakes and their signatures, too */
     ALARM_FAR_MS = 86400 * 1000,  /* an alarm that is set for its descriptor's sake */
-    CLOCK_LAG_MS = 10,            /* the kernel's coarse clock is behind its timers, at most */
+    CLOCK_LAG_MS = 10,            /* by which the coarse clock is behind the timers, as a rule */
     SLOW_REQUEST_NS = 500 * 1000, /* a request that takes longer makes followers lead at once */
 };
 
