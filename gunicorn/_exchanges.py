@@ -31,3 +31,51 @@ class Shared(NamedTuple):
 
 
 NOBODYS = Shared((), None)
+
+
+# ---- an arbiter's: its `_shared` is that of the workers to come, theirs may be older ----
+
+
+def in_use(arbiter) -> set:
+    """The exchanges of its workers, and of those to come."""
+    exchanges = {arbiter._shared.exchange, *(one.exchange for one in arbiter.WORKERS.values())}
+    return exchanges - {None}
+
+
+def waiting(arbiter) -> int:
+    """How many requests no worker has taken yet."""
+    return sum(exchange.waiting for exchange in in_use(arbiter))
+
+
+def look_for_another_master(arbiter) -> None:
+    """Its workers may be free for new clients when all of ours are stuck."""
+    for exchange in in_use(arbiter):
+        exchange.tell_masters(bool(arbiter.reexec_pid or arbiter.master_pid))
+
+
+def join(arbiter, worker) -> None:
+    """Let `worker`, which is about to be forked, have the exchange of those on its listeners."""
+    cfg = arbiter.cfg
+    own = cfg.address if cfg.reuse_port else ()  # there are none that they share
+    listeners = (cfg.is_ssl, *own, *arbiter.LISTENERS)
+    arbiter._shared = arbiter._shared.on(listeners, arbiter.log)
+    look_for_another_master(arbiter)
+    worker.exchange = arbiter._shared.exchange
+
+
+def keep_own(arbiter) -> None:
+    """In a worker: let go of those that only other workers use."""
+    for other in arbiter.WORKERS.values():
+        other.exchange = None
+
+
+def leave(worker) -> None:
+    """`worker` is dead: the others count on it no longer."""
+    if worker.exchange is not None:
+        worker.exchange.left(worker.age)
+
+
+def replace(arbiter, last_replaced: int) -> None:
+    """Workers up to that number leave what waits to later ones."""
+    if arbiter._shared.exchange is not None:
+        arbiter._shared.exchange.replace(last_replaced)

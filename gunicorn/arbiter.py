@@ -309,11 +309,7 @@ class Arbiter:
 
     def _waiting_in_exchanges(self) -> int:
         """For the status port."""
-        return sum(exchange.waiting for exchange in self._exchanges_in_use())
-
-    def _exchanges_in_use(self) -> set:
-        exchanges = {self._shared.exchange, *(worker.exchange for worker in self.WORKERS.values())}
-        return exchanges - {None}
+        return _exchanges.waiting(self)
 
     def _on_signal(self, signo: int) -> None:
         name = self.SIG_NAMES.get(signo)
@@ -508,15 +504,11 @@ class Arbiter:
             self.log,
         )
         worker.tls = self.tls
-        own = self.cfg.address if self.cfg.reuse_port else ()  # there are none that they share
-        self._shared = self._shared.on((self.cfg.is_ssl, *own, *self.LISTENERS), self.log)
-        self._look_for_another_master()
-        worker.exchange = self._shared.exchange
+        _exchanges.join(self, worker)
         self.cfg.pre_fork(self, worker)
         pid, slot = self._core.fork(self.worker_age)
         if pid == 0:
-            for other in self.WORKERS.values():
-                other.exchange = None
+            _exchanges.keep_own(self)
             self._be_worker(worker, slot)
         worker.pid = pid
         worker.tmp.slot = slot
@@ -525,11 +517,6 @@ class Arbiter:
             self._core.expire(pid, self.cfg.max_lifetime + self.cfg.max_lifetime_jitter * _chance())
         self._stats["workers_spawned"] += 1
         return pid
-
-    def _look_for_another_master(self) -> None:
-        """Its workers may be free for new clients when all of ours are stuck."""
-        for exchange in self._exchanges_in_use():
-            exchange.tell_masters(bool(self.reexec_pid or self.master_pid))
 
     def _be_worker(self, worker, slot) -> None:
         """The worker's whole life. Raises SystemExit alone, for the caller is the master."""
@@ -651,7 +638,7 @@ class Arbiter:
         if pid == self.reexec_pid:
             self.reexec_pid = 0
             self._core.successor_gone()
-            self._look_for_another_master()
+            _exchanges.look_for_another_master(self)
             return
         self.log.debug("Reaped unknown child process (pid:%s, status:%s)", pid, status)
 
@@ -677,8 +664,7 @@ class Arbiter:
             self.log.error("Workers die as soon as they start. The next try is in %.2f s.", pause)
         if worker is not None:
             worker.tmp.close()
-            if worker.exchange is not None:
-                worker.exchange.left(worker.age)
+            _exchanges.leave(worker)
             self.cfg.child_exit(self, worker)
         if self._stopping:
             return
@@ -794,8 +780,7 @@ class Arbiter:
 
     def _finish_reload(self) -> None:
         snapshot, self._reloading = self._reloading, None
-        if self._shared.exchange is not None:
-            self._shared.exchange.replace(snapshot.last_replaced)
+        _exchanges.replace(self, snapshot.last_replaced)
         snapshot.discard(self)
         if snapshot.modules is not None:
             del snapshot
@@ -822,7 +807,7 @@ class Arbiter:
         if os.getpid() == master_pid:
             if status_pipe >= 0:
                 os.close(status_pipe)
-            self._look_for_another_master()
+            _exchanges.look_for_another_master(self)
             return
         try:
             _core.drop_signals()
@@ -839,7 +824,7 @@ class Arbiter:
             self.log.info("Master has been promoted.")
             self.master_name = "Master"
             self.master_pid = 0
-            self._look_for_another_master()
+            _exchanges.look_for_another_master(self)
             self._status.take_over(self._core)
             self.proc_name = self.cfg.proc_name
             os.environ.pop("GUNICORN_PID", None)
