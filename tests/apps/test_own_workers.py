@@ -138,6 +138,16 @@ def test_warmup(kind, start):
     assert server.request("GET", "/a").body == b"/a"
 
 
+def test_access_log_of_an_answer_of_ones_own(kind, start):
+    """What went over the socket only the class knows; that there was a request is told."""
+    config = f"import own_workers\nworker_class = own_workers.own_class({kind!r})\n"
+    server = start("--access-logfile", "-", config=config)
+    for target, body in (("/page", b"mine"), ("/alone", b"alone")):
+        assert server.request("GET", target).body == body
+    lines = [f'"GET {target} HTTP/1.1" 0 0 ' for target in ("/page", "/alone")]
+    wait_until(lambda: all(line in server.stdout for line in lines), lambda: server.stdout)
+
+
 def test_a_unix_socket(kind, start, tmp_path):
     config = f"import own_workers\nworker_class = own_workers.own_class({kind!r})\n"
     server = start(config=config, bind=[f"unix:{tmp_path}/s"])
