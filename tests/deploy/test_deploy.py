@@ -13,8 +13,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from helpers.server import SANITIZED, gunicorn_command
-from helpers.site import DEPLOY, Site, free_port, is_gone
+from helpers.server import SANITIZED, free_port, gunicorn_command
+from helpers.site import DEPLOY, Site, is_gone
 from helpers.tls import Authority, TlsConnection
 from helpers.wire import Connection, wait_until
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import json
 import os
+import random
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from helpers.status_port import Port
@@ -343,6 +345,26 @@ class Server:
         return json.loads(response.body)
 
 
+_given_ports: set[int] = set()
+
+
+def free_port() -> int:
+    """A free port of 127.0.0.1, another one each time; not one that the system gives to clients."""
+    ephemeral = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    end = int(ephemeral.read_text().split()[0]) if ephemeral.exists() else 0
+    while True:
+        wish = random.SystemRandom().randrange(10_000, end) if end > 20_000 else 0
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", wish))
+            except OSError:
+                continue
+            port = probe.getsockname()[1]
+        if port not in _given_ports:
+            _given_ports.add(port)
+            return port
+
+
 def parse_address(text: str) -> Address:
     """The address of one item of "Listening at:"."""
     if text.startswith("unix:"):
@@ -369,3 +391,14 @@ class Stopwatch:
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.start
+
+
+def assert_soon(seconds: float, attempt: Callable[[], float], tries: int = 5) -> None:
+    """One of some attempts, each of which returns what it took, takes less than so many seconds.
+
+    A busy machine delays one or another; a fault delays them all.
+    """
+    took = [attempt()]
+    while took[-1] >= seconds:
+        assert len(took) < tries, f"they took {took} s, each not less than {seconds:g} s"
+        took.append(attempt())

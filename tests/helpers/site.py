@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from pathlib import Path
 
@@ -97,7 +96,10 @@ class Site:
             return ""
 
     def master(self, instead_of: int = 0) -> int:
-        """The process id of the master that answers, once that is another one."""
+        """The process id of the master that answers, once that is another one.
+
+        A worker that has begun while its master was killed has somebody else for a parent.
+        """
 
         found = []
 
@@ -105,7 +107,7 @@ class Site:
             said = self.answers()
             if said:
                 found.append(int(said.split()[0]))
-            return found and found[-1] != instead_of
+            return found and found[-1] != instead_of and is_gunicorn(found[-1])
 
         wait_until(another, "the application answers", timeout=60)
         return found[-1]
@@ -121,10 +123,11 @@ class Site:
                 process.wait()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def is_gunicorn(pid: int) -> bool:
+    try:
+        return b"gunicorn" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
 
 
 def is_gone(pid: int) -> bool:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.idleness import assert_idle
 from helpers.server import THREAD_SANITIZED, server_has
 from helpers.wire import wait_until
 from process.load import Load
@@ -205,17 +206,7 @@ def test_an_idle_server_makes_no_system_call(master):
     for _ in range(4):
         one.get()
     time.sleep(2.5)  # until timeout is over
-    command = ["strace", "-f", "-o", str(one.cwd / "trace")]
-    for pid in (one.pid, *workers):
-        command += ["-p", str(pid)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as tracer:
-        time.sleep(4)  # nothing happens
-        tracer.send_signal(signal.SIGINT)
-        tracer.wait()
-    lines = (one.cwd / "trace").read_text().splitlines()
-    calls = [line for line in lines if "restart_syscall" not in line and "detached" not in line]
-    resumed = [line for line in calls if "poll(" not in line]
-    assert not resumed, "\n".join(lines)
+    assert_idle([one.pid, *workers], one.cwd / "trace", ["poll("])
     one.get()
     assert one.stop() == 0
 

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from helpers.server import free_port
 from helpers.wire import wait_until
 
 CONFIG = "raw_env = ['COLOUR=%s']\n"
@@ -128,12 +129,6 @@ def test_preload_loads_new_code(master, tmp_path):
     replaced(one, old, 1)
     assert one.get() == "fourteen"
     assert one.stop() == 0
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def test_bind_changes_and_what_stays_keeps_its_socket(master, tmp_path):

@@ -146,24 +146,24 @@ def test_stacks_do_not_disturb(served):
     """Nor do they cut a sleep short, whoever asks how often."""
     one, port = served(workers=1)
     answers = []
-    client = threading.Thread(target=lambda: answers.append(one.request(target="/nap/2").body))
+    client = threading.Thread(target=lambda: answers.append(one.request(target="/nap/4").body))
     client.start()
     wait_until(lambda: " in nap\n" in port.text("/workers/0/stack"), "it naps")
     while client.is_alive():
         port.text("/workers/0/stack")
-    assert float(answers[0]) >= 2
+    assert float(answers[0]) >= 4
     pid = one.worker_pids()[0]
     assert one.request().status == 200
     assert one.worker_pids() == [pid]
 
 
-def test_stacks_while_it_boots(served):
-    one, port = served(workers=1, launch=False, config="import os\nraw_env = ['BOOT=5']\n")
-    text = wait_until(
-        lambda: (t := port.text("/workers/0/stack")) and "in boot_slowly" in t and t, "it boots"
-    )
-    assert "Worker" in text
+def test_stacks_while_it_boots(served, gate):
+    one, port = served(workers=1, launch=False, config=f"raw_env = ['BOOT={gate.path}']\n")
+    gate.wait()
+    text = port.text("/workers/0/stack")
+    assert "Worker" in text and "in boot_slowly" in text
     assert port.get("/ready") == (503, "no worker is ready: 1 of 1 boot\n")
+    gate.open()
     wait_until(lambda: ready(port), "it has booted")
 
 
@@ -173,18 +173,20 @@ def dumped(pid) -> subprocess.CompletedProcess:
     )
 
 
-def test_dump_without_a_status_port(master):
+def test_dump_without_a_status_port(master, gate):
     one = master("-k", "gthread", "--threads", "3", app=APP, plain=False, workers=2)
     for _ in range(2):
-        in_background(one, "/nap/5")
-    wait_until(lambda: dumped(one.pid).stdout.count(" in nap\n") == 2, "both nap")
+        in_background(one, f"/hold{gate.path}")
+    gate.wait(2)
     everything = dumped(one.pid)
+    assert everything.stdout.count(" in hold\n") == 2
     assert everything.stdout.count("\nWorker ") + 1 == 2
-    assert everything.stdout.count('GET "/nap/5"') == 2
+    assert everything.stdout.count(f'GET "/hold{gate.path}"') == 2
     assert everything.returncode == 0 and not everything.stderr
     worker = one.worker_pids()[0]
     alone = dumped(worker)
     assert f"Worker {worker} " in alone.stdout and alone.stdout.count("Worker ") == 1
+    gate.open()
     nobody = dumped(os.getpid())
     assert nobody.returncode == 1
     assert nobody.stderr.endswith("is neither a master of gunicorn nor one of its workers\n")
@@ -214,14 +216,15 @@ def test_a_second_signal_skips_the_delay(served, number):
     assert one.wait() == 0
 
 
-def test_answers_while_it_stops(served):
+def test_answers_while_it_stops(served, gate):
     one, port = served("--graceful-timeout", "20", workers=1)
     wait_until(lambda: ready(port), "ready")
-    client = in_background(one, "/nap/2")
-    wait_until(lambda: any(w["requests"] for w in port.workers()), "it naps")
+    client = in_background(one, f"/hold{gate.path}")
+    gate.wait()
     one.kill(signal.SIGTERM)
     wait_until(lambda: not ready(port), "not ready")
     assert port.figures()["gunicorn_workers", "stopping"] == 1
+    gate.open()
     assert one.wait() == 0
     client.join()
 

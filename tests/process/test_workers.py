@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
 import time
 
 import pytest
+from helpers.idleness import assert_idle
 from helpers.server import THREAD_SANITIZED
 
 KINDS = {"sync": ["-k", "sync"], "gthread": ["-k", "gthread", "--threads", "4"]}
@@ -48,17 +48,7 @@ def test_an_idle_server_makes_no_system_call(server):
     for _ in range(4):
         one.request()
     time.sleep(3)  # until keepalive and timeout are over
-    command = ["strace", "-f", "-o", str(one.cwd / "trace")]
-    for pid in (one.pid, *workers):
-        command += ["-p", str(pid)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as tracer:
-        time.sleep(4)  # nothing happens
-        tracer.send_signal(signal.SIGINT)
-        tracer.wait()
-    lines = (one.cwd / "trace").read_text().splitlines()
-    pending = ("restart_syscall", "detached", "poll(", "epoll_", "futex(")
-    assert not [line for line in lines if not any(word in line for word in pending)]
-    assert len(lines) <= 20, "\n".join(lines)
+    assert_idle([one.pid, *workers], one.cwd / "trace", ["poll(", "epoll_", "futex("])
     assert one.request().status == 200
     assert one.stop() == 0
 
@@ -74,9 +64,10 @@ def test_the_request_that_takes_too_long_is_named(server, kind):
         (worker,) = one.wait_workers(1)
         with one.ask(path):
             one.wait_for_log(rf"WORKER TIMEOUT \(pid:{worker}\)", start=before)
-            one.wait_for_log(
-                rf"Worker \(pid:{worker}\) has been running GET {path} for [12]\.\d s", start=before
+            told = one.wait_for_log(
+                rf"Worker \(pid:{worker}\) has been running GET {path} for ([\d.]+) s", start=before
             )
+            assert float(told[1]) >= 1
             one.wait_for_log(r"File .*plain\.py\", line \d+ in app", start=before)
         one.wait_gone([worker])
         one.wait_workers(1)
@@ -105,7 +96,7 @@ def test_threads_that_hang_in_c_code_are_found(server, kind):
         assert client.read_response("GET").status == 200
     assert "WORKER TIMEOUT" not in one.log
     with one.ask("/stuck"):
-        one.wait_for_log(rf"WORKER TIMEOUT \(pid:{worker}\)", timeout=8)
+        one.wait_for_log(rf"WORKER TIMEOUT \(pid:{worker}\)")
         one.wait_for_log(r"File .*plain\.py\", line \d+ in app")
     one.wait_gone([worker])
     one.wait_workers(1)

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from helpers.server import Server
+from helpers.server import Server, free_port
 from helpers.wire import Connection, wait_until
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
@@ -241,12 +241,6 @@ KEPT_ALIVE = {
     "connection": 'proxy_http_version 1.1; proxy_set_header Connection "";',
 }
 CLOSED = {"keepalive": "", "connection": ""}
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 @pytest.fixture

@@ -223,6 +223,12 @@ static void a_look_that_is_late_spares_nobody(void **state)
     assert_int_equal(other->spared_to, 0);
 }
 
+static void wait_for_answer(const struct child *child)
+{
+    while (child->asked_at > 0 && atomic_load(&child->slot->busy_since) == child->asked_sign)
+        usleep(1000);
+}
+
 static void threads_that_answer_are_left_alone(void **state)
 {
     (void)state;
@@ -230,16 +236,20 @@ static void threads_that_answer_are_left_alone(void **state)
     host.arbiter.goal.target = 1;
     host.arbiter.timeout_ms = 100;
     run_until_ready(1);
-    usleep(50000); /* it has begun its request */
+    const struct child *child = &host.arbiter.children.list[0];
+    while (atomic_load(&child->slot->busy_since) == 0)
+        usleep(1000);
     for (int i = 0; i < 8; i++) {
         assert_int_equal(arbiter_murder(&host.arbiter), 0);
+        wait_for_answer(child);
         usleep(60000);
         turn_by_turn();
         host.arbiter.tick_ms = 1;
         assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+        wait_for_answer(child);
     }
     assert_int_equal(host.timed_out, 0);
-    assert_true(host.arbiter.children.list[0].asked_at > 0);
+    assert_true(child->asked_at > 0);
 }
 
 /* A worker that never says that it is ready. */
