@@ -16,7 +16,7 @@ from gunicorn import glogging
 from gunicorn.config import Config
 from gunicorn.instrument.statsd import Statsd
 
-RECEIVE_TIMEOUT = 5  # seconds
+RECEIVE_TIMEOUT = 30  # seconds
 DURATION = timedelta(seconds=2, microseconds=345678)
 
 

@@ -13,6 +13,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
+#: Seconds that building, installing or checking types may take on a busy machine.
+PATIENCE = 600
+
 #: Variables that would lead an installation, or a Python, elsewhere.
 LEADING = ("PYTHONPATH", "VIRTUAL_ENV", "LD_PRELOAD", "PYTHONMALLOC", "GUNICORN_CMD_ARGS")
 
@@ -30,7 +33,7 @@ def run(*command, env: dict[str, str] | None = None, status: int = 0, **options)
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=240,
+        timeout=PATIENCE,
         **options,
     )
     assert done.returncode == status, f"{command}: {done.returncode}\n{done.stdout}"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 from helpers.server import SANITIZED
-from packaging_tools import PipEnvironment, UvEnvironment, run, version
+from packaging_tools import PATIENCE, PipEnvironment, UvEnvironment, run, version
 
-pytestmark = pytest.mark.skipif(SANITIZED, reason="what is installed here is another build")
+pytestmark = [
+    pytest.mark.skipif(SANITIZED, reason="what is installed here is another build"),
+    pytest.mark.timeout(2 * PATIENCE),
+]
 
 OURS = "import gunicorn._core as c; print(c.__file__)"
 

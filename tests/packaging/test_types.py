@@ -7,8 +7,9 @@ import sys
 
 import pytest
 from helpers.server import SANITIZED
-from packaging_tools import clean_environ
+from packaging_tools import PATIENCE, clean_environ
 
+pytestmark = pytest.mark.timeout(2 * PATIENCE)
 pytest.importorskip("mypy")
 
 CONFIGURATION = """\
@@ -210,7 +211,7 @@ def mypy(directory, module: str, *arguments: str) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=240,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stdout
 

@@ -12,7 +12,7 @@ import threading
 import pytest
 from helpers.wire import render, wait_until
 
-RECEIVE_TIMEOUT = 10  # seconds
+RECEIVE_TIMEOUT = 30  # seconds
 CLIENTS, REQUESTS = 4, 100
 
 FILE = 'accesslog = "access.log"\n'
