@@ -34,7 +34,7 @@ def start(tmp_path):
 def test_the_loop_goes_on_beside_wsgi(start):
     server = start("tornado_app:wsgi")
     server.request()
-    wait_until(lambda: int(server.request().body) > 3, "callbacks of the application run", 10)
+    wait_until(lambda: int(server.request().body) > 3, "callbacks of the application run")
 
 
 def test_an_application_of_tornado(start, gate):

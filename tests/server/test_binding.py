@@ -123,7 +123,7 @@ def test_port_in_use(worker, tmp_path):
         port = taken.getsockname()[1]
         server = Server(["busy"], tmp_path, bind=[f"127.0.0.1:{port}"], expect_trouble=True)
         server.launch()
-        assert server.wait(15) == 1
+        assert server.wait() == 1
     assert f"Connection in use: ('127.0.0.1', {port})" in server.log
     assert f"Can't connect to ('127.0.0.1', {port})" in server.log
 

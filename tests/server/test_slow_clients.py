@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from helpers.server import SANITIZED, Stopwatch, resident_kib
+from helpers.server import SANITIZED, Stopwatch, assert_soon, resident_kib
 from helpers.wire import render, wait_until
 
 #: Seconds that a request may take beside any number of slow clients, on a busy machine.
@@ -105,9 +105,13 @@ def latencies(server, count=30):
 
 
 def assert_undelayed(server):
-    times = latencies(server)
-    assert max(times) < UNDELAYED
-    assert statistics.median(times) < UNDELAYED / 5
+    """Half of the requests take less than a fifth of what the slowest may."""
+
+    def attempt() -> float:
+        times = latencies(server)
+        return max(*times, 5 * statistics.median(times))
+
+    assert_soon(UNDELAYED, attempt)
 
 
 def test_idle_connections(server, crowd):
@@ -235,16 +239,21 @@ def test_uploads_side_by_side(server, crowd):
 def test_busy_application_delays_no_refusal(server, crowd, gate, worker):
     """While every thread runs an application, the engine goes on: it refuses what is bad."""
     threads = 4 if worker == "gthread" else 1
-    (other,) = crowd.kept(1)
+    others = crowd.kept(5)
     for _ in range(threads):
         crowd.connect().send(render(target="/gate", headers=[("X-Gate", gate.path)]))
     gate.wait(threads)
-    try:
+
+    def attempt() -> float:
+        other = others.pop()
         watch = Stopwatch()
         other.send(b"GET / HTTP/1.1\r\nA : b\r\n\r\n")
         assert other.read_response().status == 400
         other.expect_closed()
-        assert watch.seconds < UNDELAYED
+        return watch.seconds
+
+    try:
+        assert_soon(UNDELAYED, attempt)
     finally:
         gate.open()
 
@@ -301,7 +310,7 @@ def test_one_busy_client_does_not_starve_another(server, crowd):
     for thread in threads:
         thread.start()
     try:
-        assert max(latencies(server, 20)) < UNDELAYED
+        assert_soon(UNDELAYED, lambda: max(latencies(server, 20)))
     finally:
         stop.set()
         flood.sock.shutdown(2)
