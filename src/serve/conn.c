@@ -239,7 +239,7 @@ static bool is_ending(const struct conn *conn)
 
 static void read_lingering(struct engine *engine, struct conn *conn)
 {
-    static char waste[64 * 1024];
+    char waste[WASTE_SIZE];
     size_t left = READ_TURN;
     ssize_t n = socket_recv(conn->io.fd, waste, sizeof(waste));
     while (n == (ssize_t)sizeof(waste) && (left -= sizeof(waste)) > 0)

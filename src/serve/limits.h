@@ -7,6 +7,7 @@ enum {
     INPUT_MAX = 256 * 1024 * 1024,       /* bytes of a head when the settings give no limit */
     READ_TURN = 1024 * 1024,             /* bytes of one client before the others have their turn */
     SEND_TURN = 1024 * 1024,             /* the same for bytes that are sent */
+    WASTE_SIZE = 16 * 1024,              /* bytes that are thrown away at once, from the stack */
     OUTPUT_SIZE = 4 * 1024,              /* bytes of a response's first head buffer */
     BODY_MEMORY_MAX = 1024 * 1024,       /* bytes of a request body kept in memory */
     BODY_STEP = 64 * 1024,               /* bytes by which a body's memory grows at first */
