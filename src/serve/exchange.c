@@ -1,7 +1,6 @@
 #include "serve/exchange.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,6 +16,7 @@ struct board {
     alignas(64) atomic_uint count;
     atomic_bool two_masters;
     atomic_uint replaced;
+    pthread_mutex_t taking;
 };
 
 /* Room for the descriptors of a message, aligned as the system wants it. */
@@ -25,15 +25,53 @@ union fd_space {
     char bytes[CMSG_SPACE(sizeof(int) * PARCEL_FDS)];
 };
 
+#ifdef __linux__
+static const bool peeking_gives_descriptors = true;
+#else
+static const bool peeking_gives_descriptors = false; /* some give what is none: see peek_fds() */
+#endif
+
+/* For all processes; of who dies with it, it is the next one's. 0, or an error. */
+static int init_lock(pthread_mutex_t *lock)
+{
+    pthread_mutexattr_t kind;
+    int error = pthread_mutexattr_init(&kind);
+    if (error)
+        return error;
+    pthread_mutexattr_setpshared(&kind, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&kind, PTHREAD_MUTEX_ROBUST);
+    error = pthread_mutex_init(lock, &kind);
+    pthread_mutexattr_destroy(&kind);
+    return error;
+}
+
+/* NULL with errno. */
+static struct board *make_board(void)
+{
+    struct board *board =
+        mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (board == MAP_FAILED)
+        return NULL;
+    int error = init_lock(&board->taking);
+    if (!error)
+        return board;
+    munmap(board, sizeof(*board));
+    errno = error;
+    return NULL;
+}
+
 int exchange_open(struct exchange *exchange)
 {
     const int size = EXCHANGE_BUFFER;
     int ends[2];
+    if (!peeking_gives_descriptors) {
+        errno = ENOTSUP;
+        return -1;
+    }
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0)
         return -1;
-    struct board *board =
-        mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (board == MAP_FAILED) {
+    struct board *board = make_board();
+    if (!board) {
         close(ends[0]);
         close(ends[1]);
         return -1;
@@ -46,6 +84,7 @@ int exchange_open(struct exchange *exchange)
         .count = &board->count,
         .two_masters = &board->two_masters,
         .replaced = &board->replaced,
+        .taking = &board->taking,
     };
     return 0;
 }
@@ -138,46 +177,84 @@ static bool unpack(struct parcel *parcel, char *bytes, size_t n, int fd_count)
     return total == n && label->sizes[0] > 0;
 }
 
-/*
- * The kernel throws descriptors away for which the process has no number left: whether there is one
- * is asked first, and whether there are two, for a spooled body.
- */
-static bool has_descriptors(const struct exchange *exchange)
+static void close_all(const int *fds, int count)
 {
-    int spare[PARCEL_FDS], count = 0;
-    while (count < PARCEL_FDS && (spare[count] = fcntl(exchange->take, F_DUPFD_CLOEXEC, 0)) >= 0)
-        count++;
-    int saved = errno;
     for (int i = 0; i < count; i++)
-        close(spare[i]);
-    errno = saved;
-    return count == PARCEL_FDS;
+        close(fds[i]);
+}
+
+static ssize_t receive(const struct exchange *exchange, struct msghdr *message, int flags)
+{
+    ssize_t n;
+    do
+        n = recvmsg(exchange->take, message, MSG_DONTWAIT | flags);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
+/*
+ * The kernel throws descriptors away for which the process has no number left, and another thread
+ * may take the last one at any time. So they are received while the message stays in the queue:
+ * if there is no room, nothing is lost.
+ */
+static enum exchange_result peek_fds(const struct exchange *exchange, int fds[PARCEL_FDS],
+                                     int *count)
+{
+    union fd_space space;
+    char byte;
+    struct iovec part = {.iov_base = &byte, .iov_len = sizeof(byte)};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &space, .msg_controllen = sizeof(space)};
+    if (receive(exchange, &message, MSG_PEEK | MSG_CMSG_CLOEXEC) < 0)
+        return EXCHANGE_EMPTY;
+    *count = detach_fds(&message, fds);
+    if (!(message.msg_flags & MSG_CTRUNC))
+        return EXCHANGE_PARCEL;
+    bool no_room = *count < PARCEL_FDS; /* else there are too many: it is no parcel */
+    close_all(fds, *count);
+    *count = 0;
+    return no_room ? EXCHANGE_NO_ROOM : EXCHANGE_PARCEL;
+}
+
+/* The message that was peeked at goes, and the kernel's descriptors with it; -1: it stays. */
+static ssize_t take_bytes(const struct exchange *exchange, struct parcel_label *label, char *bytes)
+{
+    struct iovec parts[2] = {{.iov_base = label, .iov_len = sizeof(*label)},
+                             {.iov_base = bytes, .iov_len = PARCEL_BYTES_MAX}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    ssize_t n = receive(exchange, &message, 0);
+    if (n >= 0)
+        atomic_fetch_sub(exchange->count, 1);
+    return message.msg_flags & MSG_TRUNC ? 0 : n;
+}
+
+static void begin_taking(const struct exchange *exchange)
+{
+    /* Who died between the two steps has left the message, or taken it along: both are whole. */
+    if (pthread_mutex_lock(exchange->taking) == EOWNERDEAD)
+        pthread_mutex_consistent(exchange->taking);
 }
 
 enum exchange_result exchange_receive(const struct exchange *exchange, struct parcel *parcel,
                                       char *bytes)
 {
-    union fd_space space;
-    struct iovec parts[2] = {{.iov_base = &parcel->label, .iov_len = sizeof(parcel->label)},
-                             {.iov_base = bytes, .iov_len = PARCEL_BYTES_MAX}};
-    struct msghdr message = {
-        .msg_iov = parts, .msg_iovlen = 2, .msg_control = &space, .msg_controllen = sizeof(space)};
-    int fds[PARCEL_FDS] = {-1, -1};
-    if (!has_descriptors(exchange))
-        return EXCHANGE_NO_ROOM;
-    ssize_t n;
-    do
-        n = recvmsg(exchange->take, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return EXCHANGE_EMPTY;
-    atomic_fetch_sub(exchange->count, 1);
-    int count = detach_fds(&message, fds);
-    bool whole = !(message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) &&
-                 (size_t)n >= sizeof(parcel->label) &&
+    int fds[PARCEL_FDS] = {-1, -1}, count = 0;
+    ssize_t n = -1;
+    begin_taking(exchange);
+    enum exchange_result result = peek_fds(exchange, fds, &count);
+    if (result == EXCHANGE_PARCEL)
+        n = take_bytes(exchange, &parcel->label, bytes);
+    pthread_mutex_unlock(exchange->taking);
+    if (result == EXCHANGE_NO_ROOM)
+        errno = EMFILE;
+    if (n < 0) {
+        close_all(fds, count);
+        return result == EXCHANGE_PARCEL ? EXCHANGE_EMPTY : result;
+    }
+    bool whole = (size_t)n >= sizeof(parcel->label) &&
                  unpack(parcel, bytes, (size_t)n - sizeof(parcel->label), count);
-    for (int i = 0; !whole && i < count; i++)
-        close(fds[i]);
+    if (!whole)
+        close_all(fds, count);
     parcel->fd = fds[0];
     parcel->file = fds[1];
     return whole ? EXCHANGE_PARCEL : EXCHANGE_BROKEN;

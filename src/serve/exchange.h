@@ -3,6 +3,7 @@
 
 #include "net/socket.h"
 
+#include <pthread.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -42,6 +43,7 @@ struct exchange {
     atomic_uint *count;          /* there, too: messages that were sent and not taken yet */
     atomic_bool *two_masters;    /* there, too: the other's workers may be free for new clients */
     atomic_uint *replaced;       /* there, too: workers up to this number are being replaced */
+    pthread_mutex_t *taking;     /* there, too: of who takes a message, until it is taken */
 };
 
 /* A request on its way, with its connection. The descriptors are the receiver's own. */
@@ -63,7 +65,7 @@ struct parcel {
     struct iovec pieces[PARCEL_PIECES]; /* on receipt within the bytes given */
 };
 
-/* 0, or -1 with errno: no descriptors, no memory, or a system without such sockets. */
+/* 0, or -1 with errno: no descriptors, no memory, or a system without what it takes. */
 int exchange_open(struct exchange *exchange);
 void exchange_close(struct exchange *exchange);
 

@@ -9,8 +9,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct exchange exchange;
@@ -207,6 +210,70 @@ static void without_a_descriptor_the_message_stays(void **state)
     close(parcel.file);
 }
 
+/* Another thread of the process, which opens what it can just before such a call of recvmsg(). */
+static struct {
+    int calls; /* until then */
+    int fds[8], count;
+} greedy = {.calls = -1};
+
+ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+{
+    int last = -1;
+    while (greedy.calls == 0 && (last = dup(0)) >= 0)
+        greedy.fds[greedy.count++] = last;
+    if (greedy.calls >= 0)
+        greedy.calls--;
+    return syscall(SYS_recvmsg, fd, message, flags);
+}
+
+static void whenever_others_take_the_last_descriptor_no_message_is_lost(void **state)
+{
+    (void)state;
+    struct parcel sent = parcel_of(0, exchange.give), got;
+    struct rlimit old, limit;
+    int before = open_descriptors(), lowest = dup(0);
+    close(lowest);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    limit = (struct rlimit){(rlim_t)lowest + 2, old.rlim_max};
+    for (int calls = 0; calls < 4; calls++) {
+        assert_true(exchange_send(&exchange, &sent));
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        greedy.calls = calls;
+        enum exchange_result result = receive(&got);
+        greedy.calls = -1;
+        while (greedy.count > 0)
+            close(greedy.fds[--greedy.count]);
+        if (result == EXCHANGE_NO_ROOM)
+            result = receive(&got);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+        assert_int_equal(result, EXCHANGE_PARCEL);
+        assert_memory_equal(got.pieces[1].iov_base, "body", 4);
+        close(got.fd);
+        close(got.file);
+    }
+    assert_true(exchange_is_empty(&exchange));
+    assert_int_equal(open_descriptors(), before);
+}
+
+static void who_dies_while_it_takes_leaves_the_rest_to_others(void **state)
+{
+    (void)state;
+    struct parcel parcel = parcel_of(0, -1);
+    int status;
+    assert_true(exchange_send(&exchange, &parcel));
+    for (int i = 0; i < 2; i++) {
+        pid_t taker = fork();
+        if (taker == 0) {
+            pthread_mutex_lock(exchange.taking);
+            _exit(0);
+        }
+        assert_int_equal(waitpid(taker, &status, 0), taker);
+        assert_int_equal(receive(&parcel), i == 0 ? EXCHANGE_PARCEL : EXCHANGE_EMPTY);
+        if (i == 0)
+            close(parcel.fd);
+    }
+}
+
 static void the_board_tells_who_is_idle(void **state)
 {
     (void)state;
@@ -267,6 +334,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(when_full_it_says_so, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nonsense_is_thrown_away, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_a_descriptor_the_message_stays, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(whenever_others_take_the_last_descriptor_no_message_is_lost,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_dies_while_it_takes_leaves_the_rest_to_others, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(the_board_tells_who_is_idle, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_board_tells_who_has_least, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_is_64_older_leaves_the_seat_alone, set_up, tear_down),
