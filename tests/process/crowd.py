@@ -18,13 +18,31 @@ PATIENCE = 60.0  # seconds until an answer counts as lost
 UPLOAD = 3 << 20  # bytes at most: what is beyond 1 MiB is a file of the server's
 BLOCK = 1 << 16
 
-#: The application that the crowd asks: it tells which worker answered.
+#: A module of the server's: what malloc has given to its process, in KiB, and Python's objects.
+IN_USE = """
+import ctypes, sys
+
+class Info(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        'arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost'
+    ).split()]
+
+mallinfo2 = ctypes.CDLL(None).mallinfo2
+mallinfo2.restype = Info
+
+def now():
+    info = mallinfo2()
+    return f'{(info.uordblks + info.hblkhd) // 1024} {sys.getallocatedblocks()}'
+"""
+
+#: The application that the crowd asks: it tells which worker answered, and what that has in use.
 APP = """
 import os, time, zlib
+import in_use
 
 def app(environ, start_response):
     path = environ['PATH_INFO']
-    fields = [('X-Worker', str(os.getpid()))]
+    fields = [('X-Worker', str(os.getpid())), ('X-In-Use', in_use.now())]
     if path == '/upload':
         crc, source = 0, environ['wsgi.input']
         while block := source.read(65536):
@@ -87,6 +105,7 @@ class Crowd:
         self.answers: Counter[str] = Counter()
         self.losses: list[Loss] = []
         self.mischief: Counter[str] = Counter()
+        self.least: dict[int, tuple[int, int]] = {}  # that a worker had in use: KiB, objects
         self._stop = False
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
 
@@ -197,6 +216,8 @@ class Crowd:
             raise ValueError(head.partition("\r\n")[0])
         fields = dict(row.split(": ", 1) for row in head.split("\r\n")[1:] if row)
         line.worker = int(fields["x-worker"])
+        used = tuple(map(int, fields["x-in-use"].split()))
+        self.least[line.worker] = tuple(map(min, used, self.least.get(line.worker, used)))
         line.last = fields.get("connection") == "close"
         if "content-length" in fields:
             return await line.reader.readexactly(int(fields["content-length"]))

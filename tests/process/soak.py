@@ -6,7 +6,7 @@ The time is shared by the worker classes, and for each there are three equal par
 happen to a server; the same without upgrades, so that one master lives through it; and nothing but
 the clients, so that the same workers do. Prints what was done and lost, and memory and descriptors
 at both ends of the second and third part. Ends with status 1 if a request was lost that no SIGKILL
-of a worker explains, if descriptors or memory grew, or if a process is left over.
+of a worker explains, if descriptors or the memory in use grew, or if a process is left over.
 """
 
 from __future__ import annotations
@@ -27,19 +27,30 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 from helpers.server import FATAL, WORKER_ARGS, Server  # noqa: E402
 from helpers.tls import Authority  # noqa: E402
-from process.crowd import APP, Crowd, Loss  # noqa: E402
+from process.crowd import APP, IN_USE, Crowd, Loss  # noqa: E402
 
 RECYCLING = "max_requests = 2000\nmax_requests_jitter = 500\n"
-GOOD = "pidfile = 'pid'\nraw_env = ['ROUND=%d']\nkeepalive = 30\nheader_timeout = 5\n"
+GOOD = """
+import gc, in_use
+pidfile = 'pid'
+raw_env = ['ROUND=%d']
+keepalive = 30
+header_timeout = 5
+
+def on_reload(server):
+    gc.collect()
+    with open('master.used', 'w') as file:
+        file.write(in_use.now())
+"""
 WORKERS = 3
 AFTER_KILL = 4.0  # seconds within which a client notices that a worker was killed
 SETTLED = 30.0  # seconds after which memory is at its usual size
-GROWTH = 1.25  # a larger ratio of memory at the end of a part and at its begin is a leak
-#: What a worker may grow by all the same, in KiB: 8 MiB, which malloc keeps of what was freed. In
-#: use are 2 to 3.5 MiB from the first minute to the last (malloc_info). But the mark of the largest
-#: bodies that ever met, up to 2 MiB for each deaf client, rises ever more slowly in each of the two
-#: heaps: workers went from 12 to 19 and from 18 to 20 MiB in ten minutes, with 7 at their begin.
-SPARE_KIB = 8192
+WATCHED = 20.0  # seconds in which a worker is without large bodies for once
+#: What may be in use at the end of a part beyond what was at its begin. What the system counts says
+#: little of it: malloc keeps what was freed, in a gthread worker in two heaps, and the mark of the
+#: largest bodies that ever met in one of them rises for as long as it runs. So malloc and Python
+#: are asked what is in use when a worker has the least to do: that grows by what leaks.
+SPARE = {"KiB in use": 1024, "objects": 4096}
 
 
 def children(pid: int) -> list[int]:
@@ -219,13 +230,22 @@ class Soak:
             raise AssertionError(f"workers {self.workers()}, those before {before}")
         time.sleep(SETTLED)
 
-    def sizes(self) -> dict[str, list[int]]:
-        """Private memory and descriptors of the master, and of the workers, the least first."""
-        workers = self.workers()
+    def sizes(self, crowd: Crowd) -> dict[str, list[int]]:
+        """What the master and the workers have, of the workers the least first."""
+        before = set(self.workers())
+        crowd.least.clear()
+        time.sleep(WATCHED)
+        workers = before & set(self.workers()) & set(crowd.least)
+        used = [crowd.least[pid] for pid in workers]
+        master = [int(word) for word in (self.server.cwd / "master.used").read_text().split()]
         return {
             "master KiB": [private_kib(self.master)],
+            "master KiB in use": master[:1],
+            "master objects": master[1:],
             "master descriptors": [descriptors(self.master)],
             "workers KiB": sorted(private_kib(pid) for pid in workers),
+            "workers KiB in use": sorted(kib for kib, _ in used),
+            "workers objects": sorted(objects for _, objects in used),
             "workers descriptors": sorted(descriptors(pid) for pid in workers),
         }
 
@@ -263,10 +283,12 @@ def explained(loss: Loss, kills: dict[int, tuple[float, float]]) -> bool:
 
 
 def grown(name: str, first: list[int], last: list[int]) -> bool:
-    if name.endswith("KiB"):
-        return max(last) > max(max(first) * GROWTH, max(first) + SPARE_KIB)
-    # Those of a worker are its clients'; the crowd does not grow.
-    return max(last) > max(first) + (0 if name.startswith("master") else 2 * 64)
+    who, _, what = name.partition(" ")
+    if what == "KiB":
+        return False  # see SPARE
+    if what == "descriptors":  # those of a worker are its clients'; the crowd does not grow
+        return max(last) > max(first) + (0 if who == "master" else 2 * 64)
+    return max(last) > max(first) + SPARE[what]
 
 
 class Report:
@@ -288,6 +310,7 @@ def soak(kind: str, seconds: float, options) -> bool:
         if options.tls:
             authority = Authority(cwd)
             tls, arguments = authority.client(), arguments + authority.issue().args
+        (cwd / "in_use.py").write_text(IN_USE)
         (cwd / "crowded.py").write_text(APP)
         (cwd / "gunicorn.conf.py").write_text(GOOD % 0 + RECYCLING)
         arguments += ["-w", str(WORKERS), "--no-control-socket", "crowded:app"]
@@ -316,11 +339,11 @@ def play(one: Soak, crowd: Crowd, seconds: float, report: Report) -> None:
     one.everything(seconds / 3)
     for part, recycling in [(one.one_master, RECYCLING), (one.only_clients, "")]:
         one.calm(recycling)
-        first = one.sizes()
-        part(max(seconds / 3 - 2 * SETTLED, 1))
+        first = one.sizes(crowd)
+        part(max(seconds / 3 - 2 * (SETTLED + WATCHED), 1))
         if part == one.one_master:
             one.calm(recycling)
-        last = one.sizes()
+        last = one.sizes(crowd)
         for name in first:
             report.say(
                 f"{part.__name__}: {name} {first[name]} -> {last[name]}",
