@@ -180,7 +180,7 @@ def test_a_stop_does_not_wait_for_the_rest(warming):
 
 def test_a_warm_up_that_never_ends_is_a_boot_that_never_ends(warming):
     one = warming("/first?60", args=["--timeout", "0", "--boot-timeout", "1"])
-    worker = one.worker_pids()[0]
+    (worker,) = one.wait_forked(1)
     told = one.wait_for_log(rf"Worker \(pid:{worker}\) has been booting for ([\d.]+) s")
     assert float(told[1]) >= 1
     one.wait_gone([worker])

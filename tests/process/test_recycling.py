@@ -239,7 +239,7 @@ def test_boot_timeout(master):
         "0.5",
         config="def post_worker_init(worker):\n    import time\n    time.sleep(60)\n",
     )
-    worker = one.worker_pids()[0]
+    (worker,) = one.wait_forked(1)
     told = one.wait_for_log(rf"Worker \(pid:{worker}\) has been booting for ([\d.]+) s")
     assert float(told[1]) >= 0.5
     one.wait_for_log(r"in post_worker_init")
