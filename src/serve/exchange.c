@@ -1,9 +1,12 @@
 #include "serve/exchange.h"
 
+#include "serve/limits.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -228,11 +231,22 @@ static ssize_t take_bytes(const struct exchange *exchange, struct parcel_label *
     return message.msg_flags & MSG_TRUNC ? 0 : n;
 }
 
-static void begin_taking(const struct exchange *exchange)
+/* False: who takes does not go on, as it was stopped by a signal or a debugger. */
+static bool begin_taking(const struct exchange *exchange)
 {
+    struct timespec limit;
+    int error = pthread_mutex_trylock(exchange->taking);
+    if (error == EBUSY) {
+        clock_gettime(CLOCK_REALTIME, &limit);
+        limit.tv_nsec += TAKE_WAIT_MS * 1000000L;
+        limit.tv_sec += limit.tv_nsec / 1000000000;
+        limit.tv_nsec %= 1000000000;
+        error = pthread_mutex_timedlock(exchange->taking, &limit);
+    }
     /* Who died between the two steps has left the message, or taken it along: both are whole. */
-    if (pthread_mutex_lock(exchange->taking) == EOWNERDEAD)
-        pthread_mutex_consistent(exchange->taking);
+    if (error == EOWNERDEAD)
+        error = pthread_mutex_consistent(exchange->taking);
+    return error == 0;
 }
 
 enum exchange_result exchange_receive(const struct exchange *exchange, struct parcel *parcel,
@@ -240,7 +254,8 @@ enum exchange_result exchange_receive(const struct exchange *exchange, struct pa
 {
     int fds[PARCEL_FDS] = {-1, -1}, count = 0;
     ssize_t n = -1;
-    begin_taking(exchange);
+    if (!begin_taking(exchange))
+        return EXCHANGE_EMPTY;
     enum exchange_result result = peek_fds(exchange, fds, &count);
     if (result == EXCHANGE_PARCEL)
         n = take_bytes(exchange, &parcel->label, bytes);

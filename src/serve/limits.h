@@ -33,6 +33,7 @@ enum {
     STANDBY_SLEEP_MS = 1000,      /* longest sleep beside a foreign loop with requests */
     STANDBY_REST_TICKS = 50,      /* quiet ticks after which the stand-by sleeps */
     LOOK_ROUND_MS = 25,           /* until a stuck worker looks again whether it has got company */
+    TAKE_WAIT_MS = 20,            /* for another worker to take its message from the exchange */
     LONE_WAIT_MS = 1000,          /* after which a request is safer outside its only worker */
     DEADLINE_AGAIN_MS = 50,       /* until an application that did not hear is told again */
     DEADLINE_MAX_S = 315360000,   /* the most by which a request's is moved */

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -255,6 +256,27 @@ static void whenever_others_take_the_last_descriptor_no_message_is_lost(void **s
     assert_int_equal(open_descriptors(), before);
 }
 
+static void who_is_stopped_while_it_takes_holds_nobody_up(void **state)
+{
+    (void)state;
+    struct parcel parcel = parcel_of(0, -1);
+    int status;
+    assert_true(exchange_send(&exchange, &parcel));
+    pid_t taker = fork();
+    if (taker == 0) {
+        pthread_mutex_lock(exchange.taking);
+        raise(SIGSTOP);
+        _exit(1);
+    }
+    assert_int_equal(waitpid(taker, &status, WUNTRACED), taker);
+    assert_int_equal(receive(&parcel), EXCHANGE_EMPTY);
+    assert_false(exchange_is_empty(&exchange));
+    kill(taker, SIGKILL);
+    assert_int_equal(waitpid(taker, &status, 0), taker);
+    assert_int_equal(receive(&parcel), EXCHANGE_PARCEL);
+    close(parcel.fd);
+}
+
 static void who_dies_while_it_takes_leaves_the_rest_to_others(void **state)
 {
     (void)state;
@@ -336,6 +358,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(without_a_descriptor_the_message_stays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(whenever_others_take_the_last_descriptor_no_message_is_lost,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_is_stopped_while_it_takes_holds_nobody_up, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(who_dies_while_it_takes_leaves_the_rest_to_others, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(the_board_tells_who_is_idle, set_up, tear_down),
