@@ -104,6 +104,8 @@ def load_class(uri, default="gunicorn.workers.sync.SyncWorker", section="gunicor
         if uri not in SUPPORTED_WORKERS:
             return _load_plain_name(uri, section)
         uri = SUPPORTED_WORKERS[uri]
+    if uri.startswith("."):  # relative to nothing: what importing it says is of no help
+        raise RuntimeError(f"class uri {uri!r} invalid or not found: it begins with a dot")
     module_name, _, class_name = uri.rpartition(".")
     try:
         module = import_module(module_name)

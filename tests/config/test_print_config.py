@@ -169,6 +169,7 @@ def test_check_says_nothing_when_all_is_well(command):
             "Error: Invalid value for worker_class (--worker-class): class uri 'a.b.C' invalid or "
             "not found: No module named 'a'\n",
         ),
+        (["-k", "./app.C", "app:app"], "class uri './app.C' invalid or not found: it begins with"),
         (["-k", "app.C", "app:app"], "class uri 'app.C' invalid or not found: app has no C"),
         (["-k", "egg:nosuch#x", "app:app"], "class uri 'egg:nosuch#x' invalid or not found"),
         (
