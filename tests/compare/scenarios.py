@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from helpers.server import SCRUBBED
+from helpers.server import SCRUBBED, free_port
 from helpers.wire import wait_until
 
 EXIT_TIMEOUT = 30.0
@@ -41,12 +41,6 @@ nothing = None
 def needs_one(argument):
     return app
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Stage:
