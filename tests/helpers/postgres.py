@@ -43,6 +43,8 @@ class Postgres:
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.queries: list[str] = []
+        #: Where the queries that sleep wait for each other once they have slept.
+        self.meeting = threading.Barrier(1)
         self._prepared = threading.local()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -77,6 +79,8 @@ class Postgres:
                         pass
             except (OSError, struct.error):
                 pass  # the client has gone
+            except threading.BrokenBarrierError:
+                pass  # the others did not come
 
     def _greet(self, client) -> None:
         settings = [message(b"S", text(name), text(value)) for name, value in SETTINGS.items()]
@@ -115,4 +119,5 @@ class Postgres:
         if not sleep:
             return message(b"C", text(query.split()[0].upper()))
         time.sleep(float(sleep[1]))
+        self.meeting.wait()
         return description + row(b"slept") + message(b"C", text("SELECT 1"))
