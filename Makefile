@@ -56,7 +56,8 @@ WATCHED = $(PATIENT) LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print
           ASAN_OPTIONS=detect_leaks=0:handle_segv=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 PYTHONMALLOC=malloc
 endif
 ifneq ($(filter thread%,$(SANITIZE)),)
-WATCHED = $(PATIENT) LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" TSAN_OPTIONS="die_after_fork=0 report_thread_leaks=0 handle_segv=0"
+WATCHED = $(PATIENT) LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" \
+          TSAN_OPTIONS="die_after_fork=0 report_thread_leaks=0 handle_segv=0 suppressions=$(abspath tools/tsan.supp) print_suppressions=0 history_size=7"
 endif
 
 # The tests that are about them, by their names.
