@@ -232,13 +232,21 @@ def test_answers_while_it_stops(served, gate):
 CONFIG = "status_bind = 'unix:%s'\n"
 
 
+def listens(path) -> bool:
+    """It may be bound already, and not listen yet."""
+    try:
+        return Port(str(path)).get("/live")[0] == 200
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+
+
 def test_it_moves_with_the_configuration(master, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     one = master(app=APP, plain=False, config=CONFIG % first)
     wait_until(lambda: ready(Port(str(first))), "ready")
     one.config(CONFIG % second)
     one.kill(signal.SIGHUP)
-    wait_until(second.exists, "bound anew")
+    wait_until(lambda: listens(second), "bound anew")
     wait_until(lambda: ready(Port(str(second))), "ready")
     wait_until(lambda: not first.exists(), "the old one is gone")
     one.kill(signal.SIGHUP)
