@@ -232,10 +232,12 @@ class Soak:
 
     def sizes(self, crowd: Crowd) -> dict[str, list[int]]:
         """What the master and the workers have, of the workers the least first."""
-        before = set(self.workers())
         crowd.least.clear()
         time.sleep(WATCHED)
-        workers = before & set(self.workers()) & set(crowd.least)
+        # A worker that recycles itself may live for less than that; one of them has answered.
+        if not self._wait(lambda: set(self.workers()) & set(crowd.least), 60):
+            raise AssertionError("no worker answers")
+        workers = set(self.workers()) & set(crowd.least)
         used = [crowd.least[pid] for pid in workers]
         master = [int(word) for word in (self.server.cwd / "master.used").read_text().split()]
         return {
