@@ -18,6 +18,11 @@ DEFAULT_CONFIG_FILE = "gunicorn.conf.py"
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
+def _where(source) -> str:
+    """Return what an error says behind a value of the place where it was set."""
+    return f" ({source})" if source else ""
+
+
 class Setting:
     """One setting: what it is, and its value.
 
@@ -77,14 +82,12 @@ class Setting:
             self.value = self.validator(val)
             self.given = val
         except (TypeError, ValueError, ConfigError) as exc:
-            where = f" ({source})" if source else ""
             kind = type(exc) if type(exc) in (TypeError, ConfigError) else ValueError
-            raise kind(f"Invalid value for {self.name}: {val!r}{where}: {exc}") from exc
+            raise kind(f"Invalid value for {self.name}: {val!r}{_where(source)}: {exc}") from exc
 
     def as_given(self):
         """What an error says of it: its name, its value and where that came from."""
-        where = f" ({self.source})" if self.source else ""
-        return f"{self.name} {self.given!r}{where}"
+        return f"{self.name} {self.given!r}{_where(self.source)}"
 
     def add_option(self, parser):
         """Add the setting's flags to `parser`, an argparse parser or group."""
@@ -330,8 +333,7 @@ class Config:
         try:
             return util.load_class(uri, **kind)
         except RuntimeError as exc:
-            source = self.settings[name].source
-            where = f" ({source})" if source else ""
+            where = _where(self.settings[name].source)
             raise RuntimeError(f"Invalid value for {name}{where}: {exc}") from None
 
     @property
