@@ -143,12 +143,14 @@ static PyObject *get_phase(PyObject *op, void *unused)
     return PyUnicode_FromString(names[phase <= SLOT_RETIRING ? phase : SLOT_FREE]);
 }
 
-/* The worker may be writing while the master reads: the bytes may be mixed. */
+/* The worker may be writing while the master reads: the bytes may be mixed. A slot that the master
+ * has taken back runs nothing. */
 static PyObject *oldest(PyObject *op, struct str (*text_of)(const struct running_request *request))
 {
+    const struct running *running = of(op)->running;
     struct running_request list[RUNNING_MAX];
 
-    if (running_copy(of(op)->running, list) == 0)
+    if (!running || running_copy(running, list) == 0)
         return PyUnicode_FromString("");
     struct str text = text_of(&list[0]);
     return PyUnicode_DecodeLatin1(text.p, (Py_ssize_t)text.n, NULL);

@@ -71,6 +71,7 @@ void scoreboard_release(struct scoreboard *board, struct slot *slot)
     metrics_fold(&board->past, slot->metrics);
     memset(slot->metrics, 0, sizeof(*slot->metrics));
     memset(slot, 0, sizeof(*slot));
+    slot->wake_fd = -1; /* the master's Python may still have the worker's object, and its slot */
 }
 
 size_t scoreboard_index(const struct scoreboard *board, const struct slot *slot)

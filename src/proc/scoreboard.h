@@ -51,9 +51,9 @@ struct slot {
     _Atomic uint32_t phase;                 /* enum slot_phase */
     _Atomic uint32_t in_flight;             /* requests running now; kept by threaded workers */
     _Atomic uint32_t threads;               /* it runs so many requests at a time; 0: one */
-    struct metrics *metrics;                /* its figures; at the same address in every process */
-    struct running *running;                /* the requests it runs; likewise */
-    int32_t wake_fd;                        /* the master's pipe, inherited; -1: nobody to wake */
+    struct metrics *metrics; /* its figures; at the same address in every process; NULL when FREE */
+    struct running *running; /* the requests it runs; likewise */
+    int32_t wake_fd;         /* the master's pipe, inherited; -1: nobody to wake */
     int32_t pid;
     uint32_t generation;    /* of the configuration: grows with each reload */
     uint32_t age;           /* the worker's number, growing from 1 */

@@ -91,6 +91,24 @@ def test_an_exception_in_a_hook_of_the_master_ends_it(master):
     assert "ZeroDivisionError" in one.log
 
 
+KEPT = """
+kept = []
+def child_exit(server, worker):
+    kept.append(worker)
+def on_exit(server):
+    for worker in kept:
+        worker.notify()
+        server.log.info('> %r %r', worker.slot.method, worker.slot.path)
+"""
+
+
+def test_a_hook_may_keep_a_dead_worker(master):
+    one = master(config=KEPT)
+    one.get()
+    assert one.stop() == 0
+    assert said(one) == ["'' ''"]
+
+
 SUBCLASS = """
 import time
 from gunicorn.app.base import BaseApplication

@@ -46,6 +46,7 @@ static void slots_are_aligned_and_taken_once(void **state)
     assert_int_equal((uintptr_t)a % 64, 0);
     assert_int_equal((uintptr_t)b % 64, 0);
     scoreboard_release(&board, a);
+    assert_int_equal(a->wake_fd, -1);
     assert_ptr_equal(scoreboard_take(&board, 3, 0, -1), a);
 }
 
