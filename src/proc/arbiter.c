@@ -325,7 +325,8 @@ void arbiter_forget(struct arbiter *a, pid_t pid)
 
 int64_t arbiter_fork_failed(struct arbiter *a)
 {
-    a->backoff.failures += BACKOFF_FREE; /* it will fail again at once: no free tries */
+    if (a->backoff.failures < BACKOFF_FREE) /* it will fail again at once: no free tries */
+        a->backoff.failures = BACKOFF_FREE;
     return backoff_fail(&a->backoff, now_ms());
 }
 

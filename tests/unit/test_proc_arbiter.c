@@ -92,6 +92,17 @@ static void a_fork_that_fails_is_waited_for(void **state)
     run_until_ready(2);
 }
 
+static void forks_that_fail_are_tried_ever_more_rarely(void **state)
+{
+    int64_t expected = BACKOFF_FIRST_MS;
+
+    (void)state;
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(arbiter_fork_failed(&host.arbiter), expected);
+        expected = expected * 2 < BACKOFF_LAST_MS ? expected * 2 : BACKOFF_LAST_MS;
+    }
+}
+
 static int slots_taken(void)
 {
     int count = 0;
@@ -410,6 +421,7 @@ int main(void)
         TEST(workers_boot_and_are_replaced),
         TEST(workers_that_fail_are_waited_for),
         TEST(a_fork_that_fails_is_waited_for),
+        TEST(forks_that_fail_are_tried_ever_more_rarely),
         TEST(what_a_fork_needs_may_be_missing),
         TEST(a_master_without_memory_waits_again),
         TEST(a_master_that_cannot_begin_leaves_nothing),
