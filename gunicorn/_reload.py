@@ -1,5 +1,6 @@
 """What a reload changes, and how it is taken back when the new configuration does not work."""
 
+import contextlib
 import os
 import sys
 
@@ -29,7 +30,7 @@ class Snapshot:
         self.last_replaced = 0  # the age of the youngest worker that a newer one will replace
         self.attributes = {name: getattr(arbiter, name) for name in RESTORED}
         self.environ = dict(os.environ)
-        self.cwd = os.getcwd()
+        self.cwd = _present_directory()
         self.path = sys.path[:]
         self.modules = dict(sys.modules) if arbiter.cfg.preload_app else None
 
@@ -44,7 +45,9 @@ class Snapshot:
             sys.modules.clear()
             sys.modules.update(self.modules)
         sys.path[:] = self.path
-        os.chdir(self.cwd)
+        if self.cwd is not None:
+            with contextlib.suppress(OSError):  # it is gone: there is no way back
+                os.chdir(self.cwd)
         _set_environ(self.environ)
         arbiter.app.cfg = arbiter.cfg = self.cfg
         if hasattr(arbiter.app, "callable"):
@@ -70,6 +73,14 @@ class Snapshot:
         if arbiter._status is not self.attributes["_status"]:
             self.attributes["_status"].close()
         _unlink_other(self.attributes["pidfile"], arbiter.pidfile)
+
+
+def _present_directory() -> str | None:
+    """Return where this process is; None when that directory was removed, as by a deployment."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None
 
 
 def _unlink_other(pidfile, kept) -> None:

@@ -347,7 +347,8 @@ def validate_group(val):
 
 def validate_chdir(val):
     val = validate_text(val)
-    path = os.path.abspath(os.path.join(util.getcwd(), val))
+    # The present directory may be gone, and another one be there at its path.
+    path = os.path.abspath(val if os.path.isabs(val) else os.path.join(util.getcwd(), val))
     if not os.path.exists(path):
         raise ConfigError(f"can't chdir to {val!r}")
     return path

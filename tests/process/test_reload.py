@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 from pathlib import Path
@@ -110,6 +111,33 @@ def test_a_broken_application_changes_nothing(master, tmp_path, preload):
     one.kill(signal.SIGHUP)
     replaced(one, old, 2)
     assert one.get() == "three"
+    assert one.stop() == 0
+
+
+WORD = "def app(e, s):\n    return [b'%s']\n"
+
+
+@pytest.mark.parametrize("preload", [False, True])
+def test_a_directory_that_was_made_anew(master, tmp_path, preload):
+    """As a deployment does that removes the old directory: the path leads to another one."""
+    place = tmp_path / "site"
+    place.mkdir()
+    (place / "changing.py").write_text(WORD % "one")
+    one = master("--chdir", "site", *(["--preload"] if preload else []), app="changing:app")
+    old = one.wait_workers(1)
+    assert one.get() == "one"
+    place.rename(tmp_path / "before")
+    shutil.rmtree(tmp_path / "before")
+    one.kill(signal.SIGHUP)
+    one.wait_for_log("The reload failed, everything stays as it was")
+    assert "can't chdir to 'site'" in one.log
+    assert one.wait_workers(1) == old
+    assert one.get() == "one"
+    place.mkdir()
+    (place / "changing.py").write_text(WORD % "fourteen")
+    one.kill(signal.SIGHUP)
+    replaced(one, old, 1)
+    assert one.get() == "fourteen"
     assert one.stop() == 0
 
 
