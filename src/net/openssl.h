@@ -59,12 +59,14 @@
     F(SSL_get_ex_data)                                                                             \
     F(SSL_get_peer_cert_chain)                                                                     \
     F(SSL_get_servername)                                                                          \
+    F(SSL_get_session)                                                                             \
     F(SSL_get_verify_result)                                                                       \
     F(SSL_get_version)                                                                             \
     F(SSL_has_pending)                                                                             \
     F(SSL_is_init_finished)                                                                        \
     F(SSL_new)                                                                                     \
     F(SSL_read_ex)                                                                                 \
+    F(SSL_SESSION_get_max_fragment_length)                                                         \
     F(SSL_session_reused)                                                                          \
     F(SSL_set_accept_state)                                                                        \
     F(SSL_set_bio)                                                                                 \

@@ -91,9 +91,18 @@ static enum tls_handshake handshake_failed(struct tls *tls)
     return isupper(tls->first_byte) ? TLS_PLAIN_HTTP : TLS_FAILED;
 }
 
+/* What the client takes in a record: it may have asked for less than usual (RFC 6066 §4). */
+static size_t record_max(const struct tls *tls)
+{
+    unsigned mode = openssl.SSL_SESSION_get_max_fragment_length(openssl.SSL_get_session(tls->ssl));
+    bool asked = mode >= TLSEXT_max_fragment_length_512 && mode <= TLSEXT_max_fragment_length_4096;
+    return asked ? (size_t)512 << (mode - TLSEXT_max_fragment_length_512) : TLS_RECORD_MAX;
+}
+
 static enum tls_handshake handshake_done(struct tls *tls)
 {
     tls->ready = true;
+    tls->record_max = record_max(tls);
     tls->kernel_sends =
         tls->kernel_may && openssl.BIO_ctrl(tls->bio, BIO_CTRL_GET_KTLS_SEND, 0, NULL) > 0;
     return TLS_DONE;
@@ -178,7 +187,7 @@ ssize_t tls_recv(struct tls *tls, void *data, size_t size)
     return n;
 }
 
-/* Sends at most a record. 0, or -1 with errno. */
+/* Sends one record: at most record_max bytes. 0, or -1 with errno. */
 static int send_record(struct tls *tls, const char *data, size_t size)
 {
     size_t written;
@@ -260,10 +269,10 @@ static ssize_t send_joined(struct tls *tls, struct cursor *cursor, bool more)
 {
     char record[TLS_RECORD_MAX];
     size_t size = 0;
-    while (size < sizeof(record) && has_more(cursor)) {
+    while (size < tls->record_max && has_more(cursor)) {
         size_t n = left_in_part(cursor);
-        if (n > sizeof(record) - size)
-            n = sizeof(record) - size;
+        if (n > tls->record_max - size)
+            n = tls->record_max - size;
         memcpy(record + size, take(cursor, n), n);
         size += n;
     }
@@ -273,10 +282,10 @@ static ssize_t send_joined(struct tls *tls, struct cursor *cursor, bool more)
 static ssize_t send_next(struct tls *tls, struct cursor *cursor, bool more)
 {
     size_t n = left_in_part(cursor);
-    if (cursor->count > 1 && n < TLS_RECORD_MAX)
+    if (cursor->count > 1 && n < tls->record_max)
         return send_joined(tls, cursor, more);
-    if (n > TLS_RECORD_MAX)
-        n = TLS_RECORD_MAX;
+    if (n > tls->record_max)
+        n = tls->record_max;
     const char *data = take(cursor, n);
     return send_data(tls, data, n, more || has_more(cursor)) < 0 ? -1 : (ssize_t)n;
 }
@@ -319,7 +328,7 @@ static ssize_t send_read(struct tls *tls, const char *data, size_t size, bool mo
 {
     size_t done = 0;
     while (done < size) {
-        size_t n = size - done < TLS_RECORD_MAX ? size - done : TLS_RECORD_MAX;
+        size_t n = size - done < tls->record_max ? size - done : tls->record_max;
         if (send_data(tls, data + done, n, more || done + n < size) < 0)
             return done > 0 ? (ssize_t)done : -1;
         done += n;

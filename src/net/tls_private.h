@@ -10,7 +10,7 @@
 /* For the files of net/tls alone. */
 
 enum {
-    TLS_RECORD_MAX = 16 * 1024,         /* bytes of data in a record (RFC 8446 §5.1) */
+    TLS_RECORD_MAX = 16 * 1024,         /* bytes of data in any record (RFC 8446 §5.1) */
     TLS_FILE_READ = 2 * TLS_RECORD_MAX, /* bytes of a file that are read at a time */
 };
 
@@ -50,6 +50,7 @@ struct tls {
     bool kernel_may;          /* take over */
     bool kernel_sends;        /* what is written to the socket is encrypted there */
     atomic_bool recv_wants_write, send_wants_read;
+    size_t record_max;    /* bytes of data in a record that the client takes */
     size_t unsent;        /* bytes of a record that has not left whole */
     size_t owed;          /* how many of them the caller offers again */
     pthread_mutex_t lock; /* not in the handshake, which nobody but the engine's leader sees */

@@ -214,6 +214,27 @@ static void slow_readers_get_all(void **state)
         }
 }
 
+/* A client with little memory takes no larger records (RFC 6066 §4). */
+static void small_records_are_sent_to_who_asks(void **state)
+{
+    static const uint8_t sizes[] = {TLSEXT_max_fragment_length_512,
+                                    TLSEXT_max_fragment_length_4096};
+    (void)state;
+    for (size_t size = 0; size < 2; size++)
+        FOR_EACH_VERSION(i)
+        {
+            open_engine(run_mixed);
+            client = tls_client_create(versions[i].version);
+            SSL_CTX_set_tlsext_max_fragment_length(client.context, sizes[size]);
+            connect_client(versions[i].version, size == 0);
+            say(hello_request, sizeof(hello_request) - 1);
+            settle();
+            assert_body(large, LARGE);
+            assert_int_equal(conn->state, CONN_IDLE);
+            close_engine();
+        }
+}
+
 static void goes_on_after_a_continue(void **state)
 {
     (void)state;
@@ -376,6 +397,7 @@ int main(void)
         cmocka_unit_test(first_request_comes_with_the_handshake),
         cmocka_unit_test(echoes_large_bodies),
         cmocka_unit_test(slow_readers_get_all),
+        cmocka_unit_test(small_records_are_sent_to_who_asks),
         cmocka_unit_test(goes_on_after_a_continue),
         cmocka_unit_test(clients_may_go_at_any_byte),
         cmocka_unit_test(end_is_said_when_all_was_sent),
