@@ -18,6 +18,7 @@ class Pidfile:
         """
         running = self.validate()
         if running == os.getpid():
+            self.pid = pid
             return
         if running:
             raise RuntimeError(
@@ -72,7 +73,7 @@ class Pidfile:
             return None
         try:
             os.kill(pid, 0)
-        except ProcessLookupError:
+        except (ProcessLookupError, OverflowError):
             return None
         except PermissionError:
             return pid  # it lives, and belongs to somebody else

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from helpers.idleness import assert_idle
-from helpers.server import THREAD_SANITIZED, server_has
+from helpers.server import THREAD_SANITIZED, gunicorn_command, server_has
 from helpers.wire import wait_until
 from process.load import Load
 
@@ -42,6 +42,24 @@ def test_a_stale_pidfile_is_replaced(master, tmp_path):
     path.write_text(f"{gone.pid}\n")
     one = master("--pid", str(path))
     assert path.read_text() == f"{one.pid}\n"
+
+
+@pytest.mark.parametrize("text", ["", "-1", "none", "9" * 20])
+def test_a_pidfile_that_names_no_process_is_replaced(master, tmp_path, text):
+    path = tmp_path / "pid"
+    path.write_text(text)
+    one = master("--pid", str(path))
+    assert path.read_text() == f"{one.pid}\n"
+
+
+def test_a_pidfile_that_names_the_master_already(master, tmp_path):
+    """As in a container that is started again, where the master is process 1 each time."""
+    path = tmp_path / "pid"
+    shell = ["sh", "-c", f'echo $$ > {path}; exec "$@"', "sh", *gunicorn_command()]
+    one = master("--pid", str(path), command=shell)
+    assert path.read_text() == f"{one.pid}\n"
+    assert one.stop() == 0
+    assert not path.exists()
 
 
 def test_a_pidfile_that_cannot_be_written(master, tmp_path):
