@@ -78,6 +78,7 @@ class Status:
 
         Their descriptors are `above` or higher then.
         """
+        environ.pop(VARIABLE, None)  # of this process, if it was a second master
         if self.listener is None or pipe < 0:
             return
         import fcntl

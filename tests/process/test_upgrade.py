@@ -94,6 +94,28 @@ def test_a_unix_socket_survives_the_old_master(master, tmp_path):
     assert not path.exists()
 
 
+def test_a_status_port_that_is_given_up(master, tmp_path):
+    """The second master, which has none, does not tell the third of the first one's."""
+    config = CONFIG % str(tmp_path / "pid")
+    one = master(config=f"status_bind = 'unix:{tmp_path}/status'\n" + config)
+    one.wait_workers(1)
+    one.config(config)
+    new = upgraded(one, tmp_path)
+    try:
+        assert one.stop() == 0
+        wait_until(lambda: not (tmp_path / "pid.2").exists(), "promoted")
+        os.kill(new, signal.SIGUSR2)
+        wait_until((tmp_path / "pid.2").exists, lambda: one.log)
+        third = int((tmp_path / "pid.2").read_text())
+        wait_until(lambda: len(children(third)) == 1, lambda: one.log)
+    finally:
+        os.kill(new, signal.SIGTERM)
+        one.wait_gone([new])
+    wait_until(lambda: not (tmp_path / "pid.2").exists(), "promoted")
+    os.kill(third, signal.SIGTERM)
+    one.wait_gone([third])
+
+
 def test_a_new_program_that_fails_leaves_the_old_master(master, tmp_path):
     one = master(config=CONFIG % str(tmp_path / "pid"))
     one.config("1 / 0\n")
