@@ -5,6 +5,7 @@ import os
 import sys
 
 from gunicorn import sock
+from gunicorn.pidfile import Pidfile
 
 RESTORED = (
     "worker_class",
@@ -20,7 +21,10 @@ RESTORED = (
 
 
 class Snapshot:
-    """The state of an arbiter before a reload."""
+    """The state of an arbiter before a reload; before the first one, when they overtake each other.
+
+    `listeners` are those of that time, and all that were opened since.
+    """
 
     def __init__(self, arbiter, generation: int) -> None:
         self.generation = generation
@@ -29,6 +33,7 @@ class Snapshot:
         self.num_workers = arbiter.num_workers
         self.last_replaced = 0  # the age of the youngest worker that a newer one will replace
         self.attributes = {name: getattr(arbiter, name) for name in RESTORED}
+        self.listeners = list(arbiter.LISTENERS)
         self.environ = dict(os.environ)
         self.cwd = _present_directory()
         self.path = sys.path[:]
@@ -37,7 +42,7 @@ class Snapshot:
     def restore(self, arbiter) -> None:
         """Put everything back, and close what the reload opened."""
         kept = self.attributes["LISTENERS"]
-        sock.close_sockets([one for one in arbiter.LISTENERS if one not in kept])
+        sock.close_sockets([one for one in self.listeners if one not in kept])
         if arbiter._status is not self.attributes["_status"]:
             arbiter._status.close()
         _unlink_other(arbiter.pidfile, self.attributes["pidfile"])
@@ -59,20 +64,24 @@ class Snapshot:
 
     def close_in_worker(self, arbiter) -> None:
         """In a worker of the new configuration: let go of what only the old one uses."""
-        for listener in self.attributes["LISTENERS"]:
-            if listener not in arbiter.LISTENERS:
-                listener.close()
+        for listener in self._unused(arbiter):
+            listener.close()
         self.attributes["_shared"] = None
         self.attributes["_status"].close(unlink=False)
 
     def discard(self, arbiter) -> None:
-        """The reload worked: close what only the old configuration used."""
-        gone = [one for one in self.attributes["LISTENERS"] if one not in arbiter.LISTENERS]
-        sock.refuse_new_connections(gone, arbiter.log)
-        sock.close_sockets(gone)
+        """Close what only older configurations used: the reload worked, or the server stops."""
+        gone = self._unused(arbiter)
+        shared = arbiter._shares_sockets()
+        if not shared:
+            sock.refuse_new_connections(gone, arbiter.log)
+        sock.close_sockets(gone, unlink=not shared)
         if arbiter._status is not self.attributes["_status"]:
             self.attributes["_status"].close()
         _unlink_other(self.attributes["pidfile"], arbiter.pidfile)
+
+    def _unused(self, arbiter) -> list:
+        return [one for one in self.listeners if one not in arbiter.LISTENERS]
 
 
 def _present_directory() -> str | None:
@@ -105,17 +114,17 @@ def reset_environ(cfg) -> None:
             os.environ.pop(name, None)
 
 
-def rebind(arbiter, log) -> None:
+def rebind(arbiter, snapshot: Snapshot) -> None:
     """Listen where the new configuration says; an address that stays keeps its socket.
 
     The listeners that are not wanted any more stay open, for the workers that are still to come
     if the reload fails. Raises RuntimeError when an address cannot be bound.
     """
-    cfg = arbiter.cfg
+    cfg, log = arbiter.cfg, arbiter.log
     if cfg.reuse_port:
         arbiter.LISTENERS = []
         return
-    present = {listener.cfg_addr: listener for listener in arbiter.LISTENERS}
+    present = {listener.cfg_addr: listener for listener in snapshot.listeners}
     made = []
     try:
         for address in cfg.address:
@@ -132,7 +141,42 @@ def rebind(arbiter, log) -> None:
         if isinstance(exc, SystemExit):
             raise RuntimeError(f"cannot listen at {address}") from None
         raise
+    snapshot.listeners += made
     arbiter.LISTENERS = [present[address] for address in cfg.address]
+
+
+def move_status(arbiter, snapshot: Snapshot) -> None:
+    """Have the status port where the new configuration says.
+
+    Raises RuntimeError when that cannot be bound.
+    """
+    first, present = snapshot.attributes["_status"], arbiter._status
+    if arbiter.cfg.status_bind == first.address:
+        arbiter._status = first
+        first.watch(arbiter._core)
+    else:
+        arbiter._status = present.rebind(arbiter.cfg, arbiter.log, arbiter._core)
+    if present not in (first, arbiter._status):
+        present.close()
+
+
+def move_pidfile(arbiter, snapshot: Snapshot, old) -> None:
+    """Have the pidfile where the new configuration says; `old` is the one before.
+
+    Raises RuntimeError or OSError when it cannot be written.
+    """
+    path, present = arbiter.cfg.pidfile, arbiter.pidfile
+    if old.pidfile == path:
+        if present is not None:
+            present.create(arbiter.pid)  # somebody may have removed it
+        return
+    wanted = None
+    if path is not None:
+        wanted = Pidfile(path + (".2" if arbiter.master_pid else ""))
+        wanted.create(arbiter.pid)
+    arbiter.pidfile = wanted
+    if present is not snapshot.attributes["pidfile"]:
+        _unlink_other(present, wanted)
 
 
 def forget_application(before: set) -> None:

@@ -435,7 +435,10 @@ class Arbiter:
         if not self._stopping:
             self._stopping = True
             self._notify_stopping()
-        shared = self.reexec_pid != 0 or self.master_pid != 0 or self.systemd
+        shared = self._shares_sockets()
+        if self._reloading is not None:
+            snapshot, self._reloading = self._reloading, None
+            snapshot.discard(self)
         if graceful and not shared:
             sock.refuse_new_connections(self.LISTENERS, self.log)
         sock.close_sockets(self.LISTENERS, unlink=not shared and not self.cfg.reuse_port)
@@ -447,6 +450,10 @@ class Arbiter:
             self._core.drain(REAP_LIMIT, True)
         self._core.end_status()
         self._status.close(unlink=not shared)
+
+    def _shares_sockets(self) -> bool:
+        """Whether the listeners are another master's, too, or the service manager's."""
+        return self.reexec_pid != 0 or self.master_pid != 0 or self.systemd
 
     def _notify_stopping(self) -> None:
         if self.reexec_pid:
@@ -694,15 +701,15 @@ class Arbiter:
         boot, or the configuration has a mistake, all stays as it was.
         """
         self._stats["reloads"] += 1
-        snapshot = self._reloading or _reload.Snapshot(self, self._core.generation)
+        if self._reloading is None:
+            self._reloading = _reload.Snapshot(self, self._core.generation)
+        snapshot = self._reloading
         self._notify_reloading()
         try:
-            self._load_again()
+            self._load_again(snapshot)
         except (Exception, SystemExit) as exc:
-            self._reloading = snapshot
             self._cancel_reload(_reload.reason_of(exc))
             return
-        self._reloading = snapshot
         snapshot.last_replaced = self.worker_age
         self._set_title("master")
         self._core.new_generation()
@@ -713,7 +720,7 @@ class Arbiter:
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         systemd.sd_notify(f"RELOADING=1\nMONOTONIC_USEC={now}\nSTATUS=Reloading", self.log)
 
-    def _load_again(self) -> None:
+    def _load_again(self, snapshot) -> None:
         old = self.cfg
         _reload.reset_environ(old)
         if self._modules_before_app is not None and hasattr(self.app, "callable"):
@@ -726,10 +733,10 @@ class Arbiter:
         self.log.reopen_files()
         self._reload_tls()
         if old.address != self.cfg.address:
-            _reload.rebind(self, self.log)
+            _reload.rebind(self, snapshot)
             self.log.info("Listening at: %s", ",".join(map(str, self.LISTENERS)))
-        self._status = self._status.rebind(self.cfg, self.log, self._core)
-        self._reload_pidfile(old)
+        _reload.move_status(self, snapshot)
+        _reload.move_pidfile(self, snapshot, old)
         self.cfg.on_reload(self)
 
     def _reload_tls(self) -> None:
@@ -741,17 +748,6 @@ class Arbiter:
         self.tls = _tls.reload(self.tls, self.cfg, self.log)
         if self.tls is None:
             sock.check_certificates(self.cfg)
-
-    def _reload_pidfile(self, old) -> None:
-        if old.pidfile == self.cfg.pidfile:
-            if self.pidfile is not None and self.pidfile.validate() != self.pid:
-                self.pidfile.create(self.pid)  # somebody has removed it
-            return
-        self.pidfile = None
-        if self.cfg.pidfile is not None:
-            pidfile = Pidfile(self.cfg.pidfile + (".2" if self.master_pid else ""))
-            pidfile.create(self.pid)
-            self.pidfile = pidfile
 
     def _is_failed_probe(self, phase: str, generation: int) -> bool:
         core = self._core

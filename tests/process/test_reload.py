@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from helpers.server import free_port
+from helpers.status_port import Port
 from helpers.wire import wait_until
 
 CONFIG = "raw_env = ['COLOUR=%s']\n"
@@ -247,6 +248,50 @@ def test_reload_while_reloading(master, gate):
     replaced(one, old, 2)
     assert one.get("/env/COLOUR") == "last"
     assert one.stop() == 0
+
+
+def places(tmp_path, name: str) -> str:
+    """A configuration whose sockets and pidfile are of this name."""
+    return (
+        f"bind = 'unix:{tmp_path}/{name}.bind'\n"
+        f"status_bind = 'unix:{tmp_path}/{name}.status'\n"
+        f"pidfile = '{tmp_path}/{name}.pid'\n"
+    )
+
+
+def made(tmp_path) -> list[str]:
+    return sorted(path.name for path in tmp_path.iterdir() if path.stem in ("a", "b"))
+
+
+def test_a_reload_that_takes_the_last_one_back(master, gate, tmp_path):
+    one = master(bind=[], config=places(tmp_path, "a"))
+    old = one.wait_workers(1)
+    one.config(places(tmp_path, "b") + gate.hook("post_worker_init(worker)"))
+    one.kill(signal.SIGHUP)
+    gate.wait()
+    one.config(places(tmp_path, "a") + CONFIG % "last")
+    one.kill(signal.SIGHUP)
+    one.wait_gone(old)
+    gate.open()
+    replaced(one, old, 1)
+    assert one.get("/env/COLOUR") == "last"
+    assert Port(f"{tmp_path}/a.status").text("/ready").startswith("ready")
+    wait_until(lambda: made(tmp_path) == ["a.bind", "a.pid", "a.status"], lambda: made(tmp_path))
+    assert one.stop() == 0
+    assert made(tmp_path) == []
+
+
+def test_a_stop_amid_a_reload_leaves_nothing_behind(master, gate, tmp_path):
+    one = master(bind=[], config=places(tmp_path, "a"))
+    one.wait_workers(1)
+    one.config(places(tmp_path, "b") + gate.hook("post_worker_init(worker)"))
+    one.kill(signal.SIGHUP)
+    gate.wait()
+    one.kill(signal.SIGTERM)
+    one.wait_for_log("Handling signal: term")
+    gate.open()
+    assert one.wait() == 0
+    assert made(tmp_path) == []
 
 
 def test_recycling_boots_the_successor_first(master):

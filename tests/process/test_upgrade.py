@@ -6,6 +6,7 @@ import os
 import re
 import signal
 
+from helpers.server import free_port
 from helpers.wire import wait_until
 
 CONFIG = "pidfile = %r\ndef pre_exec(server):\n    server.log.info('pre_exec ran')\n"
@@ -92,6 +93,24 @@ def test_a_unix_socket_survives_the_old_master(master, tmp_path):
     os.kill(new, signal.SIGTERM)
     one.wait_gone([new])
     assert not path.exists()
+
+
+def test_a_reload_leaves_what_two_masters_share(master, tmp_path):
+    path, port, pidfile = tmp_path / "s", free_port(), f"pidfile = '{tmp_path / 'pid'}'\n"
+    one = master(bind=[], config=f"bind = ['unix:{path}', '127.0.0.1:{port}']\n" + pidfile)
+    old = set(one.wait_workers(1))
+    new = upgraded(one, tmp_path)
+    try:
+        one.config(f"bind = '127.0.0.1:{free_port()}'\n" + pidfile)
+        one.kill(signal.SIGHUP)
+        one.wait_gone(old)
+        for address in (str(path), ("127.0.0.1", port)):
+            one.addresses = [address]
+            assert [int(one.get())] == children(new)
+    finally:
+        os.kill(new, signal.SIGTERM)
+        one.wait_gone([new])
+    assert one.stop() == 0
 
 
 def test_a_status_port_that_is_given_up(master, tmp_path):
