@@ -95,6 +95,7 @@ struct http1_head {
     bool keep_alive; /* the client's wish (RFC 9112 §9.3), by tokens of every Connection field */
     bool expect_continue;
     bool must_close; /* framing that forbids reuse: a transfer coding before chunked, CONNECT */
+    bool unfolded;   /* lines of a field were joined: parsed again, its bytes would say more */
     bool https;      /* the scheme: forwarded_apply() sets it */
     enum http1_framing framing;
     uint64_t content_length; /* at most INT64_MAX */

@@ -158,6 +158,7 @@ static void unfold(struct http1_reader *in, struct line *line, const char *next)
     }
     line->value_end = out;
     line->next = next;
+    in->head->unfolded = true;
 }
 
 /* A line that a blank follows. */

@@ -10,7 +10,7 @@
  * this worker included. All of it does nothing without an exchange.
  *
  * What is not handed over stays and waits: connections that are more than a socket, bodies that
- * stream, requests with much pipelined behind them.
+ * stream, requests with much pipelined behind them, heads with folded fields.
  */
 
 /* What a stand-by remembers from one tick to the next. All zero at first. */

@@ -35,6 +35,8 @@ struct worker {
     atomic_bool hogged; /* its threads cannot attach */
 };
 
+#define FOLDED "GET /last-field HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n c\r\n\r\n"
+
 static struct worker workers[WORKERS];
 static struct exchange exchange;
 static char upload[LARGEST];
@@ -65,6 +67,10 @@ static void run(void *app, struct request *request)
         total += (size_t)n;
     }
     assert_int_equal(n, 0);
+    if (str_eq(target, STR("/last-field"))) {
+        const struct http1_field *field = &request->head.fields[request->head.field_count - 1];
+        target = http1_slice(request->input, field->value, field->value_len);
+    }
     int size = snprintf(text, sizeof(text), "%d %.*s %zu %u", (int)(worker - workers),
                         (int)target.n, target.p, total, sum);
     served_put(request, text, (size_t)size, NULL, &(bool){false});
@@ -111,6 +117,7 @@ static void start_worker(struct worker *worker, const char *loop)
     options.exchange = &exchange;
     options.number = (uint32_t)(worker - workers) + 1;
     options.max_queue = worker - workers == bounded ? MANY : 0;
+    options.limits.permit_obsolete_folding = true;
     worker->listener = threaded_listen(&worker->address);
     assert_int_equal(pipe(worker->go_on), 0);
     worker->engine = engine_create(&options, &ops, worker, &worker->listener, 1);
@@ -370,6 +377,23 @@ static void what_does_not_fit_waits_here(void **state)
     close_workers();
 }
 
+/* Its lines are joined where they stand, and are no head any more. The one behind it goes. */
+static void a_folded_field_stays_what_it_is(void **state)
+{
+    open_workers(state);
+    int busy = occupy(0), folded = connect_to(0), plain = connect_to(0);
+    threaded_send(folded, FOLDED, sizeof(FOLDED) - 1);
+    for (int ms = 0; !has_waiting(0) && ms < SOON_MS; ms++)
+        usleep(1000);
+    threaded_ask(plain, "/a");
+    assert_answer(plain, "1 /a 0 0");
+    release_and_close(0, busy);
+    assert_answer(folded, "0 a b c 0 0");
+    close(folded);
+    close(plain);
+    close_workers();
+}
+
 /* A worker that makes way runs what is in the exchange before it ends, its own included. */
 static void nothing_is_left_behind_by_draining(void **state)
 {
@@ -609,6 +633,7 @@ int main(void)
         WITH_EACH(while_all_are_busy_it_waits_for_either),
         WITH_EACH(what_nobody_takes_is_taken_back),
         WITH_EACH(what_does_not_fit_waits_here),
+        WITH_EACH(a_folded_field_stays_what_it_is),
         WITH_EACH(nothing_is_left_behind_by_draining),
         WITH_EACH(who_is_replaced_leaves_what_waits),
         WITH_EACH(nothing_is_taken_by_who_has_stopped),
