@@ -51,8 +51,10 @@ def basic_auth_user(environ):
 
 
 def status_code(resp):
-    """The status of a response as its atom: the number, without the reason."""
+    """The status of a response as its atom: the number, without the reason; 0 without an answer."""
     status = resp.status
+    if status is None:
+        return getattr(resp, "status_code", None) or 0
     if isinstance(status, bytes):
         status = status.decode("latin-1")
     return status.split(None, 1)[0] if isinstance(status, str) else status

@@ -85,6 +85,7 @@ void refusal_send(struct request *request, int status, const char *text)
     bool kept, page_goes = !str_eq(request_method(request), STR("HEAD"));
     send_parts(request, parts, page_goes ? 2 : 1, -1, NULL, &kept);
     request->response.status = (uint16_t)status;
+    request->response.head_size = request->response.gap; /* fields that were set have not left */
     request->response.sent_head = true;
     request->response.finished = true;
     request->response.body_sent = page_goes ? (uint64_t)page_size : 0;

@@ -133,11 +133,35 @@ def test_each_request_of_a_connection(logged, tmp_path):
     assert lines_of(tmp_path / "access.log", 6) == list("012345")
 
 
-def test_failures_are_logged(logged, tmp_path):
-    server = logged(FILE + 'access_log_format = "%(U)s %(s)s"\n', expect_trouble=True)
-    assert server.request(target="/fails").status == 500
-    assert lines_of(tmp_path / "access.log", 1) == ["/fails 500"]
-    server.wait_for_log(r"\[ERROR\] Error handling request GET /fails\nTraceback .*as it has to")
+#: Who writes the access log: C, or a logger of the user's in Python.
+WRITERS = {
+    "engine": "",
+    "logger_class": 'logger_class = "own_logger.Own"\n',
+}
+
+
+@pytest.fixture(params=list(WRITERS))
+def writer(request):
+    return WRITERS[request.param]
+
+
+@pytest.mark.parametrize("target", ["/fails", "/begins_and_fails"])
+def test_failures_are_logged(logged, tmp_path, writer, target):
+    format = 'access_log_format = "%(U)s %(s)s %({x-cost}o)s"\n'
+    server = logged(FILE + format + writer, expect_trouble=True)
+    assert server.request(target=target).status == 500
+    assert lines_of(tmp_path / "access.log", 1) == [f"{target} 500 -"]
+    server.wait_for_log(rf"\[ERROR\] Error handling request GET {target}\nTraceback .*as it has to")
+
+
+def test_hooks_see_the_answer_to_a_failure(logged):
+    server = logged(
+        "def post_request(worker, req, environ, resp):\n"
+        "    worker.log.info('%s: %s %s', req.path, resp.status, resp.headers)\n",
+        expect_trouble=True,
+    )
+    server.request(target="/begins_and_fails")
+    server.wait_for_log(r"/begins_and_fails: 500 Internal Server Error \[\]")
 
 
 def test_refused_requests_are_logged(logged, tmp_path):
@@ -158,18 +182,6 @@ REFUSED = [
     (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: magic\r\n\r\n", 501),
     (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1001, 413),
 ]
-
-
-#: Who writes the access log: C, or a logger of the user's in Python.
-WRITERS = {
-    "engine": "",
-    "logger_class": 'logger_class = "own_logger.Own"\n',
-}
-
-
-@pytest.fixture(params=list(WRITERS))
-def writer(request):
-    return WRITERS[request.param]
 
 
 @pytest.mark.parametrize("format", ["%(s)s %(m)s", "json"])
@@ -545,6 +557,15 @@ def test_statsd(logged, receiver):
     assert "shop.gunicorn.workers:1|g" in got
     assert "shop.gunicorn.requests:1|c|@1.0" in got
     assert any(re.fullmatch(r"shop\.gunicorn\.request\.duration:[\d.]+\|ms", t) for t in got)
+
+
+def test_statsd_counts_failures(logged, receiver):
+    port = receiver.getsockname()[1]
+    server = logged(f"statsd_host = '127.0.0.1:{port}'\n", expect_trouble=True)
+    server.request(target="/fails")
+    received_until(receiver, r"gunicorn\.request\.status\.500:1\|c\|@1\.0")
+    server.stop()
+    assert "Exception ignored" not in server.log
 
 
 def test_statsd_with_all_its_settings(logged, tmp_path):

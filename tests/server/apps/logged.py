@@ -43,6 +43,11 @@ def fails(environ, start_response):
     raise ValueError("as it has to")
 
 
+def begins_and_fails(environ, start_response):
+    start_response("201 Created", [("X-Cost", "1")])
+    raise ValueError("as it has to")
+
+
 def printed(environ, start_response):
     print("to the output", flush=True)
     print("to the error", file=sys.stderr, flush=True)
