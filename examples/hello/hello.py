@@ -74,6 +74,10 @@ def error(environ, start_response):
 
 
 def crash(environ, start_response):
+    # With a part of the answer the client does not ask again, which would kill another worker.
+    start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8")])
+    yield f"Worker {os.getpid()} kills itself.\n".encode()
+    time.sleep(0.2)  # until it is shown
     os.kill(os.getpid(), signal.SIGKILL)
 
 
