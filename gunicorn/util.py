@@ -29,14 +29,23 @@ def _setproctitle(title):
 # ---- classes and applications by name ----
 
 
+class _NoEntryPoint(ImportError):
+    """A distribution registers nothing of that name."""
+
+
 def load_entry_point(distribution, group, name):
-    """Return the object that `distribution` registers as `name` in `group`."""
+    """Return the object that `distribution` registers as `name` in `group`.
+
+    Raises ImportError when there is none, and whatever importing it raises.
+    """
     from importlib import metadata
 
-    for entry in metadata.distribution(distribution).entry_points:
-        if entry.group == group and entry.name == name:
+    entries = [e for e in metadata.distribution(distribution).entry_points if e.group == group]
+    for entry in entries:
+        if entry.name == name:
             return entry.load()
-    raise ImportError(f"Entry point {(group, name)!r} not found")
+    there = ", ".join(sorted(entry.name for entry in entries)) or "none in that group"
+    raise _NoEntryPoint(f"Entry point {(group, name)!r} not found: {distribution} has {there}")
 
 
 def _class_error(uri, hint=""):
@@ -56,6 +65,8 @@ def _load_egg(uri, default, section):
     except ModuleNotFoundError as exc:
         if not exc.name or distribution != exc.name:
             raise _class_error(uri) from None
+        raise RuntimeError(f"class uri {uri!r} invalid or not found: {exc}") from None
+    except _NoEntryPoint as exc:
         raise RuntimeError(f"class uri {uri!r} invalid or not found: {exc}") from None
     except Exception:
         raise _class_error(uri) from None

@@ -173,6 +173,11 @@ def test_check_says_nothing_when_all_is_well(command):
         (["-k", "app.C", "app:app"], "class uri 'app.C' invalid or not found: app has no C"),
         (["-k", "egg:nosuch#x", "app:app"], "class uri 'egg:nosuch#x' invalid or not found"),
         (
+            ["-k", "egg:pytest#x", "app:app"],
+            "class uri 'egg:pytest#x' invalid or not found: Entry point ('gunicorn.workers', 'x') "
+            "not found: pytest has none in that group\n",
+        ),
+        (
             ["-b", "localhost:http", "app:app"],
             "bind: 'localhost:http' (--bind): 'http' is not a valid port number.",
         ),
