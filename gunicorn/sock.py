@@ -157,8 +157,13 @@ class UnixSocket(BaseSocket):
             sock.bind(self.cfg_addr)
         finally:
             os.umask(before)
-        if not _is_abstract(self.cfg_addr):
+        if _is_abstract(self.cfg_addr):
+            return
+        try:
             util.chown(self.cfg_addr, self.conf.uid, self.conf.gid)
+        except OSError:
+            util.unlink(self.cfg_addr)
+            raise
 
 
 def _is_abstract(address: str | bytes) -> bool:
@@ -197,6 +202,21 @@ def _is_privileged(address) -> bool:
     return isinstance(address, tuple) and address[1] < 1024
 
 
+def _what_helps(exc: OSError, address, conf) -> str | None:
+    """Say what helps where another try does not; None where it may."""
+    if exc.errno == errno.EACCES and _is_privileged(address):
+        return (
+            f"Port {address[1]} needs root or the capability CAP_NET_BIND_SERVICE: bind one from "
+            "1024 on, behind a proxy, or have systemd open it"
+        )
+    if exc.errno == errno.EPERM and exc.filename is not None:  # of chown(2)
+        return (
+            f"To give the socket to user {conf.uid} and group {conf.gid} takes root with the "
+            "capability CAP_CHOWN: start it so, or without the settings user and group"
+        )
+    return None
+
+
 def create_socket(address, conf, log) -> BaseSocket:
     """Bind `address`; an address in use is tried again for a few seconds.
 
@@ -211,12 +231,8 @@ def create_socket(address, conf, log) -> BaseSocket:
             if exc.errno == errno.EADDRNOTAVAIL:
                 log.error("Invalid address: %s", address)
             log.error("connection to %s failed: %s", address, exc)
-            if exc.errno == errno.EACCES and _is_privileged(address):
-                log.error(
-                    "Port %s needs root or the capability CAP_NET_BIND_SERVICE: bind one from 1024 "
-                    "on, behind a proxy, or have systemd open it",
-                    address[1],
-                )
+            if (help := _what_helps(exc, address, conf)) is not None:
+                log.error("%s", help)
                 break
         if attempt < BIND_TRIES - 1:
             log.debug("Retrying in 1 second.")

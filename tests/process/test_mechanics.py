@@ -112,6 +112,10 @@ def drop_capability(number: int) -> None:
     ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, number, 0, 0, 0)
 
 
+def drop_cap_chown() -> None:
+    drop_capability(0)
+
+
 def drop_cap_kill() -> None:
     drop_capability(5)
 
@@ -137,6 +141,16 @@ def test_user_and_group_that_only_root_may_take_on(master, arguments, said):
     assert "Start it so, or without the setting.\n" in one.log
     assert "Reason: Worker failed to boot." in one.log
     assert "Traceback" not in one.log
+
+
+def test_a_socket_that_only_root_may_give_away(master, tmp_path):
+    """Tried once, and nothing is left of it."""
+    path = tmp_path / "s"
+    one = master("-u", "nobody", bind=[f"unix:{path}"], launch=True, preexec=drop_cap_chown)
+    assert one.wait() == 1
+    assert one.log.count(f"connection to {path} failed: ") == 1
+    assert "takes root with the capability CAP_CHOWN: start it so, or without" in one.log
+    assert not path.exists()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root")
