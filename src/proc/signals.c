@@ -124,7 +124,7 @@ void signals_after_fork(void)
 
 void signals_replay(void)
 {
-    static const int replayed[] = {SIGQUIT, SIGINT, SIGTERM};
+    static const int replayed[] = {SIGQUIT, SIGINT, SIGTERM, SIGUSR1};
 
     for (size_t i = 0; i < sizeof(replayed) / sizeof(replayed[0]); i++)
         if (atomic_exchange(&held[replayed[i]], false))

@@ -33,8 +33,8 @@ void signals_unblock(const sigset_t *before);
 /* In the new worker: what comes from now on is remembered for signals_replay(). */
 void signals_after_fork(void);
 
-/* In the worker, once it has handlers of its own: sends it the wishes to stop that came before it
- * had them. All else is of no meaning to a worker that begins. */
+/* In the worker, once it has handlers of its own: sends it the wishes to stop, and to open its logs
+ * anew, that came before it had them. All else is of no meaning to a worker that begins. */
 void signals_replay(void);
 
 #endif

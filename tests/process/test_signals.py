@@ -75,6 +75,25 @@ def test_usr1_opens_the_logs_anew(master, tmp_path):
     assert log.read_text().count("Worker exiting") == 2, "the workers have opened it too"
 
 
+def test_usr1_reaches_a_worker_that_begins(master, tmp_path, gate):
+    """It was forked before the log was moved, and has no handlers yet."""
+    log, old = tmp_path / "error.log", tmp_path / "error.log.1"
+    one = master("--error-logfile", str(log), config=gate.hook("post_fork(server, worker)"),
+                 launch=True)  # fmt: skip
+    gate.wait()
+    log.rename(old)
+    one.kill(signal.SIGUSR1)
+    wait_until(log.exists, "a new file")
+    one.kill(signal.SIGTTOU)
+    wait_until(lambda: "Handling signal: ttou" in log.read_text(), "it was passed on")
+    gate.open()
+    one.wait_workers(1)
+    one.kill(signal.SIGTERM)
+    assert one.wait() == 0
+    assert "Worker exiting" in log.read_text()
+    assert "Worker exiting" not in old.read_text()
+
+
 def test_logs_that_cannot_be_opened_anew_end_nothing(master, tmp_path):
     logs = tmp_path / "logs"
     logs.mkdir()
