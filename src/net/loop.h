@@ -8,16 +8,19 @@
  * Readiness of descriptors. One file a backend: loop_epoll.c, loop_poll.c.
  *
  * Contract, the same for each backend: an event says that a descriptor *became* ready, once.
- * Whoever got it works until the system says EAGAIN (or gives less than was asked for), then calls
- * loop_arm(), which costs nothing where the kernel remembers edges. Listeners are the exception:
+ * Whoever got it works until the system says EAGAIN (or gives less than was asked for, unless
+ * LOOP_URGENT was told), then calls loop_arm(), which costs nothing where the kernel remembers
+ * edges. Listeners are the exception:
  * with LOOP_LISTEN they are told again as long as something waits.
  */
 
 enum {
     LOOP_READ = 1,
     LOOP_WRITE = 2,
-    LOOP_GONE = 4,   /* the peer has closed or reset; given with LOOP_READ */
-    LOOP_LISTEN = 8, /* interest only: a listening socket, shared with other processes */
+    LOOP_GONE = 4,    /* the peer has closed or reset; given with LOOP_READ */
+    LOOP_LISTEN = 8,  /* interest only: a listening socket, shared with other processes */
+    LOOP_URGENT = 16, /* TCP's urgent data, before which a read ends; given with LOOP_READ, where
+                         edges are remembered */
 };
 
 enum { LOOP_BATCH = 64 }; /* events a wait, at most: their requests are all held at a time */

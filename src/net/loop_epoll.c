@@ -57,7 +57,7 @@ static int control(struct loop *base, int operation, struct io *io)
     else
         event.events = EPOLLRDHUP | EPOLLET;
     if (io->interest & LOOP_READ)
-        event.events |= EPOLLIN;
+        event.events |= EPOLLIN | EPOLLPRI;
     if (io->interest & LOOP_WRITE)
         event.events |= EPOLLOUT;
     return epoll_ctl(loop->epoll_fd, operation, io->fd, &event);
@@ -90,6 +90,8 @@ static unsigned events_of(uint32_t events)
         out |= LOOP_READ;
     if (events & EPOLLOUT)
         out |= LOOP_WRITE;
+    if (events & EPOLLPRI)
+        out |= LOOP_READ | LOOP_URGENT;
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         out |= LOOP_READ | LOOP_WRITE | LOOP_GONE;
     return out;

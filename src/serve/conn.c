@@ -65,6 +65,8 @@ static void conn_event(struct io *io, unsigned events, void *context)
         return;
     if (events & LOOP_GONE)
         atomic_store_explicit(&conn->gone, true, memory_order_relaxed);
+    if (events & LOOP_URGENT)
+        conn->urgent = true;
     /* TLS may have to read what lets it write on, and the other way round. */
     if (((events & LOOP_WRITE) || conn->tls) && conn->request &&
         atomic_load(&conn->request->out.pending))
@@ -627,7 +629,7 @@ void conn_read(struct engine *engine, struct conn *conn)
             request->input_size += (uint32_t)n;
             parse(engine, conn);
         }
-        if ((size_t)n < room && !is_ending(conn)) {
+        if ((size_t)n < room && !is_ending(conn) && !conn->urgent) {
             /* The socket is empty: the next edge tells of more, no read has to find out. */
             if (conn->state == CONN_HEAD || conn->state == CONN_BODY)
                 await(engine, conn, 0);

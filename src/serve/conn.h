@@ -51,6 +51,7 @@ struct conn {
     bool watched;                   /* the loop knows the descriptor */
     bool readable;                  /* an edge was told and not used up yet */
     atomic_bool gone;               /* the peer has closed or reset */
+    bool urgent;                    /* urgent data came: a read may give less than there is */
     bool close_after;               /* no further request */
     uint8_t why;                    /* enum metrics_close: the first reason that was found */
     struct timer timer;

@@ -402,6 +402,31 @@ static bool serves(int client)
     return is_answered(client);
 }
 
+/* TCP's urgent data ends a read before what stands behind it. */
+static void urgent_data_hides_nothing(void **state)
+{
+    static const char head[] = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    struct engine_options options = options_of(state);
+    open_listening(&options);
+    int client = connect_client();
+    ask(client);
+    assert_true(is_answered(client));
+    assert_int_equal(send(client, head, 10, 0), 10);
+    assert_int_equal(send(client, "!", 1, MSG_OOB), 1);
+    assert_int_equal(send(client, head + 10, sizeof(head) - 11, 0), sizeof(head) - 11);
+    assert_true(is_answered(client));
+    assert_int_equal(send(client, head, sizeof(head) - 1, 0), sizeof(head) - 1);
+    assert_int_equal(send(client, "!", 1, MSG_OOB), 1);
+    assert_int_equal(send(client, head, sizeof(head) - 1, 0), sizeof(head) - 1);
+    for (int ms = 0; served.runs < 4 && ms < SOON_MS; ms++) {
+        served_turn();
+        usleep(1000);
+    }
+    assert_int_equal(served.runs, 4);
+    close(client);
+    close_listening();
+}
+
 static void more_clients_than_connections(void **state)
 {
     struct engine_options options = options_of(state);
@@ -744,6 +769,7 @@ int main(void)
         WITH_EACH(each_state_has_its_deadline),
         WITH_EACH(expired_in_any_state),
         WITH_EACH(idle_time_begins_with_the_answer),
+        WITH_EACH(urgent_data_hides_nothing),
         WITH_EACH(more_clients_than_connections),
         WITH_EACH(nobody_is_closed_who_waits_for_an_answer),
         WITH_EACH(without_descriptors_it_tries_again),
