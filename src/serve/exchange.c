@@ -355,11 +355,11 @@ atomic_uint *exchange_sit(const struct exchange *exchange, uint32_t number, unsi
 void exchange_leave(const struct exchange *exchange, uint32_t number)
 {
     struct exchange_seat *seat = &exchange->seats[seat_of(number)];
-    unsigned sits = atomic_load(&seat->number);
-    if (sits != 0 && sits != number)
+    unsigned pulse = atomic_load(&seat->pulse), sits = number;
+    if (!atomic_compare_exchange_strong(&seat->number, &sits, 0) && sits != 0)
         return;
-    atomic_store(&seat->number, 0);
-    atomic_store(&seat->pulse, 0);
+    /* Who sits down just now has its own pulse, and tells its load again and again. */
+    atomic_compare_exchange_strong(&seat->pulse, &pulse, 0);
     atomic_store(&seat->load, 0);
 }
 

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -348,6 +349,40 @@ static void who_is_64_older_leaves_the_seat_alone(void **state)
     assert_false(exchange_has_others(&exchange, 0));
 }
 
+enum { ROUNDS = 3000 };
+
+static void *sit_down(void *round)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        while (atomic_load((atomic_int *)round) < i)
+            sched_yield();
+        exchange_sit(&exchange, 3 + EXCHANGE_SEATS, 2);
+        atomic_fetch_add((atomic_int *)round + 1, 1);
+    }
+    return NULL;
+}
+
+/* It sits down at the moment at which the older one leaves: with a pulse, and a load that counts.
+ */
+static void who_sits_down_is_not_taken_for_who_leaves(void **state)
+{
+    atomic_int rounds[2] = {-1, 0}; /* begun; sat down in */
+    pthread_t thread;
+    (void)state;
+    assert_int_equal(pthread_create(&thread, NULL, sit_down, rounds), 0);
+    for (int i = 0; i < ROUNDS; i++) {
+        exchange_sit(&exchange, 3, 4);
+        atomic_store(&rounds[0], i);
+        exchange_leave(&exchange, 3);
+        while (atomic_load(&rounds[1]) <= i)
+            sched_yield();
+        assert_true(exchange_has_others(&exchange, 4));
+        exchange_tell_load(&exchange, 3 + EXCHANGE_SEATS, 5);
+        assert_int_equal(exchange_least_load(&exchange, 4), 5);
+    }
+    pthread_join(thread, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -365,6 +400,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_board_tells_who_is_idle, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_board_tells_who_has_least, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_is_64_older_leaves_the_seat_alone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_sits_down_is_not_taken_for_who_leaves, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
