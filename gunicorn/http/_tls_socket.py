@@ -122,7 +122,8 @@ class TlsSocket:
         der = self._link.tls_look("certificate")
         if der is None or binary_form:
             return der
-        return decode_certificate(der) if self.context.verify_mode != ssl.CERT_NONE else {}
+        # Its own to change: the next request gets what is kept.
+        return dict(decode_certificate(der)) if self.context.verify_mode != ssl.CERT_NONE else {}
 
     def version(self) -> str:
         """Return the version of the protocol, such as TLSv1.3."""

@@ -33,6 +33,7 @@ def shown(environ, start_response):
 def look(environ, start_response):
     """What the socket says, without being taken over."""
     sock = environ["gunicorn.socket"]
+    (sock.getpeercert() or {}).clear()  # one's own to change
     facts = {
         "peer": sock.getpeername(),
         "version": sock.version(),
