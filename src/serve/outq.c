@@ -153,7 +153,8 @@ static struct part *pop(struct outq *q)
     return part;
 }
 
-static void advance(struct outq *q, uint64_t n, struct part **done)
+/* How many of the n bytes that were sent are of no part. */
+static uint64_t advance(struct outq *q, uint64_t n, struct part **done)
 {
     while (q->head && (n > 0 || q->head->left == 0)) {
         struct part *part = q->head;
@@ -167,11 +168,12 @@ static void advance(struct outq *q, uint64_t n, struct part **done)
             part->data += take;
         n -= take;
         if (part->left > 0)
-            return;
+            return 0;
         pop(q);
         part->next = *done;
         *done = part;
     }
+    return n;
 }
 
 enum outq_result outq_flush(struct outq *q, int fd, struct tls *tls, struct part **done,
@@ -188,7 +190,7 @@ enum outq_result outq_flush(struct outq *q, int fd, struct tls *tls, struct part
         *progress = true;
         turn += sent;
         q->sent += (uint64_t)sent;
-        advance(q, (uint64_t)sent, done);
+        q->ahead += (size_t)advance(q, (uint64_t)sent, done);
     }
     atomic_store(&q->pending, false);
     return OUTQ_EMPTY;
@@ -202,6 +204,7 @@ struct part *outq_clear(struct outq *q)
     q->head = q->tail = NULL;
     q->memory = 0;
     q->kept = 0;
+    q->ahead = 0;
     atomic_store(&q->pending, false);
     return all;
 }

@@ -43,6 +43,8 @@ struct outq {
                          that the disk gets back what was sent */
     uint64_t spooled; /* bytes written to it so far */
     uint64_t kept;    /* bytes in this and earlier files that are not sent */
+    size_t ahead;     /* bytes that left with the last part, and belong to what is appended next: a
+                         record of TLS was begun before there was place for all that it holds */
 };
 
 void outq_init(struct outq *q);

@@ -139,18 +139,22 @@ static void skip(struct iovec *parts, int count, size_t n)
 }
 
 /*
- * With the lock: there is no place for a part, so this thread waits until the client takes some of
- * what is queued, or of the part itself when nothing is.
+ * With the lock: there is no place for the first part, so this thread waits until the client takes
+ * some of what is queued, or of the part itself when nothing is. What TLS has begun to send may be
+ * of all parts.
  */
-static int make_place(struct request *request, struct iovec *part)
+static int make_place(struct request *request, struct iovec *parts, int count)
 {
+    struct outq *q = &request->out;
     if (wait_for_client(request) < 0)
         return -1;
-    if (request->out.head)
+    skip(parts, count, q->ahead);
+    q->ahead = 0;
+    if (q->head || parts[0].iov_len == 0)
         return 0;
-    ssize_t sent = send_now(request, part, 1, false);
+    ssize_t sent = send_now(request, parts, 1, false);
     if (sent > 0)
-        skip(part, 1, (size_t)sent);
+        skip(parts, count, (size_t)sent);
     return sent < 0 ? -1 : 0;
 }
 
@@ -162,7 +166,7 @@ static int store_parts(struct request *request, struct iovec *parts, int count, 
         int stored = 0;
         while (parts[i].iov_len > 0 &&
                (stored = store(request, &parts[i], i == body ? ref : NULL)) < 0)
-            if (make_place(request, &parts[i]) < 0)
+            if (make_place(request, parts + i, count - i) < 0)
                 return -1;
         if (stored == 1)
             *kept = true;

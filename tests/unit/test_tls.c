@@ -12,7 +12,7 @@
 
 /* Requests and answers over TLS, and how a connection ends. */
 
-enum { LARGE = 5 * 1000 * 1000 };
+enum { LARGE = 5 * 1000 * 1000, CHUNK = 1000, CHUNKS = 10 };
 
 static char large[LARGE];
 
@@ -64,6 +64,19 @@ static void run_mixed(struct request *request)
     response_file(request, file, 2010 * 1000 + 7, LARGE - 2010 * 1000 - 7);
     response_finish(request);
     close(file);
+}
+
+static long fails_at; /* an allocation while the chunks are written */
+
+static void run_chunks(struct request *request)
+{
+    bool kept;
+    response_start(request, "200 OK", 6);
+    mem_fail_once(fails_at);
+    for (int i = 0; i < CHUNKS; i++)
+        response_write(request, large + i * CHUNK, CHUNK, NULL, &kept, false);
+    response_finish(request);
+    mem_fail_never();
 }
 
 static void run_cut(struct request *request)
@@ -235,6 +248,37 @@ static void small_records_are_sent_to_who_asks(void **state)
         }
 }
 
+/* A record that waits to leave may hold more than the queue had memory for. */
+static void a_queue_without_memory_repeats_nothing(void **state)
+{
+    (void)state;
+    fails_at = 0;
+    for (bool failed = true; failed; fails_at++) {
+        struct chunked chunked;
+        size_t consumed, produced;
+        open_engine(run_chunks);
+        connect_client(TLS1_3_VERSION, true);
+        served.reads_while_waiting = true;
+        served.output_size = 0;
+        say(hello_request, sizeof(hello_request) - 1);
+        give();
+        served_turn();
+        failed = mem_failed();
+        if (served.output_size > 0)
+            BIO_write(client.from, served.output, (int)served.output_size);
+        settle();
+        char *body = strstr(got, "\r\n\r\n") + 4;
+        chunked_init(&chunked, 0, 0);
+        assert_int_equal(
+            chunked_decode(&chunked, body, (size_t)(got + got_size - body), &consumed, &produced),
+            CHUNKED_DONE);
+        assert_int_equal(produced, CHUNK * CHUNKS);
+        assert_memory_equal(body, large, produced);
+        close_engine();
+    }
+    assert_true(fails_at > 3);
+}
+
 static void goes_on_after_a_continue(void **state)
 {
     (void)state;
@@ -398,6 +442,7 @@ int main(void)
         cmocka_unit_test(echoes_large_bodies),
         cmocka_unit_test(slow_readers_get_all),
         cmocka_unit_test(small_records_are_sent_to_who_asks),
+        cmocka_unit_test(a_queue_without_memory_repeats_nothing),
         cmocka_unit_test(goes_on_after_a_continue),
         cmocka_unit_test(clients_may_go_at_any_byte),
         cmocka_unit_test(end_is_said_when_all_was_sent),
