@@ -32,12 +32,13 @@ class Parser(argparse.ArgumentParser):
     def _hint(self, arguments):
         from difflib import get_close_matches
 
+        names = [name[2:] for name in self._option_string_actions if name.startswith("--")]
         hints = []
         for argument in arguments:
             if argument.startswith("--"):
-                name = argument.partition("=")[0].replace("_", "-")
-                near = get_close_matches(name, self._option_string_actions, 1)
-                hints += [f"did you mean {near[0]}?"] if near else []
+                name = argument[2:].partition("=")[0].replace("_", "-")
+                near = get_close_matches(name, names, 1)
+                hints += [f"did you mean --{near[0]}?"] if near else []
         return f" ({' '.join(hints)})" if hints else ""
 
 

@@ -351,6 +351,8 @@ def validate_chdir(val):
     path = os.path.abspath(val if os.path.isabs(val) else os.path.join(util.getcwd(), val))
     if not os.path.exists(path):
         raise ConfigError(f"can't chdir to {val!r}")
+    if not os.path.isdir(path):
+        raise ConfigError(f"can't chdir to {val!r}: not a directory")
     return path
 
 

@@ -226,6 +226,8 @@ class Arbiter:
         if hasattr(self.worker_class, "check_config"):
             self.worker_class.check_config(self.cfg, self.log)
         _overrides.warn(self.worker_class, self.log)
+        if self.cfg.workers == 0:
+            self.log.warning("workers is 0: nobody is answered until TTIN asks for one")
         self.cfg.when_ready(self)
 
     def _start_tls(self) -> None:

@@ -12,6 +12,7 @@ from gunicorn import _core, util
 
 BIND_TRIES = 5
 BIND_PAUSE = 1.0  # seconds between two tries
+UNIX_PATH_MAX = 107  # bytes of a unix socket's path: sockaddr_un less the zero at its end (Linux)
 DEFER_ACCEPT = 1  # seconds
 FIRST_BYTE_PAUSE = 0.1  # seconds; it comes with the end of the handshake or right behind
 
@@ -177,7 +178,7 @@ def _remove_stale(path: str | bytes) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise ValueError(f"{path!r} is not a socket")
+        raise ValueError(f"{path!r} is not a socket: remove it, or bind another path")
     os.remove(path)
 
 
@@ -198,23 +199,35 @@ def take_over(fd: int, conf, log) -> BaseSocket:
     return _sock_type(address)(address, conf, log, fd=fd)
 
 
-def _is_privileged(address) -> bool:
-    return isinstance(address, tuple) and address[1] < 1024
-
-
-def _what_helps(exc: OSError, address, conf) -> str | None:
-    """Say what helps where another try does not; None where it may."""
-    if exc.errno == errno.EACCES and _is_privileged(address):
-        return (
-            f"Port {address[1]} needs root or the capability CAP_NET_BIND_SERVICE: bind one from "
-            "1024 on, behind a proxy, or have systemd open it"
-        )
-    if exc.errno == errno.EPERM and exc.filename is not None:  # of chown(2)
+def _what_helps(exc: Exception, address, conf) -> str | None:
+    """Say what helps where `address` cannot be bound; None where the error says it."""
+    number = getattr(exc, "errno", None)
+    if isinstance(address, tuple):
+        if number == errno.EACCES and address[1] < 1024:
+            return (
+                f"Port {address[1]} needs root or the capability CAP_NET_BIND_SERVICE: bind one "
+                "from 1024 on, behind a proxy, or have systemd open it"
+            )
+        return None
+    path = os.fsdecode(address)
+    directory = os.path.dirname(path) or "."
+    if len(os.fsencode(path)) > UNIX_PATH_MAX:
+        return f"The path of a unix socket has at most {UNIX_PATH_MAX} bytes"
+    if number == errno.EPERM and exc.filename is not None:  # of chown(2)
         return (
             f"To give the socket to user {conf.uid} and group {conf.gid} takes root with the "
             "capability CAP_CHOWN: start it so, or without the settings user and group"
         )
+    if number == errno.EACCES:
+        return f"The user with id {os.geteuid()} may not make a socket in {directory!r}"
+    if not _is_abstract(path) and not os.path.isdir(directory):
+        return f"There is no directory {directory!r}: make it, before the server is started"
     return None
+
+
+def _may_pass(exc: Exception) -> bool:
+    """Whether waiting helps: it gives no rights, and no shorter path (an OSError without errno)."""
+    return isinstance(exc, OSError) and exc.errno not in (errno.EACCES, errno.EPERM, None)
 
 
 def create_socket(address, conf, log) -> BaseSocket:
@@ -225,18 +238,21 @@ def create_socket(address, conf, log) -> BaseSocket:
     for attempt in range(BIND_TRIES):
         try:
             return _sock_type(address)(address, conf, log)
-        except OSError as exc:
-            if exc.errno == errno.EADDRINUSE:
+        except (OSError, ValueError) as exc:
+            number = getattr(exc, "errno", None)
+            if number == errno.EADDRINUSE:
                 log.error("Connection in use: %s", address)
-            if exc.errno == errno.EADDRNOTAVAIL:
+            if number == errno.EADDRNOTAVAIL:
                 log.error("Invalid address: %s", address)
             log.error("connection to %s failed: %s", address, exc)
-            if (help := _what_helps(exc, address, conf)) is not None:
-                log.error("%s", help)
-                break
-        if attempt < BIND_TRIES - 1:
-            log.debug("Retrying in 1 second.")
-            time.sleep(BIND_PAUSE)
+            last = attempt == BIND_TRIES - 1 or not _may_pass(exc)
+            help = _what_helps(exc, address, conf) if last else None
+        if last:
+            break
+        log.debug("Retrying in 1 second.")
+        time.sleep(BIND_PAUSE)
+    if help is not None:
+        log.error("%s", help)
     log.error("Can't connect to %s", address)
     sys.exit(1)
 

@@ -72,11 +72,14 @@ def run_file(filename):
     sys.modules[MODULE_NAME] = module
     try:
         loader.exec_module(module)
-    except Exception:
+    except Exception as exc:
         import traceback
 
-        print(f"Failed to read config file: {filename}", file=sys.stderr)
-        traceback.print_exc()
+        if isinstance(exc, OSError) and exc.filename == filename:  # of the file, not in it
+            print(f"Failed to read config file: {filename}: {exc.strerror}", file=sys.stderr)
+        else:
+            print(f"Failed to read config file: {filename}", file=sys.stderr)
+            traceback.print_exc()
         sys.stderr.flush()
         sys.exit(1)
     return vars(module)

@@ -37,6 +37,14 @@ DIFFERENCES = [
     Difference("fails_bad_environment", ".*environment setting 'A' invalid.*", PLACED),
     Difference("logging_by_broken_dictionary", ".*Unable to configure root logger.*", PLACED),
     Difference("fails_no_log_directory", ".*'nosuch/log' isn't writable.*", "told once, no repr"),
+    Difference(
+        "fails_no_unix_directory", r"\+ \[ERROR\] There is no directory.*", "what helps is told"
+    ),
+    Difference(
+        "unix_socket_in_the_way",
+        r"- ValueError: .* is not a socket|\+ \[ERROR\] .*",
+        "two lines, no traceback",
+    ),
     Difference("fails_unknown_worker", ".*", "the message lists the workers; no traceback"),
     Difference(
         "fails*no_attribute",

@@ -74,6 +74,19 @@ def test_missing_file(refused):
     assert (said, code) == ("\nError: No module named 'nosuch'\n", 1)
 
 
+def test_a_file_that_cannot_be_read(refused, directory):
+    (directory / "there.py").mkdir()
+    said, code = refused("-c", "there.py")
+    assert (said, code) == ("Failed to read config file: there.py: Is a directory\n", 1)
+
+
+def test_a_directory_that_is_none(refused, directory):
+    (directory / "here").touch()
+    said, code = refused("--chdir", "here")
+    assert code == 1
+    assert said.endswith("'here' (--chdir): can't chdir to 'here': not a directory\n")
+
+
 @pytest.mark.parametrize("code,complaint", [("1/0", "ZeroDivisionError"), ("a b", "SyntaxError")])
 def test_broken_file_shows_its_traceback(refused, directory, code, complaint):
     said, status = refused(file=f"workers = 2\n{code}\n")
@@ -129,6 +142,8 @@ def test_unknown_option_is_told_its_neighbour(refused):
     said, code = refused("--wrokers=3")
     assert code == 2
     assert "unrecognized arguments: --wrokers=3 (did you mean --workers?)" in said
+    said, _ = refused("--nope")
+    assert said.endswith("unrecognized arguments: --nope\n"), "nothing is like it"
 
 
 def test_abbreviations_and_old_spellings(load):

@@ -11,6 +11,15 @@ import time
 from helpers.wire import wait_until
 
 
+def test_no_workers_until_one_is_asked_for(master):
+    one = master(workers=0, launch=True)
+    one.wait_for_log("workers is 0: nobody is answered until TTIN asks for one")
+    assert one.worker_pids() == []
+    one.kill(signal.SIGTTIN)
+    one.wait_forked(1)
+    assert one.stop() == 0
+
+
 def test_ttin_and_ttou(master):
     one = master()
     one.wait_workers(1)

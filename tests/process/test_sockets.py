@@ -45,9 +45,19 @@ def test_another_file_is_not_replaced(master, tmp_path):
     path = tmp_path / "s"
     path.write_text("precious")
     one = master(bind=[f"unix:{path}"], launch=True)
-    assert one.wait() != 0
-    assert "is not a socket" in one.log
+    assert one.wait() == 1
+    assert f"{str(path)!r} is not a socket: remove it, or bind another path" in one.log
+    assert "Traceback" not in one.log
     assert path.read_text() == "precious"
+
+
+def test_a_path_that_is_too_long(master, tmp_path):
+    path = str(tmp_path / ("s" * 120))
+    one = master(bind=[f"unix:{path}"], launch=True)
+    assert one.wait() == 1
+    assert one.log.count(f"connection to {path} failed: ") == 1
+    assert "The path of a unix socket has at most 107 bytes" in one.log
+    assert f"Can't connect to {path}" in one.log
 
 
 def test_an_abstract_socket(master):

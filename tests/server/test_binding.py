@@ -128,8 +128,8 @@ def test_port_in_use(worker, tmp_path):
     assert f"Can't connect to ('127.0.0.1', {port})" in server.log
 
 
-def test_port_of_root(monkeypatch):
-    """Tried once: waiting gives no rights."""
+def refused_bind(monkeypatch, address, exc):
+    """What is said when the system refuses to bind an address."""
     from gunicorn import sock
 
     class Log:
@@ -138,17 +138,44 @@ def test_port_of_root(monkeypatch):
         def error(self, text, *args):
             self.said.append(text % args)
 
+        def debug(self, text, *args):
+            pass
+
     def refused(*args):
-        raise PermissionError(errno.EACCES, "Permission denied")
+        raise exc
 
     monkeypatch.setattr(sock, "_sock_type", lambda address: refused)
+    monkeypatch.setattr(sock, "BIND_PAUSE", 0)
     with pytest.raises(SystemExit) as ended:
-        sock.create_socket(("127.0.0.1", 80), None, Log())
+        sock.create_socket(address, None, Log())
     assert ended.value.code == 1
-    first, help, last = Log.said
+    return Log.said
+
+
+def test_port_of_root(monkeypatch):
+    """Tried once: waiting gives no rights."""
+    refusal = PermissionError(errno.EACCES, "Permission denied")
+    first, help, last = refused_bind(monkeypatch, ("127.0.0.1", 80), refusal)
     assert first == "connection to ('127.0.0.1', 80) failed: [Errno 13] Permission denied"
     assert help.startswith("Port 80 needs root or the capability CAP_NET_BIND_SERVICE: ")
     assert last == "Can't connect to ('127.0.0.1', 80)"
+
+
+def test_directory_of_others(monkeypatch):
+    refusal = PermissionError(errno.EACCES, "Permission denied")
+    first, help, last = refused_bind(monkeypatch, "/run/shop/s", refusal)
+    assert first == "connection to /run/shop/s failed: [Errno 13] Permission denied"
+    assert help == f"The user with id {os.geteuid()} may not make a socket in '/run/shop'"
+    assert last == "Can't connect to /run/shop/s"
+
+
+def test_directory_that_is_missing(monkeypatch):
+    """It may come while it is waited for."""
+    refusal = FileNotFoundError(errno.ENOENT, "No such file or directory")
+    *tries, help, last = refused_bind(monkeypatch, "/nosuch/shop/s", refusal)
+    assert tries == ["connection to /nosuch/shop/s failed: [Errno 2] No such file or directory"] * 5
+    assert help.startswith("There is no directory '/nosuch/shop': ")
+    assert last == "Can't connect to /nosuch/shop/s"
 
 
 @pytest.mark.skipif(not shutil.which("ss"), reason="needs ss")
