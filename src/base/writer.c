@@ -2,7 +2,9 @@
 
 #include "base/mem.h"
 
+#include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 enum { FIRST_CAPACITY = 1024 };
@@ -22,8 +24,10 @@ static bool reserve(struct writer *writer, size_t n)
 {
     size_t capacity = writer->capacity ? writer->capacity : FIRST_CAPACITY;
 
-    if (writer->failed || n > writer->limit - writer->size) {
-        writer->failed = true;
+    if (writer->error)
+        return false;
+    if (n > writer->limit - writer->size) {
+        writer->error = EMSGSIZE;
         return false;
     }
     while (capacity - writer->size < n)
@@ -32,7 +36,7 @@ static bool reserve(struct writer *writer, size_t n)
         return true;
     char *data = mem_realloc(writer->data, capacity);
     if (!data) {
-        writer->failed = true;
+        writer->error = ENOMEM;
         return false;
     }
     writer->data = data;
@@ -62,7 +66,7 @@ void writer_format(struct writer *writer, const char *format, ...)
     int n = vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     if (n < 0 || (size_t)n >= sizeof(text))
-        writer->failed = true;
+        writer->error = EMSGSIZE;
     else
         writer_add(writer, text, (size_t)n);
 }

@@ -3,7 +3,7 @@
 
 #include "base/str.h"
 
-#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -14,7 +14,7 @@ struct writer {
     char *data; /* owned: writer_free() */
     size_t size, capacity;
     size_t limit;
-    bool failed; /* no memory, or more than `limit`: the text is cut */
+    int error; /* ENOMEM, or EMSGSIZE for more than `limit`: the text is cut; 0 */
 };
 
 void writer_init(struct writer *writer, size_t limit);

@@ -156,12 +156,12 @@ static int host_hurry(void *ctx)
     return done(PyObject_CallMethod(owner_of(ctx), "_hurry", NULL));
 }
 
-static void host_cannot_accept(void *ctx, int error)
+static void host_cannot_answer(void *ctx, int error)
 {
     PyObject *log = PyObject_GetAttrString(owner_of(ctx), "log");
     int result =
         log ? done(PyObject_CallMethod(log, "error", "ss",
-                                       "Cannot accept a client of the status port or --dump: %s",
+                                       "Cannot answer a client of the status port or --dump: %s",
                                        strerror(error)))
             : -1;
 
@@ -190,7 +190,7 @@ static const struct arbiter_host python_host = {
     .too_big = host_too_big,
     .born_big = host_born_big,
     .hurry = host_hurry,
-    .cannot_accept = host_cannot_accept,
+    .cannot_answer = host_cannot_answer,
 };
 
 static void fork_before(void *ctx)

@@ -63,8 +63,8 @@ struct arbiter_host {
     int (*born_big)(void *ctx, const struct child *child);
     /* arbiter_drain(): a second INT or QUIT came. */
     int (*hurry)(void *ctx);
-    /* No client of the status port can be accepted; told every STATUS_TELL_MS at most. */
-    void (*cannot_accept)(void *ctx, int error);
+    /* The system refuses what a client of the status port needs for its answer. */
+    void (*cannot_answer)(void *ctx, int error);
 };
 
 /* A worker may take this many times `timeout` to boot before it is killed. It is reported after

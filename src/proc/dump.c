@@ -376,8 +376,8 @@ bool dump_step(struct dump *dump, int64_t now)
                 return false;
             take_answer(dump);
         }
-        if (dump->text.failed || now > dump->begun_at + DUMP_TOTAL_MS) {
-            dump->text.failed = false;
+        if (dump->text.error || now > dump->begun_at + DUMP_TOTAL_MS) {
+            dump->text.error = 0;
             writer_text(&dump->text, "…\n");
             return true;
         }

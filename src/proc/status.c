@@ -154,10 +154,12 @@ static unsigned make_place(struct status *status)
     return oldest;
 }
 
-static void take_client(struct status *status, int fd, bool private, int64_t now)
+static void take_client(struct arbiter *a, int fd, bool private, int64_t now)
 {
     struct status_client *client = mem_alloc(sizeof(*client));
 
+    if (!client)
+        a->host->cannot_answer(a->ctx, ENOMEM);
     if (!client || (private && !is_ours(fd))) {
         mem_free(client);
         close(fd);
@@ -170,7 +172,7 @@ static void take_client(struct status *status, int fd, bool private, int64_t now
     client->deadline = now + STATUS_MS;
     client->sent = client->size = 0;
     writer_init(&client->answer, STATUS_ANSWER);
-    status->clients[make_place(status)] = client;
+    a->status.clients[make_place(&a->status)] = client;
 }
 
 /* Whoever could not be accepted is gone, and the next one may be tried at once. */
@@ -185,12 +187,11 @@ static void cannot_accept(struct arbiter *a, int error, int64_t now)
     if (now < a->status.tell_at)
         return;
     a->status.tell_at = now + STATUS_TELL_MS;
-    a->host->cannot_accept(a->ctx, error);
+    a->host->cannot_answer(a->ctx, error);
 }
 
 static void accept_clients(struct arbiter *a, int listener, int64_t now)
 {
-    struct status *status = &a->status;
     struct peer peer;
 
     for (int i = 0; i < STATUS_CONNECTIONS; i++) {
@@ -201,7 +202,7 @@ static void accept_clients(struct arbiter *a, int listener, int64_t now)
                 cannot_accept(a, errno, now);
             return;
         }
-        take_client(status, fd, listener == status->private_listener, now);
+        take_client(a, fd, listener == a->status.private_listener, now);
     }
 }
 
@@ -228,12 +229,14 @@ static const char *reason_of(int code)
 }
 
 /* The body is written already: with a head before it, it is the answer. */
-static void answer(struct status_client *client, int code, const char *type, struct writer *body)
+static void answer(struct arbiter *a, struct status_client *client, int code, const char *type,
+                   struct writer *body)
 {
-    if (body->failed) {
+    if (body->error) {
+        a->host->cannot_answer(a->ctx, body->error);
         body->size = 0;
-        body->failed = false;
-        writer_text(body, "the answer does not fit\n");
+        body->error = 0;
+        writer_text(body, "there is no memory for the answer, or it is too long\n");
         code = 500;
         type = text_type;
     }
@@ -248,13 +251,19 @@ static void answer(struct status_client *client, int code, const char *type, str
     client->state = STATUS_SEND;
 }
 
-static void answer_text(struct status_client *client, int code, const char *text)
+static void answer_text(struct arbiter *a, struct status_client *client, int code, const char *text)
 {
     struct writer body;
 
     writer_init(&body, STATUS_ANSWER);
     writer_text(&body, text);
-    answer(client, code, text_type, &body);
+    answer(a, client, code, text_type, &body);
+}
+
+static void answer_no_memory(struct arbiter *a, struct status_client *client)
+{
+    a->host->cannot_answer(a->ctx, ENOMEM);
+    answer_text(a, client, 503, "no memory\n");
 }
 
 /* All workers that have a slot, or the one with this pid. */
@@ -267,13 +276,15 @@ static void begin_dump(struct arbiter *a, struct status_client *client, pid_t on
         if (a->children.list[i].slot && (only == 0 || a->children.list[i].pid == only))
             pids[count++] = a->children.list[i].pid;
     if (pids && count == 0 && only != 0)
-        answer_text(client, 404, "there is no such worker\n");
-    else if (!pids || dump_begin(&a->dump, &a->board, pids, count, now) < 0)
-        answer_text(client, 503,
-                    errno == EBUSY    ? "another dump is being made: try again\n"
-                    : errno == ENOSYS ? "this system has no such dumps\n"
-                                      : "no memory\n");
-    else {
+        answer_text(a, client, 404, "there is no such worker\n");
+    else if (!pids || dump_begin(&a->dump, &a->board, pids, count, now) < 0) {
+        if (errno == EBUSY)
+            answer_text(a, client, 503, "another dump is being made: try again\n");
+        else if (errno == ENOSYS)
+            answer_text(a, client, 503, "this system has no such dumps\n");
+        else
+            answer_no_memory(a, client);
+    } else {
         client->state = STATUS_DUMPING;
         client->deadline = now + DUMP_TOTAL_MS + STATUS_MS;
     }
@@ -308,7 +319,7 @@ static void answer_stack(struct arbiter *a, struct status_client *client, long s
             return;
         }
     }
-    answer_text(client, 404, "no worker has this slot\n");
+    answer_text(a, client, 404, "no worker has this slot\n");
 }
 
 static void route(struct arbiter *a, struct status_client *client, struct str path, int64_t now)
@@ -318,16 +329,16 @@ static void route(struct arbiter *a, struct status_client *client, struct str pa
 
     writer_init(&body, STATUS_ANSWER);
     if (str_eq(path, STR("/live"))) {
-        answer_text(client, 200, "live\n");
+        answer_text(a, client, 200, "live\n");
     } else if (str_eq(path, STR("/ready"))) {
         bool ready = report_ready(a, &body);
-        answer(client, ready ? 200 : 503, text_type, &body);
+        answer(a, client, ready ? 200 : 503, text_type, &body);
     } else if (str_eq(path, STR("/metrics"))) {
         report_metrics(a, &body, now);
-        answer(client, 200, metrics_type, &body);
+        answer(a, client, 200, metrics_type, &body);
     } else if (str_eq(path, STR("/workers"))) {
         report_workers(a, &body, now);
-        answer(client, 200, json_type, &body);
+        answer(a, client, 200, json_type, &body);
     } else if ((number = number_in(path, "/workers/", "/stack")) >= 0) {
         answer_stack(a, client, number, now);
     } else if (client->private && str_eq(path, STR("/dump"))) {
@@ -335,7 +346,7 @@ static void route(struct arbiter *a, struct status_client *client, struct str pa
     } else if (client->private && (number = number_in(path, "/dump/", "")) > 0) {
         begin_dump(a, client, (pid_t)number, now);
     } else {
-        answer_text(client, 404,
+        answer_text(a, client, 404,
                     "there are /live, /ready, /metrics, /workers and /workers/SLOT/stack\n");
     }
 }
@@ -350,10 +361,13 @@ static void parse(struct arbiter *a, struct status_client *client, int64_t now)
     switch (http1_parse(&head, client->head, client->size, &limits)) {
     case HTTP1_PARTIAL:
         if (client->size == STATUS_HEAD)
-            answer_text(client, 431, "the request is too large\n");
+            answer_text(a, client, 431, "the request is too large\n");
         break;
     case HTTP1_ERROR:
-        answer_text(client, 400, "this is no valid request\n");
+        if (head.error == HTTP1_NO_MEMORY)
+            answer_no_memory(a, client);
+        else
+            answer_text(a, client, 400, "this is no valid request\n");
         break;
     case HTTP1_OK: {
         struct str method = http1_slice(client->head, head.method, head.method_len);
@@ -362,7 +376,7 @@ static void parse(struct arbiter *a, struct status_client *client, int64_t now)
         if (client->head_only || str_eq(method, STR("GET")))
             route(a, client, http1_slice(client->head, head.path, head.path_len), now);
         else
-            answer_text(client, 405, "only GET and HEAD\n");
+            answer_text(a, client, 405, "only GET and HEAD\n");
     }
     }
     http1_head_free(&head);
@@ -381,12 +395,14 @@ static bool read_head(struct arbiter *a, struct status_client *client, int64_t n
     return true;
 }
 
-static bool send_answer(struct status_client *client)
+static bool send_answer(struct arbiter *a, struct status_client *client)
 {
     struct writer *out = &client->answer;
 
-    if (out->failed)
+    if (out->error) {
+        a->host->cannot_answer(a->ctx, out->error);
         return false;
+    }
     while (client->sent < out->size) {
         ssize_t n = socket_send(client->fd, out->data + client->sent, out->size - client->sent);
 
@@ -414,7 +430,7 @@ static bool serve(struct arbiter *a, struct status_client *client, int64_t now)
     if (client->state == STATUS_READ_HEAD)
         stays = read_head(a, client, now);
     if (stays && client->state == STATUS_SEND)
-        stays = send_answer(client);
+        stays = send_answer(a, client);
     if (stays && client->state == STATUS_END)
         stays = discard(client);
     return stays;
@@ -460,7 +476,7 @@ static void go_on_dumping(struct arbiter *a, int64_t now)
     if (!client)
         dump_end(&a->dump); /* nobody waits for it any more */
     else if (dump_step(&a->dump, now)) {
-        answer(client, 200, text_type, &a->dump.text);
+        answer(a, client, 200, text_type, &a->dump.text);
         dump_end(&a->dump);
         serve(a, client, now);
     }

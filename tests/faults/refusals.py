@@ -145,8 +145,9 @@ class Life:
         with ExitStack() as stack:
             for _ in range(WORKERS * THREADS + 4):
                 client = stack.enter_context(self.connect())
-                pid = json.loads(client.request().body)["pid"]
-                by_pid.setdefault(pid, []).append(client)
+                answer = client.request()
+                assert answer.status == 200
+                by_pid.setdefault(json.loads(answer.body)["pid"], []).append(client)
             gate = stack.enter_context(Gate())
             gate.listener.settimeout(self.patience)
             busy = max(by_pid.values(), key=len)[: THREADS + 1]
