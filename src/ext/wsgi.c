@@ -404,7 +404,6 @@ static void wsgi_run(void *app, struct request *request)
         PyErr_WriteUnraisable(wsgi->application);
         refusal_send(request, 500, "");
     }
-    request->conn->served++;
     if (wsgi->tls)
         ext_tls_look(wsgi, request->begun_ns);
     end_slot(wsgi, place);

@@ -288,6 +288,7 @@ static void put_back(struct engine *engine, struct request *request)
         metrics_add(&metrics->responses[metrics_class(request->response.status)], 1);
         metrics_observe(&metrics->duration, request->ended_ns - request->begun_ns);
     }
+    request->conn->served++;
     conn_answered(engine, request->conn);
 }
 

@@ -140,7 +140,6 @@ static inline bool served_put(struct request *request, const char *data, size_t 
                                (struct str){length, strlen(length)}) == RESPONSE_OK &&
                 response_write(request, data, n, ref, kept, true) == RESPONSE_OK &&
                 response_finish(request) == RESPONSE_OK;
-    request->conn->served++;
     return sent;
 }
 

@@ -23,7 +23,6 @@ static void run(struct request *request)
     response_start(request, "200 OK", 6);
     response_write(request, "hello", 5, NULL, &(bool){false}, true);
     response_finish(request);
-    request->conn->served++;
 }
 
 static void open_worker(uint32_t connections)

@@ -68,7 +68,6 @@ static void run(struct request *request)
     assert_true(n < 0 || get || size == BODY);
     if (n < 0 || !put(request, get ? ANSWER : 1))
         response_abort(request);
-    request->conn->served++;
     if (served.engine->access_log)
         access_log_refused(served.engine->access_log, request);
 }

@@ -68,7 +68,6 @@ static void run(void *app, struct request *request)
         response_write(request, bytes, (size_t)n, NULL, &kept, false);
     if (n == 0)
         response_finish(request);
-    request->conn->served++;
 }
 
 static void release(void *app, void *ref)
