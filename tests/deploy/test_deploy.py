@@ -38,6 +38,18 @@ def program(name: str) -> str:
     return found
 
 
+def test_a_container_says_how_many_workers():
+    command = [*gunicorn_command(), "-c", str(DEPLOY / "gunicorn.conf.py"), "--print-config"]
+    result = subprocess.run(
+        [*command, "wsgiref.simple_server:demo_app"],
+        env={**os.environ, "WEB_CONCURRENCY": "3"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert re.search(r"^workers += 3$", result.stdout, re.MULTILINE), result
+
+
 # nginx
 
 NGINX_CONF = """
