@@ -472,6 +472,7 @@ class Arbiter:
 
     def manage_workers(self) -> None:
         """Fork the workers that are missing, stop those that are too many."""
+        self._adopt()
         self._core.manage()
         count = len(self.WORKERS)
         if self._last_logged_active_worker_count != count:
@@ -496,6 +497,16 @@ class Arbiter:
                 pause = self._core.fork_failed()
                 self.log.error("Cannot fork a worker: %s. The next try is in %.1f s.", exc, pause)
                 return
+            self._adopt()
+
+    def _adopt(self) -> None:
+        """Have the workers counted that a subclass has forked by itself; they are ready at once."""
+        if type(self).spawn_worker is Arbiter.spawn_worker:
+            return
+        known = {pid for pid, *_ in self._core.children()}
+        for pid in self.WORKERS.keys() - known:
+            self._core.adopt(pid, self.WORKERS[pid].age)
+            self._worker_ready(pid, self._core.generation)
 
     def spawn_worker(self) -> int:
         """Fork one worker. Returns its pid in the master; does not return in the worker.

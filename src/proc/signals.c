@@ -12,12 +12,13 @@
 #define SIGNAL_BATCH 64 /* numbers read from the pipe at a time */
 
 static int pipe_read = -1;
-static atomic_int pipe_write = -1; /* read by the handler */
-static unsigned users;             /* arbiters of this process, which is one but in tests */
+static atomic_int pipe_write = -1; /* read by the handler, as the next */
+static pid_t owner;    /* whose pipe it is: a child that others have forked has it, too */
+static unsigned users; /* arbiters of this process, which is one but in tests */
 static unsigned char batch[SIGNAL_BATCH];
 static size_t batch_at, batch_size;
 
-/* What did not fit into the pipe, or came to a worker before it was ready for it. */
+/* What did not fit into the pipe, or came to another process than its owner. */
 static atomic_bool held[SIGNAL_LIMIT];
 
 static void on_signal(int signo)
@@ -25,7 +26,7 @@ static void on_signal(int signo)
     int saved = errno;
     unsigned char byte = (unsigned char)signo;
 
-    if (pipe_write < 0 || write(pipe_write, &byte, 1) != 1)
+    if (pipe_write < 0 || getpid() != owner || write(pipe_write, &byte, 1) != 1)
         atomic_store(&held[signo], true);
     errno = saved;
 }
@@ -40,6 +41,7 @@ int signals_open(void)
     }
     if (pipe_open(fds, false) < 0)
         return -1;
+    owner = getpid();
     pipe_read = fds[0];
     pipe_write = fds[1];
     users = 1;

@@ -6,6 +6,8 @@ import os
 import re
 import signal
 
+from helpers.server import gunicorn_command, interpreter_of
+
 ALL = """
 def on_starting(server): server.log.info('> on_starting %s', not server.LISTENERS)
 def when_ready(server): server.log.info('> when_ready %s', len(server.LISTENERS))
@@ -147,13 +149,58 @@ Site().run()
 """
 
 
+FORKING = (
+    SUBCLASS[: SUBCLASS.index("class Watching")]
+    + """
+import os
+import sys
+
+class Watching(Arbiter):
+    def spawn_worker(self):
+        self.worker_age += 1
+        worker = self.worker_class(self.worker_age, self.pid, self.LISTENERS, self.app,
+                                   self.timeout / 2.0, self.cfg, self.log)
+        pid = os.fork()
+        if pid:
+            worker.pid = pid
+            self.WORKERS[pid] = worker
+            return pid
+        worker.pid = os.getpid()
+        try:
+            self.log.info("Booting worker with pid: %s", worker.pid)
+            worker.init_process()
+            sys.exit(0)
+        finally:
+            self.log.info("Worker exiting (pid: %s)", worker.pid)
+
+"""
+    + SUBCLASS[SUBCLASS.index("class Site") :].replace("'process.plain.PlainWorker'", "'sync'")
+)
+
+
+def subclass(master, tmp_path, text):
+    script = tmp_path / "watching.py"
+    script.write_text(text)
+    return master(launch=True, command=[*interpreter_of(gunicorn_command()), str(script)])
+
+
+def test_a_subclass_that_forks(master, tmp_path):
+    """With a `spawn_worker()` of its own, after the model of gunicorn's."""
+    one = subclass(master, tmp_path, FORKING)
+    old = one.wait_workers(2)
+    one.kill(signal.SIGHUP)
+    one.wait_gone(old)
+    new = one.wait_workers(2)
+    one.kill(signal.SIGTTIN)
+    three = one.wait_workers(3)
+    assert set(new) < set(three)
+    assert one.stop() == 0
+    assert one.log.count("Booting worker") == one.log.count("Worker exiting") == 5
+
+
 def test_a_subclass_of_the_arbiter(master, tmp_path):
     """As others write them: own rounds each second, own spawning and killing."""
-    from helpers.server import gunicorn_command, interpreter_of
-
-    script = tmp_path / "watching.py"
-    script.write_text(SUBCLASS)
-    one = master(launch=True, command=[*interpreter_of(gunicorn_command()), str(script)])
+    one = subclass(master, tmp_path, SUBCLASS)
     one.wait_for_log(r"second round: \[1, 2\]")
     one.wait_for_log("kill_worker 1")
     one.wait_workers(2)

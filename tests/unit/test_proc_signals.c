@@ -113,6 +113,21 @@ static void a_worker_gets_what_came_before_its_handlers(void **state)
     assert_int_equal(signals_next(), 0);
 }
 
+static void a_child_of_others_tells_the_master_nothing(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        raise(SIGTERM);
+        signal(SIGTERM, on_replay);
+        signals_replay();
+        _exit(replayed);
+    }
+    assert_int_equal(child_status(pid), 1);
+    assert_int_equal(signals_next(), 0);
+}
+
 static void what_is_blocked_comes_later(void **state)
 {
     sigset_t before;
@@ -132,7 +147,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(signals_come_in_order_and_once), TEST(a_thousand_are_a_thousand),
         TEST(an_overflow_loses_no_kind),      TEST(a_worker_gets_what_came_before_its_handlers),
-        TEST(what_is_blocked_comes_later),
+        TEST(what_is_blocked_comes_later),    TEST(a_child_of_others_tells_the_master_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
