@@ -177,10 +177,12 @@ int main(int argc, char **argv)
     signal(SIGTERM, stop);
     signal(SIGINT, stop);
     pthread_t *others = mem_alloc(sizeof(*others) * threads);
-    for (uint32_t i = 1; others && i < threads; i++)
-        pthread_create(&others[i], NULL, thread_main, NULL);
+    uint32_t started = 1;
+    while (others && started < threads &&
+           pthread_create(&others[started], NULL, thread_main, NULL) == 0)
+        started++;
     host_run(engine, true);
-    for (uint32_t i = 1; others && i < threads; i++)
+    for (uint32_t i = 1; i < started; i++)
         pthread_join(others[i], NULL);
     mem_free(others);
     engine_destroy(engine);
