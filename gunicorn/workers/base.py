@@ -34,14 +34,13 @@ class Worker:
 
     PIPE: list[int] = []
 
-    # The engine counts `timeout` from the start of each request. Other workers call notify().
     wsgi = None
     master_pipe = -1
-    uses_engine = False  # whether run() serves by the engine of _core
+    # Whether run() serves by the engine of _core, which then speaks TLS itself, and counts `timeout`
+    # from the start of each request. Other workers call notify().
+    uses_engine = False
     _engine = None  # gunicorn._core.Engine, while it runs
     tls = None  # a gunicorn._tls.Tls, when the engine speaks TLS
-
-    # Whether run() serves by our engine, which is to speak TLS itself then.
     exchange = None  # a _core.Exchange: requests that wait go to other workers by it
 
     _stacks_fd = -1

@@ -593,20 +593,6 @@ static PyObject *get_memory_limit(PyObject *op, void *unused)
     return PyLong_FromLongLong(oom_limit(&of(op)->oom));
 }
 
-static PyObject *get_deaths(PyObject *op, void *unused)
-{
-    PyObject *deaths = PyDict_New();
-
-    (void)unused;
-    for (enum reason i = REASON_NONE + 1; deaths && i < REASON_COUNT; i++) {
-        PyObject *count = PyLong_FromUnsignedLongLong(of(op)->deaths[i]);
-        if (!count || PyDict_SetItemString(deaths, reason_name(i), count) < 0)
-            Py_CLEAR(deaths);
-        Py_XDECREF(count);
-    }
-    return deaths;
-}
-
 static PyObject *get_generation(PyObject *op, void *unused)
 {
     (void)unused;
@@ -680,7 +666,6 @@ static PyGetSetDef arbiter_getset[] = {
      OFFSET(goal.max_unavailable)},
     {"target", get_count, set_count, "How many workers there should be.", OFFSET(goal.target)},
     {"memory_limit", get_memory_limit, NULL, "Of the control group, in bytes; 0: none.", NULL},
-    {"deaths", get_deaths, NULL, "How many workers have died, by reason.", NULL},
     {"max_queue", get_count, set_count,
      "Waiting requests beyond which a worker is full, for /ready; 0: no limit.", OFFSET(max_queue)},
     {"status_socket", get_status_socket, set_status_socket,

@@ -9,11 +9,8 @@
 
 /* Strings that the environ and the hooks need at each request, interned once a module. */
 #define NAME_TABLE(X)                                                                              \
-    X(wsgi_version, "wsgi.version")                                                                \
     X(wsgi_url_scheme, "wsgi.url_scheme")                                                          \
     X(wsgi_input, "wsgi.input")                                                                    \
-    X(wsgi_input_terminated, "wsgi.input_terminated")                                              \
-    X(wsgi_file_wrapper, "wsgi.file_wrapper")                                                      \
     X(wsgi_early_hints, "wsgi.early_hints")                                                        \
     X(gunicorn_socket, "gunicorn.socket")                                                          \
     X(gunicorn_deadline, "gunicorn.deadline")                                                      \
@@ -27,19 +24,10 @@
     X(remote_port, "REMOTE_PORT")                                                                  \
     X(path_info, "PATH_INFO")                                                                      \
     X(script_name, "SCRIPT_NAME")                                                                  \
-    X(content_type, "CONTENT_TYPE")                                                                \
-    X(content_length, "CONTENT_LENGTH")                                                            \
-    X(empty, "")                                                                                   \
-    X(slash, "/")                                                                                  \
     X(http, "http")                                                                                \
     X(https, "https")                                                                              \
-    X(http_1_1, "HTTP/1.1")                                                                        \
-    X(method_get, "GET")                                                                           \
     X(close, "close")                                                                              \
-    X(fileno, "fileno")                                                                            \
-    X(read, "read")                                                                                \
     X(alive, "alive")                                                                              \
-    X(nr, "nr")                                                                                    \
     X(exc_info, "exc_info")                                                                        \
     X(ssl_protocol, "SSL_PROTOCOL")                                                                \
     X(ssl_cipher, "SSL_CIPHER")                                                                    \
