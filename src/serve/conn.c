@@ -17,9 +17,9 @@
 
 static const unsigned char moves[][8] = {
     /*                   IDLE HEAD BODY RUNNING FLUSH LINGER HANDSHAKE CLOSED */
-    [CONN_IDLE] = {0, 1, 0, 0, 0, 0, 0, 1},      [CONN_HEAD] = {1, 1, 1, 1, 1, 0, 0, 1},
-    [CONN_BODY] = {0, 0, 1, 1, 1, 0, 0, 1},      [CONN_RUNNING] = {1, 1, 0, 0, 1, 1, 0, 1},
-    [CONN_FLUSH] = {1, 1, 0, 0, 0, 1, 0, 1},     [CONN_LINGER] = {0, 0, 0, 0, 0, 0, 0, 1},
+    [CONN_IDLE] = {0, 1, 0, 0, 0, 0, 0, 1},      [CONN_HEAD] = {0, 0, 1, 1, 1, 0, 0, 1},
+    [CONN_BODY] = {0, 0, 0, 1, 1, 0, 0, 1},      [CONN_RUNNING] = {1, 0, 0, 0, 1, 1, 0, 1},
+    [CONN_FLUSH] = {1, 0, 0, 0, 0, 1, 0, 1},     [CONN_LINGER] = {0, 0, 0, 0, 0, 0, 0, 1},
     [CONN_HANDSHAKE] = {1, 0, 0, 0, 1, 1, 0, 1}, [CONN_CLOSED] = {0, 0, 0, 0, 0, 0, 0, 0},
 };
 
@@ -659,13 +659,11 @@ static void flush(struct engine *engine, struct conn *conn)
     if (result == OUTQ_BROKEN) {
         send_tell(engine, errno);
         conn->request->response.broken = true;
-        struct part *rest = outq_clear(out);
-        pthread_mutex_unlock(&out->lock);
-        engine_discard(engine, rest);
-        pthread_mutex_lock(&out->lock);
     }
+    struct part *rest = result == OUTQ_BROKEN ? outq_clear(out) : NULL;
     pthread_mutex_unlock(&out->lock);
     engine_discard(engine, done);
+    engine_discard(engine, rest);
     if (conn->state != CONN_FLUSH)
         return;
     if (result == OUTQ_BROKEN)
