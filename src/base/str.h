@@ -28,6 +28,16 @@ static inline char ascii_upper(char c)
     return c >= 'a' && c <= 'z' ? (char)(c & ~0x20) : c;
 }
 
+/* Without the blanks around it (RFC 9110 §5.6.3). */
+static inline struct str str_trim(struct str s)
+{
+    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
+        s.p++, s.n--;
+    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+        s.n--;
+    return s;
+}
+
 /* Equality without regard to the case of ASCII letters (RFC 9110 §5.1: field names). */
 static inline bool str_ieq(struct str a, struct str b)
 {

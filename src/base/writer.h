@@ -22,6 +22,8 @@ void writer_free(struct writer *writer);
 
 void writer_add(struct writer *writer, const char *bytes, size_t n);
 void writer_text(struct writer *writer, const char *text);
+
+/* Up to 511 bytes at a time: more is a failure. */
 void writer_format(struct writer *writer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

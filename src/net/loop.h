@@ -10,8 +10,8 @@
  * Contract, the same for each backend: an event says that a descriptor *became* ready, once.
  * Whoever got it works until the system says EAGAIN (or gives less than was asked for, unless
  * LOOP_URGENT was told), then calls loop_arm(), which costs nothing where the kernel remembers
- * edges. Listeners are the exception:
- * with LOOP_LISTEN they are told again as long as something waits.
+ * edges. Listeners are the exception: with LOOP_LISTEN they are told again as long as something
+ * waits.
  */
 
 enum {

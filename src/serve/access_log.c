@@ -154,8 +154,8 @@ struct str access_field_out(const struct request *request, struct str name)
     return found;
 }
 
-/* A request that no application has seen, or whose head is not even whole. */
-struct refused {
+/* What a line tells of a request that no application has seen, or whose head is not even whole. */
+struct refused_line {
     const struct request *request;
     char peer[PEER_TEXT_SIZE];
     char protocol[sizeof("HTTP/1.1")];
@@ -166,15 +166,15 @@ static struct str piece(const struct request *request, uint32_t at, uint32_t n)
     return n > 0 ? http1_slice(request->input, at, n) : (struct str){NULL, 0};
 }
 
-static struct str protocol_of(struct refused *refused)
+static struct str protocol_of(struct refused_line *line)
 {
-    const struct http1_head *head = &refused->request->head;
+    const struct http1_head *head = &line->request->head;
     if (head->target_len == 0)
         return STR("-");
-    memcpy(refused->protocol, "HTTP/1.1", sizeof(refused->protocol));
-    refused->protocol[5] = (char)('0' + head->major);
-    refused->protocol[7] = (char)('0' + head->minor);
-    return (struct str){refused->protocol, sizeof(refused->protocol) - 1};
+    memcpy(line->protocol, "HTTP/1.1", sizeof(line->protocol));
+    line->protocol[5] = (char)('0' + head->major);
+    line->protocol[7] = (char)('0' + head->minor);
+    return (struct str){line->protocol, sizeof(line->protocol) - 1};
 }
 
 static struct str or_dash(struct str text)
@@ -184,19 +184,19 @@ static struct str or_dash(struct str text)
 
 static struct str refused_text(void *context, enum access_text what, struct str name)
 {
-    struct refused *refused = context;
-    const struct request *request = refused->request;
+    struct refused_line *line = context;
+    const struct request *request = line->request;
     const struct http1_head *head = &request->head;
     switch (what) {
     case ACCESS_REMOTE:
-        peer_text(&request->conn->peer, refused->peer);
-        return (struct str){refused->peer, strlen(refused->peer)};
+        peer_text(&request->conn->peer, line->peer);
+        return (struct str){line->peer, strlen(line->peer)};
     case ACCESS_METHOD:
         return or_dash(piece(request, head->method, head->method_len));
     case ACCESS_TARGET:
         return or_dash(piece(request, head->target, head->target_len));
     case ACCESS_PROTOCOL:
-        return protocol_of(refused);
+        return protocol_of(line);
     case ACCESS_PATH:
         return or_dash(piece(request, head->path, head->path_len));
     case ACCESS_QUERY:
@@ -220,12 +220,12 @@ static struct str refused_text(void *context, enum access_text what, struct str 
 
 void access_log_refused(struct access_log *log, const struct request *request)
 {
-    struct refused refused = {.request = request};
+    struct refused_line line = {.request = request};
     struct access_entry entry = {
         .status = request->response.status,
         .sent = request->response.body_sent,
         .text = refused_text,
-        .context = &refused,
+        .context = &line,
     };
     access_log_add(log, &entry);
 }

@@ -275,15 +275,6 @@ static int base64_value(char c)
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-static struct str without_space(struct str s)
-{
-    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
-        s.p++, s.n--;
-    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-        s.n--;
-    return s;
-}
-
 static bool is_utf8(const char *p, size_t n)
 {
     uint32_t code;
@@ -298,7 +289,7 @@ size_t access_user(struct str authorization, char user[ACCESS_USER_MAX])
     if (!authorization.p || authorization.n < 7 ||
         !str_ieq((struct str){authorization.p, 6}, STR("basic ")))
         return 0;
-    struct str coded = without_space((struct str){authorization.p + 6, authorization.n - 6});
+    struct str coded = str_trim((struct str){authorization.p + 6, authorization.n - 6});
     while (coded.n > 0 && coded.p[coded.n - 1] == '=')
         coded.n--;
     size_t n = 0;

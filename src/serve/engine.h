@@ -194,7 +194,8 @@ struct engine *engine_create(const struct engine_options *options, const struct 
                              void *app, const int *listeners, uint32_t count);
 void engine_destroy(struct engine *engine);
 
-/* Reading from fd says that a signal came; from master_fd, by its end, that the master has died. */
+/* Reading from fd says that a signal came; from master_fd, by its end, that the master has died.
+ * Both stay the caller's. 0 or -1 with errno. */
 int engine_watch_signals(struct engine *engine, int fd);
 int engine_watch_master(struct engine *engine, int fd);
 
@@ -236,6 +237,7 @@ void engine_ready(struct engine *engine, struct request *request);
 /* Leader only: those of this step as a list, for the caller instead of the threads. */
 struct request *engine_take_batch(struct engine *engine);
 
+/* Frees the connections that were closed. Leader only, when no event is being told any more. */
 void engine_reap(struct engine *engine);
 
 /* listener.c */
@@ -297,7 +299,11 @@ static inline bool engine_has_garbage(struct engine *engine)
 /* 0, or -1 with errno: with_pipe needs descriptors. */
 int ready_init(struct ready *ready, _Atomic uint32_t *length, bool with_pipe);
 void ready_destroy(struct ready *ready);
+
+/* Appends a list of `count` requests. Wakes nobody. */
 void ready_push(struct ready *ready, struct request *head, struct request *tail, uint32_t count);
+
+/* The oldest one, or NULL. */
 struct request *ready_pop(struct ready *ready);
 
 /* Takes out a request that still waits, be it claimed; false when it does not. */
@@ -331,13 +337,21 @@ uint32_t ready_depth(struct ready *ready, uint32_t *taken);
 bool ready_empty(const struct ready *ready);
 uint64_t ready_since(struct ready *ready);  /* ready_ns of the first one; 0: there is none */
 bool ready_has_waiter(struct ready *ready); /* a thread with nothing to do, not told to go yet */
+
+/* Tells one of the threads that wait, or all of them, to go; a foreign loop by its pipe. */
 void ready_wake(struct ready *ready);
 void ready_wake_all(struct ready *ready);
+
+/* Until there is a request, nobody leads, or this thread is told to go. Detached. */
 void ready_wait(struct ready *ready, struct engine *engine, bool main_thread);
 
 /* standby.c */
+
+/* Starts the thread, if the options want it. 0, or -1 with errno. */
 int standby_start(struct engine *engine);
-void standby_stop(struct engine *engine);
+void standby_stop(struct engine *engine); /* waits for its end */
+
+/* Requests run from now on: it looks after the engine until nothing runs any more. Any thread. */
 void standby_arm(struct engine *engine);
 
 #endif

@@ -130,15 +130,6 @@ static int special_field(struct response *response, struct str name, struct str 
     }
 }
 
-static struct str strip(struct str s)
-{
-    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
-        s.p++, s.n--;
-    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
-        s.n--;
-    return s;
-}
-
 /* 1xx and 204 have no Content-Length (RFC 9110 §8.6); HEAD and 304 may tell that of the GET. */
 static bool length_forbidden(const struct response *response)
 {
@@ -148,7 +139,7 @@ static bool length_forbidden(const struct response *response)
 enum response_error response_field(struct request *request, struct str name, struct str value)
 {
     struct response *response = &request->response;
-    value = strip(value);
+    value = str_trim(value);
     if (!is_token(name.p, name.n))
         return RESPONSE_BAD_NAME;
     if (!is_value(value.p, value.n))

@@ -74,12 +74,17 @@ static void check(const struct vector *vector, enum http1_result result,
     free(text);
 }
 
+/* And once more: a head that was rewritten says the same, unless it was unfolded. */
 static void parse_whole(const struct vector *vector, char *data)
 {
     struct http1_head head;
     http1_head_init(&head);
     enum http1_result result = http1_parse(&head, data, vector->size, &vector->limits);
     check(vector, result, &head, data);
+    if (result == HTTP1_OK && !head.unfolded) {
+        http1_head_reset(&head);
+        check(vector, http1_parse(&head, data, vector->size, &vector->limits), &head, data);
+    }
     http1_head_free(&head);
 }
 
