@@ -728,6 +728,8 @@ class Arbiter:
         self._core.new_generation()
         self._tell_core()
         self.manage_workers()
+        if self.num_workers == 0 and self._reloading is not None:
+            self._finish_reload()  # there is nobody to prove it
 
     def _notify_reloading(self) -> None:
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000

@@ -281,6 +281,19 @@ def test_a_reload_that_takes_the_last_one_back(master, gate, tmp_path):
     assert made(tmp_path) == []
 
 
+def test_a_reload_to_no_worker_at_all(master, tmp_path):
+    one = master(bind=[], config="workers = 1\n" + places(tmp_path, "a"), workers=None)
+    old = one.wait_workers(1)
+    one.config("workers = 0\n" + places(tmp_path, "b"))
+    one.kill(signal.SIGHUP)
+    one.wait_gone(old)
+    wait_until(lambda: made(tmp_path) == ["b.bind", "b.pid", "b.status"], lambda: made(tmp_path))
+    one.kill(signal.SIGTTIN)
+    one.wait_workers(1)
+    assert one.stop() == 0
+    assert made(tmp_path) == []
+
+
 def test_a_stop_amid_a_reload_leaves_nothing_behind(master, gate, tmp_path):
     one = master(bind=[], config=places(tmp_path, "a"))
     one.wait_workers(1)
