@@ -198,7 +198,7 @@ class Arbiter:
         self.log.debug("Current configuration:\n%s", "\n".join(lines))
 
     def start(self) -> None:
-        """Listen, and write the pidfile. Raises RuntimeError when the pidfile is in use."""
+        """Write the pidfile, and listen. Raises RuntimeError or ConfigError; no pidfile is left."""
         self.log.info("Starting gunicorn %s", __version__)
         self._stats["start_time"] = time.time()
         if "GUNICORN_PID" in os.environ:
@@ -206,13 +206,26 @@ class Arbiter:
             self.proc_name += ".2"
             self.master_name = "Master.2"
         self.pid = os.getpid()
-        if self.cfg.pidfile is not None:
-            name = self.cfg.pidfile + (".2" if self.master_pid else "")
-            self.pidfile = Pidfile(name)
-            try:
-                self.pidfile.create(self.pid)
-            except OSError as exc:
-                raise RuntimeError(f"Cannot write the pidfile {name!r}: {exc.strerror}") from exc
+        self._write_pidfile()
+        try:
+            self._open()
+        except BaseException:
+            if self.pidfile is not None:
+                self.pidfile.unlink()
+            raise
+
+    def _write_pidfile(self) -> None:
+        if self.cfg.pidfile is None:
+            return
+        name = self.cfg.pidfile + (".2" if self.master_pid else "")
+        self.pidfile = Pidfile(name)
+        try:
+            self.pidfile.create(self.pid)
+        except OSError as exc:
+            raise RuntimeError(f"Cannot write the pidfile {name!r}: {exc.strerror}") from exc
+
+    def _open(self) -> None:
+        """Open all that serving takes, and say so."""
         self.cfg.on_starting(self)
         self.init_signals()
         self._start_tls()
@@ -236,12 +249,7 @@ class Arbiter:
             return
         from gunicorn import _tls
 
-        try:
-            self.tls = _tls.start(self.cfg, self.log)
-        except ConfigError:
-            if self.pidfile is not None:
-                self.pidfile.unlink()
-            raise
+        self.tls = _tls.start(self.cfg, self.log)
 
     def _open_status(self) -> None:
         self._status.open(self.cfg, self.log, self._core)
@@ -271,8 +279,6 @@ class Arbiter:
         try:
             self._core.install_signals([*self.SIGNALS, signal.SIGCHLD])
         except OSError as exc:
-            if self.pidfile is not None:
-                self.pidfile.unlink()
             raise RuntimeError(f"The master cannot start: {exc.strerror}") from exc
 
     def run(self) -> None:

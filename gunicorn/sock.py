@@ -191,7 +191,17 @@ def _sock_type(address) -> type[BaseSocket]:
 
 
 def take_over(fd: int, conf, log) -> BaseSocket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=fd)
+    """Return the listener for a descriptor that this process was started with.
+
+    Raises RuntimeError when it is no socket.
+    """
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=fd)
+    except OSError as exc:
+        raise RuntimeError(
+            f"Cannot listen at descriptor {fd}: {exc.strerror}. Whoever starts the server has to "
+            "open a socket for each fd://N, or count them in LISTEN_FDS"
+        ) from exc
     try:
         address = sock.getsockname()
     finally:
@@ -269,8 +279,8 @@ def create_sockets(conf, log, fds=None) -> list[BaseSocket]:
     """Return the listeners of `conf`.
 
     Descriptors that are bound already, `fds` and those of the addresses fd://N, take the place of
-    every other address. Raises ValueError for a bad certificate path or a file in the way of a
-    unix socket; ends the process with status 1 when an address cannot be bound.
+    every other address. Raises ValueError for a bad certificate path, RuntimeError for a descriptor
+    that is no socket; ends the process with status 1 when an address cannot be bound.
     """
     check_certificates(conf)
     addresses = conf.address

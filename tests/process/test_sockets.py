@@ -51,6 +51,16 @@ def test_another_file_is_not_replaced(master, tmp_path):
     assert path.read_text() == "precious"
 
 
+@pytest.mark.parametrize(("fd", "reason"), [(99, "Bad file descriptor"), (0, "Socket operation")])
+def test_a_descriptor_that_is_no_socket(master, tmp_path, fd, reason):
+    pidfile = tmp_path / "pid"
+    one = master("--pid", str(pidfile), bind=[f"fd://{fd}"], launch=True)
+    assert one.wait() == 1
+    assert f"Error: Cannot listen at descriptor {fd}: {reason}" in one.log
+    assert "Traceback" not in one.log
+    assert not pidfile.exists()
+
+
 def test_a_path_that_is_too_long(master, tmp_path):
     path = str(tmp_path / ("s" * 120))
     one = master(bind=[f"unix:{path}"], launch=True)
