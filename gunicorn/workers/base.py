@@ -36,7 +36,7 @@ class Worker:
 
     wsgi = None
     master_pipe = -1
-    # Whether run() serves by the engine of _core, which then speaks TLS itself, and counts `timeout`
+    # Whether run() serves by the engine of _core, which then speaks TLS itself and counts `timeout`
     # from the start of each request. Other workers call notify().
     uses_engine = False
     _engine = None  # gunicorn._core.Engine, while it runs
