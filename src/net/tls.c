@@ -402,14 +402,14 @@ short tls_send_waits(const struct tls *tls)
 bool tls_has_unread(struct tls *tls)
 {
     pthread_mutex_lock(&tls->lock);
-    bool has = !tls->drained || tls->ended || openssl.SSL_has_pending(tls->ssl);
+    bool has = !tls->drained || tls_ended(tls) || openssl.SSL_has_pending(tls->ssl);
     pthread_mutex_unlock(&tls->lock);
     return has;
 }
 
 bool tls_ended(const struct tls *tls)
 {
-    return tls->ended;
+    return tls->ended || tls->broken;
 }
 
 void tls_shutdown(struct tls *tls)

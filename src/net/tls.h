@@ -123,7 +123,7 @@ short tls_send_waits(const struct tls *tls);
 /* Bytes may be there that no event of the socket will tell of. */
 bool tls_has_unread(struct tls *tls);
 
-/* The client has said that it sends nothing more. */
+/* Nothing more comes: the client has said so, or TLS has failed. */
 bool tls_ended(const struct tls *tls);
 
 /* Says once that we send nothing more, if that can be said without waiting. */

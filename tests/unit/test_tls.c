@@ -398,6 +398,24 @@ static void broken_records_end_the_connection(void **state)
     close_engine();
 }
 
+/* What was read before it is no reason to wait for more. */
+static void a_broken_record_behind_a_good_one(void **state)
+{
+    char bytes[256];
+    (void)state;
+    open_engine(run_hello);
+    connect_client(TLS1_3_VERSION, false);
+    say(hello_request, 10);
+    int n = BIO_read(client.to, bytes, sizeof(bytes) - 5);
+    assert_true(n > 0);
+    memcpy(bytes + n, "\x17\x03\x03\x00\x00", 5);
+    assert_int_equal(send(served.client, bytes, (size_t)n + 5, 0), n + 5);
+    settle();
+    assert_false(served_is_open());
+    assert_int_equal(served.engine->metrics->closed[CLOSE_TLS], 1);
+    close_engine();
+}
+
 /* Answers to them fill the socket, so that nothing of the application's can be taken. */
 static void new_keys_for_a_client_that_does_not_read(void **state)
 {
@@ -449,6 +467,7 @@ int main(void)
         cmocka_unit_test(end_is_not_said_when_an_answer_is_cut),
         cmocka_unit_test(half_closed_clients_are_answered),
         cmocka_unit_test(broken_records_end_the_connection),
+        cmocka_unit_test(a_broken_record_behind_a_good_one),
         cmocka_unit_test(keys_are_renewed),
         cmocka_unit_test(new_keys_for_a_client_that_does_not_read),
     };
