@@ -153,8 +153,4 @@ const char *tls_protocol(struct tls *tls, size_t *size);
  */
 int tls_peer_certificate(struct tls *tls, unsigned index, char **der, size_t *size);
 
-/* OpenSSL's X509_V_… of the client's certificate, 0 being good, and its text. */
-long tls_verify_result(struct tls *tls);
-const char *tls_verify_text(struct tls *tls);
-
 #endif

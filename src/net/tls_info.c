@@ -91,16 +91,3 @@ int tls_peer_certificate(struct tls *tls, unsigned index, char **der, size_t *si
     pthread_mutex_unlock(&tls->lock);
     return result;
 }
-
-long tls_verify_result(struct tls *tls)
-{
-    pthread_mutex_lock(&tls->lock);
-    long result = openssl.SSL_get_verify_result(tls->ssl);
-    pthread_mutex_unlock(&tls->lock);
-    return result;
-}
-
-const char *tls_verify_text(struct tls *tls)
-{
-    return openssl.X509_verify_cert_error_string(tls_verify_result(tls));
-}

@@ -133,9 +133,8 @@ void http1_head_free(struct http1_head *head);
 enum http1_result http1_parse(struct http1_head *head, char *data, size_t size,
                               const struct http1_limits *limits);
 
-/* The status code of the answer to a refused head, and its reason phrase. */
+/* The status code of the answer to a refused head. */
 int http1_error_status(enum http1_error error);
-const char *http1_error_reason(enum http1_error error);
 
 /*
  * gunicorn's words for head->error, in UTF-8: as its log has them, and as its error page has them

@@ -57,24 +57,6 @@ int http1_error_status(enum http1_error error)
     return descriptions[error].status;
 }
 
-const char *http1_error_reason(enum http1_error error)
-{
-    switch (descriptions[error].status) {
-    case 414:
-        return "URI Too Long";
-    case 417:
-        return "Expectation Failed";
-    case 431:
-        return "Request Header Fields Too Large";
-    case 500:
-        return "Internal Server Error";
-    case 501:
-        return "Not Implemented";
-    default:
-        return "Bad Request";
-    }
-}
-
 /* Text in the making. What does not fit is left out, and all that would follow it. */
 struct writer {
     char *p, *end; /* end: the place that is kept for NUL */

@@ -29,7 +29,6 @@ struct piece {
 
 struct access_format {
     bool json;
-    uint32_t uses; /* bit 1 << enum access_text */
     size_t count;
     struct piece *pieces;
     char *bytes;
@@ -91,18 +90,11 @@ static int name_atom(struct str *name)
     }
 }
 
-static const uint32_t atom_uses[] = {
-    [ATOM_USER] = 1u << ACCESS_AUTHORIZATION,
-    [ATOM_REQUEST] = 1u << ACCESS_METHOD | 1u << ACCESS_TARGET | 1u << ACCESS_PROTOCOL,
-    [ATOM_PID] = 0,
-};
-
 static void add(struct access_format *format, int atom, struct str text)
 {
     if (atom == ATOM_LITERAL && text.n == 0)
         return;
     format->pieces[format->count++] = (struct piece){atom, text};
-    format->uses |= atom < ATOM_LITERAL ? 1u << atom : atom_uses[atom];
 }
 
 /* The ) that closes the ( before `at`, as Python finds it: parentheses nest. */
@@ -157,10 +149,8 @@ struct access_format *access_format_compile(struct str text)
     if (!format)
         return NULL;
     *format = (struct access_format){.json = str_eq(text, STR("json"))};
-    if (format->json) {
-        format->uses = ~0u & ~(1u << ACCESS_FIELD_OUT | 1u << ACCESS_VARIABLE);
+    if (format->json)
         return format;
-    }
     format->bytes = mem_alloc(text.n + 1);
     format->pieces = mem_alloc((text.n + 2) * sizeof(*format->pieces));
     if (format->bytes && format->pieces) {
@@ -179,11 +169,6 @@ void access_format_free(struct access_format *format)
     mem_free(format->bytes);
     mem_free(format->pieces);
     mem_free(format);
-}
-
-bool access_format_uses(const struct access_format *format, enum access_text what)
-{
-    return format->uses >> what & 1;
 }
 
 static struct str ask(const struct access_entry *entry, enum access_text what, struct str name)

@@ -65,9 +65,6 @@ struct access_format;
 struct access_format *access_format_compile(struct str format);
 void access_format_free(struct access_format *format);
 
-/* Whether a line needs the environ's variables. */
-bool access_format_uses(const struct access_format *format, enum access_text what);
-
 /* Appends the line about an entry, newline included. */
 void access_format_line(const struct access_format *format, const struct access_entry *entry,
                         struct access_line *line);

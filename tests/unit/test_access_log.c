@@ -133,17 +133,6 @@ static void what_python_has_to_format(void **state)
         assert_null(access_format_compile(text(forms[i])));
 }
 
-static void what_is_used(void **state)
-{
-    (void)state;
-    struct access_format *format = access_format_compile(text("%(r)s %({x}e)s"));
-    assert_true(access_format_uses(format, ACCESS_TARGET));
-    assert_true(access_format_uses(format, ACCESS_VARIABLE));
-    assert_false(access_format_uses(format, ACCESS_AGENT));
-    assert_false(access_format_uses(format, ACCESS_AUTHORIZATION));
-    access_format_free(format);
-}
-
 static void escapes(void **state)
 {
     (void)state;
@@ -363,7 +352,6 @@ int main(void)
         cmocka_unit_test(atoms),
         cmocka_unit_test(names_in_braces),
         cmocka_unit_test(what_python_has_to_format),
-        cmocka_unit_test(what_is_used),
         cmocka_unit_test(escapes),
         cmocka_unit_test(users),
         cmocka_unit_test(json),

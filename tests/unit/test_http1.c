@@ -624,25 +624,21 @@ static void a_head_beyond_all_offsets(void **state)
     close(fd);
 }
 
-static void pages_and_reasons(void **state)
+static void pages(void **state)
 {
     (void)state;
     static const struct {
-        const char *head, *page, *reason;
+        const char *head, *page;
     } cases[] = {
-        {"GET /\r\n", "Invalid Request Line 'Invalid HTTP request line: 'GET /''", "Bad Request"},
+        {"GET /\r\n", "Invalid Request Line 'Invalid HTTP request line: 'GET /''"},
         {"GET /\n",
-         "Invalid Request Line 'Invalid HTTP request line: 'bare LF as line terminator''",
-         "Bad Request"},
-        {"g / HTTP/1.1\r\n", "Invalid Method 'Invalid HTTP method: 'g''", "Bad Request"},
-        {"GET / HTTP/3.0\r\n", "Invalid HTTP Version 'Invalid HTTP Version: (3, 0)'",
-         "Bad Request"},
-        {GET "A: 0123456789\r\n", "Error parsing headers: 'limit request headers fields size'",
-         "Request Header Fields Too Large"},
-        {GET "X\r\n\r\n", "Invalid HTTP Header: 'X'", "Bad Request"},
-        {GET "Expect: \"\r\n\r\n", "Unable to comply with expectation: '\"'", "Expectation Failed"},
-        {"POST /01234567890123456789 HTTP/1.1\r\n", "Request Line is too large (35 > 30)",
-         "URI Too Long"},
+         "Invalid Request Line 'Invalid HTTP request line: 'bare LF as line terminator''"},
+        {"g / HTTP/1.1\r\n", "Invalid Method 'Invalid HTTP method: 'g''"},
+        {"GET / HTTP/3.0\r\n", "Invalid HTTP Version 'Invalid HTTP Version: (3, 0)'"},
+        {GET "A: 0123456789\r\n", "Error parsing headers: 'limit request headers fields size'"},
+        {GET "X\r\n\r\n", "Invalid HTTP Header: 'X'"},
+        {GET "Expect: \"\r\n\r\n", "Unable to comply with expectation: '\"'"},
+        {"POST /01234567890123456789 HTTP/1.1\r\n", "Request Line is too large (35 > 30)"},
     };
     struct http1_limits limits = {.request_line = 30, .field_size = 14};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -655,11 +651,8 @@ static void pages_and_reasons(void **state)
         size_t size = http1_error_page_text(&head, data, words, sizeof words);
         assert_string_equal(words, cases[i].page);
         assert_int_equal(size, strlen(words));
-        assert_string_equal(http1_error_reason(head.error), cases[i].reason);
         http1_head_free(&head);
     }
-    assert_string_equal(http1_error_reason(HTTP1_NO_MEMORY), "Internal Server Error");
-    assert_string_equal(http1_error_reason(HTTP1_UNKNOWN_TRANSFER_ENCODING), "Not Implemented");
 }
 
 static void words_fit_in_any_room(void **state)
@@ -701,7 +694,7 @@ int main(void)
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(a_dripped_head_costs_its_length),
         cmocka_unit_test(a_head_beyond_all_offsets),
-        cmocka_unit_test(pages_and_reasons),
+        cmocka_unit_test(pages),
         cmocka_unit_test(words_fit_in_any_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
