@@ -515,10 +515,16 @@ static void detach_request(struct engine *engine, struct conn *conn)
 }
 
 /* A body of known length need not be buffered: the application reads it as it comes. */
-static enum body_progress no_room(struct conn *conn)
+static void no_room(struct engine *engine, struct conn *conn)
 {
-    bool length = conn->state == CONN_BODY && conn->request->body.framing == HTTP1_LENGTH;
-    return length ? BODY_STREAMS : BODY_NO_ROOM;
+    struct request *request = conn->request;
+    if (conn->state == CONN_BODY) {
+        went_on(engine, conn, request->body.framing == HTTP1_LENGTH ? BODY_STREAMS : BODY_NO_ROOM);
+        return;
+    }
+    bool too_long = request->input_capacity >= INPUT_MAX;
+    request->head.error = too_long ? HTTP1_HEAD_TOO_LONG : HTTP1_NO_MEMORY;
+    refuse_head(engine, conn);
 }
 
 /* What stands in the socket or in TLS, and no event will tell of. */
@@ -609,7 +615,7 @@ void conn_read(struct engine *engine, struct conn *conn)
         size_t room;
         char *into = request_room(request, &room);
         if (!into) {
-            went_on(engine, conn, no_room(conn));
+            no_room(engine, conn);
             return;
         }
         ssize_t n = transport_recv(conn->io.fd, conn->tls, into, room);

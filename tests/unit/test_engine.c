@@ -724,6 +724,25 @@ static void each_allocation_fails_in_turn(void **state)
     }
 }
 
+/* It outgrows the first buffer, and there is no other. */
+static void a_head_without_memory(void **state)
+{
+    char head[2 * INPUT_SIZE];
+    memset(head, 'a', sizeof(head));
+    open_with(state);
+    served_connect(false);
+    served_say("GET / HTTP/1.1\r\nX: ");
+    served.engine->options.limits = (struct http1_limits){0};
+    mem_fail_once(0);
+    assert_int_equal(send(served.client, head, sizeof(head), 0), sizeof(head));
+    served_answer();
+    assert_true(mem_failed());
+    assert_memory_equal(served.output, "HTTP/1.1 500 ", 13);
+    assert_non_null(strstr(served.output, "Out of memory"));
+    assert_string_equal(served.notes, "Cannot read a request from ip=: Cannot allocate memory\n");
+    served_close();
+}
+
 static void no_engine_without_memory(void **state)
 {
     struct engine_options options = options_of(state);
@@ -781,6 +800,7 @@ int main(void)
         WITH_EACH(the_master_has_died),
         WITH_EACH(destroyed_amid_its_work),
         WITH_EACH(each_allocation_fails_in_turn),
+        WITH_EACH(a_head_without_memory),
         WITH_EACH(no_engine_without_memory),
     };
     return cmocka_run_group_tests(tests, make_large, NULL);
