@@ -37,6 +37,7 @@ struct access_log *access_log_create(struct access_format *format, int fd)
     log->fd = own;
     log->batch = batch_of(own);
     log->n = 0;
+    log->error = 0;
     pthread_mutex_init(&log->lock, NULL);
     return log;
 }
@@ -49,9 +50,12 @@ static void write_all(struct access_log *log, const char *p, size_t n)
             p += written;
             n -= (size_t)written;
         } else if (written < 0 && errno == EAGAIN) {
-            if (socket_wait(log->fd, POLLOUT, WRITE_PATIENCE_MS) <= 0)
+            if (socket_wait(log->fd, POLLOUT, WRITE_PATIENCE_MS) <= 0) {
+                log->error = EAGAIN;
                 return;
+            }
         } else if (written == 0 || errno != EINTR) {
+            log->error = written == 0 ? EIO : errno;
             return; /* a full disk: the server goes on without its log */
         }
     }
@@ -63,14 +67,17 @@ static void flush_locked(struct access_log *log)
     log->n = 0;
 }
 
-void access_log_flush(struct access_log *log)
+int access_log_flush(struct access_log *log)
 {
     if (!log)
-        return;
+        return 0;
     pthread_mutex_lock(&log->lock);
     if (log->n > 0)
         flush_locked(log);
+    int error = log->error;
+    log->error = 0;
     pthread_mutex_unlock(&log->lock);
+    return error;
 }
 
 void access_log_destroy(struct access_log *log)

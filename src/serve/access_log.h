@@ -19,6 +19,7 @@ struct access_log {
     int fd;                       /* our own: a duplicate */
     size_t batch;                 /* bytes that are written at most at a time */
     pthread_mutex_t lock;         /* of what follows */
+    int error;                    /* errno of a write that lost lines, 0 once it was told */
     size_t n;
     char bytes[ACCESS_BATCH_SIZE];
 };
@@ -38,8 +39,9 @@ void access_log_add(struct access_log *log, const struct access_entry *entry);
 /* Adds the line about a request that the engine itself answered, or that got no answer. */
 void access_log_refused(struct access_log *log, const struct request *request);
 
-/* Writes what was collected. Any thread; NULL is no log. */
-void access_log_flush(struct access_log *log);
+/* Writes what was collected. 0, or the errno for which lines were lost since it was last called.
+ * Any thread; NULL is no log. */
+int access_log_flush(struct access_log *log);
 
 /* A header of a request by its lower-case name, the last one; and of its response. */
 struct str access_field_in(const struct request *request, struct str name);

@@ -399,7 +399,7 @@ void engine_step(struct engine *engine, int timeout_ms)
         is_rehearsed(engine))
         timeout_ms = 0;
     if (timeout_ms != 0)
-        access_log_flush(engine->access_log);
+        engine_flush_log(engine);
     if (timeout_ms != 0 && !atomic_load_explicit(&engine->standby_leads, memory_order_relaxed))
         handover_rest(engine, !(engine->paused & PAUSE_REHEARSAL) &&
                                   !atomic_load_explicit(&engine->draining, memory_order_relaxed));
@@ -499,7 +499,7 @@ static void follow(struct engine *engine, bool main_thread)
 {
     if (atomic_load(&engine->standby_leads))
         ask_for_lead(engine);
-    access_log_flush(engine->access_log);
+    engine_flush_log(engine);
     ready_wait(&engine->ready, engine, main_thread);
 }
 

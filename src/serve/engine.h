@@ -139,6 +139,7 @@ struct engine {
     _Atomic uint64_t overload_told_ms; /* when the log was last told of refusals */
     _Atomic uint64_t accept_told_ms;   /* the same for failures to accept */
     _Atomic uint64_t watch_told_ms;    /* the same for connections that the loop does not take */
+    _Atomic uint64_t lost_told_ms;     /* the same for lines that the access log has lost */
     struct request *pool;
     uint32_t pooled;
     struct request *batch_head, *batch_tail; /* made ready by this step */
@@ -278,6 +279,9 @@ void engine_note(struct engine *engine, enum note_level level, const char *forma
 /* Whether it is time to tell again of what happens again and again; *told_ms is when it was told
  * last, and now set. */
 bool engine_may_tell(_Atomic uint64_t *told_ms);
+
+/* Has the access log written what it has collected; what it cannot write is told. */
+void engine_flush_log(struct engine *engine);
 
 /* Of these the last drop of a context, and the parts that hold a ref, wait for engine_collect(). */
 void engine_drop_tls(struct engine *engine, struct tls_context *context);

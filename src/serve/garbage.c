@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "net/tls.h"
+#include "serve/access_log.h"
 #include "serve/limits.h"
 #include "serve/refused.h"
 
@@ -45,6 +46,14 @@ void engine_note(struct engine *engine, enum note_level level, const char *forma
     note->next = atomic_load(&engine->notes);
     while (!atomic_compare_exchange_weak(&engine->notes, &note->next, note))
         ;
+}
+
+void engine_flush_log(struct engine *engine)
+{
+    int error = access_log_flush(engine->access_log);
+    if (error != 0 && engine_may_tell(&engine->lost_told_ms))
+        engine_note(engine, NOTE_ERROR, "Cannot write the access log, lines are lost: %s",
+                    strerror(error));
 }
 
 void engine_discard(struct engine *engine, struct part *parts)

@@ -1,6 +1,5 @@
 #include "serve/loop_host.h"
 
-#include "serve/access_log.h"
 #include "serve/handover.h"
 #include "serve/host.h"
 
@@ -60,7 +59,7 @@ void loop_host_run_one(struct engine *engine)
 
 void loop_host_rest(struct engine *engine)
 {
-    access_log_flush(engine->access_log);
+    engine_flush_log(engine);
     handover_rest(engine, !loop_host_ready(engine) && !atomic_load(&engine->draining));
     /* What runs on needs an alarm for its signs of life: yielding sets it. */
     if (atomic_load_explicit(&engine->metrics->running, memory_order_relaxed) > 0 &&

@@ -127,6 +127,16 @@ def test_disk_is_full(gunicorn, small_disk, tmp_path):
     assert "No space left on device" in server.log
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_an_access_log_that_cannot_be_written(gunicorn):
+    server = gunicorn("busy", "--access-logfile", "/dev/full", expect_trouble=True)
+    for _ in range(20):
+        assert server.request().status == 200
+    lost = "Cannot write the access log, lines are lost: No space left on device"
+    server.wait_for_log(rf"\[ERROR\] {lost}")
+    assert server.log.count(lost) < 20, "not for each line"
+
+
 def test_disk_is_full_and_has_room_again(gunicorn, small_disk, tmp_path):
     """Nothing of a request that failed stays on the disk."""
     config = tmp_path / "settings.py"

@@ -273,6 +273,34 @@ static void one_write_a_batch(void **state)
     access_log_flush(NULL);
 }
 
+static void a_full_disk_is_told(void **state)
+{
+    (void)state;
+    int fd = open("/dev/full", O_WRONLY);
+    if (fd < 0)
+        skip();
+    struct access_log *log = access_log_create(access_format_compile(text("%(m)s")), fd);
+    assert_non_null(log);
+    close(fd);
+    struct source source = usual();
+    struct access_entry entry = entry_of(&source);
+    assert_int_equal(access_log_flush(log), 0);
+    access_log_add(log, &entry);
+    assert_int_equal(access_log_flush(log), ENOSPC);
+    assert_int_equal(access_log_flush(log), 0);
+    for (int bytes = 0; bytes <= ACCESS_BATCH_SIZE; bytes += 4) /* written when there are so many */
+        access_log_add(log, &entry);
+    int null = open("/dev/null", O_WRONLY);
+    assert_true(null >= 0);
+    assert_int_equal(access_log_reopen(log, null), 0);
+    close(null);
+    access_log_add(log, &entry);
+    assert_int_equal(access_log_flush(log), ENOSPC);
+    access_log_add(log, &entry);
+    assert_int_equal(access_log_flush(log), 0);
+    access_log_destroy(log);
+}
+
 static int full_pipe; /* its reading end */
 static volatile sig_atomic_t interruptions;
 
@@ -358,6 +386,7 @@ int main(void)
         cmocka_unit_test(time_of_a_line),
         cmocka_unit_test(no_memory),
         cmocka_unit_test(one_write_a_batch),
+        cmocka_unit_test(a_full_disk_is_told),
         cmocka_unit_test(a_signal_costs_no_line),
         cmocka_unit_test(whole_lines_only),
     };
