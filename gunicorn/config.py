@@ -18,6 +18,22 @@ DEFAULT_CONFIG_FILE = "gunicorn.conf.py"
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
+class _EachAtom(dict):
+    """The atoms of an access log: whatever a format asks for is there, and a number."""
+
+    def __missing__(self, name):
+        return 0
+
+
+def _format_problem(text: str) -> str | None:
+    """What is wrong with how an access_log_format is written."""
+    try:
+        text % _EachAtom()  # noqa: B018  (it is done for what it raises)
+    except (TypeError, ValueError) as exc:
+        return str(exc)
+    return None
+
+
 def _where(source) -> str:
     """Return what an error says behind a value of the place where it was set."""
     return f" ({source})" if source else ""
@@ -279,6 +295,14 @@ class Config:
             print(
                 f"Warning: loglevel {self.loglevel!r} is unknown, info is used; "
                 f"there are {', '.join(LOG_LEVELS)}.",
+                file=sys.stderr,
+            )
+        own_logger = self.was_set("logger_class")  # which may have a notation of its own
+        problem = None if own_logger else _format_problem(self.access_log_format)
+        if problem is not None:
+            print(
+                f"Warning: access_log_format {self.access_log_format!r} has a mistake, no line can "
+                f"be written: {problem}; atoms are written as in %(h)s, a percent sign as %%.",
                 file=sys.stderr,
             )
         _features.check(self)

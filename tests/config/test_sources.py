@@ -247,6 +247,8 @@ def test_what_cannot_be_served_is_an_error(refused, arguments, said):
         (["--dirty-workers", "1", "--dirty-app", "a:B"], "dirty workers are not available"),
         (["--control-socket", "x.ctl"], "the control socket is not available"),
         (["--log-level", "verbose"], "loglevel 'verbose' is unknown"),
+        (["--access-logformat", "%h %l"], "access_log_format '%h %l' has a mistake"),
+        (["--access-logformat", "%(h)s 100%"], "access_log_format '%(h)s 100%' has a mistake"),
     ],
 )
 def test_what_will_be_missing_is_warned_of(load, capsys, arguments, said):
@@ -261,4 +263,6 @@ def test_nothing_is_said_of_what_nobody_asked_for(load, capsys):
     load("--request-timeout", "29.5")
     load("--request-timeout", "30", "-k", "gthread")
     load("--request-timeout", "30", "--timeout", "0")
+    load("--access-logformat", "%({a}i)s %(D)d %(nosuch)s 100%% {h}")
+    load("--access-logformat", "%h", "--logger-class", "gunicorn.glogging.Logger")
     assert capsys.readouterr() == ("", "")
