@@ -42,7 +42,12 @@ ifeq ($(STACKS),unwatched)
 SETUP += -Dc_args=--param=asan-stack=0
 endif
 PIP_SETUP = $(foreach option,$(SETUP),--config-settings=setup-args=$(option))
-PIP_INSTALL = $(PIP) install -q --no-build-isolation --config-settings=build-dir=$(BUILD)/wheel $(PIP_SETUP)
+
+# What is built without Python: many programs, each linked in no time.
+PLAIN_SETUP = -Dextension=false -Dbuildtype=debugoptimized -Db_lto=false
+
+# The wheel that is installed here; the tests of installing have it, too.
+BUILT = $(BUILD)/installed
 
 # An interpreter without the sanitizer needs its library loaded first. Python's own leaks at exit
 # are not ours to report; its allocator is bypassed so that each object is watched. A worker that is
@@ -63,7 +68,13 @@ endif
 # The tests that are about them, by their names.
 GREENLETS = gevent or eventlet or greenlet
 
-.PHONY: help run build test unit pytest tls compare asan tsan valgrind faults fuzz testssl soak bench picture lint format wheel sdist wheel-test deploy-check docs clean
+# What CI has the sanitizers watch beside the C tests, each time with threads: what becomes of bytes
+# of clients and applications, and what threads and processes hand to each other.
+MEMORY = $(patsubst %,tests/server/test_%.py,connection http1 limits wsgi_answers wsgi_environ wsgi_files wsgi_input)
+RACES = $(patsubst %,tests/server/test_%.py,concurrency deadlines slow_clients standby stopping) \
+        tests/process/test_dispatch.py
+
+.PHONY: help run build test unit pytest tls compare asan tsan sanitized valgrind faults fuzz testssl soak bench picture lint format wheel sdist wheel-test deploy-check docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -78,11 +89,14 @@ $(READY):
 	touch $@
 
 $(INSTALLED): $(READY) $(SOURCES)
-	$(PIP_INSTALL) --force-reinstall --no-deps .
+	rm -rf $(BUILT)
+	$(PIP) wheel -q --no-build-isolation --no-deps --config-settings=build-dir=$(BUILD)/wheel $(PIP_SETUP) \
+	    -w $(BUILT) .
+	$(PIP) install -q --force-reinstall --no-deps $(BUILT)/*.whl
 	touch $@
 
 $(VENV)/.testing: $(INSTALLED)
-	$(PIP_INSTALL) '.[testing]'
+	$(PIP) install -q "$$(echo $(BUILT)/*.whl)[testing]"
 	touch $@
 
 $(VENV)/.lint: $(READY) tools/lint-requirements.txt
@@ -108,17 +122,17 @@ test: unit pytest ## Build, and run all the tests
 unit: $(READY)
 	tools/prerequisites.sh $(PYTHON) build test
 	test -f $(BUILD)/unit/build.ninja || \
-	    $(MESON) setup $(BUILD)/unit -Dextension=false -Dtests=enabled -Dbuildtype=debugoptimized $(SETUP)
+	    $(MESON) setup $(BUILD)/unit $(PLAIN_SETUP) -Dtests=enabled $(SETUP)
 	$(MESON) test -C $(BUILD)/unit --print-errorlogs
 
 pytest: $(VENV)/.testing
-	$(WATCHED) $(BIN)/pytest -n $(JOBS) $(SELECT) $(ARGS)
+	GUNICORN_WHEEL="$$(echo $(abspath $(BUILT))/*.whl)" $(WATCHED) $(BIN)/pytest -n $(JOBS) $(SELECT) $(ARGS)
 
 tls: $(VENV)/.testing ## Run the behaviour tests over TLS
 	$(WATCHED) $(BIN)/pytest -n $(JOBS) --tls $(ARGS) tests/server
 
 compare: $(VENV)/.testing ## Compare with gunicorn: COUNT=5000 requests, configurations, signals
-	test -f $(BUILD)/unit/build.ninja || $(MESON) setup $(BUILD)/unit -Dextension=false $(SETUP)
+	test -f $(BUILD)/unit/build.ninja || $(MESON) setup $(BUILD)/unit $(PLAIN_SETUP) $(SETUP)
 	$(MESON) compile -C $(BUILD)/unit parse_cli
 	test -x $(VENV)-original/bin/gunicorn || { $(PYTHON) -m venv --clear $(VENV)-original && \
 	    $(VENV)-original/bin/pip install -q gunicorn==27.0.1; }
@@ -142,10 +156,13 @@ asan: ## Run all the tests with AddressSanitizer and UBSan
 tsan: ## Run all the tests with ThreadSanitizer
 	$(MAKE) test VENV=$(VENV)-tsan BUILD=$(BUILD)/tsan SANITIZE=thread JOBS=2
 
+sanitized: ## Run the C tests and a chosen part of the others with each sanitizer
+	$(MAKE) test VENV=$(VENV)-asan BUILD=$(BUILD)/asan SANITIZE=address,undefined SELECT="$(MEMORY) -k gthread"
+	$(MAKE) test VENV=$(VENV)-tsan BUILD=$(BUILD)/tsan SANITIZE=thread SELECT="$(RACES) -k gthread"
+
 valgrind: $(VENV)/.testing ## Run the engine without Python under valgrind
 	tools/prerequisites.sh $(PYTHON) build test valgrind
-	test -f $(BUILD)/unit/build.ninja || \
-	    $(MESON) setup $(BUILD)/unit -Dextension=false -Dtests=enabled -Dbuildtype=debugoptimized
+	test -f $(BUILD)/unit/build.ninja || $(MESON) setup $(BUILD)/unit $(PLAIN_SETUP) -Dtests=enabled
 	$(MESON) compile -C $(BUILD)/unit echo
 	ECHO=$(abspath $(BUILD)/unit/src/demo/echo) $(BIN)/pytest -n 2 $(ARGS) tests/faults/test_valgrind.py
 
