@@ -6,7 +6,8 @@ The time is shared by the worker classes, and for each there are three equal par
 happen to a server; the same without upgrades, so that one master lives through it; and nothing but
 the clients, so that the same workers do. Prints what was done and lost, and memory and descriptors
 at both ends of the second and third part. Ends with status 1 if a request was lost that no SIGKILL
-of a worker explains, if descriptors or the memory in use grew, or if a process is left over.
+of a worker explains, if descriptors or the memory in use grew, if a worker had to be aborted at its
+end that never stood still, or if a process is left over.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import contextlib
 import os
 import random
+import re
 import signal
 import sys
 import tempfile
@@ -43,6 +45,8 @@ def on_reload(server):
         file.write(in_use.now())
 """
 WORKERS = 3
+ABORTED = "Fatal Python error: Aborted"
+LATE = re.compile(r"Worker \(pid:(\d+)\) was told to stop and did not within graceful_timeout")
 AFTER_KILL = 4.0  # seconds within which a client notices that a worker was killed
 SETTLED = 30.0  # seconds after which memory is at its usual size
 WATCHED = 20.0  # seconds in which a worker is without large bodies for once
@@ -94,6 +98,7 @@ class Soak:
         self.random = random.Random(seed)
         self.done: Counter[str] = Counter()
         self.kills: dict[int, tuple[float, float]] = {}  # between which a worker got SIGKILL
+        self.frozen: set[int] = set()  # workers that stood still once
         self.round = 0
         self.recycling = RECYCLING
 
@@ -154,6 +159,7 @@ class Soak:
         """A worker that stands still for a while, as in a debugger or for want of memory."""
         if workers := self.workers():
             worker = self.random.choice(workers)
+            self.frozen.add(worker)
             send_to(worker, signal.SIGSTOP)
             time.sleep(self.random.uniform(0.1, 2))
             send_to(worker, signal.SIGCONT)
@@ -325,8 +331,9 @@ def soak(kind: str, seconds: float, options) -> bool:
             except (AssertionError, OSError) as exc:
                 report.say(f"{type(exc).__name__}: {exc}", bad=True)
         left = one.stop()
+        tell_of_aborts(one, server.log, report)
         for line in server.log.splitlines():
-            if FATAL.search(line) or "Unhandled exception" in line:
+            if line != ABORTED and (FATAL.search(line) or "Unhandled exception" in line):
                 report.say(line, bad=True)
         report.say(f"processes left over: {left}", bad=bool(left))
         tell(one, crowd, report)
@@ -335,6 +342,16 @@ def soak(kind: str, seconds: float, options) -> bool:
             kept.write_text(server.log)
             report.say(f"the server's log: {kept}")
     return not report.bad
+
+
+def tell_of_aborts(one: Soak, log: str, report: Report) -> None:
+    """A worker that stood still when it was told to end, or was to end, is late by that time."""
+    late = {int(pid) for pid in LATE.findall(log)}
+    aborted = log.splitlines().count(ABORTED)
+    report.say(
+        f"aborted: {aborted}, for being late: {late}, and never frozen: {late - one.frozen}",
+        bad=aborted > len(late) or bool(late - one.frozen),
+    )
 
 
 def play(one: Soak, crowd: Crowd, seconds: float, report: Report) -> None:
