@@ -19,9 +19,12 @@ from helpers.server import gunicorn_command
 #: Scenarios in which something goes on until the scenario ends it: how often is luck.
 REPEATING = {"exit_while_imported", "recycling_with_jitter"}
 
+#: What a line of the log begins with.
+STAMP = r"\[\d{4}-\d\d-\d\d [\d:]+ [+-]\d{4}\] \[\d+\] "
+
 #: What differs from run to run, and what it becomes.
 VOLATILE = [
-    (re.compile(r"^\[\d{4}-\d\d-\d\d [\d:]+ [+-]\d{4}\] \[\d+\] "), ""),
+    (re.compile("^" + STAMP), ""),
     (re.compile(r"(127\.0\.0\.1|0\.0\.0\.0|\[::1\]):\d+|\('127\.0\.0\.1', \d+\)"), "ADDRESS"),
     (re.compile(r"\[\d\d/\w+/\d{4}:[\d:]+ [+-]\d{4}\]"), "[TIME]"),
     (re.compile(r"(pid: ?|PID |\(pid:)\d+"), r"\1N"),
@@ -32,9 +35,11 @@ VOLATILE = [
 ]
 
 
-#: Lines of tracebacks and of stacks: they name files and lines of the server's own.
+#: Lines of tracebacks and of stacks: they name files and lines of the server's own. A stack that a
+#: signal's handler writes comes in pieces, and another process's line may stand amid one of it.
 STACK = re.compile(
     r"\s|\[?Traceback|During handling|The above exception|Current thread|Thread 0x|$"
+    r"|\S*,? ?(line )?\d+ in [\w<>]+$|\S* ?\S*\(most recent call first\):$"
 )
 
 
@@ -45,6 +50,7 @@ def plain(line: str) -> str:
 
 
 def lines_of(text: str) -> list[str]:
+    text = re.sub(f"(?<!\n)(?={STAMP})", "\n", text)
     return [plain(line) for line in text.splitlines() if not STACK.match(line)]
 
 
