@@ -55,7 +55,7 @@ struct conn {
     bool close_after;               /* no further request */
     uint8_t why;                    /* enum metrics_close: the first reason that was found */
     struct timer timer;
-    struct list link; /* engine's idle list or its list of all others */
+    struct list link; /* in one of the engine's lists */
     struct listener *listener;
     struct tls *tls;         /* owned; NULL: plain */
     struct request *request; /* NULL while idle */

@@ -204,7 +204,6 @@ struct part *outq_clear(struct outq *q)
     q->head = q->tail = NULL;
     q->memory = 0;
     q->kept = 0;
-    q->ahead = 0;
     atomic_store(&q->pending, false);
     return all;
 }

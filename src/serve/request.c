@@ -81,6 +81,7 @@ static void clear_out(struct engine *engine, struct outq *out)
 {
     metrics_add(&engine->metrics->bytes_out, out->sent);
     out->sent = 0;
+    out->ahead = 0;
     if (out->head)
         engine_discard(engine, outq_clear(out));
     if (out->spool >= 0)

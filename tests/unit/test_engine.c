@@ -117,6 +117,28 @@ static void pipelined_in_pieces_of_any_size(void **state)
     }
 }
 
+/* As if its answer had broken off while the thread waited for place in the queue. */
+static void break_off(struct request *request)
+{
+    assert_int_equal(request->out.ahead, 0);
+    put(request, "x", 1);
+    request->out.ahead = 1;
+}
+
+static void a_broken_answer_leaves_nothing_to_the_next(void **state)
+{
+    open_with(state);
+    served.run = break_off;
+    served_connect(false);
+    for (int i = 1; i <= 2; i++) {
+        served_ask("GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        assert_int_equal(served.runs, i);
+        assert_string_equal(bodies(), "x");
+        served_connect(false);
+    }
+    served_close();
+}
+
 static void an_idle_connection_holds_no_buffer(void **state)
 {
     open_with(state);
@@ -777,6 +799,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_EACH(many_requests_on_one_connection),
         WITH_EACH(pipelined_in_pieces_of_any_size),
+        WITH_EACH(a_broken_answer_leaves_nothing_to_the_next),
         WITH_EACH(an_idle_connection_holds_no_buffer),
         WITH_EACH(a_refused_head_ends_the_connection),
         WITH_EACH(a_refusal_to_who_does_not_read),
