@@ -20,7 +20,7 @@ BLOCK = 1 << 16
 
 #: A module of the server's: what malloc has given to its process, in KiB, and Python's objects.
 IN_USE = """
-import ctypes, sys
+import ctypes, linecache, sys
 
 class Info(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in (
@@ -31,6 +31,7 @@ mallinfo2 = ctypes.CDLL(None).mallinfo2
 mallinfo2.restype = Info
 
 def now():
+    linecache.clearcache()  # whole source files, once a traceback has quoted them
     info = mallinfo2()
     return f'{(info.uordblks + info.hblkhd) // 1024} {sys.getallocatedblocks()}'
 """
