@@ -51,13 +51,18 @@ def basic_auth_user(environ):
 
 
 def status_code(resp):
-    """The status of a response as its atom: the number, without the reason; 0 without an answer."""
+    """The status of a response as its atom: the number, without the reason.
+
+    It is what was answered, whatever an application that then failed had given to start_response.
+    """
     status = resp.status
-    if status is None:
-        return getattr(resp, "status_code", None) or 0
     if isinstance(status, bytes):
         status = status.decode("latin-1")
-    return status.split(None, 1)[0] if isinstance(status, str) else status
+    given = status.split(None, 1)[0] if isinstance(status, str) else status
+    code = getattr(resp, "status_code", None)
+    if code is None or (str(given).isdigit() and int(given) == code):
+        return given
+    return str(code)
 
 
 def microseconds(duration):
@@ -68,6 +73,14 @@ def microseconds(duration):
 def pairs(headers):
     """The (name, value) pairs of headers in any of the forms that workers hand over."""
     return headers.items() if hasattr(headers, "items") else headers
+
+
+def response_headers(resp):
+    """The pairs that were sent: none of an application in whose place the server answered."""
+    status = resp.status
+    if isinstance(status, str) and not status.startswith(str(status_code(resp))):
+        return ()
+    return pairs(resp.headers)
 
 
 def request_headers(req):
@@ -110,7 +123,7 @@ def all_atoms(log, resp, req, environ, request_time):
     us = microseconds(request_time)
     atoms = {name: atom(log, resp, req, environ, us) for name, atom in ATOMS.items()}
     atoms.update((f"{{{name.lower()}}}i", value) for name, value in request_headers(req))
-    atoms.update((f"{{{name.lower()}}}o", value) for name, value in pairs(resp.headers))
+    atoms.update((f"{{{name.lower()}}}o", value) for name, value in response_headers(resp))
     atoms.update((f"{{{name.lower()}}}e", value) for name, value in environ.items())
     return atoms
 
@@ -135,7 +148,7 @@ class LazyAtoms(dict):
         name, kind = key[1:-2].lower(), key[-1:].lower()
         if not (key.startswith("{") and key[-2:-1] == "}"):
             return "-"
-        sources = {"i": request_headers(req), "o": pairs(resp.headers), "e": environ.items()}
+        sources = {"i": request_headers(req), "o": response_headers(resp), "e": environ.items()}
         found = "-"
         for candidate, value in sources.get(kind, ()):
             if candidate.lower() == name:

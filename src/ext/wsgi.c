@@ -135,21 +135,11 @@ static PyObject *describe_request(struct call *call)
                                (double)(request->begun_ns - request->ready_ns) / 1e9);
 }
 
-/* As the application gave it, or as the server did in its place; None where nobody answered. */
-static PyObject *status_line(const struct call *call)
-{
-    int status = call->request->response.status;
-    if (call->status)
-        return Py_NewRef(call->status);
-    return status > 0 ? PyUnicode_FromFormat("%d %s", status, status_reason(status))
-                      : Py_NewRef(Py_None);
-}
-
 static PyObject *describe_response(struct call *call)
 {
     const struct response *response = &call->request->response;
     return PyObject_CallMethod(
-        call->wsgi->handler, "make_response", "NOiKOOO", status_line(call),
+        call->wsgi->handler, "make_response", "OOiKOOO", call->status ? call->status : Py_None,
         call->headers ? call->headers : Py_None, (int)response->status,
         (unsigned long long)response->body_sent, response->has_length ? Py_True : Py_False,
         response->chunked ? Py_True : Py_False, response->sent_head ? Py_True : Py_False);
@@ -180,11 +170,8 @@ static void fail(struct call *call)
         PyErr_WriteUnraisable(wsgi->handler);
     if (call->raised && status == 500)
         status = 504;
-    if (!request->response.sent_head && status > 0 && !call->socket_taken) {
+    if (!request->response.sent_head && status > 0 && !call->socket_taken)
         refusal_send(request, status, text);
-        Py_CLEAR(call->status); /* what the application began is not what was answered */
-        Py_CLEAR(call->headers);
-    }
     response_abort(request);
     Py_XDECREF(answer);
     Py_XDECREF(type);

@@ -154,14 +154,16 @@ def test_failures_are_logged(logged, tmp_path, writer, target):
     server.wait_for_log(rf"\[ERROR\] Error handling request GET {target}\nTraceback .*as it has to")
 
 
-def test_hooks_see_the_answer_to_a_failure(logged):
+def test_hooks_see_what_the_application_gave_and_what_was_answered(logged):
     server = logged(
         "def post_request(worker, req, environ, resp):\n"
-        "    worker.log.info('%s: %s %s', req.path, resp.status, resp.headers)\n",
+        "    worker.log.info('%s: %s, %s', req.path, resp.status, resp.status_code)\n",
         expect_trouble=True,
     )
     server.request(target="/begins_and_fails")
-    server.wait_for_log(r"/begins_and_fails: 500 Internal Server Error \[\]")
+    server.wait_for_log("/begins_and_fails: 201 Created, 500")
+    server.request(target="/fails")
+    server.wait_for_log("/fails: None, 500")
 
 
 def test_refused_requests_are_logged(logged, tmp_path):
