@@ -3,8 +3,7 @@
 Asking for it is answered in one line: an error where nothing could be served, else a warning.
 """
 
-import sys
-
+from gunicorn import util
 from gunicorn.errors import ConfigError
 
 
@@ -66,4 +65,4 @@ def check(cfg):
     for line in _fatal(cfg):
         raise ConfigError(line)
     for line in _missing(cfg):
-        print(f"Warning: {line}.", file=sys.stderr)
+        util.say(f"Warning: {line}.")

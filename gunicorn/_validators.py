@@ -7,7 +7,6 @@ Modules that only some values need (`ipaddress`, `pwd`, `glob`, `inspect`) are i
 
 import os
 import re
-import sys
 
 from gunicorn import util
 from gunicorn.errors import ConfigError
@@ -175,9 +174,9 @@ def validate_http2_frame_size(val):
 
 def validate_ssl_version(val):
     if val != SSL_VERSION_DEFAULT:
-        sys.stderr.write(
+        util.say(
             "Warning: option `ssl_version` is deprecated and it is ignored. "
-            "Use ssl_context instead.\n"
+            "Use ssl_context instead."
         )
     return val
 
@@ -226,7 +225,7 @@ def validate_list_of_files_or_patterns(val):
         import glob
 
         if not glob.glob(entry, recursive=True):
-            sys.stderr.write(f"Warning: reload_extra_files: {entry} matches no file yet.\n")
+            util.say(f"Warning: reload_extra_files: {entry} matches no file yet.")
     return entries
 
 

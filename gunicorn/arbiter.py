@@ -22,6 +22,7 @@ from gunicorn import (
     _upgrade,
     sock,
     systemd,
+    util,
 )
 from gunicorn._status import Status
 from gunicorn.errors import AppImportError, AppModuleNotFound, ConfigError, HaltServer
@@ -534,8 +535,13 @@ class Arbiter:
         self.cfg.pre_fork(self, worker)
         pid, slot = self._core.fork(self.worker_age)
         if pid == 0:
-            _exchanges.keep_own(self)
-            self._be_worker(worker, slot)
+            try:
+                _exchanges.keep_own(self)
+                self._be_worker(worker, slot)
+            except SystemExit:
+                raise
+            except BaseException:  # of the logger: what the master does must not go on in here
+                os._exit(255 if worker.booted else self.WORKER_BOOT_ERROR)
         worker.pid = pid
         worker.tmp.slot = slot
         self.WORKERS[pid] = worker
@@ -566,12 +572,12 @@ class Arbiter:
             self.log.debug("The worker cannot start", exc_info=True)
             if self.cfg.errorlog != "-":
                 self.log.error("%s", exc)
-            print(exc, file=sys.stderr, flush=True)
+            util.say(exc)
             found = not isinstance(exc, (AppModuleNotFound, ConfigError))
             sys.exit(self.APP_LOAD_ERROR if found else self.WORKER_BOOT_ERROR)
         except BaseException as exc:
             self.log.exception("Exception in worker process")
-            print(exc, file=sys.stderr, flush=True)
+            util.say(exc)
             sys.exit(-1 if worker.booted else self.WORKER_BOOT_ERROR)
         finally:
             self.log.info("Worker exiting (pid: %s)", worker.pid)

@@ -292,18 +292,16 @@ class Config:
         from gunicorn import _features
 
         if self.loglevel.lower() not in LOG_LEVELS:
-            print(
+            util.say(
                 f"Warning: loglevel {self.loglevel!r} is unknown, info is used; "
-                f"there are {', '.join(LOG_LEVELS)}.",
-                file=sys.stderr,
+                f"there are {', '.join(LOG_LEVELS)}."
             )
         own_logger = self.was_set("logger_class")  # which may have a notation of its own
         problem = None if own_logger else _format_problem(self.access_log_format)
         if problem is not None:
-            print(
+            util.say(
                 f"Warning: access_log_format {self.access_log_format!r} has a mistake, no line can "
-                f"be written: {problem}; atoms are written as in %(h)s, a percent sign as %%.",
-                file=sys.stderr,
+                f"be written: {problem}; atoms are written as in %(h)s, a percent sign as %%."
             )
         _features.check(self)
 

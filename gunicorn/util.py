@@ -389,12 +389,20 @@ def daemonize(enable_stdio_inheritance=False):
         os.close(null)
 
 
+def say(text):
+    """Print a line to the standard error; where that takes none, as on a full disk, it is lost."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        pass
+
+
 def warn(msg):
     """Print a warning that nobody overlooks to the standard error."""
     lines = msg.splitlines() or [""]
     lines[0] = f"WARNING: {lines[0]}"
     text = "".join(f"!!! {line}\n" for line in lines)
-    print(f"!!!\n{text}!!!\n", file=sys.stderr, flush=True)
+    say(f"!!!\n{text}!!!\n")
 
 
 # ---- sockets and descriptors ----

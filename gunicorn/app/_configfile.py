@@ -76,11 +76,9 @@ def run_file(filename):
         import traceback
 
         if isinstance(exc, OSError) and exc.filename == filename:  # of the file, not in it
-            print(f"Failed to read config file: {filename}: {exc.strerror}", file=sys.stderr)
+            util.say(f"Failed to read config file: {filename}: {exc.strerror}")
         else:
-            print(f"Failed to read config file: {filename}", file=sys.stderr)
-            traceback.print_exc()
-        sys.stderr.flush()
+            util.say(f"Failed to read config file: {filename}\n{traceback.format_exc()}".rstrip())
         sys.exit(1)
     return vars(module)
 
@@ -137,8 +135,7 @@ def warn_of_misspelt(names, settings, path):
             continue
         near = nearest_setting(name, settings)
         if near is not None and near not in names:
-            print(
+            util.say(
                 f"Warning: {FileSource(path, name)}: {name!r} is no setting and has no effect; "
-                f"did you mean {near!r}?",
-                file=sys.stderr,
+                f"did you mean {near!r}?"
             )

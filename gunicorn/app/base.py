@@ -21,7 +21,7 @@ def __getattr__(name):
 
 
 def _die(message):
-    print(f"\nError: {message}", file=sys.stderr, flush=True)
+    util.say(f"\nError: {message}")
     sys.exit(1)
 
 

@@ -1,7 +1,6 @@
 """The application of the command `gunicorn`."""
 
 import os
-import sys
 
 from gunicorn import util
 from gunicorn.app.base import Application
@@ -63,10 +62,9 @@ def warn_of_the_original(directory):
     Both were installed, one over the other; which file is whose is anybody's guess then.
     """
     if any(os.path.exists(os.path.join(directory, name)) for name in FILES_OF_THE_ORIGINAL):
-        print(
+        util.say(
             f"Warning: the original gunicorn is installed over monoceros in {directory}. To mend "
-            "it: pip uninstall gunicorn monoceros, then pip install monoceros.",
-            file=sys.stderr,
+            "it: pip uninstall gunicorn monoceros, then pip install monoceros."
         )
 
 

@@ -115,6 +115,23 @@ def test_a_broken_application_changes_nothing(master, tmp_path, preload):
     assert one.stop() == 0
 
 
+def test_a_worker_that_cannot_say_why_it_ends_is_no_second_master(master):
+    """Its standard error is on a full disk; what the master does must not go on in it."""
+    one = master(config="", workers=1)
+    old = one.wait_workers(1)
+    one.config(
+        "import os\n"
+        "def post_worker_init(worker):\n"
+        "    os.dup2(os.open('/dev/full', os.O_WRONLY), 2)\n"
+        "    raise RuntimeError('not today')\n"
+    )
+    one.kill(signal.SIGHUP)
+    one.wait_for_log("The reload failed, everything stays as it was: its first worker")
+    wait_until(lambda: one.worker_pids() == old, "the new worker is gone", 15)
+    assert int(one.get()) in old
+    assert one.stop() == 0
+
+
 WORD = "def app(e, s):\n    return [b'%s']\n"
 
 
