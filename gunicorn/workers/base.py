@@ -269,10 +269,12 @@ class Worker:
             faulthandler.enable(file=_error_descriptor(self.log), all_threads=True)
 
     def handle_exit(self, sig, frame) -> None:
-        """Stop once what runs is done."""
+        """Stop once what runs is done; its answers say that their connections end with them."""
         self.alive = False
         if self.cfg.reuse_port:  # the queue is this worker's own, and lost when it closes
             sock.refuse_new_connections(self.sockets, self.log)
+        if self._engine is not None:
+            self._engine.drain()
 
     def handle_quit(self, sig, frame) -> None:
         """Stop now."""

@@ -64,6 +64,21 @@ def test_term_with_idle_connections(gunicorn):
     assert_soon(6 * SLOWER, attempt)
 
 
+def test_term_amid_a_request_ends_its_connection(gunicorn, gate):
+    """What is idle is closed meanwhile, and the answer says that its connection is, too."""
+    server = gunicorn("busy", "--keep-alive", "60")
+    idle = server.connect()
+    assert idle.request().header("Connection") == "keep-alive"
+    connection = held(server, gate)
+    server.kill(signal.SIGTERM)
+    idle.expect_closed()
+    gate.open()
+    response = connection.read_response()
+    assert (response.status, response.header("Connection")) == (200, "close")
+    connection.expect_closed()
+    assert server.wait() == 0
+
+
 def test_term_finishes_a_request(gunicorn, gate):
     server = gunicorn("busy")
     connection = held(server, gate)
