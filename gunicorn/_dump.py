@@ -45,6 +45,8 @@ def _ask(master: int, path: str) -> str:
             client.connect(f"\0gunicorn-master-{master}")
         except ConnectionRefusedError:
             raise FileNotFoundError from None
+        except OSError as exc:
+            raise Unreachable(f"the master takes no client: {exc}") from None
         # Anybody may have taken the name.
         peer = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size)
         if PEER.unpack(peer)[0] != master:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -171,6 +172,23 @@ def dumped(pid) -> subprocess.CompletedProcess:
     return subprocess.run(
         [*gunicorn_command(), "--dump", str(pid)], capture_output=True, text=True, timeout=30
     )
+
+
+def test_dump_of_a_master_that_stands_still(master):
+    one = master(app=APP, plain=False, workers=1)
+    with contextlib.ExitStack() as clients:
+        one.kill(signal.SIGSTOP)
+        try:
+            with contextlib.suppress(BlockingIOError):
+                while True:  # as many as wait to be accepted, at most
+                    client = clients.enter_context(socket.socket(socket.AF_UNIX))
+                    client.setblocking(False)
+                    client.connect(f"\0gunicorn-master-{one.pid}")
+            done = dumped(one.pid)
+        finally:
+            one.kill(signal.SIGCONT)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1 and "the master takes no client" in done.stderr
 
 
 def test_dump_without_a_status_port(master, gate):
