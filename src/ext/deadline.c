@@ -288,6 +288,13 @@ int deadline_check(struct wsgi *wsgi, PyObject *frame)
     return -1;
 }
 
+void deadline_tell_at_end(struct call *call)
+{
+    struct wsgi *wsgi = call->wsgi;
+    if (call->deadline && deadline_is_unheard(&wsgi->engine->deadlines, &call->request->deadline))
+        tell(wsgi, call->request, NULL);
+}
+
 bool deadline_may_raise(struct wsgi *wsgi, uint64_t serial)
 {
     struct deadline *deadline = deadlines_find(&wsgi->engine->deadlines, serial);

@@ -124,7 +124,7 @@ static uint64_t verify_mode_of(const struct ext_tls *tls, const struct ssl_ctx_s
 /* Whether the pointer is what we take it for: it answers as the object does. */
 static int agrees(const struct ext_tls *tls, PyObject *context, const struct ssl_ctx_st *ctx)
 {
-    uint64_t options, verify_mode;
+    uint64_t options = 0, verify_mode = 0;
     if (attribute(context, "options", &options) < 0 ||
         attribute(context, "verify_mode", &verify_mode) < 0)
         return -1;

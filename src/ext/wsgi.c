@@ -386,6 +386,7 @@ static void wsgi_run(void *app, struct request *request)
             conn_because(request->conn, CLOSE_TAKEN);
             response_abort(request);
         }
+        deadline_tell_at_end(call);
         call_end(call);
     } else {
         PyErr_WriteUnraisable(wsgi->application);

@@ -142,6 +142,10 @@ void deadline_drop(struct call *call);
  * what runs, if it was interrupted. */
 int deadline_check(struct wsgi *wsgi, PyObject *frame);
 
+/* The request ends. It may be due without the main thread having got the interpreter to say so, for
+ * the application kept it all the time: then it is said now. */
+void deadline_tell_at_end(struct call *call);
+
 /* Whether that request still runs and RequestTimeout may be raised in it, as is done now. */
 bool deadline_may_raise(struct wsgi *wsgi, uint64_t serial);
 

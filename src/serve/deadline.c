@@ -128,6 +128,16 @@ struct deadline *deadlines_find(struct deadlines *deadlines, uint64_t serial)
     return deadline;
 }
 
+bool deadline_is_unheard(struct deadlines *deadlines, const struct deadline *deadline)
+{
+    if (deadline->serial == 0)
+        return false;
+    pthread_mutex_lock(&deadlines->lock);
+    bool is = deadline->due && !deadline->told;
+    pthread_mutex_unlock(&deadlines->lock);
+    return is;
+}
+
 bool deadline_told(struct deadlines *deadlines, uint64_t serial)
 {
     pthread_mutex_lock(&deadlines->lock);

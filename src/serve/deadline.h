@@ -82,6 +82,9 @@ struct deadline *deadlines_next(struct deadlines *deadlines);
 /* That run, or NULL when it has ended. */
 struct deadline *deadlines_find(struct deadlines *deadlines, uint64_t serial);
 
+/* Whether a run that ends now is due, and the application was not told. */
+bool deadline_is_unheard(struct deadlines *deadlines, const struct deadline *deadline);
+
 /* The application is told of that run now; false when it has ended or has got more time. */
 bool deadline_told(struct deadlines *deadlines, uint64_t serial);
 

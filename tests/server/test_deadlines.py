@@ -165,7 +165,7 @@ def test_c_code_that_holds_the_interpreter(start):
 def test_c_code_that_returns_within_the_grace(start):
     server = start()
     (worker,) = server.worker_pids()
-    assert server.request("GET", "/hold?2").status in (504, 200)  # it may end before it is told
+    assert server.request("GET", "/hold?2").status in (504, 200)  # it may end before it is hit
     server.wait_for_log(overdue_line("/hold?2"))
     assert server.worker_pids() == [worker]
 

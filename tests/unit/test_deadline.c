@@ -82,14 +82,18 @@ static void test_nobody_hears(void **state)
     struct deadline deadline;
     deadline_begin(&all, &deadline, NOW);
     uint64_t at = NOW + TIMEOUT;
+    assert_false(deadline_is_unheard(&all, &deadline));
     deadlines_look(&all, at);
+    assert_true(deadline_is_unheard(&all, &deadline));
     assert_int_equal(deadlines_look(&all, at + GRACE),
                      DEADLINES_STUCK | DEADLINES_UNHEARD | DEADLINES_TELL);
     assert_int_equal(deadlines_look(&all, at + GRACE + 50), DEADLINES_TELL);
     assert_true(deadline_told(&all, deadline.serial));
     assert_true(deadline.told && deadline.stuck_told);
+    assert_false(deadline_is_unheard(&all, &deadline));
     assert_null(deadlines_next(&all));
     deadline_end(&all, &deadline);
+    assert_false(deadline_is_unheard(&all, &deadline));
 }
 
 /* However late the first look is, the application is told before the worker is given up. */
