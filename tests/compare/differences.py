@@ -65,11 +65,6 @@ DIFFERENCES = [
         "that there is no such module is told in a line, with where it was looked for",
     ),
     Difference(
-        "hooks_of_a_timeout",
-        r"- .*post_request /sleep /sleep None|\+ .*post_request /sleep /sleep 500 .*",
-        "a hook is told the status that was answered",
-    ),
-    Difference(
         "request_outlasts_graceful_timeout",
         ".*was sent SIGKILL!.*",
         "what the master killed did not run out of memory",
