@@ -18,7 +18,6 @@
     F(BIO_free_all)                                                                                \
     F(BIO_get_data)                                                                                \
     F(BIO_get_new_index)                                                                           \
-    F(BIO_meth_free)                                                                               \
     F(BIO_meth_new)                                                                                \
     F(BIO_meth_set_ctrl)                                                                           \
     F(BIO_meth_set_read)                                                                           \

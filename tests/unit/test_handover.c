@@ -230,6 +230,12 @@ static bool has_waiting(int worker)
     return !ready_empty(&workers[worker].engine->ready);
 }
 
+static void wait_until_one_waits(int worker)
+{
+    for (int ms = 0; !has_waiting(worker) && ms < SOON_MS; ms++)
+        usleep(1000);
+}
+
 /* Tests */
 
 static void an_idle_worker_runs_what_waits_in_a_busy_one(void **state)
@@ -345,8 +351,7 @@ static void what_nobody_takes_is_taken_back(void **state)
     assert_answer(kept, "0 /a 0 0");
     int first = occupy(0), second = occupy(1);
     threaded_ask(kept, "/b");
-    for (int ms = 0; !has_waiting(1) && ms < SOON_MS; ms++)
-        usleep(1000);
+    wait_until_one_waits(1);
     assert_int_equal(exchange_waiting(&exchange), 0);
     release_and_close(1, second);
     assert_answer(kept, "1 /b 0 0");
@@ -383,8 +388,7 @@ static void a_folded_field_stays_what_it_is(void **state)
     open_workers(state);
     int busy = occupy(0), folded = connect_to(0), plain = connect_to(0);
     threaded_send(folded, FOLDED, sizeof(FOLDED) - 1);
-    for (int ms = 0; !has_waiting(0) && ms < SOON_MS; ms++)
-        usleep(1000);
+    wait_until_one_waits(0);
     threaded_ask(plain, "/a");
     assert_answer(plain, "1 /a 0 0");
     release_and_close(0, busy);
