@@ -119,13 +119,14 @@ run: build ## Build, and serve the example application on 127.0.0.1:8000 (BIND=)
 
 test: unit pytest ## Build, and run all the tests
 
-unit: $(READY)
+unit: $(READY) ## Build, and run the C tests
 	tools/prerequisites.sh $(PYTHON) build test
 	test -f $(BUILD)/unit/build.ninja || \
 	    $(MESON) setup $(BUILD)/unit $(PLAIN_SETUP) -Dtests=enabled $(SETUP)
 	$(MESON) test -C $(BUILD)/unit --print-errorlogs
 
-pytest: $(VENV)/.testing
+pytest: $(VENV)/.testing ## Build, and run the tests in Python (SELECT="tests/server -k sync")
+	tools/prerequisites.sh $(PYTHON) build pytest
 	GUNICORN_WHEEL="$$(echo $(abspath $(BUILT))/*.whl)" $(WATCHED) $(BIN)/pytest -n $(JOBS) $(SELECT) $(ARGS)
 
 tls: $(VENV)/.testing ## Run the behaviour tests over TLS
@@ -144,7 +145,7 @@ compare: $(VENV)/.testing ## Compare with gunicorn: COUNT=5000 requests, configu
 	    tests/server/test_differential.py tests/config/test_print_config.py
 
 deploy-check: $(VENV)/.testing ## Run the files of deploy/, and check those that cannot run here
-	$(PIP) install -q 'kubernetes-validate==1.*'
+	tools/prerequisites.sh $(PYTHON) build pytest
 	$(BIN)/pytest $(ARGS) tests/deploy
 
 asan: ## Run all the tests with AddressSanitizer and UBSan

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Usage: prerequisites.sh PYTHON [build|test|fuzz|testssl|valgrind|bench]...
+# Usage: prerequisites.sh PYTHON [build|test|pytest|fuzz|testssl|valgrind|bench]...
 #
 # Make sure that the system has what the named tasks need. What is missing is installed by apt,
 # as root or by a sudo that asks nothing; where neither works, the line to run is printed and
@@ -14,8 +14,9 @@ need() {
     missing="$missing $*"
 }
 
+# Servers lie where only root's PATH leads.
 have() {
-    command -v "$1" >/dev/null
+    PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin" command -v "$1" >/dev/null
 }
 
 # The headers and venv of a Python that came by apt are in packages of its own version.
@@ -39,12 +40,22 @@ check_test() {
     { have pkg-config && pkg-config --exists cmocka; } || need libcmocka-dev
 }
 
+# The programs that the behaviour tests start beside the server.
+check_pytest() {
+    have nginx || need nginx-light
+    have runsv || need runit
+    have openssl || need openssl
+    have curl || need curl
+    have ss || need iproute2
+    have strace || need strace
+}
+
 check_fuzz() {
     tools/find_clang.sh >/dev/null || need clang libclang-rt-dev
 }
 
 check_bench() {
-    { have nginx || [ -x /usr/sbin/nginx ]; } || need nginx-light
+    have nginx || need nginx-light
     have wrk || need wrk
     have taskset || need util-linux
     [ -f /usr/include/ev.h ] || need libev-dev
@@ -79,5 +90,6 @@ else
 fi
 echo "installing$missing"
 $as_root apt-get update -q
+# RUNLEVEL: a service that is installed for tests is not started.
 # shellcheck disable=SC2086
-$as_root DEBIAN_FRONTEND=noninteractive $install
+$as_root RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive $install
