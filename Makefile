@@ -74,7 +74,7 @@ MEMORY = $(patsubst %,tests/server/test_%.py,connection http1 limits wsgi_answer
 RACES = $(patsubst %,tests/server/test_%.py,concurrency deadlines slow_clients standby stopping) \
         tests/process/test_dispatch.py
 
-.PHONY: help run build test unit pytest tls compare asan tsan sanitized valgrind faults fuzz testssl soak bench picture lint format wheel sdist wheel-test deploy-check docs clean
+.PHONY: help run build test unit pytest tls compare asan tsan sanitized valgrind faults fuzz testssl soak bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -188,6 +188,12 @@ bench: $(INSTALLED) ## Compare with nginx and other Python servers (ARGS=--help)
 	tools/prerequisites.sh $(PYTHON) build bench
 	$(PIP) install -q 'gevent>=24.10.1' eventlet tornado
 	$(BIN)/python bench/run.py $(ARGS)
+
+instructions: $(INSTALLED) ## Count the instructions of a request (ARGS="--against OTHER/.venv")
+	tools/prerequisites.sh $(PYTHON) build valgrind
+	test -f $(BUILD)/unit/build.ninja || $(MESON) setup $(BUILD)/unit $(PLAIN_SETUP) -Dtests=enabled
+	$(MESON) compile -C $(BUILD)/unit echo
+	$(BIN)/python bench/instructions.py --echo $(BUILD)/unit/src/demo/echo $(ARGS)
 
 picture: ## Draw a benchmark's result: RESULT=bench/results/….json into docs/bench.svg
 	test -x $(VENV)-plot/bin/python || { $(PYTHON) -m venv --clear $(VENV)-plot && \
