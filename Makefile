@@ -74,7 +74,7 @@ MEMORY = $(patsubst %,tests/server/test_%.py,connection http1 limits wsgi_answer
 RACES = $(patsubst %,tests/server/test_%.py,concurrency deadlines slow_clients standby stopping) \
         tests/process/test_dispatch.py
 
-.PHONY: help run build test unit pytest tls compare asan tsan sanitized valgrind faults fuzz testssl soak bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
+.PHONY: help run build test unit pytest tls compare asan tsan sanitized valgrind faults fuzz testssl soak siege bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -183,6 +183,9 @@ testssl: $(VENV)/.testing ## Have testssl.sh try all it knows against TLS
 
 soak: $(VENV)/.testing ## Random signals, kills, reloads and upgrades under load, SOAK=3600 seconds
 	$(BIN)/python tests/process/soak.py --seconds $(SOAK) $(ARGS)
+
+siege: $(VENV)/.testing ## All attacks at once beside an honest client, SOAK=3600 seconds
+	$(BIN)/python tests/attack/siege.py --seconds $(SOAK) $(ARGS)
 
 bench: $(INSTALLED) ## Compare with nginx and other Python servers (ARGS=--help)
 	tools/prerequisites.sh $(PYTHON) build bench
