@@ -277,7 +277,7 @@ static void begin_dump(struct arbiter *a, struct status_client *client, pid_t on
             pids[count++] = a->children.list[i].pid;
     if (pids && count == 0 && only != 0)
         answer_text(a, client, 404, "there is no such worker\n");
-    else if (!pids || dump_begin(&a->dump, &a->board, pids, count, now) < 0) {
+    else if (!pids || dump_begin(&a->dump, &a->board, &a->children, pids, count, now) < 0) {
         if (errno == EBUSY)
             answer_text(a, client, 503, "another dump is being made: try again\n");
         else if (errno == ENOSYS)

@@ -12,6 +12,7 @@
 struct registry {
     struct children children;
     struct slot slots[16];
+    struct slot_shared shared[16];
     struct children_goal goal;
     pid_t last_pid;
 };
@@ -39,8 +40,9 @@ static pid_t add(struct registry *r, enum slot_phase said)
 {
     pid_t pid = ++r->last_pid;
     struct slot *slot = &r->slots[pid];
+    slot->shared = &r->shared[pid];
 
-    slot->phase = said;
+    slot->shared->phase = said;
     assert_non_null(
         children_add(&r->children, pid, (uint32_t)pid, r->goal.generation, slot, pid * 10));
     child_update(children_find(&r->children, pid), pid * 10);
@@ -64,7 +66,7 @@ static bool is_replacing(struct registry *r, pid_t pid)
 
 static void say(struct registry *r, pid_t pid, enum slot_phase said)
 {
-    r->slots[pid].phase = said;
+    r->shared[pid].phase = said;
     child_update(children_find(&r->children, pid), 1000);
 }
 

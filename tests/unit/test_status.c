@@ -67,10 +67,9 @@ static int teardown(void **state)
 
 static struct slot *add_worker(pid_t pid, enum child_phase phase)
 {
-    struct slot *slot = scoreboard_take(&a.board, 7, 0, a.wake_pipe[1]);
+    struct slot *slot = scoreboard_take(&a.board, a.wake_pipe[1]);
     struct child *child = children_add(&a.children, pid, 7, 0, slot, 1000);
 
-    slot->pid = pid;
     if (phase != CHILD_BOOTING)
         child_move(child, CHILD_READY, 1000);
     if (phase != CHILD_BOOTING && phase != CHILD_READY)
@@ -432,7 +431,6 @@ static pid_t fork_worker(void (*answers)(int))
     assert_int_equal(read(ready[0], &byte, 1), 1);
     close(ready[0]);
     close(ready[1]);
-    slot->pid = pid;
     a.children.list[a.children.count - 1].pid = pid;
     return pid;
 }
@@ -441,6 +439,13 @@ static void end_worker(pid_t pid)
 {
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
+}
+
+/* The same, and the master knows. */
+static void bury_worker(pid_t pid)
+{
+    end_worker(pid);
+    arbiter_forget(&a, pid);
 }
 
 static void a_worker_writes_its_stack(void **state)
@@ -559,15 +564,13 @@ static void who_died_amid_it_does_not_keep_it(void **state)
     (void)state;
     assert_int_equal(pipe(go_on), 0);
     pid_t pid = fork_worker(write_stack_slowly);
-    struct slot *slot = a.children.list[a.children.count - 1].slot;
     int fd = ask_a_slow_one();
 
     turn(2000 + DUMP_TOTAL_MS + 1);
     assert_int_equal(a.dump.late, pid);
     receive(fd);
-    end_worker(pid);
-    atomic_store(&slot->phase, SLOT_FREE);
-    assert_int_equal(dump_begin(&a.dump, &a.board, &pid, 1, 2000), 0);
+    bury_worker(pid);
+    assert_int_equal(dump_begin(&a.dump, &a.board, &a.children, &pid, 1, 2000), 0);
     assert_int_equal(a.dump.late, 0);
     dump_end(&a.dump);
     close(go_on[0]);
