@@ -87,7 +87,7 @@ static PyObject *py_idle(PyObject *op, PyObject *unused)
 static PyObject *py_ready(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    if (atomic_load(&of(op)->shared->phase) == SLOT_BOOTING)
+    if (atomic_load(&of(op)->shared->phase) != SLOT_RETIRING)
         slot_set_phase(of(op), SLOT_READY);
     Py_RETURN_NONE;
 }

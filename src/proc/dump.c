@@ -386,6 +386,18 @@ static bool is_done(struct dump *dump, int64_t now)
     return atomic_load(&dump->shared->wanted) == 0 && atomic_load(&dump->shared->writing) == 0;
 }
 
+/* It is too long, or takes too long: what there is goes out, and says so. */
+static void cut(struct dump *dump)
+{
+    static const char mark[] = "…\n";
+    size_t most = dump->text.limit - sizeof(mark);
+
+    dump->text.error = 0;
+    if (dump->text.size > most)
+        dump->text.size = most;
+    writer_text(&dump->text, mark);
+}
+
 bool dump_step(struct dump *dump, int64_t now)
 {
     while (dump->active && dump->at < dump->count) {
@@ -397,8 +409,7 @@ bool dump_step(struct dump *dump, int64_t now)
             take_answer(dump);
         }
         if (dump->text.error || now > dump->begun_at + DUMP_TOTAL_MS) {
-            dump->text.error = 0;
-            writer_text(&dump->text, "…\n");
+            cut(dump);
             return true;
         }
         if (ask_next(dump, now))

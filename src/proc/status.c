@@ -30,8 +30,8 @@ void status_init(struct status *status)
 
 #include <sys/random.h>
 
-/* "gunicorn-master-PID-" and what nobody can guess, so nobody takes it before us. Its size, or 0 with
- * errno. */
+/* "gunicorn-master-PID-" and what nobody can guess, so nobody takes it before us. Its size, or 0
+ * with errno. */
 static socklen_t make_private_name(struct sockaddr_un *name)
 {
     uint64_t secret[2];

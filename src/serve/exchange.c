@@ -37,8 +37,8 @@ static const bool peeking_gives_descriptors = false; /* some give what is none: 
 #endif
 
 /* The record lock of the taking end: for all processes, and released by the kernel when its owner
- * dies. A mutex in shared memory would not do: robust ones have pointers in them, which other workers
- * can write. `type` is F_WRLCK or F_UNLCK. */
+ * dies. A mutex in shared memory would not do: robust ones have pointers in them, which other
+ * workers can write. `type` is F_WRLCK or F_UNLCK. */
 static int lock(int fd, short type)
 {
     struct flock range = {.l_type = type, .l_whence = SEEK_SET, .l_len = 1};
@@ -226,8 +226,8 @@ static ssize_t take_bytes(const struct exchange *exchange, struct parcel_label *
     return message.msg_flags & MSG_TRUNC ? 0 : n;
 }
 
-/* False: who takes does not go on, as it was stopped by a signal or a debugger. Who died between the
- * two steps has left the message, or taken it along: both are whole. */
+/* False: who takes does not go on, as it was stopped by a signal or a debugger. Who died between
+ * the two steps has left the message, or taken it along: both are whole. */
 static bool begin_taking(const struct exchange *exchange)
 {
     const struct timespec pause = {.tv_nsec = 1000000};

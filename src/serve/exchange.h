@@ -15,8 +15,8 @@
  * every worker holds, and the master, so that what was sent outlives its sender), and a board that
  * says who has nothing to do.
  *
- * Any worker may write anything to the board and into the queue. Nobody follows a pointer there, and
- * the lock is the kernel's. A lie of one worker costs the others time or requests, no more; the
+ * Any worker may write anything to the board and into the queue. Nobody follows a pointer there,
+ * and the lock is the kernel's. A lie of one worker costs the others time or requests, no more; the
  * master takes nothing out of it but a bounded count.
  */
 
@@ -83,8 +83,8 @@ enum exchange_result {
     EXCHANGE_NO_ROOM, /* no descriptor is free, the message stays: errno */
 };
 
-/* Takes one message without waiting for one; one thread of a process at a time. `bytes` has room for
- * PARCEL_BYTES_MAX. */
+/* Takes one message without waiting for one; one thread of a process at a time. `bytes` has room
+ * for PARCEL_BYTES_MAX. */
 enum exchange_result exchange_receive(const struct exchange *exchange, struct parcel *parcel,
                                       char *bytes);
 

@@ -416,6 +416,39 @@ static void killing_the_dead_is_an_error(void **state)
     assert_int_equal(errno, ESRCH);
 }
 
+static int waits, deaf_waits;
+
+static int count_waits(void *ctx, struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    (void)ctx;
+    waits++;
+    deaf_waits += fds[1].fd < 0;
+    return poll(fds, count, timeout_ms);
+}
+
+/* A worker writes without end: the master is woken so often, and then not for a while. */
+static void a_flood_of_the_wake_pipe_is_bounded(void **state)
+{
+    struct arbiter_host counting = plain_host;
+    char bytes[4096] = {0};
+
+    (void)state;
+    run_until_ready(2);
+    counting.wait = count_waits;
+    counting.manage = leave_after;
+    host.arbiter.host = &counting;
+    int64_t end = (int64_t)(clock_ns() / 1000000) + 2 * ARBITER_WAKES_MS;
+    while ((int64_t)(clock_ns() / 1000000) < end && !deaf_waits) {
+        while (write(host.arbiter.wake_pipe[1], bytes, sizeof(bytes)) > 0)
+            ;
+        assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    }
+    assert_int_equal(deaf_waits, 1);
+    assert_true(waits > ARBITER_WAKES / 2);
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    assert_int_equal(deaf_waits, 1); /* it listens again */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -441,6 +474,7 @@ int main(void)
         TEST(draining_has_a_limit_and_can_be_hurried),
         TEST(strangers_are_reaped),
         TEST(killing_the_dead_is_an_error),
+        TEST(a_flood_of_the_wake_pipe_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -199,6 +199,38 @@ static void a_full_pipe_does_not_block(void **state)
     assert_true(wakes() > 0);
 }
 
+static void nonsense_is_brought_into_range(void **state)
+{
+    (void)state;
+    struct slot *slot = scoreboard_take(&board, -1);
+    struct running_request list[RUNNING_MAX];
+
+    memset(slot->running, 0xff, sizeof(*slot->running));
+    assert_int_equal(running_copy(slot->running, 50, list), RUNNING_MAX);
+    for (int i = 0; i < RUNNING_MAX; i++) {
+        assert_int_equal(running_method(&list[i]).n, RUNNING_METHOD_MAX);
+        assert_int_equal(running_path(&list[i]).n, RUNNING_PATH_MAX);
+        assert_int_equal(list[i].since, 50);
+    }
+}
+
+/* All that workers can write, over which they write. */
+static void slots_survive_their_workers(void **state)
+{
+    (void)state;
+    struct slot *slot = scoreboard_take(&board, wake[1]), before = *slot;
+    struct metrics totals;
+
+    memset(board.shared, 0xff, SCOREBOARD_SLOTS * sizeof(*board.shared));
+    memset(board.metrics, 0xff, 16 * sizeof(*board.metrics));
+    assert_memory_equal(slot, &before, sizeof(before));
+    scoreboard_sum(&board, &totals);
+    assert_int_equal(totals.accepted, 0);
+    scoreboard_release(&board, slot);
+    assert_ptr_equal(scoreboard_take(&board, wake[1]), slot);
+    assert_int_equal(slot->shared->busy_since, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -214,6 +246,8 @@ int main(void)
         TEST(a_full_pipe_does_not_block),
         TEST(counters_of_the_dead_stay),
         TEST(more_requests_than_places),
+        TEST(nonsense_is_brought_into_range),
+        TEST(slots_survive_their_workers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

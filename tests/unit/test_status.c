@@ -616,6 +616,60 @@ static void a_worker_without_a_handler_is_not_signalled(void **state)
     end_worker(pid);
 }
 
+/* More than any dump, and what steers a terminal. */
+static void write_nonsense(int signo)
+{
+    (void)signo;
+    (void)!write(dump_file, "\x1b[2Jthe stack\r\n\xff", 17);
+    (void)!ftruncate(dump_file, (off_t)1 << 40);
+}
+
+static void nonsense_in_the_file_is_cut_and_escaped(void **state)
+{
+    (void)state;
+    pid_t pid = fork_worker(write_nonsense);
+    struct slot *slot = a.children.list[0].slot;
+
+    running_begin(slot->running, 1500, STR("G\nT"), STR("/"));
+    ask("GET /workers/0/stack HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_true(begins(answer, "HTTP/1.1 200 "));
+    assert_non_null(strstr(answer, "\\x1b[2Jthe stack\\x0d\n\\xff\\x00"));
+    assert_non_null(strstr(answer, "G\\x0aT"));
+    assert_false(a.dump.active);
+    end_worker(pid);
+}
+
+/* A counter that is not 0 though nobody writes costs one dump its time, and the next ones nothing.
+ */
+static void nonsense_in_the_counters_passes(void **state)
+{
+    (void)state;
+    pid_t pid = fork_worker(write_stack);
+
+    atomic_store(&a.dump.shared->writing, 4711);
+    assert_non_null(strstr(ask("GET /workers/0/stack HTTP/1.1\r\nHost: a\r\n\r\n"), "the stack"));
+    end_worker(pid);
+}
+
+/* Its number may be another process' by then. */
+static void who_is_dead_is_not_signalled(void **state)
+{
+    (void)state;
+    pid_t pid = fork_worker(NULL), other = fork_worker(write_stack);
+    pid_t both[] = {pid, other};
+
+    assert_int_equal(dump_begin(&a.dump, &a.board, &a.children, both, 2, 2000), 0);
+    assert_false(dump_step(&a.dump, 2000));
+    arbiter_forget(&a, pid);
+    a.dump.thread_count = 2; /* there would be another thread to ask */
+    a.dump.threads[1] = pid;
+    dump_step(&a.dump, 2000 + DUMP_THREAD_MS);
+    assert_true(a.dump.at > 0); /* it went on to the next worker */
+    dump_end(&a.dump);
+    end_worker(pid);
+    end_worker(other);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -643,6 +697,9 @@ int main(void)
         TEST(who_died_amid_it_does_not_keep_it),
         TEST(who_answers_late_answers_for_nobody_else),
         TEST(a_worker_without_a_handler_is_not_signalled),
+        TEST(nonsense_in_the_file_is_cut_and_escaped),
+        TEST(nonsense_in_the_counters_passes),
+        TEST(who_is_dead_is_not_signalled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
