@@ -1,8 +1,8 @@
 /*
- * The memory that workers share with the master. The input is a list of steps: bytes go to any place
- * of it, as a hostile worker would write them; between them the master makes its turns, reports,
- * collects the dead and begins dumps, while time goes on. Whatever stands there, the reports are
- * well-formed, no signal goes to anything but a child, and the master goes to sleep.
+ * The memory that workers share with the master. The input is a list of steps: bytes go to any
+ * place of it, as a hostile worker would write them; between them the master makes its turns,
+ * reports, collects the dead and begins dumps, while time goes on. Whatever stands there, the
+ * reports are well-formed, no signal goes to anything but a child, and the master goes to sleep.
  */
 #include "proc/arbiter.h"
 #include "proc/recycle.h"

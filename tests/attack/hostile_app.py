@@ -1,4 +1,4 @@
-"""An application that turns on its own server: it writes over what its worker shares with others."""
+"""An application that turns on its own server: it writes over what its worker shares."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ SECONDS = float(os.environ.get("ATTACK_SECONDS", "2"))
 #: Share of a core that the master may take meanwhile.
 MASTER_CPU = 0.5
 CRASH = re.compile(
-    r"AddressSanitizer|runtime error:|Fatal Python error: (?!Aborted)|SystemError|Unhandled exception"
-    r"|was sent SIG(?:SEGV|BUS|ILL|FPE)"
+    r"AddressSanitizer|runtime error:|Fatal Python error: (?!Aborted)|SystemError"
+    r"|Unhandled exception|was sent SIG(?:SEGV|BUS|ILL|FPE)"
 )
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
