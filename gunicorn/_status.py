@@ -67,6 +67,9 @@ class Status:
         return made
 
     def close(self, unlink: bool = True) -> None:
+        if self._first_master >= 0:
+            os.close(self._first_master)
+            self._first_master = -1
         if self.listener is not None:
             sock.close_sockets([self.listener], unlink=unlink)
             self.listener = None
@@ -104,7 +107,7 @@ def _socket_settings(cfg):
         reuse_port=False,
         is_ssl=False,
         backlog=BACKLOG,
-        umask=cfg.umask,
+        umask=0o777 & ~cfg.status_mode,
         uid=cfg.uid,
         gid=cfg.gid,
     )

@@ -257,7 +257,8 @@ class Arbiter:
         try:
             self._core.open_private()
         except OSError as exc:
-            self.log.debug("gunicorn --dump will not reach this master: %s", exc)
+            log = self.log.debug if exc.errno == errno.EOPNOTSUPP else self.log.warning
+            log("gunicorn --dump will not reach this master: %s", exc.strerror)
 
     def _listen(self) -> None:
         fds = None

@@ -161,7 +161,8 @@ class UnixSocket(BaseSocket):
         if _is_abstract(self.cfg_addr):
             return
         try:
-            util.chown(self.cfg_addr, self.conf.uid, self.conf.gid)
+            # Not of what a link points at, which somebody may have put in its place.
+            os.chown(self.cfg_addr, self.conf.uid, self.conf.gid, follow_symlinks=False)
         except OSError:
             util.unlink(self.cfg_addr)
             raise

@@ -25,7 +25,7 @@ def default_of(row):
         return "does nothing" if row.name not in ("pre_request", "ssl_context") else "see below"
     if row.default in ("", None):
         return "none" if row.default is None else "empty"
-    if row.name in ("umask", "control_socket_mode"):
+    if row.name in ("umask", "control_socket_mode", "status_mode"):
         return f"`{row.default:#o}`"
     return f"`{row.default}`"
 

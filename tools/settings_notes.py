@@ -424,6 +424,15 @@ Answered by the master, also when every worker computes. For probes and monitori
 the internet reach it. [Health, figures and stacks](operations.md#health-figures-and-stacks-the-status-port) has
 all of it, Kubernetes' probes included.
 """,
+    "status_mode": """\
+```python
+status_bind = "unix:/run/shop/status.sock"
+status_mode = 0o660  # and `group`: that of the monitoring
+```
+
+The default is `0600`: `/workers/SLOT/stack` shows what the application does. The file belongs to `user` and `group`, as that of
+`bind`; `umask` does not count. It holds from the moment at which the socket is bound.
+""",
     "drain_delay": """\
 ```python
 drain_delay = 10  # two periods of the balancer's probe

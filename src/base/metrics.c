@@ -15,19 +15,54 @@ enum {
 
 _Static_assert(offsetof(struct metrics, accepted) % sizeof(uint64_t) == 0, "a row of numbers");
 
+/* What runs backwards, or is beyond all bounds, is not believed: what was stands. */
+static void accept_counter(_Atomic uint64_t *accepted, uint64_t n)
+{
+    if (n <= METRICS_COUNTER_MAX && n > atomic_load_explicit(accepted, memory_order_relaxed))
+        atomic_store_explicit(accepted, n, memory_order_relaxed);
+}
+
+static void accept_gauge(_Atomic uint32_t *accepted, const _Atomic uint32_t *gauge)
+{
+    metrics_set(accepted, metrics_level(gauge));
+}
+
+void metrics_accept(struct metrics *accepted, const struct metrics *worker)
+{
+    _Atomic uint64_t *to = (_Atomic uint64_t *)accepted;
+    const _Atomic uint64_t *from = (const _Atomic uint64_t *)worker;
+
+    accept_gauge(&accepted->threads, &worker->threads);
+    accept_gauge(&accepted->running, &worker->running);
+    accept_gauge(&accepted->queued, &worker->queued);
+    accept_gauge(&accepted->draining, &worker->draining);
+    for (unsigned i = 0; i < METRICS_CONN_STATES; i++)
+        accept_gauge(&accepted->connections[i], &worker->connections[i]);
+    for (size_t i = COUNTERS_AT; i < COUNTERS_END; i++)
+        accept_counter(&to[i], atomic_load_explicit(&from[i], memory_order_relaxed));
+}
+
+uint64_t metrics_plus(uint64_t a, uint64_t b)
+{
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
 void metrics_fold(struct metrics *totals, const struct metrics *dead)
 {
     _Atomic uint64_t *to = (_Atomic uint64_t *)totals;
     const _Atomic uint64_t *from = (const _Atomic uint64_t *)dead;
 
-    for (size_t i = COUNTERS_AT; i < COUNTERS_END; i++)
-        metrics_add(&to[i], atomic_load_explicit(&from[i], memory_order_relaxed));
+    for (size_t i = COUNTERS_AT; i < COUNTERS_END; i++) {
+        uint64_t sum = metrics_plus(atomic_load_explicit(&to[i], memory_order_relaxed),
+                                    atomic_load_explicit(&from[i], memory_order_relaxed));
+
+        atomic_store_explicit(&to[i], sum, memory_order_relaxed);
+    }
 }
 
 static void sum_gauge(_Atomic uint32_t *to, const _Atomic uint32_t *from)
 {
-    metrics_set(to, atomic_load_explicit(to, memory_order_relaxed) +
-                        atomic_load_explicit(from, memory_order_relaxed));
+    metrics_set(to, atomic_load_explicit(to, memory_order_relaxed) + metrics_level(from));
 }
 
 void metrics_sum(struct metrics *totals, const struct metrics *worker)

@@ -134,11 +134,32 @@ static inline void metrics_observe(struct histogram *histogram, uint64_t ns)
     metrics_add(&histogram->sum_ns, ns);
 }
 
+/*
+ * A worker may write anything into its figures, or into those of others. So a reader goes by what
+ * it has accepted of them: counters that only grow and have a bound, gauges up to one that lets
+ * those of 4096 workers be added up.
+ */
+#define METRICS_COUNTER_MAX (UINT64_C(1) << 56) /* in ns: two years of one thread */
+#define METRICS_GAUGE_MAX ((UINT32_C(1) << 20) - 1)
+
+static inline uint32_t metrics_level(const _Atomic uint32_t *gauge)
+{
+    uint32_t n = atomic_load_explicit(gauge, memory_order_relaxed);
+
+    return n < METRICS_GAUGE_MAX ? n : METRICS_GAUGE_MAX;
+}
+
+/* Brings `accepted`, all zero at first, up to date. Only this may be given to the next two. */
+void metrics_accept(struct metrics *accepted, const struct metrics *worker);
+
 /* Adds the counters of a worker that has died to the totals, whose only writer this is. */
 void metrics_fold(struct metrics *totals, const struct metrics *dead);
 
 /* Adds gauges and counters: for a sum over the workers that live. */
 void metrics_sum(struct metrics *totals, const struct metrics *worker);
+
+/* The sum of two counters; the highest number where it is more. */
+uint64_t metrics_plus(uint64_t a, uint64_t b);
 
 /* A label's value, as Prometheus shows it. */
 const char *metrics_state_name(unsigned state); /* NULL: there is no such state */

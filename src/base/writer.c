@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 
 enum { FIRST_CAPACITY = 1024 };
@@ -69,6 +68,18 @@ void writer_format(struct writer *writer, const char *format, ...)
         writer->error = EMSGSIZE;
     else
         writer_add(writer, text, (size_t)n);
+}
+
+void writer_escape(struct writer *writer, struct str text, bool lines)
+{
+    for (size_t i = 0; i < text.n && !writer->error; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+
+        if ((c >= 0x20 && c <= 0x7e) || (lines && c == '\n'))
+            writer_add(writer, &text.p[i], 1);
+        else
+            writer_format(writer, "\\x%02x", c);
+    }
 }
 
 void writer_json(struct writer *writer, struct str text)

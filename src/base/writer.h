@@ -3,6 +3,7 @@
 
 #include "base/str.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,10 @@ void writer_text(struct writer *writer, const char *text);
 /* Up to 511 bytes at a time: more is a failure. */
 void writer_format(struct writer *writer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* What is printable in ASCII as it is, the rest as \xNN: it steers no terminal and ends no line.
+ * With `lines` the ends of lines stay. */
+void writer_escape(struct writer *writer, struct str text, bool lines);
 
 /* A JSON string with its quotes (RFC 8259 §7); bytes outside of ASCII are taken as Latin-1. */
 void writer_json(struct writer *writer, struct str text);

@@ -380,7 +380,7 @@ static int start(struct engine_object *self, PyObject *worker, uint32_t threads,
         return -1;
     self->wsgi.threaded = threads > 0;
     if (self->wsgi.slot) {
-        atomic_store(&self->wsgi.slot->threads, threads);
+        atomic_store(&self->wsgi.slot->shared->threads, threads);
         options.metrics = self->wsgi.slot->metrics;
     }
     int *fds = listener_fds(worker, &count);

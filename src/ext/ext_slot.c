@@ -1,7 +1,11 @@
 #include "ext/ext_proc.h"
 
 #include "base/clock.h"
+#include "base/writer.h"
 #include "proc/arbiter.h"
+
+/* Every byte of the longest text escaped. */
+enum { SHOWN_MAX = 4 * RUNNING_PATH_MAX };
 
 struct slot_object {
     PyObject_HEAD PyObject *owner; /* keeps the shared memory mapped */
@@ -83,7 +87,7 @@ static PyObject *py_idle(PyObject *op, PyObject *unused)
 static PyObject *py_ready(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    if (atomic_load(&of(op)->phase) == SLOT_BOOTING)
+    if (atomic_load(&of(op)->shared->phase) != SLOT_RETIRING)
         slot_set_phase(of(op), SLOT_READY);
     Py_RETURN_NONE;
 }
@@ -121,7 +125,7 @@ static PyMethodDef slot_methods[] = {
 static PyObject *get_busy_since(PyObject *op, void *unused)
 {
     (void)unused;
-    int64_t ms = atomic_load(&of(op)->busy_since);
+    int64_t ms = atomic_load(&of(op)->shared->busy_since);
 
     if (ms == 0)
         Py_RETURN_NONE;
@@ -131,29 +135,39 @@ static PyObject *get_busy_since(PyObject *op, void *unused)
 static PyObject *get_requests(PyObject *op, void *unused)
 {
     (void)unused;
-    return PyLong_FromUnsignedLongLong(atomic_load(&of(op)->requests));
+    return PyLong_FromUnsignedLongLong(atomic_load(&of(op)->shared->requests));
 }
 
 static PyObject *get_phase(PyObject *op, void *unused)
 {
     static const char *const names[] = {"free", "booting", "ready", "retiring"};
-    uint32_t phase = atomic_load(&of(op)->phase);
+    uint32_t phase = atomic_load(&of(op)->shared->phase);
 
     (void)unused;
     return PyUnicode_FromString(names[phase <= SLOT_RETIRING ? phase : SLOT_FREE]);
 }
 
-/* The worker may be writing while the master reads: the bytes may be mixed. A slot that the master
- * has taken back runs nothing. */
+/* For the log, where it may neither end a line nor steer a terminal. */
+static PyObject *shown(struct str text)
+{
+    struct writer out;
+
+    writer_init(&out, SHOWN_MAX);
+    writer_escape(&out, text, false);
+    PyObject *result =
+        out.error ? PyErr_NoMemory() : PyUnicode_DecodeASCII(out.data, (Py_ssize_t)out.size, NULL);
+    writer_free(&out);
+    return result;
+}
+
+/* The worker may be writing while the master reads: the bytes may be mixed. */
 static PyObject *oldest(PyObject *op, struct str (*text_of)(const struct running_request *request))
 {
-    const struct running *running = of(op)->running;
     struct running_request list[RUNNING_MAX];
 
-    if (!running || running_copy(running, list) == 0)
+    if (running_copy(of(op)->running, now_ms(), list) == 0)
         return PyUnicode_FromString("");
-    struct str text = text_of(&list[0]);
-    return PyUnicode_DecodeLatin1(text.p, (Py_ssize_t)text.n, NULL);
+    return shown(text_of(&list[0]));
 }
 
 static PyObject *get_method(PyObject *op, void *unused)
@@ -171,17 +185,16 @@ static PyObject *get_path(PyObject *op, void *unused)
 static PyObject *get_in_flight(PyObject *op, void *unused)
 {
     (void)unused;
-    return PyLong_FromUnsignedLong(atomic_load(&of(op)->in_flight));
+    return PyLong_FromUnsignedLong(atomic_load(&of(op)->shared->in_flight));
 }
 
 static PyObject *get_connections(PyObject *op, void *unused)
 {
     (void)unused;
-    const struct metrics *metrics = of(op)->metrics;
     unsigned long open = 0;
 
-    for (int i = 0; metrics && i < METRICS_CONN_STATES; i++)
-        open += atomic_load_explicit(&metrics->connections[i], memory_order_relaxed);
+    for (int i = 0; i < METRICS_CONN_STATES; i++)
+        open += metrics_level(&of(op)->metrics->connections[i]);
     return PyLong_FromUnsignedLong(open);
 }
 

@@ -79,7 +79,7 @@ static int64_t busy_deadline(const struct arbiter *a, const struct child *child)
 {
     if (!child->watching || (a->timeout_ms == 0 && !recycle_weighs(a)))
         return INT64_MAX;
-    int64_t busy = atomic_load(&child->slot->busy_since);
+    int64_t busy = child_busy_since(child);
     if (busy == 0)
         return child->look_at;
     int64_t silent = silence_deadline(a, child, busy);
@@ -122,7 +122,7 @@ static int64_t stop_deadline(const struct arbiter *a, const struct child *child)
  * be late: while the child is busy it is put off. */
 static int64_t child_limit(const struct arbiter *a, const struct child *child)
 {
-    int64_t busy = child->watching && !a->draining ? atomic_load(&child->slot->busy_since) : 0;
+    int64_t busy = child->watching && !a->draining ? child_busy_since(child) : 0;
 
     switch (child->phase) {
     case CHILD_ABORTED:
@@ -210,25 +210,46 @@ static void pause_ms(int ms)
     poll(NULL, 0, ms);
 }
 
+/* Workers hold its other end, and may write what they like: what does not fit wakes once more. */
 static void empty_pipe(int fd)
 {
-    char bytes[256];
+    char bytes[4096];
+    ssize_t ignored = read(fd, bytes, sizeof(bytes));
 
-    while (read(fd, bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes))
-        ;
+    (void)ignored;
+}
+
+/* It was written to. Beyond a number of times it is not looked at until the second is over, so that
+ * a worker which writes without end does not keep the master busy. */
+static void hear_pipe(struct arbiter *a, int64_t now)
+{
+    struct arbiter_wakes *wakes = &a->wakes;
+
+    empty_pipe(a->wake_pipe[0]);
+    if (now >= wakes->since + ARBITER_WAKES_MS)
+        *wakes = (struct arbiter_wakes){.since = now};
+    if (++wakes->count >= ARBITER_WAKES)
+        wakes->deaf_to = wakes->since + ARBITER_WAKES_MS;
+}
+
+/* When to listen to the pipe again; INT64_MAX: we do. */
+static int64_t deaf_until(const struct arbiter *a, int64_t now)
+{
+    return a->wakes.deaf_to > now ? a->wakes.deaf_to : INT64_MAX;
 }
 
 /* Sleeps until there is something to do, or `limit` (ms of CLOCK_MONOTONIC). */
 static int sleep_until(struct arbiter *a, int64_t limit)
 {
+    int64_t now = now_ms(), deaf = deaf_until(a, now);
     struct pollfd fds[2 + STATUS_FDS] = {
         {.fd = signals_fd(), .events = POLLIN},
-        {.fd = a->wake_pipe[0], .events = POLLIN},
+        {.fd = deaf < INT64_MAX ? -1 : a->wake_pipe[0], .events = POLLIN},
     };
     unsigned asking = status_fill(&a->status, fds + 2);
-    int64_t now = now_ms();
 
     limit = sooner(limit, sooner(status_deadline(&a->status), dump_deadline(&a->dump)));
+    limit = sooner(limit, deaf);
     int timeout = limit == INT64_MAX ? -1 : clamp_timeout(limit - now);
     int n = a->host->wait(a->ctx, fds, 2 + asking, timeout);
 
@@ -239,7 +260,7 @@ static int sleep_until(struct arbiter *a, int64_t limit)
     if (now <= limit && stood_still(limit, now_ms()))
         spare_everyone(a, now_ms());
     if (n > 0 && fds[1].revents)
-        empty_pipe(a->wake_pipe[0]);
+        hear_pipe(a, now_ms());
     if (n >= 0)
         status_run(a, fds + 2, asking, now_ms());
     return a->host->between(a->ctx);
@@ -264,7 +285,7 @@ pid_t arbiter_fork(struct arbiter *a, uint32_t age, const struct arbiter_fork_ho
 
     if (children_reserve(&a->children) < 0)
         return -1; /* unknown it would serve unwatched */
-    struct slot *s = scoreboard_take(&a->board, age, a->goal.generation, a->wake_pipe[1]);
+    struct slot *s = scoreboard_take(&a->board, a->wake_pipe[1]);
 
     if (!s) {
         errno = ENOSPC;
@@ -274,10 +295,8 @@ pid_t arbiter_fork(struct arbiter *a, uint32_t age, const struct arbiter_fork_ho
     signals_block(&before);
     pid_t pid = fork();
     int saved = errno;
-    if (pid == 0) {
+    if (pid == 0)
         become_worker(a);
-        s->pid = getpid();
-    }
     signals_unblock(&before);
     hooks->after(a->ctx, pid);
     errno = saved;
@@ -398,11 +417,11 @@ static int time_out(struct arbiter *a, struct child *child, enum reason reason, 
 /* A worker that is watched and should have shown itself: idle, or silent. */
 static int look_at_busy(struct arbiter *a, struct child *child, int64_t now)
 {
-    int64_t busy = atomic_load(&child->slot->busy_since);
+    int64_t busy = child_busy_since(child);
 
     if (busy != 0 && silence_deadline(a, child, busy) > now)
         return 0;
-    if (busy != 0 && atomic_load(&child->slot->threads) > 0 && child->asked_sign != busy) {
+    if (busy != 0 && atomic_load(&child->slot->shared->threads) > 0 && child->asked_sign != busy) {
         child->asked_sign = busy;
         child->asked_at = now;
         kill(child->pid, SLOT_ASK_SIGNAL);
@@ -521,7 +540,7 @@ static int bury(struct arbiter *a, pid_t pid, int status, int64_t peak)
         a->goal.proven = true;
     struct arbiter_death death = {.child = *child, .status = status, .peak = peak};
     if (child->slot)
-        death.requests = atomic_load(&child->slot->requests);
+        death.requests = atomic_load(&child->slot->shared->requests);
     death.reason = reason_of(a, child, status, now);
     a->deaths[death.reason]++;
     judge_death(a, &death, now);
@@ -551,7 +570,7 @@ int arbiter_reap(struct arbiter *a)
 
 static void start_watching(struct arbiter *a, struct child *child, int64_t now)
 {
-    if (child->watching || !child->slot || !atomic_load(&child->slot->watched))
+    if (child->watching || !child->slot || !atomic_load(&child->slot->shared->watched))
         return;
     child->watching = true;
     child->look_at = now + look_ms(a);

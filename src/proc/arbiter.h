@@ -76,6 +76,15 @@ struct arbiter_host {
 #define ARBITER_STATUS_MS 500 /* at the very end, for clients of the status port */
 #define ARBITER_PAUSE_MS 100  /* when the kernel has no memory to wait */
 #define ARBITER_LATE_MS 1000  /* woken this much too late: the machine was suspended */
+#define ARBITER_WAKES 1000    /* times that the workers' pipe is looked at within … */
+#define ARBITER_WAKES_MS 1000 /* … this */
+
+/* How often workers have written to the pipe. Times in ms of CLOCK_MONOTONIC. */
+struct arbiter_wakes {
+    int64_t since;
+    unsigned count; /* since then */
+    int64_t deaf_to;
+};
 
 struct arbiter {
     struct scoreboard board;
@@ -84,8 +93,9 @@ struct arbiter {
     struct children_goal goal;
     uint32_t generations; /* the highest number given: none is used twice */
     int wake_pipe[2];     /* workers write to it when their slot deserves a look */
-    int life_pipe[2];     /* the master alone holds [1]: workers see [0] close when it dies */
-    int64_t timeout_ms;   /* 0: none */
+    struct arbiter_wakes wakes;
+    int life_pipe[2];   /* the master alone holds [1]: workers see [0] close when it dies */
+    int64_t timeout_ms; /* 0: none */
     int64_t graceful_ms;
     int64_t boot_ms; /* a worker may take so long to boot; 0: ARBITER_BOOT_FACTOR times timeout */
     int64_t max_rss, max_rss_hard; /* bytes of memory_of(), 0: none */

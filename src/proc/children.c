@@ -106,15 +106,33 @@ bool child_serves(const struct child *child)
     return child->phase <= CHILD_RETIRING;
 }
 
+/* The limits that a worker itself finds reached. */
+static enum reason reason_of_worker(const struct slot *slot)
+{
+    uint8_t said = atomic_load(&slot->shared->retire_reason);
+
+    return said == REASON_REQUEST_TIMEOUT ? REASON_REQUEST_TIMEOUT : REASON_MAX_REQUESTS;
+}
+
+int64_t child_busy_since(const struct child *child)
+{
+    const int64_t last = INT64_MAX / 2;
+    int64_t said = atomic_load(&child->slot->shared->busy_since);
+
+    if (said < 0)
+        return 1;
+    return said < last ? said : last;
+}
+
 bool child_update(struct child *child, int64_t now)
 {
-    uint32_t said = child->slot ? atomic_load(&child->slot->phase) : SLOT_FREE;
+    uint32_t said = child->slot ? atomic_load(&child->slot->shared->phase) : SLOT_FREE;
     enum child_phase before = child->phase;
 
     if (child->phase == CHILD_BOOTING && (said == SLOT_READY || said == SLOT_RETIRING))
         child_move(child, CHILD_READY, now);
     if (child->phase == CHILD_READY && said == SLOT_RETIRING)
-        child_retire(child, atomic_load(&child->slot->retire_reason), now);
+        child_retire(child, reason_of_worker(child->slot), now);
     return child->phase != before;
 }
 

@@ -90,8 +90,13 @@ bool child_may_move(enum child_phase from, enum child_phase to);
 /* BOOTING, READY or RETIRING: nobody told it to go. */
 bool child_serves(const struct child *child);
 
-/* Takes over what the worker said in its slot; true when the phase changed. */
+/* Takes over what the worker said in its slot, as far as it may say so; true when the phase
+ * changed. */
 bool child_update(struct child *child, int64_t now);
+
+/* Since when it is busy, as it says: ms of CLOCK_MONOTONIC, 0 when it is idle. In a range in which
+ * times can be added to it. */
+int64_t child_busy_since(const struct child *child);
 
 /* It has reached a limit: it serves on, and is replaced when its turn comes. */
 void child_retire(struct child *child, enum reason due, int64_t now);

@@ -143,44 +143,42 @@ int dump_accept(const struct dump *dump, struct slot *slot)
     answering.wake_fd = slot->wake_fd;
     answering.shared = dump->shared;
     handle(dump_signal(), on_request);
-    atomic_store(&slot->dumps, 1);
+    atomic_store(&slot->shared->dumps, 1);
     return 0;
 }
 
 /* ---- in the master ---- */
 
-static const struct slot *slot_of(const struct scoreboard *board, pid_t pid)
+/* The worker's slot; NULL when it has none or is dead, and its number may be that of another
+ * process by now. */
+static const struct slot *slot_of(struct children *children, pid_t pid)
 {
-    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++) {
-        const struct slot *slot = &board->slots[i];
+    const struct child *child = children_find(children, pid);
 
-        if (slot->pid == pid && atomic_load(&slot->phase) != SLOT_FREE)
-            return slot;
-    }
-    return NULL;
+    return child ? child->slot : NULL;
 }
 
 /* A worker that died amid its answer does not write any more. */
-static void forget_the_dead(struct dump *dump, const struct scoreboard *board, pid_t pid)
+static void forget_the_dead(struct dump *dump, struct children *children, pid_t pid)
 {
-    if (!slot_of(board, pid))
+    if (!slot_of(children, pid))
         atomic_store(&dump->shared->writing, 0);
 }
 
 /* Whether the file is still being written to on behalf of the last dump. */
-static bool is_written(struct dump *dump, const struct scoreboard *board)
+static bool is_written(struct dump *dump, struct children *children)
 {
     if (dump->late)
-        forget_the_dead(dump, board, dump->late);
+        forget_the_dead(dump, children, dump->late);
     if (atomic_load(&dump->shared->writing) == 0)
         dump->late = 0;
     return dump->late != 0;
 }
 
-int dump_begin(struct dump *dump, const struct scoreboard *board, const pid_t *pids, size_t count,
-               int64_t now)
+int dump_begin(struct dump *dump, const struct scoreboard *board, struct children *children,
+               const pid_t *pids, size_t count, int64_t now)
 {
-    if (dump->active || dump->file < 0 || is_written(dump, board)) {
+    if (dump->active || dump->file < 0 || is_written(dump, children)) {
         errno = dump->file < 0 ? ENOSYS : EBUSY;
         return -1;
     }
@@ -191,9 +189,11 @@ int dump_begin(struct dump *dump, const struct scoreboard *board, const pid_t *p
     dump->count = count;
     dump->at = 0;
     dump->board = board;
+    dump->children = children;
     dump->asked_first = false;
     dump->begun_at = now;
     dump->active = true;
+    atomic_store(&dump->shared->writing, 0); /* nobody does: whatever else stands there */
     return 0;
 }
 
@@ -239,30 +239,35 @@ static void list_threads(struct dump *dump, pid_t pid)
     qsort(dump->threads, dump->thread_count, sizeof(dump->threads[0]), by_number);
 }
 
+static void tell_requests(struct dump *dump, const struct slot *slot, int64_t now)
+{
+    struct running_request list[RUNNING_MAX];
+    unsigned count = running_copy(slot->running, now, list);
+
+    writer_format(&dump->text, "Worker %d (slot %zu): %u running\n", (int)dump->pids[dump->at],
+                  scoreboard_index(dump->board, slot), count);
+    for (unsigned i = 0; i < count; i++) {
+        writer_format(&dump->text, "  thread %u, for %.3f s: ", list[i].thread,
+                      (double)(now - list[i].since) / 1000.0);
+        writer_escape(&dump->text, running_method(&list[i]), false);
+        writer_text(&dump->text, " ");
+        writer_json(&dump->text, running_path(&list[i]));
+        writer_text(&dump->text, "\n");
+    }
+}
+
 static void begin_worker(struct dump *dump, int64_t now)
 {
-    pid_t pid = dump->pids[dump->at];
-    const struct slot *slot = slot_of(dump->board, pid);
+    const struct slot *slot = slot_of(dump->children, dump->pids[dump->at]);
 
     dump->asked_first = true;
     dump->thread_count = dump->thread_at = 0;
     dump->asked_at = 0;
     if (!slot)
         return;
-    struct running_request list[RUNNING_MAX];
-    unsigned count = running_copy(slot->running, list);
-    writer_format(&dump->text, "Worker %d (slot %zu): %u running\n", (int)pid,
-                  scoreboard_index(dump->board, slot), count);
-    for (unsigned i = 0; i < count; i++) {
-        struct str method = running_method(&list[i]), path = running_path(&list[i]);
-
-        writer_format(&dump->text, "  thread %u, for %.3f s: %.*s ", list[i].thread,
-                      (double)(now - list[i].since) / 1000.0, (int)method.n, method.p);
-        writer_json(&dump->text, path);
-        writer_text(&dump->text, "\n");
-    }
-    if (atomic_load(&slot->dumps))
-        list_threads(dump, pid);
+    tell_requests(dump, slot, now);
+    if (atomic_load(&slot->shared->dumps))
+        list_threads(dump, dump->pids[dump->at]);
     else
         writer_text(&dump->text, "  It cannot tell its stacks (yet).\n");
 }
@@ -302,6 +307,8 @@ static bool ask_next(struct dump *dump, int64_t now)
 {
     pid_t pid = dump->pids[dump->at];
 
+    if (!slot_of(dump->children, pid))
+        return false;
     for (; dump->thread_at < dump->thread_count; dump->thread_at++) {
         pid_t thread = dump->threads[dump->thread_at];
 
@@ -317,33 +324,46 @@ static bool ask_next(struct dump *dump, int64_t now)
     return false;
 }
 
+/* Of any length and content, as any worker may write to the file. */
 static void copy_stack(struct dump *dump)
 {
     char bytes[4096];
     off_t at = 0;
     ssize_t n;
 
-    while ((n = pread(dump->file, bytes, sizeof(bytes), at)) > 0) {
-        writer_add(&dump->text, bytes, (size_t)n);
+    while (!dump->text.error && (n = pread(dump->file, bytes, sizeof(bytes), at)) > 0) {
+        writer_escape(&dump->text, (struct str){bytes, (size_t)n}, true);
         at += n;
     }
+}
+
+/* "Thread 12 (python3)": with the name that the thread has given itself. */
+static void tell_thread(struct dump *dump, pid_t pid, pid_t thread)
+{
+    char name[64] = "?";
+
+    thread_status(pid, thread, "Name", name, sizeof(name));
+    writer_format(&dump->text, "Thread %d (", (int)thread);
+    writer_escape(&dump->text, (struct str){name, strlen(name)}, false);
+    writer_text(&dump->text, ")");
 }
 
 /* What the thread wrote goes to the text. */
 static void take_answer(struct dump *dump)
 {
     pid_t pid = dump->pids[dump->at], thread = dump->threads[dump->thread_at];
-    char name[64] = "?", state[64] = "gone";
+    char state[64] = "gone";
     struct stat stat;
     bool wrote = fstat(dump->file, &stat) == 0 && stat.st_size > 0;
 
-    thread_status(pid, thread, "Name", name, sizeof(name));
-    thread_status(pid, thread, "State", state, sizeof(state));
-    if (wrote)
-        writer_format(&dump->text, "Thread %d (%s)\n", (int)thread, name);
-    else if (dump->revoked)
-        writer_format(&dump->text, "Thread %d (%s), %s: it gave no answer within %d ms\n",
-                      (int)thread, name, state, DUMP_THREAD_MS);
+    if (wrote || dump->revoked)
+        tell_thread(dump, pid, thread);
+    if (wrote) {
+        writer_text(&dump->text, "\n");
+    } else if (dump->revoked) {
+        thread_status(pid, thread, "State", state, sizeof(state));
+        writer_format(&dump->text, ", %s: it gave no answer within %d ms\n", state, DUMP_THREAD_MS);
+    }
     copy_stack(dump);
     dump->asked_at = 0;
     dump->revoked = false;
@@ -359,11 +379,23 @@ static bool is_done(struct dump *dump, int64_t now)
         dump->asked_at = now; /* when it writes still, this is looked at again */
         if (atomic_compare_exchange_strong(&dump->shared->wanted, &thread, 0))
             dump->revoked = true;
-        forget_the_dead(dump, dump->board, dump->pids[dump->at]);
+        forget_the_dead(dump, dump->children, dump->pids[dump->at]);
     }
     if (now > dump->begun_at + DUMP_TOTAL_MS)
         return true;
     return atomic_load(&dump->shared->wanted) == 0 && atomic_load(&dump->shared->writing) == 0;
+}
+
+/* It is too long, or takes too long: what there is goes out, and says so. */
+static void cut(struct dump *dump)
+{
+    static const char mark[] = "…\n";
+    size_t most = dump->text.limit - sizeof(mark);
+
+    dump->text.error = 0;
+    if (dump->text.size > most)
+        dump->text.size = most;
+    writer_text(&dump->text, mark);
 }
 
 bool dump_step(struct dump *dump, int64_t now)
@@ -377,8 +409,7 @@ bool dump_step(struct dump *dump, int64_t now)
             take_answer(dump);
         }
         if (dump->text.error || now > dump->begun_at + DUMP_TOTAL_MS) {
-            dump->text.error = 0;
-            writer_text(&dump->text, "…\n");
+            cut(dump);
             return true;
         }
         if (ask_next(dump, now))

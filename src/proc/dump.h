@@ -2,7 +2,7 @@
 #define PROC_DUMP_H
 
 #include "base/writer.h"
-#include "proc/scoreboard.h"
+#include "proc/children.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -30,7 +30,8 @@ enum {
     DUMP_SIZE = 512 * 1024, /* bytes */
 };
 
-/* In memory shared with the workers. */
+/* Written by workers, as what is in the file: see scoreboard.h. A worker that writes nonsense keeps
+ * others from being dumped; their stacks are cut, escaped, and late by DUMP_TOTAL_MS at most. */
 struct dump_shared {
     _Atomic uint32_t wanted;  /* the thread that is to write its stack; 0: none, or it has */
     _Atomic uint32_t writing; /* threads that do, or look whether they are to */
@@ -42,6 +43,7 @@ struct dump {
     struct writer text;
     bool active;
     const struct scoreboard *board;
+    struct children *children;
     pid_t *pids; /* owned: the workers still to be asked, from `at` on */
     size_t count, at;
     bool asked_first; /* the threads of pids[at] are listed */
@@ -68,8 +70,8 @@ int dump_accept(const struct dump *dump, struct slot *slot);
 void dump_ignore(void);
 
 /* Begins with these workers. 0, or -1 with errno: EBUSY, ENOSYS, ENOMEM. */
-int dump_begin(struct dump *dump, const struct scoreboard *board, const pid_t *pids, size_t count,
-               int64_t now);
+int dump_begin(struct dump *dump, const struct scoreboard *board, struct children *children,
+               const pid_t *pids, size_t count, int64_t now);
 
 /* Goes on; true when dump->text is complete. */
 bool dump_step(struct dump *dump, int64_t now);

@@ -11,6 +11,7 @@ static uint64_t value(const _Atomic uint64_t *counter)
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
+/* Of the totals. A worker's own is asked for by metrics_level(). */
 static uint32_t level(const _Atomic uint32_t *gauge)
 {
     return atomic_load_explicit(gauge, memory_order_relaxed);
@@ -64,11 +65,11 @@ static void histogram(struct writer *out, const char *name, const struct histogr
 
     family(out, name, "histogram", "seconds", help);
     for (unsigned i = 0; i < METRICS_BOUNDS; i++) {
-        count += value(&h->buckets[i]);
+        count = metrics_plus(count, value(&h->buckets[i]));
         writer_format(out, "gunicorn_%s_bucket{le=\"%g\"} %llu\n", name,
                       (double)metrics_bounds_ns[i] / 1e9, (unsigned long long)count);
     }
-    count += value(&h->buckets[METRICS_BOUNDS]);
+    count = metrics_plus(count, value(&h->buckets[METRICS_BOUNDS]));
     writer_format(out, "gunicorn_%s_bucket{le=\"+Inf\"} %llu\n", name, (unsigned long long)count);
     writer_format(out, "gunicorn_%s_count %llu\n", name, (unsigned long long)count);
     writer_format(out, "gunicorn_%s_sum %.6f\n", name, (double)value(&h->sum_ns) / 1e9);
@@ -106,19 +107,19 @@ static void report_connections(struct writer *out, const struct metrics *m)
     for (int i = 0; i < CLOSE_REASONS; i++)
         labelled(out, "connections_closed_total", "reason", metrics_close_name(i),
                  value(&m->closed[i]));
-    counter(out, "received_bytes", "bytes", value(&m->bytes_in) + value(&m->bytes_in_shared),
-            "Bytes of requests.");
+    counter(out, "received_bytes", "bytes",
+            metrics_plus(value(&m->bytes_in), value(&m->bytes_in_shared)), "Bytes of requests.");
     counter(out, "sent_bytes", "bytes", value(&m->bytes_out), "Bytes of answers.");
     family(out, "tls_handshakes", "counter", "", "TLS handshakes, by result.");
-    labelled(out, "tls_handshakes_total", "result", "full",
-             value(&m->handshakes) - value(&m->handshakes_resumed));
-    labelled(out, "tls_handshakes_total", "result", "resumed", value(&m->handshakes_resumed));
+    uint64_t done = value(&m->handshakes), resumed = value(&m->handshakes_resumed);
+    labelled(out, "tls_handshakes_total", "result", "full", done > resumed ? done - resumed : 0);
+    labelled(out, "tls_handshakes_total", "result", "resumed", resumed);
     labelled(out, "tls_handshakes_total", "result", "failed", value(&m->handshakes_failed));
 }
 
-static double busy_seconds(const struct slot *slot, int64_t now)
+static double busy_seconds(const struct child *child, int64_t now)
 {
-    int64_t since = atomic_load(&slot->busy_since);
+    int64_t since = child_busy_since(child);
 
     return since > 0 && since < now ? (double)(now - since) / 1000.0 : 0;
 }
@@ -138,19 +139,19 @@ static double age_of_child(const struct child *child, int64_t now)
 
 static double busy_of_child(const struct child *child, int64_t now)
 {
-    return busy_seconds(child->slot, now);
+    return busy_seconds(child, now);
 }
 
 static double running_in_child(const struct child *child, int64_t now)
 {
     (void)now;
-    return level(&child->slot->metrics->running);
+    return metrics_level(&child->slot->metrics->running);
 }
 
 static double queued_in_child(const struct child *child, int64_t now)
 {
     (void)now;
-    return level(&child->slot->metrics->queued);
+    return metrics_level(&child->slot->metrics->queued);
 }
 
 static const struct {
@@ -218,7 +219,7 @@ void report_metrics(const struct arbiter *a, struct writer *out, int64_t now)
 static void report_running(struct writer *out, const struct slot *slot, int64_t now)
 {
     struct running_request list[RUNNING_MAX];
-    unsigned count = running_copy(slot->running, list);
+    unsigned count = running_copy(slot->running, now, list);
 
     writer_text(out, "\"requests\": [");
     for (unsigned i = 0; i < count; i++) {
@@ -248,9 +249,9 @@ static void report_worker(const struct arbiter *a, const struct child *child, st
                       ", \"slot\": %zu, \"served\": %llu, \"running\": %u, \"queued\": %u, "
                       "\"threads\": %u, \"busy\": %.3f, ",
                       scoreboard_index(&a->board, slot),
-                      (unsigned long long)atomic_load(&slot->requests),
-                      level(&slot->metrics->running), level(&slot->metrics->queued),
-                      level(&slot->metrics->threads), busy_seconds(slot, now));
+                      (unsigned long long)atomic_load(&slot->shared->requests),
+                      metrics_level(&slot->metrics->running), metrics_level(&slot->metrics->queued),
+                      metrics_level(&slot->metrics->threads), busy_seconds(child, now));
         report_running(out, slot, now);
     }
     writer_text(out, "}");
@@ -271,7 +272,8 @@ void report_workers(const struct arbiter *a, struct writer *out, int64_t now)
 
 static bool is_saturated(const struct arbiter *a, const struct child *child)
 {
-    return a->max_queue > 0 && child->slot && level(&child->slot->metrics->queued) >= a->max_queue;
+    return a->max_queue > 0 && child->slot &&
+           metrics_level(&child->slot->metrics->queued) >= a->max_queue;
 }
 
 bool report_ready(const struct arbiter *a, struct writer *out)

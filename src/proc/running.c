@@ -71,14 +71,28 @@ static int by_age(const void *a, const void *b)
     return (x->since > y->since) - (x->since < y->since);
 }
 
-unsigned running_copy(const struct running *running, struct running_request list[RUNNING_MAX])
+static void bring_into_range(struct running_request *request, int64_t now_ms)
+{
+    if (request->method_len > RUNNING_METHOD_MAX)
+        request->method_len = RUNNING_METHOD_MAX;
+    if (request->path_len > RUNNING_PATH_MAX)
+        request->path_len = RUNNING_PATH_MAX;
+    if (request->since < 0 || request->since > now_ms)
+        request->since = now_ms;
+}
+
+unsigned running_copy(const struct running *running, int64_t now_ms,
+                      struct running_request list[RUNNING_MAX])
 {
     uint64_t mask = atomic_load_explicit(&running->mask, memory_order_acquire);
     unsigned count = 0;
 
-    for (int i = 0; i < RUNNING_MAX; i++)
-        if (mask & (uint64_t)1 << i)
-            list[count++] = running->list[i];
+    for (int i = 0; i < RUNNING_MAX; i++) {
+        if (!(mask & (uint64_t)1 << i))
+            continue;
+        list[count] = running->list[i];
+        bring_into_range(&list[count++], now_ms);
+    }
     qsort(list, count, sizeof(list[0]), by_age);
     return count;
 }

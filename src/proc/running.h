@@ -9,7 +9,8 @@
 /*
  * Which requests a worker runs: a table beside its slot, in memory shared with the master. A worker
  * writes it while it holds the interpreter, so there is one writer at a time; the master reads
- * whenever it is asked, and may see a text that is half the one of an earlier request.
+ * whenever it is asked, and may see a text that is half the one of an earlier request, or anything
+ * at all (scoreboard.h): it shows what it reads with controls and all beyond ASCII escaped.
  */
 
 #define RUNNING_MAX 39 /* requests told of at a time; what runs beside them is only counted */
@@ -36,19 +37,20 @@ _Static_assert(sizeof(struct running) <= 8192, "two pages, of which few requests
 int running_begin(struct running *running, int64_t now_ms, struct str method, struct str path);
 void running_end(struct running *running, int place);
 
-/* Copies the requests that run to `list`, the oldest first; returns how many there are. */
-unsigned running_copy(const struct running *running, struct running_request list[RUNNING_MAX]);
+/* Copies the requests that run to `list`, the oldest first; returns how many there are. Lengths are
+ * in range then, and every request began between 0 and `now_ms`. */
+unsigned running_copy(const struct running *running, int64_t now_ms,
+                      struct running_request list[RUNNING_MAX]);
 
+/* Of a copy. */
 static inline struct str running_method(const struct running_request *request)
 {
-    size_t n = request->method_len;
-    return (struct str){request->method, n < RUNNING_METHOD_MAX ? n : RUNNING_METHOD_MAX};
+    return (struct str){request->method, request->method_len};
 }
 
 static inline struct str running_path(const struct running_request *request)
 {
-    size_t n = request->path_len;
-    return (struct str){request->path, n < RUNNING_PATH_MAX ? n : RUNNING_PATH_MAX};
+    return (struct str){request->path, request->path_len};
 }
 
 /* The kernel's number of this thread, as /proc has it; 0 where there is none. */

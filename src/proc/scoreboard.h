@@ -13,10 +13,24 @@
 #include <stdint.h>
 
 /*
- * What the workers say about themselves: one slot each in anonymous shared memory that the master
- * maps before its first fork. The worker that owns a slot writes it with plain stores; the master
- * (and later whoever reports figures) reads. There is no file and no system call in it, save the
- * rare one of slot_wake().
+ * What the workers say about themselves: one slot each, with its words in anonymous shared memory
+ * that the master maps before its first fork. The worker that owns a slot writes them with plain
+ * stores, the master reads. There is no file and no system call in it, save the rare one of
+ * slot_wake().
+ *
+ * Who may write what. The master may be root and the workers another user that runs any code, so
+ * the master trusts nothing that a worker can write:
+ *
+ *   shared, written by workers   struct slot_shared, struct metrics, struct running of each slot;
+ *                                struct dump_shared (dump.h); the board of serve/exchange.h
+ *   the process's own            struct slot, struct child, the pipes: what forking copies
+ *
+ * Any worker may write any byte of what is shared, at any moment, whoever is to write it by the
+ * rules. So no pointer, process, descriptor or age is there; the master finds shared memory by
+ * pointers of its own, reads a word once into a local, and believes only what is in range:
+ * child_update(), child_busy_since(), metrics_accept(), running_copy(). A lie may cost the liar, or
+ * its siblings, who have the same user; the master neither crashes, nor waits, nor signals a
+ * process that is no child of its own. fuzz/fuzz_shared.c feeds it random bytes.
  *
  * The heartbeat. `busy_since` is 0 while the worker has nothing to do, so an idle worker cannot be
  * late and never has to wake up. Anything else is the moment (ms of CLOCK_MONOTONIC) from which the
@@ -43,7 +57,8 @@ enum slot_phase {
     SLOT_RETIRING, /* still serving; asks to be replaced */
 };
 
-struct slot {
+/* Written by workers. */
+struct slot_shared {
     /* Line 1: stored at each request. */
     alignas(64) _Atomic int64_t busy_since; /* ms of CLOCK_MONOTONIC, 0 when idle */
     _Atomic uint64_t requests;              /* begun, since the worker booted */
@@ -51,23 +66,29 @@ struct slot {
     _Atomic uint32_t phase;                 /* enum slot_phase */
     _Atomic uint32_t in_flight;             /* requests running now; kept by threaded workers */
     _Atomic uint32_t threads;               /* it runs so many requests at a time; 0: one */
-    struct metrics *metrics; /* its figures; at the same address in every process; NULL when FREE */
-    struct running *running; /* the requests it runs; likewise */
-    int32_t wake_fd;         /* the master's pipe, inherited; -1: nobody to wake */
-    int32_t pid;
-    uint32_t generation;    /* of the configuration: grows with each reload */
-    uint32_t age;           /* the worker's number, growing from 1 */
     _Atomic uint32_t dumps; /* its threads write their stacks when they are asked to: dump.h */
     _Atomic uint8_t retire_reason; /* enum reason, with SLOT_RETIRING */
 };
 
-_Static_assert(sizeof(struct slot) % 64 == 0, "workers write to different cache lines");
+_Static_assert(sizeof(struct slot_shared) == 64, "workers write to different cache lines");
+
+/* Each process has its own copy. */
+struct slot {
+    struct slot_shared *shared; /* at the same addresses in every process */
+    struct metrics *metrics;    /* shared: its figures */
+    struct running *running;    /* shared: the requests it runs */
+    int wake_fd;                /* the master's pipe, inherited; -1: nobody to wake */
+    bool taken;
+};
 
 struct scoreboard {
-    struct slot *slots;      /* SCOREBOARD_SLOTS of them, shared with every process forked later */
-    struct metrics *metrics; /* one beside each slot */
-    struct running *running; /* the same */
-    struct metrics past;     /* the counters of the workers that have died */
+    struct slot *slots;         /* SCOREBOARD_SLOTS of them */
+    size_t used;                /* of them, those that have ever been taken */
+    struct slot_shared *shared; /* one for each slot, shared with every process forked later */
+    struct metrics *metrics;    /* the same */
+    struct running *running;    /* the same */
+    struct metrics *accepted;   /* one for each slot: of its figures, those that were believed */
+    struct metrics past;        /* the counters of the workers that have died */
 };
 
 /* Maps the slots. Returns 0, or -1 with errno (ENOMEM). */
@@ -75,8 +96,7 @@ int scoreboard_open(struct scoreboard *board);
 void scoreboard_close(struct scoreboard *board);
 
 /* Takes a free slot for a worker about to be forked. NULL when all SCOREBOARD_SLOTS are taken. */
-struct slot *scoreboard_take(struct scoreboard *board, uint32_t age, uint32_t generation,
-                             int wake_fd);
+struct slot *scoreboard_take(struct scoreboard *board, int wake_fd);
 
 /* The worker is dead: its counters go to those of the past. */
 void scoreboard_release(struct scoreboard *board, struct slot *slot);
@@ -84,7 +104,10 @@ void scoreboard_release(struct scoreboard *board, struct slot *slot);
 /* A slot's number: small, and used again. */
 size_t scoreboard_index(const struct scoreboard *board, const struct slot *slot);
 
-/* The figures of all workers, the dead ones' counters included. */
+/* The figures of a worker as far as they are believed: see metrics_accept(). */
+const struct metrics *scoreboard_figures(const struct scoreboard *board, const struct slot *slot);
+
+/* The same of all workers, the dead ones' counters included. */
 void scoreboard_sum(const struct scoreboard *board, struct metrics *totals);
 
 /* Wakes the master so that it looks at this slot. A full pipe is fine: it is awake then. */
@@ -107,23 +130,23 @@ bool slot_unwatch(struct slot *slot);
 static inline void slot_beat(struct slot *slot, int64_t now_ms)
 {
     /* Sequentially consistent, against slot_unwatch(): one of the two sees the other's store. */
-    atomic_store(&slot->busy_since, now_ms);
-    if (atomic_load(&slot->watched) == 0)
+    atomic_store(&slot->shared->busy_since, now_ms);
+    if (atomic_load(&slot->shared->watched) == 0)
         slot_wake(slot);
 }
 
 /* Worker: nothing runs; time-outs stop counting. */
 static inline void slot_idle(struct slot *slot)
 {
-    atomic_store_explicit(&slot->busy_since, 0, memory_order_release);
+    atomic_store_explicit(&slot->shared->busy_since, 0, memory_order_release);
 }
 
 /* Worker with one request at a time: it runs from now on. */
 static inline void slot_request_begin(struct slot *slot, int64_t now_ms)
 {
-    uint64_t n = atomic_load_explicit(&slot->requests, memory_order_relaxed);
+    uint64_t n = atomic_load_explicit(&slot->shared->requests, memory_order_relaxed);
 
-    atomic_store_explicit(&slot->requests, n + 1, memory_order_relaxed);
+    atomic_store_explicit(&slot->shared->requests, n + 1, memory_order_relaxed);
     slot_beat(slot, now_ms);
 }
 
@@ -140,14 +163,14 @@ static inline void slot_request_end(struct slot *slot)
  */
 static inline void slot_thread_begin(struct slot *slot, int64_t now_ms)
 {
-    atomic_fetch_add_explicit(&slot->requests, 1, memory_order_relaxed);
-    if (atomic_fetch_add(&slot->in_flight, 1) == 0)
+    atomic_fetch_add_explicit(&slot->shared->requests, 1, memory_order_relaxed);
+    if (atomic_fetch_add(&slot->shared->in_flight, 1) == 0)
         slot_beat(slot, now_ms);
 }
 
 static inline void slot_thread_end(struct slot *slot)
 {
-    if (atomic_fetch_sub(&slot->in_flight, 1) == 1)
+    if (atomic_fetch_sub(&slot->shared->in_flight, 1) == 1)
         slot_idle(slot);
 }
 
@@ -156,9 +179,9 @@ static inline void slot_thread_end(struct slot *slot)
 
 static inline void slot_answer(struct slot *slot, int64_t now_ms)
 {
-    if (atomic_load(&slot->threads) == 0)
+    if (atomic_load(&slot->shared->threads) == 0)
         return;
-    if (atomic_load(&slot->in_flight) > 0)
+    if (atomic_load(&slot->shared->in_flight) > 0)
         slot_beat(slot, now_ms);
     else
         slot_idle(slot);

@@ -8,6 +8,7 @@
 #include "proto/http1.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,13 +28,28 @@ void status_init(struct status *status)
 
 #ifdef __linux__
 
+#include <sys/random.h>
+
+/* "gunicorn-master-PID-" and what nobody can guess, so nobody takes it before us. Its size, or 0
+ * with errno. */
+static socklen_t make_private_name(struct sockaddr_un *name)
+{
+    uint64_t secret[2];
+
+    if (getrandom(secret, sizeof(secret), 0) != (ssize_t)sizeof(secret))
+        return 0;
+    *name = (struct sockaddr_un){.sun_family = AF_UNIX};
+    int n = snprintf(name->sun_path + 1, sizeof(name->sun_path) - 1,
+                     "gunicorn-master-%d-%016" PRIx64 "%016" PRIx64, (int)getpid(), secret[0],
+                     secret[1]);
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+}
+
 int status_open_private(struct status *status)
 {
-    struct sockaddr_un name = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int n =
-        snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "gunicorn-master-%d", (int)getpid());
-    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+    struct sockaddr_un name;
+    socklen_t size = make_private_name(&name);
+    int fd = size ? socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) : -1;
 
     if (fd < 0)
         return -1;
@@ -277,7 +293,7 @@ static void begin_dump(struct arbiter *a, struct status_client *client, pid_t on
             pids[count++] = a->children.list[i].pid;
     if (pids && count == 0 && only != 0)
         answer_text(a, client, 404, "there is no such worker\n");
-    else if (!pids || dump_begin(&a->dump, &a->board, pids, count, now) < 0) {
+    else if (!pids || dump_begin(&a->dump, &a->board, &a->children, pids, count, now) < 0) {
         if (errno == EBUSY)
             answer_text(a, client, 503, "another dump is being made: try again\n");
         else if (errno == ENOSYS)

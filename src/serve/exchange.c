@@ -3,7 +3,9 @@
 #include "serve/limits.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -12,14 +14,14 @@
 enum {
     PARCEL_VERSION = 1,
     PARCEL_FDS = 2,
+    TAKE_YIELDS = 16, /* tries of the lock before each waits a millisecond */
 };
 
 struct board {
     struct exchange_seat seats[EXCHANGE_SEATS];
     alignas(64) atomic_uint count;
-    atomic_bool two_masters;
+    atomic_uint two_masters;
     atomic_uint replaced;
-    pthread_mutex_t taking;
 };
 
 /* Room for the descriptors of a message, aligned as the system wants it. */
@@ -34,18 +36,17 @@ static const bool peeking_gives_descriptors = true;
 static const bool peeking_gives_descriptors = false; /* some give what is none: see peek_fds() */
 #endif
 
-/* For all processes; of who dies with it, it is the next one's. 0, or an error. */
-static int init_lock(pthread_mutex_t *lock)
+/* The record lock of the taking end: for all processes, and released by the kernel when its owner
+ * dies. A mutex in shared memory would not do: robust ones have pointers in them, which other
+ * workers can write. `type` is F_WRLCK or F_UNLCK. */
+static int lock(int fd, short type)
 {
-    pthread_mutexattr_t kind;
-    int error = pthread_mutexattr_init(&kind);
-    if (error)
-        return error;
-    pthread_mutexattr_setpshared(&kind, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&kind, PTHREAD_MUTEX_ROBUST);
-    error = pthread_mutex_init(lock, &kind);
-    pthread_mutexattr_destroy(&kind);
-    return error;
+    struct flock range = {.l_type = type, .l_whence = SEEK_SET, .l_len = 1};
+    int result;
+    do
+        result = fcntl(fd, F_SETLK, &range);
+    while (result < 0 && errno == EINTR);
+    return result;
 }
 
 /* NULL with errno. */
@@ -53,14 +54,7 @@ static struct board *make_board(void)
 {
     struct board *board =
         mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (board == MAP_FAILED)
-        return NULL;
-    int error = init_lock(&board->taking);
-    if (!error)
-        return board;
-    munmap(board, sizeof(*board));
-    errno = error;
-    return NULL;
+    return board == MAP_FAILED ? NULL : board;
 }
 
 int exchange_open(struct exchange *exchange)
@@ -73,10 +67,12 @@ int exchange_open(struct exchange *exchange)
     }
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0)
         return -1;
-    struct board *board = make_board();
+    struct board *board = lock(ends[1], F_UNLCK) < 0 ? NULL : make_board();
     if (!board) {
+        int saved = errno;
         close(ends[0]);
         close(ends[1]);
+        errno = saved;
         return -1;
     }
     setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
@@ -87,7 +83,6 @@ int exchange_open(struct exchange *exchange)
         .count = &board->count,
         .two_masters = &board->two_masters,
         .replaced = &board->replaced,
-        .taking = &board->taking,
     };
     return 0;
 }
@@ -231,22 +226,20 @@ static ssize_t take_bytes(const struct exchange *exchange, struct parcel_label *
     return message.msg_flags & MSG_TRUNC ? 0 : n;
 }
 
-/* False: who takes does not go on, as it was stopped by a signal or a debugger. */
+/* False: who takes does not go on, as it was stopped by a signal or a debugger. Who died between
+ * the two steps has left the message, or taken it along: both are whole. */
 static bool begin_taking(const struct exchange *exchange)
 {
-    struct timespec limit;
-    int error = pthread_mutex_trylock(exchange->taking);
-    if (error == EBUSY) {
-        clock_gettime(CLOCK_REALTIME, &limit);
-        limit.tv_nsec += TAKE_WAIT_MS * 1000000L;
-        limit.tv_sec += limit.tv_nsec / 1000000000;
-        limit.tv_nsec %= 1000000000;
-        error = pthread_mutex_timedlock(exchange->taking, &limit);
+    const struct timespec pause = {.tv_nsec = 1000000};
+    for (int tries = 0; lock(exchange->take, F_WRLCK) < 0; tries++) {
+        if (tries >= TAKE_YIELDS + TAKE_WAIT_MS || (errno != EAGAIN && errno != EACCES))
+            return false;
+        if (tries < TAKE_YIELDS)
+            sched_yield();
+        else
+            nanosleep(&pause, NULL);
     }
-    /* Who died between the two steps has left the message, or taken it along: both are whole. */
-    if (error == EOWNERDEAD)
-        error = pthread_mutex_consistent(exchange->taking);
-    return error == 0;
+    return true;
 }
 
 enum exchange_result exchange_receive(const struct exchange *exchange, struct parcel *parcel,
@@ -259,7 +252,7 @@ enum exchange_result exchange_receive(const struct exchange *exchange, struct pa
     enum exchange_result result = peek_fds(exchange, fds, &count);
     if (result == EXCHANGE_PARCEL)
         n = take_bytes(exchange, &parcel->label, bytes);
-    pthread_mutex_unlock(exchange->taking);
+    lock(exchange->take, F_UNLCK);
     if (result == EXCHANGE_NO_ROOM)
         errno = EMFILE;
     if (n < 0) {
@@ -290,7 +283,10 @@ uint64_t exchange_since(const struct exchange *exchange)
 /* A worker that was killed between the two steps of sending may have counted one too many. */
 unsigned exchange_waiting(const struct exchange *exchange)
 {
-    return exchange_is_empty(exchange) ? 0 : atomic_load(exchange->count);
+    unsigned count = atomic_load(exchange->count);
+    if (exchange_is_empty(exchange))
+        return 0;
+    return count < EXCHANGE_COUNT_MAX ? count : EXCHANGE_COUNT_MAX;
 }
 
 /* The board */

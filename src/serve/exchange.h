@@ -3,7 +3,6 @@
 
 #include "net/socket.h"
 
-#include <pthread.h>
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -15,6 +14,10 @@
  * another is idle: a queue of whole requests that the kernel keeps (two connected sockets, which
  * every worker holds, and the master, so that what was sent outlives its sender), and a board that
  * says who has nothing to do.
+ *
+ * Any worker may write anything to the board and into the queue. Nobody follows a pointer there,
+ * and the lock is the kernel's. A lie of one worker costs the others time or requests, no more; the
+ * master takes nothing out of it but a bounded count.
  */
 
 enum {
@@ -22,6 +25,7 @@ enum {
     PARCEL_BYTES_MAX = 16 * 1024,  /* of a request's bytes in one message */
     PARCEL_PIECES = 3,             /* head, body, what is pipelined behind it */
     EXCHANGE_BUFFER = 1024 * 1024, /* bytes in the queue, as far as the system lets us */
+    EXCHANGE_COUNT_MAX = 64 * 1024, /* messages in it: more than fit */
 };
 
 /*
@@ -41,9 +45,8 @@ struct exchange {
     int give, take;              /* the ends: any worker sends into one, and takes from the other */
     struct exchange_seat *seats; /* shared memory */
     atomic_uint *count;          /* there, too: messages that were sent and not taken yet */
-    atomic_bool *two_masters;    /* there, too: the other's workers may be free for new clients */
+    atomic_uint *two_masters;    /* there, too: the other's workers may be free for new clients */
     atomic_uint *replaced;       /* there, too: workers up to this number are being replaced */
-    pthread_mutex_t *taking;     /* there, too: of who takes a message, until it is taken */
 };
 
 /* A request on its way, with its connection. The descriptors are the receiver's own. */
@@ -53,9 +56,9 @@ struct parcel {
         uint32_t listener;             /* its number, the same in all these workers */
         uint32_t sizes[PARCEL_PIECES]; /* bytes that follow the label */
         uint32_t served;               /* requests answered on the connection */
-        bool spooled;                  /* the body is in a file: a second descriptor */
-        bool readable, gone;           /* as in struct conn */
-        bool asked;                    /* as in struct request */
+        uint8_t spooled;               /* not 0: the body is in a file, a second descriptor */
+        uint8_t readable, gone;        /* not 0: as in struct conn */
+        uint8_t asked;                 /* not 0: as in struct request */
         uint64_t file_size;            /* bytes of that file */
         uint64_t ready_ns;             /* of CLOCK_MONOTONIC: since when it waits */
         struct peer peer;
@@ -80,7 +83,8 @@ enum exchange_result {
     EXCHANGE_NO_ROOM, /* no descriptor is free, the message stays: errno */
 };
 
-/* Takes one message without waiting. `bytes` has room for PARCEL_BYTES_MAX. */
+/* Takes one message without waiting for one; one thread of a process at a time. `bytes` has room
+ * for PARCEL_BYTES_MAX. */
 enum exchange_result exchange_receive(const struct exchange *exchange, struct parcel *parcel,
                                       char *bytes);
 

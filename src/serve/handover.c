@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void parcels_came(struct io *io, unsigned events, void *context)
@@ -279,12 +280,20 @@ static bool unpack(struct request *request, const struct parcel *parcel)
     return true;
 }
 
+/* Whether a body's file is one, and as long as its label says. */
+static bool has_its_file(const struct parcel *parcel)
+{
+    struct stat stat;
+    return parcel->file < 0 || (fstat(parcel->file, &stat) == 0 && S_ISREG(stat.st_mode) &&
+                                (uint64_t)stat.st_size >= parcel->label.file_size);
+}
+
 /* The descriptors are the connection's now, or closed. False: there is no request of it. */
 static bool adopt(struct engine *engine, const struct parcel *parcel)
 {
     const struct parcel_label *label = &parcel->label;
     struct conn *conn = NULL;
-    if (label->listener < engine->listener_count)
+    if (label->listener < engine->listener_count && has_its_file(parcel))
         conn = conn_create(engine, &engine->listeners[label->listener], parcel->fd, &label->peer);
     struct request *request = conn ? request_get(engine, conn) : NULL;
     if (!request && parcel->file >= 0)
@@ -295,10 +304,10 @@ static bool adopt(struct engine *engine, const struct parcel *parcel)
     }
     conn->request = request;
     conn->served = label->served;
-    conn->readable = label->readable;
-    atomic_store_explicit(&conn->gone, label->gone, memory_order_relaxed);
+    conn->readable = label->readable != 0;
+    atomic_store_explicit(&conn->gone, label->gone != 0, memory_order_relaxed);
     if (request)
-        request->asked = label->asked;
+        request->asked = label->asked != 0;
     if (request && parcel->file >= 0)
         spool_adopt(&request->body.spool, parcel->file, label->file_size);
     if (!request || !unpack(request, parcel) ||

@@ -8,6 +8,8 @@ import socket
 
 import pytest
 
+from gunicorn._dump import private_name
+
 
 class Port:
     """The status port at an address: (host, port), or the path of a unix socket."""
@@ -18,7 +20,10 @@ class Port:
     @classmethod
     def private(cls, master: int) -> Port:
         """The one that every master has, for its own user alone."""
-        return cls(f"\0gunicorn-master-{master}")
+        name = private_name(master)
+        if name is None:
+            raise ConnectionRefusedError(f"{master} has no private socket (yet)")
+        return cls(name)
 
     def get(self, path: str, method: str = "GET") -> tuple[int, str]:
         connection = http.client.HTTPConnection("status", timeout=20)

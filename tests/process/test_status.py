@@ -176,6 +176,7 @@ def dumped(pid) -> subprocess.CompletedProcess:
 
 def test_dump_of_a_master_that_stands_still(master):
     one = master(app=APP, plain=False, workers=1)
+    address = Port.private(one.pid).address
     with contextlib.ExitStack() as clients:
         one.kill(signal.SIGSTOP)
         try:
@@ -183,7 +184,7 @@ def test_dump_of_a_master_that_stands_still(master):
                 while True:  # as many as wait to be accepted, at most
                     client = clients.enter_context(socket.socket(socket.AF_UNIX))
                     client.setblocking(False)
-                    client.connect(f"\0gunicorn-master-{one.pid}")
+                    client.connect(address)
             done = dumped(one.pid)
         finally:
             one.kill(signal.SIGCONT)

@@ -116,7 +116,7 @@ static inline void be_worker(struct slot *slot)
         slot_beat(slot, 1);
     if (host.behaviour == ANSWERS) {
         own_slot = slot;
-        slot->threads = 1;
+        slot->shared->threads = 1;
         signal(SLOT_ASK_SIGNAL, answer);
         slot_thread_begin(slot, 1);
     }

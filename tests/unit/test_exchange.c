@@ -257,6 +257,13 @@ static void whenever_others_take_the_last_descriptor_no_message_is_lost(void **s
     assert_int_equal(open_descriptors(), before);
 }
 
+static void begin_taking(void)
+{
+    struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+    if (fcntl(exchange.take, F_SETLK, &range) < 0)
+        _exit(2);
+}
+
 static void who_is_stopped_while_it_takes_holds_nobody_up(void **state)
 {
     (void)state;
@@ -265,7 +272,7 @@ static void who_is_stopped_while_it_takes_holds_nobody_up(void **state)
     assert_true(exchange_send(&exchange, &parcel));
     pid_t taker = fork();
     if (taker == 0) {
-        pthread_mutex_lock(exchange.taking);
+        begin_taking();
         raise(SIGSTOP);
         _exit(1);
     }
@@ -287,7 +294,7 @@ static void who_dies_while_it_takes_leaves_the_rest_to_others(void **state)
     for (int i = 0; i < 2; i++) {
         pid_t taker = fork();
         if (taker == 0) {
-            pthread_mutex_lock(exchange.taking);
+            begin_taking();
             _exit(0);
         }
         assert_int_equal(waitpid(taker, &status, 0), taker);

@@ -81,6 +81,34 @@ static void each_reason_has_a_name_of_its_own(void **state)
             assert_string_not_equal(metrics_refusal_name(i), metrics_refusal_name(j));
 }
 
+static void nonsense_of_a_worker_is_not_believed(void **state)
+{
+    struct metrics worker = {0}, accepted = {0}, totals = {0};
+
+    (void)state;
+    metrics_add(&worker.accepted, 5);
+    metrics_set(&worker.running, 3);
+    metrics_accept(&accepted, &worker);
+    worker.accepted = 4; /* backwards */
+    metrics_set(&worker.running, UINT32_MAX);
+    worker.bytes_in = UINT64_MAX;
+    metrics_accept(&accepted, &worker);
+    assert_int_equal(accepted.accepted, 5);
+    assert_int_equal(accepted.running, METRICS_GAUGE_MAX);
+    assert_int_equal(accepted.bytes_in, 0);
+    worker.accepted = 6;
+    worker.bytes_in = METRICS_COUNTER_MAX;
+    metrics_accept(&accepted, &worker);
+    assert_int_equal(accepted.accepted, 6);
+    assert_int_equal(accepted.bytes_in, METRICS_COUNTER_MAX);
+    for (int i = 0; i < 300; i++)
+        metrics_fold(&totals, &accepted);
+    assert_true(totals.bytes_in == UINT64_MAX);
+    for (int i = 0; i < 4096; i++)
+        metrics_sum(&totals, &accepted);
+    assert_int_equal(totals.running, 4096u * METRICS_GAUGE_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -89,6 +117,7 @@ int main(void)
         cmocka_unit_test(the_dead_leave_counters_and_no_gauges),
         cmocka_unit_test(the_living_are_summed_with_their_gauges),
         cmocka_unit_test(each_reason_has_a_name_of_its_own),
+        cmocka_unit_test(nonsense_of_a_worker_is_not_believed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

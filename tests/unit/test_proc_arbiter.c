@@ -108,7 +108,7 @@ static int slots_taken(void)
     int count = 0;
 
     for (size_t i = 0; i < SCOREBOARD_SLOTS; i++)
-        count += atomic_load(&host.arbiter.board.slots[i].phase) != SLOT_FREE;
+        count += host.arbiter.board.slots[i].taken;
     return count;
 }
 
@@ -129,12 +129,12 @@ static void what_a_fork_needs_may_be_missing(void **state)
     assert_int_equal(host.arbiter.children.count, 0);
 
     host.arbiter.backoff.until = 0;
-    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++)
-        atomic_store(&host.arbiter.board.slots[i].phase, SLOT_READY);
+    while (scoreboard_take(&host.arbiter.board, -1))
+        ;
     assert_int_equal(arbiter_manage(&host.arbiter), 0);
     assert_int_equal(host.fork_error, ENOSPC);
     for (size_t i = 0; i < SCOREBOARD_SLOTS; i++)
-        atomic_store(&host.arbiter.board.slots[i].phase, SLOT_FREE);
+        scoreboard_release(&host.arbiter.board, &host.arbiter.board.slots[i]);
 
     host.arbiter.backoff.until = 0;
     run_until_ready(2);
@@ -208,7 +208,7 @@ static void a_silence_that_is_seen_late_is_spared_once(void **state)
     host.arbiter.goal.target = 1;
     host.arbiter.timeout_ms = 200;
     run_until_ready(1);
-    while (atomic_load(&host.arbiter.children.list[0].slot->busy_since) == 0)
+    while (atomic_load(&host.arbiter.children.list[0].slot->shared->busy_since) == 0)
         usleep(1000);
     turn_by_turn();
     host.arbiter.tick_ms = 1;
@@ -236,7 +236,8 @@ static void a_look_that_is_late_spares_nobody(void **state)
 
 static void wait_for_answer(const struct child *child)
 {
-    while (child->asked_at > 0 && atomic_load(&child->slot->busy_since) == child->asked_sign)
+    while (child->asked_at > 0 &&
+           atomic_load(&child->slot->shared->busy_since) == child->asked_sign)
         usleep(1000);
 }
 
@@ -248,7 +249,7 @@ static void threads_that_answer_are_left_alone(void **state)
     host.arbiter.timeout_ms = 100;
     run_until_ready(1);
     const struct child *child = &host.arbiter.children.list[0];
-    while (atomic_load(&child->slot->busy_since) == 0)
+    while (atomic_load(&child->slot->shared->busy_since) == 0)
         usleep(1000);
     for (int i = 0; i < 8; i++) {
         assert_int_equal(arbiter_murder(&host.arbiter), 0);
@@ -415,6 +416,39 @@ static void killing_the_dead_is_an_error(void **state)
     assert_int_equal(errno, ESRCH);
 }
 
+static int waits, deaf_waits;
+
+static int count_waits(void *ctx, struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    (void)ctx;
+    waits++;
+    deaf_waits += fds[1].fd < 0;
+    return poll(fds, count, timeout_ms);
+}
+
+/* A worker writes without end: the master is woken so often, and then not for a while. */
+static void a_flood_of_the_wake_pipe_is_bounded(void **state)
+{
+    struct arbiter_host counting = plain_host;
+    char bytes[4096] = {0};
+
+    (void)state;
+    run_until_ready(2);
+    counting.wait = count_waits;
+    counting.manage = leave_after;
+    host.arbiter.host = &counting;
+    int64_t end = (int64_t)(clock_ns() / 1000000) + 2 * ARBITER_WAKES_MS;
+    while ((int64_t)(clock_ns() / 1000000) < end && !deaf_waits) {
+        while (write(host.arbiter.wake_pipe[1], bytes, sizeof(bytes)) > 0)
+            ;
+        assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    }
+    assert_int_equal(deaf_waits, 1);
+    assert_true(waits > ARBITER_WAKES / 2);
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    assert_int_equal(deaf_waits, 1); /* it listens again */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -440,6 +474,7 @@ int main(void)
         TEST(draining_has_a_limit_and_can_be_hurried),
         TEST(strangers_are_reaped),
         TEST(killing_the_dead_is_an_error),
+        TEST(a_flood_of_the_wake_pipe_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

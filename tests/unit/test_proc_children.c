@@ -12,6 +12,7 @@
 struct registry {
     struct children children;
     struct slot slots[16];
+    struct slot_shared shared[16];
     struct children_goal goal;
     pid_t last_pid;
 };
@@ -39,8 +40,9 @@ static pid_t add(struct registry *r, enum slot_phase said)
 {
     pid_t pid = ++r->last_pid;
     struct slot *slot = &r->slots[pid];
+    slot->shared = &r->shared[pid];
 
-    slot->phase = said;
+    slot->shared->phase = said;
     assert_non_null(
         children_add(&r->children, pid, (uint32_t)pid, r->goal.generation, slot, pid * 10));
     child_update(children_find(&r->children, pid), pid * 10);
@@ -64,7 +66,7 @@ static bool is_replacing(struct registry *r, pid_t pid)
 
 static void say(struct registry *r, pid_t pid, enum slot_phase said)
 {
-    r->slots[pid].phase = said;
+    r->shared[pid].phase = said;
     child_update(children_find(&r->children, pid), 1000);
 }
 
@@ -372,6 +374,26 @@ static void a_worker_without_a_slot_says_nothing(void **state)
     assert_int_equal(child->phase, CHILD_BOOTING);
 }
 
+static void nonsense_of_a_worker_has_no_effect(void **state)
+{
+    struct registry *r = *state;
+    struct child *child = children_find(&r->children, add(r, SLOT_BOOTING));
+    struct slot_shared *shared = child->slot->shared;
+
+    shared->phase = 4711;
+    assert_false(child_update(child, 1));
+    shared->phase = SLOT_RETIRING;
+    shared->retire_reason = 255;
+    assert_true(child_update(child, 1));
+    assert_int_equal(child->due, REASON_MAX_REQUESTS);
+    shared->phase = SLOT_FREE;
+    assert_false(child_update(child, 1));
+    shared->busy_since = INT64_MIN;
+    assert_int_equal(child_busy_since(child), 1);
+    shared->busy_since = INT64_MAX;
+    assert_true(child_busy_since(child) < INT64_MAX - 1000);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -394,6 +416,7 @@ int main(void)
         TEST(a_failed_reload_leaves_the_old_workers),
         TEST(no_workers_at_all_can_be_wanted),
         TEST(a_worker_without_a_slot_says_nothing),
+        TEST(nonsense_of_a_worker_has_no_effect),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -88,12 +88,13 @@ static void an_idle_worker_is_not_looked_at(void **state)
     turn_by_turn();
     host.arbiter.tick_ms = 10;
     struct child *child = &host.arbiter.children.list[0];
-    for (int i = 0; i < 1000 && (child->watching || atomic_load(&child->slot->watched)); i++) {
+    for (int i = 0; i < 1000 && (child->watching || atomic_load(&child->slot->shared->watched));
+         i++) {
         child->look_at = 1;
         assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
     }
     assert_false(child->watching);
-    assert_int_equal(atomic_load(&child->slot->watched), 0);
+    assert_int_equal(atomic_load(&child->slot->shared->watched), 0);
 }
 
 int main(void)

@@ -67,10 +67,9 @@ static int teardown(void **state)
 
 static struct slot *add_worker(pid_t pid, enum child_phase phase)
 {
-    struct slot *slot = scoreboard_take(&a.board, 7, 0, a.wake_pipe[1]);
+    struct slot *slot = scoreboard_take(&a.board, a.wake_pipe[1]);
     struct child *child = children_add(&a.children, pid, 7, 0, slot, 1000);
 
-    slot->pid = pid;
     if (phase != CHILD_BOOTING)
         child_move(child, CHILD_READY, 1000);
     if (phase != CHILD_BOOTING && phase != CHILD_READY)
@@ -432,7 +431,6 @@ static pid_t fork_worker(void (*answers)(int))
     assert_int_equal(read(ready[0], &byte, 1), 1);
     close(ready[0]);
     close(ready[1]);
-    slot->pid = pid;
     a.children.list[a.children.count - 1].pid = pid;
     return pid;
 }
@@ -441,6 +439,13 @@ static void end_worker(pid_t pid)
 {
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
+}
+
+/* The same, and the master knows. */
+static void bury_worker(pid_t pid)
+{
+    end_worker(pid);
+    arbiter_forget(&a, pid);
 }
 
 static void a_worker_writes_its_stack(void **state)
@@ -559,15 +564,13 @@ static void who_died_amid_it_does_not_keep_it(void **state)
     (void)state;
     assert_int_equal(pipe(go_on), 0);
     pid_t pid = fork_worker(write_stack_slowly);
-    struct slot *slot = a.children.list[a.children.count - 1].slot;
     int fd = ask_a_slow_one();
 
     turn(2000 + DUMP_TOTAL_MS + 1);
     assert_int_equal(a.dump.late, pid);
     receive(fd);
-    end_worker(pid);
-    atomic_store(&slot->phase, SLOT_FREE);
-    assert_int_equal(dump_begin(&a.dump, &a.board, &pid, 1, 2000), 0);
+    bury_worker(pid);
+    assert_int_equal(dump_begin(&a.dump, &a.board, &a.children, &pid, 1, 2000), 0);
     assert_int_equal(a.dump.late, 0);
     dump_end(&a.dump);
     close(go_on[0]);
@@ -613,6 +616,60 @@ static void a_worker_without_a_handler_is_not_signalled(void **state)
     end_worker(pid);
 }
 
+/* More than any dump, and what steers a terminal. */
+static void write_nonsense(int signo)
+{
+    (void)signo;
+    (void)!write(dump_file, "\x1b[2Jthe stack\r\n\xff", 17);
+    (void)!ftruncate(dump_file, (off_t)1 << 40);
+}
+
+static void nonsense_in_the_file_is_cut_and_escaped(void **state)
+{
+    (void)state;
+    pid_t pid = fork_worker(write_nonsense);
+    struct slot *slot = a.children.list[0].slot;
+
+    running_begin(slot->running, 1500, STR("G\nT"), STR("/"));
+    ask("GET /workers/0/stack HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_true(begins(answer, "HTTP/1.1 200 "));
+    assert_non_null(strstr(answer, "\\x1b[2Jthe stack\\x0d\n\\xff\\x00"));
+    assert_non_null(strstr(answer, "G\\x0aT"));
+    assert_false(a.dump.active);
+    end_worker(pid);
+}
+
+/* A counter that is not 0 though nobody writes costs one dump its time, and the next ones nothing.
+ */
+static void nonsense_in_the_counters_passes(void **state)
+{
+    (void)state;
+    pid_t pid = fork_worker(write_stack);
+
+    atomic_store(&a.dump.shared->writing, 4711);
+    assert_non_null(strstr(ask("GET /workers/0/stack HTTP/1.1\r\nHost: a\r\n\r\n"), "the stack"));
+    end_worker(pid);
+}
+
+/* Its number may be another process' by then. */
+static void who_is_dead_is_not_signalled(void **state)
+{
+    (void)state;
+    pid_t pid = fork_worker(NULL), other = fork_worker(write_stack);
+    pid_t both[] = {pid, other};
+
+    assert_int_equal(dump_begin(&a.dump, &a.board, &a.children, both, 2, 2000), 0);
+    assert_false(dump_step(&a.dump, 2000));
+    arbiter_forget(&a, pid);
+    a.dump.thread_count = 2; /* there would be another thread to ask */
+    a.dump.threads[1] = pid;
+    dump_step(&a.dump, 2000 + DUMP_THREAD_MS);
+    assert_true(a.dump.at > 0); /* it went on to the next worker */
+    dump_end(&a.dump);
+    end_worker(pid);
+    end_worker(other);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -640,6 +697,9 @@ int main(void)
         TEST(who_died_amid_it_does_not_keep_it),
         TEST(who_answers_late_answers_for_nobody_else),
         TEST(a_worker_without_a_handler_is_not_signalled),
+        TEST(nonsense_in_the_file_is_cut_and_escaped),
+        TEST(nonsense_in_the_counters_passes),
+        TEST(who_is_dead_is_not_signalled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
