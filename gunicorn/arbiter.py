@@ -684,6 +684,8 @@ class Arbiter:
         pause: float,
         reason: str,
         peak: int,
+        serving: int,
+        first_boot: bool,
     ) -> None:
         worker = self.WORKERS.pop(pid, None)
         code = os.waitstatus_to_exitcode(status)
@@ -703,19 +705,25 @@ class Arbiter:
         if self._is_failed_probe(phase, generation):
             self._cancel_reload(f"its first worker (pid:{pid}) did not boot")
         elif phase == "booting" and code in (self.WORKER_BOOT_ERROR, self.APP_LOAD_ERROR):
-            self._boot_failed(code)
+            if first_boot:
+                failed = code == self.WORKER_BOOT_ERROR
+                raise HaltServer(
+                    "Worker failed to boot." if failed else "App failed to load.", code
+                )
+            if generation == self._core.generation:
+                self._boot_failed(pid, serving)
 
-    def _boot_failed(self, code: int) -> None:
-        """A worker could not boot. Raises HaltServer unless others serve meanwhile."""
-        phases = [phase for *_, phase in self._core.children()]
-        serving = phases.count("ready") + phases.count("retiring")
-        if self._settled and serving:
-            self.log.error("A worker cannot be replaced; %s serve meanwhile", serving)
-            return
-        reason = (
-            "Worker failed to boot." if code == self.WORKER_BOOT_ERROR else "App failed to load."
+    def _boot_failed(self, pid: int, serving: int) -> None:
+        """A worker could not boot, after others could: it is forked again."""
+        self.log.error(
+            "Worker (pid:%s) failed to boot; %s meanwhile. Its own lines above say why. Another is "
+            "tried until one boots; a mended configuration is read at HUP.",
+            pid,
+            f"{serving} serve" if serving else "NONE serves",
         )
-        raise HaltServer(reason, code)
+        if serving and not self._settled:
+            self._settled = True
+            self._notify_ready()
 
     # ---- reload ----
 

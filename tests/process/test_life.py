@@ -102,10 +102,24 @@ def test_a_worker_that_fails_later_does_not_take_the_others_down(master, tmp_pat
     module.write_text("1 / 0\n")
     os.kill(first, signal.SIGKILL)
     one.wait_for_log(r"exited with code 3\.")
-    one.wait_for_log("A worker cannot be replaced; 1 serve meanwhile")
+    one.wait_for_log("failed to boot; 1 serve meanwhile")
     assert one.get() == str(second)
     module.write_text("from process.plain import app\n")
     one.wait_workers(2)
+    assert one.stop() == 0
+
+
+def test_a_server_that_has_served_waits_for_code_that_boots(master, tmp_path):
+    module = tmp_path / "later.py"
+    module.write_text("from process.plain import app\n")
+    one = master(app="later:app", workers=1)
+    (only,) = one.wait_workers(1)
+    module.write_text("1 / 0\n")
+    os.kill(only, signal.SIGKILL)
+    one.wait_for_log("failed to boot; NONE serves meanwhile")
+    module.write_text("from process.plain import app\n")
+    one.wait_workers(1)
+    one.get()
     assert one.stop() == 0
 
 
