@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 
-from gunicorn import _access, util
+from gunicorn import _access, _logfiles, util
 from gunicorn._access import SafeAtoms
 
 # That nobody configured a logger of the application is no news to the user.
@@ -165,6 +165,7 @@ class Logger:
             from gunicorn import _logconfig
 
             _logconfig.apply(cfg, CONFIG_DEFAULTS)
+        self._give_files()
         self._access_enabled = access_enabled(cfg)
 
     # ---- the error log ----
@@ -278,22 +279,42 @@ class Logger:
     def reopen_files(self):
         """Open all log files anew, as after a rotation.
 
-        Raises OSError when one cannot be opened; logging goes on in the old file then.
+        A master of root gives them to the workers' user: those open them next. Raises OSError when
+        one cannot be opened, and logging goes on in the old file, or not be given.
         """
-        if self.cfg.capture_output and self.cfg.errorlog != "-":
-            self._capture_output()
         failure = None
+        if self.cfg.capture_output and self.cfg.errorlog != "-":
+            try:
+                self._capture_output()
+                _logfiles.give_to_user(self.cfg.errorlog, 2, self.cfg, only_empty=True)
+            except (OSError, RuntimeError) as exc:
+                failure = exc if isinstance(exc, OSError) else OSError(str(exc))
         for handler in _file_handlers():
             handler.acquire()
             try:
                 if handler.stream:
                     handler.setStream(handler._open()).close()
+                    self._give(handler, only_empty=True)
             except OSError as exc:
                 failure = exc
             finally:
                 handler.release()
         if failure is not None:
             raise failure
+
+    def _give(self, handler, *, only_empty=False):
+        fd = handler.stream.fileno()
+        _logfiles.give_to_user(handler.baseFilename, fd, self.cfg, only_empty=only_empty)
+
+    def _give_files(self):
+        for handler in _file_handlers():
+            try:
+                if handler.stream is None and getattr(handler, "_gunicorn", False):
+                    handler.setStream(handler._open())  # logging.config has closed it
+                if handler.stream:
+                    self._give(handler)
+            except OSError as exc:  # a file system without owners, a container without CAP_CHOWN
+                self.debug("Cannot give %s to the workers: %s", handler.baseFilename, exc)
 
     def close_on_exec(self):
         """Keep log files from programs that the application starts."""
@@ -341,10 +362,6 @@ class Logger:
         else:
             util.check_is_writable(output)
             handler = logging.FileHandler(output)
-            try:  # the workers open it again as their user
-                os.chown(handler.baseFilename, self.cfg.user, self.cfg.group)
-            except OSError:
-                pass  # /dev/null and the like belong to somebody else
         self._add_own_handler(log, handler, fmt)
 
     def _set_syslog_handler(self, log, cfg, fmt, name):

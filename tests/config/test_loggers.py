@@ -405,6 +405,52 @@ def test_files_belong_to_the_workers_user(logger, tmp_path):
         assert (stat.st_uid, stat.st_gid) == (65534, 65534)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_files_that_are_opened_anew_belong_to_the_workers_user(logger, tmp_path):
+    names = ("access.log", "error.log", "other.log")
+    other = logging.FileHandler(tmp_path / "other.log")
+    logging.root.addHandler(other)
+    log = logger(user=65534, group=65534, accesslog=str(tmp_path / "access.log"))
+    for name in names:
+        (tmp_path / name).rename(tmp_path / f"{name}.1")
+    (tmp_path / "error.log").touch()  # `create` of logrotate
+    log.reopen_files()
+    for name in names:
+        stat = (tmp_path / name).stat()
+        assert (stat.st_uid, stat.st_gid) == (65534, 65534)
+    other.close()
+
+
+def plant_link(path, secret):
+    path.symlink_to(secret)
+    os.lchown(path, 65534, 65534)
+
+
+def plant_hard_link(path, secret):
+    path.hardlink_to(secret)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+@pytest.mark.parametrize("plant", [plant_link, plant_hard_link])
+def test_a_file_behind_a_planted_link_is_not_given_away(logger, tmp_path, plant):
+    """By a worker that was taken over and may write to the directory of the logs."""
+    secret, access = tmp_path / "secret", tmp_path / "access.log"
+    secret.touch()
+    plant(access, secret)
+    log = logger(user=65534, group=65534, accesslog=str(access))
+    log.reopen_files()
+    assert secret.stat().st_uid == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_a_log_that_is_no_new_file_stays_whose_it_is(logger, tmp_path):
+    log = logger(user=65534, group=65534, accesslog=str(tmp_path / "access.log"))
+    (tmp_path / "access.log").unlink()
+    (tmp_path / "access.log").write_text("of somebody else\n")
+    log.reopen_files()
+    assert (tmp_path / "access.log").stat().st_uid == 0
+
+
 def test_capture_output(tmp_path):
     import subprocess
 
