@@ -53,7 +53,7 @@ def too_big(cfg, log, pid: int, memory: int, worker) -> None:
         pid,
         _size(memory),
         _size(cfg.max_rss_hard),
-        _request(worker),
+        request(worker),
     )
 
 
@@ -65,6 +65,18 @@ def born_big(log, pid: int, memory: int) -> None:
         pid,
         _size(memory),
     )
+
+
+def unasked_exit(log, pid: int, phase: str, worker) -> None:
+    """A worker ended with status 0, and nobody had told it to."""
+    text = "Worker (pid:%s) ended by itself with status 0%s.%s"
+    booting = " while it booted" if phase == "booting" else ""
+    running = request(worker)
+    if running:
+        running += (
+            " A call of os._exit() or of exit(3) ends a worker so: its clients get no answer."
+        )
+    (log.warning if booting or running else log.info)(text, pid, booting, running)
 
 
 def death_by_signal(log, pid: int, signo: int, phase: str, worker, oom: tuple | None) -> None:
@@ -82,14 +94,14 @@ def death_by_signal(log, pid: int, signo: int, phase: str, worker, oom: tuple | 
         log.info(text)
         return
     if oom is not None:
-        explanation = _out_of_memory(*oom) + _request(worker)
+        explanation = _out_of_memory(*oom) + request(worker)
     elif phase == "killed":
         explanation = " It did not end by itself."
     elif phase == "aborted":
         explanation = ""  # why was said before
     else:
         explanation = " Perhaps out of memory?" if signo == signal.SIGKILL else ""
-        explanation += _request(worker)
+        explanation += request(worker)
     level = log.error if signo == signal.SIGKILL else log.warning
     level("%s%s", text, explanation)
 
@@ -99,7 +111,8 @@ def _out_of_memory(peak: int, limit: int) -> str:
     return f"{text}; its control group may have {_size(limit)}." if limit else f"{text}."
 
 
-def _request(worker) -> str:
+def request(worker) -> str:
+    """Say which request a worker was running, after a space; nothing if it ran none."""
     slot = worker.tmp.slot if worker is not None else None
     if slot is None or slot.busy_since is None or not slot.method:
         return ""

@@ -77,6 +77,7 @@ class Arbiter:
         self.WORKERS = {}
         self._status = Status()
         self._stopping = False
+        self._titled = False  # the command line is overwritten: there is no way back
         self._settled = False  # every worker of the first start has been ready
         self._reloading = None  # a _reload.Snapshot, until the new configuration is proven
         self._shared = _exchanges.NOBODYS
@@ -305,7 +306,15 @@ class Arbiter:
             sys.exit(-1)
 
     def _set_title(self, role: str) -> None:
-        _core.set_proc_title(f"gunicorn: {role} [{self.proc_name}]")
+        """Show the process by a title, as gunicorn does where setproctitle is installed.
+
+        Else the command line stays, which pgrep -f and supervisors look for, unless `proc_name`
+        asks for a title.
+        """
+        named = self.cfg.settings["proc_name"].get() is not None
+        self._titled |= named or util.has_setproctitle()
+        if self._titled:
+            _core.set_proc_title(f"gunicorn: {role} [{self.proc_name}]")
 
     # ---- what the core calls ----
 
@@ -693,7 +702,10 @@ class Arbiter:
             oom = (peak, self._core.memory_limit) if reason == "out_of_memory" else None
             _explain.death_by_signal(self.log, pid, -code, phase, worker, oom)
         elif code:
-            self.log.error("Worker (pid:%s) exited with code %s.", pid, code)
+            request = _explain.request(worker)
+            self.log.error("Worker (pid:%s) exited with code %s.%s", pid, code, request)
+        elif reason == "exited":
+            _explain.unasked_exit(self.log, pid, phase, worker)
         if pause:
             self.log.error("Workers die as soon as they start. The next try is in %.2f s.", pause)
         if worker is not None:

@@ -20,10 +20,17 @@ hop_headers = {
 DRAIN_CHUNK = 4096  # bytes that close_graceful reads at a time
 
 
-def _setproctitle(title):
-    from gunicorn import _core
+def has_setproctitle():
+    """Whether the package is installed: the master has imported it then."""
+    return sys.modules.get("setproctitle") is not None
 
-    _core.set_proc_title(f"gunicorn: {title}")
+
+def _setproctitle(title):
+    """Show `title` in place of the command line, if the package setproctitle is installed."""
+    if has_setproctitle():
+        from gunicorn import _core
+
+        _core.set_proc_title(f"gunicorn: {title}")
 
 
 # ---- classes and applications by name ----

@@ -109,6 +109,46 @@ def test_a_worker_that_fails_later_does_not_take_the_others_down(master, tmp_pat
     assert one.stop() == 0
 
 
+EXITING = """
+import os, threading
+
+def app(environ, start_response):
+    code = environ["QUERY_STRING"]
+    if environ["PATH_INFO"] == "/exit":
+        os._exit(int(code))
+    if environ["PATH_INFO"] == "/later":
+        threading.Timer(0, os._exit, [int(code)]).start()
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
+"""
+
+
+@pytest.mark.parametrize("kind", ["sync", "gthread"])
+def test_a_worker_that_ends_by_itself_is_logged(master, tmp_path, kind):
+    (tmp_path / "exiting.py").write_text(EXITING)
+    one = master("-k", kind, app="exiting:app", plain=False, workers=1)
+    for code, said in (
+        (0, r"\[WARNING\] Worker \(pid:{}\) ended by itself with status 0\. {} A call of os"),
+        (9, r"\[ERROR\] Worker \(pid:{}\) exited with code 9\. {}$"),
+    ):
+        (pid,) = one.wait_workers(1)
+        with one.ask(f"/exit?{code}") as client:
+            client.expect_closed()
+        one.wait_for_log(said.format(pid, r"It was running GET /exit\."))
+    (pid,) = one.wait_workers(1)
+    with one.ask("/later?0"):
+        one.wait_for_log(rf"Worker \(pid:{pid}\) ended by itself with status 0\.")
+    one.wait_workers(1)
+    assert one.stop() == 0
+
+
+def test_a_worker_that_ends_while_it_boots_is_logged(master, tmp_path):
+    (tmp_path / "leaving.py").write_text("import sys\nsys.exit(0)\n")
+    one = master(app="leaving:app", launch=True)
+    one.wait_for_log(r"ended by itself with status 0 while it booted\.")
+    assert one.stop() == 0
+
+
 def test_a_server_that_has_served_waits_for_code_that_boots(master, tmp_path):
     module = tmp_path / "later.py"
     module.write_text("from process.plain import app\n")

@@ -76,6 +76,28 @@ def test_titles(master):
     assert title(worker) == "gunicorn: worker [shop]"
 
 
+def test_the_command_line_stays(master):
+    """As in gunicorn without setproctitle: it is what `pgrep -f` and supervisors look for."""
+    without = "import sys\nsys.modules['setproctitle'] = None\n"
+    one = master(
+        command=[sys.executable, "-c", f"{without}from gunicorn.app.wsgiapp import run\nrun()"]
+    )
+    (worker,) = one.wait_workers(1)
+    one.get()
+    for pid in (one.pid, worker):
+        found = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+        assert found == [os.fsencode(word) for word in one.command]
+
+
+def test_a_title_where_setproctitle_is_installed(master, tmp_path):
+    (tmp_path / "setproctitle.py").write_text("def getproctitle():\n    return ''\n")
+    one = master()
+    (worker,) = one.wait_workers(1)
+    one.get()
+    assert title(one.pid) == "gunicorn: master [process.plain:app]"
+    assert title(worker) == "gunicorn: worker [process.plain:app]"
+
+
 def test_the_package_setproctitle_works_beside_it(master):
     if not server_has("setproctitle"):
         pytest.skip("needs the package setproctitle")
@@ -90,7 +112,7 @@ def test_the_package_setproctitle_works_beside_it(master):
 
 
 def test_the_environment_survives_the_title(master):
-    one = master(env={"LONG": "x" * 3000, "LAST": "y"})
+    one = master("--name", "shop", env={"LONG": "x" * 3000, "LAST": "y"})
     assert one.get("/env/LONG") == "x" * 3000
     assert one.get("/env/LAST") == "y"
 

@@ -39,12 +39,12 @@ def parent(pid: int) -> int:
 
 
 def test_upgrade_and_promotion(master, tmp_path):
-    one = master(config=CONFIG % str(tmp_path / "pid"))
+    one = master("--name", "shop", config=CONFIG % str(tmp_path / "pid"))
     one.get()
     new = upgraded(one, tmp_path)
     try:
         assert "pre_exec ran" in one.log
-        assert title(new) == "gunicorn: master [process.plain:app.2]"
+        assert title(new) == "gunicorn: master [shop.2]"
         waited_for = {*children(new), *(set(children(one.pid)) - {new})}
         wait_until(lambda: waited_for.discard(int(one.get())) or not waited_for, "both serve")
         one.kill(signal.SIGUSR2)
@@ -57,7 +57,7 @@ def test_upgrade_and_promotion(master, tmp_path):
         one.wait_for_log("Master has been promoted.")
         wait_until(lambda: not (tmp_path / "pid.2").exists(), "the pidfile is renamed")
         assert (tmp_path / "pid").read_text() == f"{new}\n"
-        assert title(new) == "gunicorn: master [process.plain:app]"
+        assert title(new) == "gunicorn: master [shop]"
         assert [int(one.get())] == children(new)
     finally:
         os.kill(new, signal.SIGTERM)
