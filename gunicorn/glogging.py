@@ -365,15 +365,19 @@ class Logger:
         self._add_own_handler(log, handler, fmt)
 
     def _set_syslog_handler(self, log, cfg, fmt, name):
-        from logging.handlers import SysLogHandler
+        from gunicorn._syslog import SysLogHandler
 
         prefix = cfg.syslog_prefix or cfg.proc_name.replace(":", ".")
         facility = syslog_facility(cfg)
         kind, address = parse_syslog_address(cfg.syslog_addr)
+        handler = SysLogHandler(cfg.syslog_addr, address, facility, kind)
+        began = time.monotonic()
         try:
-            handler = SysLogHandler(address=address, facility=facility, socktype=kind)
+            handler.connect()
         except OSError as exc:
-            raise RuntimeError(f"syslog at {cfg.syslog_addr}: {exc}") from exc
+            if not (handler.unixsocket or handler.server.known):
+                raise RuntimeError(f"syslog at {cfg.syslog_addr}: {exc}") from exc
+            handler.server.fail(exc.strerror or exc, began)
         self._add_own_handler(log, handler, logging.Formatter(f"gunicorn.{prefix}.{name}: {fmt}"))
 
 
