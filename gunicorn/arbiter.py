@@ -20,6 +20,7 @@ from gunicorn import (
     _explain,
     _reload,
     _upgrade,
+    glogging,
     sock,
     systemd,
     util,
@@ -167,7 +168,9 @@ class Arbiter:
     def _preload(self) -> None:
         if self._modules_before_app is None:
             self._modules_before_app = set(sys.modules)
+        disabled = glogging.disabled_loggers()
         self.app.wsgi()
+        glogging.warn_of_disabled_loggers(disabled)
         if self.cfg.preload_freeze:
             self._collect()
         threading = sys.modules.get("threading")

@@ -23,6 +23,8 @@ SYSLOG_FACILITIES = {
 }  # fmt: skip
 SYSLOG_PORT = 514
 
+OWN_LOGGERS = ("gunicorn.error", "gunicorn.access")
+
 
 def _stream_handler(stream):
     return {"class": "logging.StreamHandler", "formatter": "generic", "stream": stream}
@@ -103,6 +105,28 @@ def syslog_facility(cfg):
             f"{', '.join(SYSLOG_FACILITIES)}"
         )
     return facility
+
+
+def disabled_loggers():
+    """The names of our loggers that somebody's logging configuration has disabled."""
+    return [name for name in OWN_LOGGERS if logging.getLogger(name).disabled]
+
+
+def warn_of_disabled_loggers(before):
+    """Say so when loading the application has disabled others of our loggers than `before`."""
+    names = [name for name in disabled_loggers() if name not in before]
+    if not names:
+        return
+    text = (
+        f"Logging is disabled for {' and '.join(names)}: the application has configured logging "
+        "without naming them. To keep these logs, set disable_existing_loggers to False in its "
+        "dictConfig or fileConfig."
+    )
+    log = logging.getLogger("gunicorn.error")
+    try:  # what is disabled are not the handlers
+        log.callHandlers(log.makeRecord(log.name, logging.WARNING, __file__, 0, text, (), None))
+    except OSError:  # a file that was closed, and cannot be opened by the workers' user
+        util.say(text)
 
 
 class Logger:

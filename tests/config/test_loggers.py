@@ -348,6 +348,40 @@ def test_a_log_that_is_not_writable_is_told_once(command, flag):
     assert result.stderr == "\nError: '/nosuch/x' isn't writable: No such file or directory\n\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("/dev/stdout", ["--access-logfile", "/dev/stdout"]),
+        ("/proc/self/fd/1", ["--error-logfile", "/proc/self/fd/1"]),
+        ("/dev/stdout", ["--log-config-json", "log.json"]),
+    ],
+)
+def test_a_standard_stream_that_is_a_socket(tmp_path, name, arguments):
+    """As a service of systemd has one."""
+    import subprocess
+
+    from helpers.command import command_environment
+
+    handler = {"class": "logging.FileHandler", "filename": name}
+    (tmp_path / "log.json").write_text(json.dumps({"handlers": {"x": handler}}))
+    ours, its = socket.socketpair()
+    with ours, its:
+        result = subprocess.run(
+            [sys.executable, "-m", "gunicorn", *arguments, "-b", "127.0.0.1:0", "app:app"],
+            cwd=tmp_path,
+            env=command_environment(tmp_path),
+            stdout=its,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert result.returncode == 1
+    assert "No such device or address" in result.stderr
+    assert "It is a socket, as systemd and containers give one" in result.stderr
+    assert "use '-' in its place" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_setup_again(logger, tmp_path):
     log = logger(accesslog=str(tmp_path / "a.log"))
     cfg = Config()
@@ -676,9 +710,7 @@ def test_a_syslog_server_that_restarts(logger, tmp_path, tcp_syslogd, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_a_syslog_server_that_is_away_for_a_while(
-    logger, tmp_path, tcp_syslogd, capfd, monkeypatch
-):
+def test_a_syslog_server_that_is_away_for_a_while(logger, tmp_path, tcp_syslogd, capfd):
     log = logger(
         syslog=True, syslog_addr=f"tcp://127.0.0.1:{tcp_syslogd.port}", accesslog="/dev/null"
     )

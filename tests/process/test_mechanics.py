@@ -239,6 +239,29 @@ def test_threads_of_a_preloaded_application_are_named(master, tmp_path):
     assert one.stop() == 0
 
 
+SILENCING = """
+import logging.config
+
+logging.config.dictConfig({"version": 1})  # disable_existing_loggers is True, unless it is set
+from process.plain import app
+"""
+
+
+@pytest.mark.parametrize("where", ["stderr.log", "elsewhere.log"])
+@pytest.mark.parametrize("preload", [[], ["--preload"]])
+def test_an_application_that_disables_our_loggers_is_named(master, tmp_path, preload, where):
+    (tmp_path / "silencing.py").write_text(SILENCING)
+    one = master("--log-file", where, *preload, app="silencing:app", workers=2, launch=True)
+    log = tmp_path / where
+    said = "Logging is disabled for gunicorn.error and gunicorn.access: the application has"
+    told = 1 if preload else 2
+    wait_until(lambda: log.exists() and log.read_text().count(said) == told, "it is said")
+    one.kill(signal.SIGTERM)
+    assert one.wait() == 0
+    assert log.read_text().count(said) == told
+    assert "set disable_existing_loggers to False" in log.read_text()
+
+
 def test_fork_callbacks_run(master, tmp_path):
     one = master(
         "--preload",
