@@ -67,16 +67,17 @@ def born_big(log, pid: int, memory: int) -> None:
     )
 
 
-def unasked_exit(log, pid: int, phase: str, worker) -> None:
-    """A worker ended with status 0, and nobody had told it to."""
-    text = "Worker (pid:%s) ended by itself with status 0%s.%s"
-    booting = " while it booted" if phase == "booting" else ""
+def unasked_exit(log, pid: int, code: int, phase: str, worker) -> None:
+    """A worker ended with a status, and nobody had told it to. That of others than 0 is logged."""
+    text = f"Worker (pid:{pid}) ended by itself with status {code}"
     running = request(worker)
     if running:
-        running += (
-            " A call of os._exit() or of exit(3) ends a worker so: its clients get no answer."
-        )
-    (log.warning if booting or running else log.info)(text, pid, booting, running)
+        cause = "A call of os._exit() or exit(3) does that: its clients get no answer."
+        log.warning("%s.%s %s", text, running, cause)
+    elif phase == "booting":
+        log.warning("%s while it booted. Nothing may call exit() there.", text)
+    elif code == 0:
+        log.info("%s.", text)
 
 
 def death_by_signal(log, pid: int, signo: int, phase: str, worker, oom: tuple | None) -> None:

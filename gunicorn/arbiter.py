@@ -705,10 +705,9 @@ class Arbiter:
             oom = (peak, self._core.memory_limit) if reason == "out_of_memory" else None
             _explain.death_by_signal(self.log, pid, -code, phase, worker, oom)
         elif code:
-            request = _explain.request(worker)
-            self.log.error("Worker (pid:%s) exited with code %s.%s", pid, code, request)
-        elif reason == "exited":
-            _explain.unasked_exit(self.log, pid, phase, worker)
+            self.log.error("Worker (pid:%s) exited with code %s.", pid, code)
+        if reason in ("exited", "failed"):
+            _explain.unasked_exit(self.log, pid, code, phase, worker)
         if pause:
             self.log.error("Workers die as soon as they start. The next try is in %.2f s.", pause)
         if worker is not None:

@@ -261,6 +261,25 @@ def test_socket_activation_and_notifications(master, notified, gate, tmp_path):
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
 
 
+def test_a_service_of_which_a_part_boots_is_ready(master, notified, gate, tmp_path):
+    """Else the service manager would end it for taking too long to start, although it serves."""
+    wait, _, pass_gate = gate.hook("post_fork(server, worker)").partition(":\n")
+    one = master(
+        config=f"{wait}:\n    if worker.age == 1: return\n{pass_gate}    raise OSError('no')\n",
+        workers=2,
+        env={"NOTIFY_SOCKET": str(tmp_path / "notify")},
+    )
+    gate.wait()
+    wait_until(one.ready_pids, "one serves")
+    gate.open()
+    one.wait_for_log("failed to boot; 1 serve meanwhile")
+    wait_until(lambda: any(t.startswith("READY=1") for t in notified()), "READY")
+    one.config("")
+    one.kill(signal.SIGHUP)
+    gate.open()
+    assert one.stop() == 0
+
+
 def test_an_upgrade_of_an_activated_service(master, notified, tmp_path):
     """The sockets stay where the protocol wants them; the manager learns the main process."""
     from helpers.server import gunicorn_command
