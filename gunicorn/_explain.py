@@ -53,7 +53,7 @@ def too_big(cfg, log, pid: int, memory: int, worker) -> None:
         pid,
         _size(memory),
         _size(cfg.max_rss_hard),
-        _request(worker),
+        request(worker),
     )
 
 
@@ -65,6 +65,19 @@ def born_big(log, pid: int, memory: int) -> None:
         pid,
         _size(memory),
     )
+
+
+def unasked_exit(log, pid: int, code: int, phase: str, worker) -> None:
+    """A worker ended with a status, and nobody had told it to. That of others than 0 is logged."""
+    text = f"Worker (pid:{pid}) ended by itself with status {code}"
+    running = request(worker)
+    if running:
+        cause = "A call of os._exit() or exit(3) does that: its clients get no answer."
+        log.warning("%s.%s %s", text, running, cause)
+    elif phase == "booting":
+        log.warning("%s while it booted. Nothing may call exit() there.", text)
+    elif code == 0:
+        log.info("%s.", text)
 
 
 def death_by_signal(log, pid: int, signo: int, phase: str, worker, oom: tuple | None) -> None:
@@ -82,14 +95,14 @@ def death_by_signal(log, pid: int, signo: int, phase: str, worker, oom: tuple | 
         log.info(text)
         return
     if oom is not None:
-        explanation = _out_of_memory(*oom) + _request(worker)
+        explanation = _out_of_memory(*oom) + request(worker)
     elif phase == "killed":
         explanation = " It did not end by itself."
     elif phase == "aborted":
         explanation = ""  # why was said before
     else:
         explanation = " Perhaps out of memory?" if signo == signal.SIGKILL else ""
-        explanation += _request(worker)
+        explanation += request(worker)
     level = log.error if signo == signal.SIGKILL else log.warning
     level("%s%s", text, explanation)
 
@@ -99,7 +112,8 @@ def _out_of_memory(peak: int, limit: int) -> str:
     return f"{text}; its control group may have {_size(limit)}." if limit else f"{text}."
 
 
-def _request(worker) -> str:
+def request(worker) -> str:
+    """Say which request a worker was running, after a space; nothing if it ran none."""
     slot = worker.tmp.slot if worker is not None else None
     if slot is None or slot.busy_since is None or not slot.method:
         return ""

@@ -2,6 +2,8 @@
 
 import os
 
+from gunicorn import util
+
 BAD_CONFIG = (AttributeError, ImportError, ValueError, TypeError)
 
 
@@ -51,6 +53,8 @@ def _apply_dict(config, defaults, source):
         dictConfig({**defaults, **config})
     except BAD_CONFIG as exc:
         cause = f": {exc.__cause__}" if exc.__cause__ else ""
+        if isinstance(exc.__cause__, OSError):
+            cause += util.socket_hint(exc.__cause__)
         raise RuntimeError(f"{source}: {exc}{cause}") from exc
 
 

@@ -124,25 +124,27 @@ def rebind(arbiter, snapshot: Snapshot) -> None:
     if cfg.reuse_port:
         arbiter.LISTENERS = []
         return
-    present = {listener.cfg_addr: listener for listener in snapshot.listeners}
-    made = []
+    present = list(snapshot.listeners)
+    made, chosen = [], []
     try:
-        for address in cfg.address:
-            listener = present.get(address)
-            if listener is None:
-                if isinstance(address, int):
-                    listener = sock.take_over(address, cfg, log)
-                else:
-                    listener = sock.create_socket(address, cfg, log)
+        for address in sock.distinct(cfg.address):
+            listener = next((one for one in present if one.cfg_addr == address), None)
+            if listener is not None:
+                present.remove(listener)
+            elif isinstance(address, int):
+                listener = sock.take_over(address, cfg, log)
                 made.append(listener)
-                present[address] = listener
+            else:
+                listener = sock.create_socket(address, cfg, log)
+                made.append(listener)
+            chosen.append(listener)
     except BaseException as exc:
         sock.close_sockets(made)
         if isinstance(exc, SystemExit):
             raise RuntimeError(f"cannot listen at {address}") from None
         raise
     snapshot.listeners += made
-    arbiter.LISTENERS = [present[address] for address in cfg.address]
+    arbiter.LISTENERS = chosen
 
 
 def move_status(arbiter, snapshot: Snapshot) -> None:

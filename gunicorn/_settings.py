@@ -338,7 +338,8 @@ SECTIONS = {
     ),
     "Process Naming": (
         Row("proc_name", "-n --name", STRING, None,
-            "The name that ps and top show."),
+            "The name that ps and top show, in a title that takes the place of the command line. "
+            "Unset, there is a title only where the package setproctitle is installed."),
         Row("default_proc_name", "", STRING, "gunicorn",
             "The name when proc_name is unset. Set by the server."),
     ),

@@ -4,11 +4,16 @@ import fcntl
 import os
 import sys
 
-from gunicorn import systemd, util
+from gunicorn import _settings, systemd
 
 
 def start_context() -> dict:
-    """Return how this process was started: `args` for exec, `cwd`, and under 0 the program."""
+    """Return how this process was started: `args` for exec, `cwd`, and under 0 the program.
+
+    `cwd` is where it was before `chdir`: relative names of the command line, of PYTHONPATH and of
+    the configuration mean what they meant at the first start. It is spelled as PWD has it, so that
+    a link leads to the deployment of today.
+    """
     args = [sys.executable, *sys.argv]
     given = sys.orig_argv
     rest = sys.argv[1:]
@@ -16,7 +21,7 @@ def start_context() -> dict:
     # changed sys.argv means that one.
     if not rest or given[-len(rest) :] == rest:
         args = [sys.executable, *given[1:]]
-    return {"args": args, "cwd": util.getcwd(), 0: sys.executable}
+    return {"args": args, "cwd": _settings.START_DIRECTORY, 0: sys.executable}
 
 
 def execute(arbiter, master_pid: int, status_pipe: int = -1) -> None:

@@ -20,6 +20,7 @@ from gunicorn import (
     _explain,
     _reload,
     _upgrade,
+    glogging,
     sock,
     systemd,
     util,
@@ -77,6 +78,7 @@ class Arbiter:
         self.WORKERS = {}
         self._status = Status()
         self._stopping = False
+        self._titled = False  # the command line is overwritten: there is no way back
         self._settled = False  # every worker of the first start has been ready
         self._reloading = None  # a _reload.Snapshot, until the new configuration is proven
         self._shared = _exchanges.NOBODYS
@@ -166,7 +168,9 @@ class Arbiter:
     def _preload(self) -> None:
         if self._modules_before_app is None:
             self._modules_before_app = set(sys.modules)
+        disabled = glogging.disabled_loggers()
         self.app.wsgi()
+        glogging.warn_of_disabled_loggers(disabled)
         if self.cfg.preload_freeze:
             self._collect()
         threading = sys.modules.get("threading")
@@ -306,7 +310,15 @@ class Arbiter:
             sys.exit(-1)
 
     def _set_title(self, role: str) -> None:
-        _core.set_proc_title(f"gunicorn: {role} [{self.proc_name}]")
+        """Show the process by a title, as gunicorn does where setproctitle is installed.
+
+        Else the command line stays, which pgrep -f and supervisors look for, unless `proc_name`
+        asks for a title.
+        """
+        named = self.cfg.settings["proc_name"].get() is not None
+        self._titled |= named or util.has_setproctitle()
+        if self._titled:
+            _core.set_proc_title(f"gunicorn: {role} [{self.proc_name}]")
 
     # ---- what the core calls ----
 
@@ -685,6 +697,8 @@ class Arbiter:
         pause: float,
         reason: str,
         peak: int,
+        serving: int,
+        first_boot: bool,
     ) -> None:
         worker = self.WORKERS.pop(pid, None)
         code = os.waitstatus_to_exitcode(status)
@@ -693,6 +707,8 @@ class Arbiter:
             _explain.death_by_signal(self.log, pid, -code, phase, worker, oom)
         elif code:
             self.log.error("Worker (pid:%s) exited with code %s.", pid, code)
+        if reason in ("exited", "failed"):
+            _explain.unasked_exit(self.log, pid, code, phase, worker)
         if pause:
             self.log.error("Workers die as soon as they start. The next try is in %.2f s.", pause)
         if worker is not None:
@@ -704,19 +720,25 @@ class Arbiter:
         if self._is_failed_probe(phase, generation):
             self._cancel_reload(f"its first worker (pid:{pid}) did not boot")
         elif phase == "booting" and code in (self.WORKER_BOOT_ERROR, self.APP_LOAD_ERROR):
-            self._boot_failed(code)
+            if first_boot:
+                failed = code == self.WORKER_BOOT_ERROR
+                raise HaltServer(
+                    "Worker failed to boot." if failed else "App failed to load.", code
+                )
+            if generation == self._core.generation:
+                self._boot_failed(pid, serving)
 
-    def _boot_failed(self, code: int) -> None:
-        """A worker could not boot. Raises HaltServer unless others serve meanwhile."""
-        phases = [phase for *_, phase in self._core.children()]
-        serving = phases.count("ready") + phases.count("retiring")
-        if self._settled and serving:
-            self.log.error("A worker cannot be replaced; %s serve meanwhile", serving)
-            return
-        reason = (
-            "Worker failed to boot." if code == self.WORKER_BOOT_ERROR else "App failed to load."
+    def _boot_failed(self, pid: int, serving: int) -> None:
+        """A worker could not boot, after others could: it is forked again."""
+        self.log.error(
+            "Worker (pid:%s) failed to boot; %s meanwhile. Its own lines above say why. Another is "
+            "tried until one boots; a mended configuration is read at HUP.",
+            pid,
+            f"{serving} serve" if serving else "NONE serves",
         )
-        raise HaltServer(reason, code)
+        if serving and not self._settled:
+            self._settled = True
+            self._notify_ready()
 
     # ---- reload ----
 

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 
-from gunicorn import _access, util
+from gunicorn import _access, _logfiles, util
 from gunicorn._access import SafeAtoms
 
 # That nobody configured a logger of the application is no news to the user.
@@ -22,6 +22,8 @@ SYSLOG_FACILITIES = {
     "local2": 18, "local3": 19, "local4": 20, "local5": 21, "local6": 22, "local7": 23,
 }  # fmt: skip
 SYSLOG_PORT = 514
+
+OWN_LOGGERS = ("gunicorn.error", "gunicorn.access")
 
 
 def _stream_handler(stream):
@@ -105,6 +107,28 @@ def syslog_facility(cfg):
     return facility
 
 
+def disabled_loggers():
+    """The names of our loggers that somebody's logging configuration has disabled."""
+    return [name for name in OWN_LOGGERS if logging.getLogger(name).disabled]
+
+
+def warn_of_disabled_loggers(before):
+    """Say so when loading the application has disabled others of our loggers than `before`."""
+    names = [name for name in disabled_loggers() if name not in before]
+    if not names:
+        return
+    text = (
+        f"Logging is disabled for {' and '.join(names)}: the application has configured logging "
+        "without naming them. To keep these logs, set disable_existing_loggers to False in its "
+        "dictConfig or fileConfig."
+    )
+    log = logging.getLogger("gunicorn.error")
+    try:  # what is disabled are not the handlers
+        log.callHandlers(log.makeRecord(log.name, logging.WARNING, __file__, 0, text, (), None))
+    except OSError:  # a file that was closed, and cannot be opened by the workers' user
+        util.say(text)
+
+
 class Logger:
     """What the server logs with; `logger_class` names a subclass.
 
@@ -165,6 +189,7 @@ class Logger:
             from gunicorn import _logconfig
 
             _logconfig.apply(cfg, CONFIG_DEFAULTS)
+        self._give_files()
         self._access_enabled = access_enabled(cfg)
 
     # ---- the error log ----
@@ -278,22 +303,42 @@ class Logger:
     def reopen_files(self):
         """Open all log files anew, as after a rotation.
 
-        Raises OSError when one cannot be opened; logging goes on in the old file then.
+        A master of root gives them to the workers' user: those open them next. Raises OSError when
+        one cannot be opened, and logging goes on in the old file, or not be given.
         """
-        if self.cfg.capture_output and self.cfg.errorlog != "-":
-            self._capture_output()
         failure = None
+        if self.cfg.capture_output and self.cfg.errorlog != "-":
+            try:
+                self._capture_output()
+                _logfiles.give_to_user(self.cfg.errorlog, 2, self.cfg, only_empty=True)
+            except (OSError, RuntimeError) as exc:
+                failure = exc if isinstance(exc, OSError) else OSError(str(exc))
         for handler in _file_handlers():
             handler.acquire()
             try:
                 if handler.stream:
                     handler.setStream(handler._open()).close()
+                    self._give(handler, only_empty=True)
             except OSError as exc:
                 failure = exc
             finally:
                 handler.release()
         if failure is not None:
             raise failure
+
+    def _give(self, handler, *, only_empty=False):
+        fd = handler.stream.fileno()
+        _logfiles.give_to_user(handler.baseFilename, fd, self.cfg, only_empty=only_empty)
+
+    def _give_files(self):
+        for handler in _file_handlers():
+            try:
+                if handler.stream is None and getattr(handler, "_gunicorn", False):
+                    handler.setStream(handler._open())  # logging.config has closed it
+                if handler.stream:
+                    self._give(handler)
+            except OSError as exc:  # a file system without owners, a container without CAP_CHOWN
+                self.debug("Cannot give %s to the workers: %s", handler.baseFilename, exc)
 
     def close_on_exec(self):
         """Keep log files from programs that the application starts."""
@@ -341,22 +386,22 @@ class Logger:
         else:
             util.check_is_writable(output)
             handler = logging.FileHandler(output)
-            try:  # the workers open it again as their user
-                os.chown(handler.baseFilename, self.cfg.user, self.cfg.group)
-            except OSError:
-                pass  # /dev/null and the like belong to somebody else
         self._add_own_handler(log, handler, fmt)
 
     def _set_syslog_handler(self, log, cfg, fmt, name):
-        from logging.handlers import SysLogHandler
+        from gunicorn._syslog import SysLogHandler
 
         prefix = cfg.syslog_prefix or cfg.proc_name.replace(":", ".")
         facility = syslog_facility(cfg)
         kind, address = parse_syslog_address(cfg.syslog_addr)
+        handler = SysLogHandler(cfg.syslog_addr, address, facility, kind)
+        began = time.monotonic()
         try:
-            handler = SysLogHandler(address=address, facility=facility, socktype=kind)
+            handler.connect()
         except OSError as exc:
-            raise RuntimeError(f"syslog at {cfg.syslog_addr}: {exc}") from exc
+            if not (handler.unixsocket or handler.server.known):
+                raise RuntimeError(f"syslog at {cfg.syslog_addr}: {exc}") from exc
+            handler.server.fail(exc.strerror or exc, began)
         self._add_own_handler(log, handler, logging.Formatter(f"gunicorn.{prefix}.{name}: {fmt}"))
 
 

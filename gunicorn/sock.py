@@ -7,6 +7,7 @@ import socket
 import stat
 import sys
 import time
+import weakref
 
 from gunicorn import _core, util
 
@@ -18,6 +19,10 @@ FIRST_BYTE_PAUSE = 0.1  # seconds; it comes with the end of the handshake or rig
 
 TCP_INFO_SIZE = 104
 TCP_INFO_UNACKED = 24  # offset of tcpi_unacked: for a listener, the connections that wait
+
+
+# All that are open in this process, to tell an address that is in use by ourselves.
+_ours: weakref.WeakSet = weakref.WeakSet()
 
 
 class BaseSocket:
@@ -42,6 +47,7 @@ class BaseSocket:
         except BaseException:
             sock.close()
             raise
+        _ours.add(self)
 
     def __str__(self) -> str:
         return f"<socket {self.sock.fileno()}>"
@@ -85,6 +91,7 @@ class BaseSocket:
         """Close this process' descriptor; may be called again."""
         if self.sock is None:
             return
+        _ours.discard(self)
         try:
             self.sock.close()
         except OSError as exc:
@@ -191,6 +198,72 @@ def _sock_type(address) -> type[BaseSocket]:
     raise TypeError(f"Unable to create socket from: {address!r}")
 
 
+# The system does not have the address, or nothing of its family.
+NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+def _is_name(address) -> bool:
+    if not isinstance(address, tuple) or not address[0] or util.is_ipv6(address[0]):
+        return False
+    try:
+        socket.inet_pton(socket.AF_INET, address[0])
+    except (OSError, ValueError):
+        return True
+    return False
+
+
+def _choices(address) -> list:
+    """Return what binding `address` may come to: [(class, address)]. Raises OSError.
+
+    A name's IPv4 addresses come first, as gunicorn knows no others, then those of IPv6; each in
+    the order of getaddrinfo(3).
+    """
+    if not _is_name(address):
+        return [(_sock_type(address), address)]
+    found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    kinds = {socket.AF_INET: TCPSocket, socket.AF_INET6: TCP6Socket}
+    choices = [(kinds[family], to) for family, *_, to in found if family in kinds]
+    return sorted(choices, key=lambda choice: choice[0] is TCP6Socket)
+
+
+def _bind_first(address, conf, log) -> BaseSocket:
+    """Return a listener at the first choice that this system has. Raises OSError."""
+    choices = _choices(address)
+    for number, (kind, choice) in enumerate(choices, 1):
+        try:
+            listener = kind(choice, conf, log)
+        except OSError as exc:
+            if exc.errno in NOT_HERE and number < len(choices):
+                continue
+            if _is_name(address) and exc.errno in NOT_HERE:
+                tried = " and ".join(choice[0] for _, choice in choices[:number])
+                raise OSError(exc.errno, f"{exc.strerror} (tried {tried})") from exc
+            raise
+        listener.cfg_addr = address
+        return listener
+    raise OSError(errno.EADDRNOTAVAIL, "The name has no address")
+
+
+def _own_listener(address) -> BaseSocket | None:
+    """Return a listener of this process that keeps `address` from being bound."""
+    if not isinstance(address, tuple):
+        return None
+    choices = [choice for _, choice in _choices(address)]
+    for listener in list(_ours):
+        if isinstance(listener, TCPSocket) and listener.sock is not None:
+            present = listener.getsockname()
+            if any(_overlap(present, choice) for choice in choices):
+                return listener
+    return None
+
+
+def _overlap(one: tuple, other: tuple) -> bool:
+    hosts = {one[0] or "0.0.0.0", other[0] or "0.0.0.0"}
+    same_family = util.is_ipv6(one[0]) == util.is_ipv6(other[0])
+    every = "::" in hosts or (same_family and "0.0.0.0" in hosts)  # [::] takes IPv4 as well
+    return one[1] == other[1] and (every or len(hosts) == 1)
+
+
 def take_over(fd: int, conf, log) -> BaseSocket:
     """Return the listener for a descriptor that this process was started with.
 
@@ -214,6 +287,13 @@ def _what_helps(exc: Exception, address, conf) -> str | None:
     """Say what helps where `address` cannot be bound; None where the error says it."""
     number = getattr(exc, "errno", None)
     if isinstance(address, tuple):
+        own = _own_listener(address) if number == errno.EADDRINUSE else None
+        if own is not None:
+            return (
+                f"This server itself has the address: it listens at {own}. Name each address once "
+                "in bind and status_bind; [::] is for IPv4 as well. A reload opens the new "
+                "sockets before it closes the old ones"
+            )
         if number == errno.EACCES and address[1] < 1024:
             return (
                 f"Port {address[1]} needs root or the capability CAP_NET_BIND_SERVICE: bind one "
@@ -236,9 +316,12 @@ def _what_helps(exc: Exception, address, conf) -> str | None:
     return None
 
 
-def _may_pass(exc: Exception) -> bool:
-    """Whether waiting helps: it gives no rights, and no shorter path (an OSError without errno)."""
-    return isinstance(exc, OSError) and exc.errno not in (errno.EACCES, errno.EPERM, None)
+def _may_pass(exc: Exception, address) -> bool:
+    """Whether waiting helps: it gives no rights, no shorter path (an OSError without errno), and
+    does not close what this process has open."""
+    if not isinstance(exc, OSError) or exc.errno in (errno.EACCES, errno.EPERM, None):
+        return False
+    return exc.errno != errno.EADDRINUSE or _own_listener(address) is None
 
 
 def create_socket(address, conf, log) -> BaseSocket:
@@ -248,7 +331,7 @@ def create_socket(address, conf, log) -> BaseSocket:
     """
     for attempt in range(BIND_TRIES):
         try:
-            return _sock_type(address)(address, conf, log)
+            return _bind_first(address, conf, log)
         except (OSError, ValueError) as exc:
             number = getattr(exc, "errno", None)
             if number == errno.EADDRINUSE:
@@ -256,7 +339,7 @@ def create_socket(address, conf, log) -> BaseSocket:
             if number == errno.EADDRNOTAVAIL:
                 log.error("Invalid address: %s", address)
             log.error("connection to %s failed: %s", address, exc)
-            last = attempt == BIND_TRIES - 1 or not _may_pass(exc)
+            last = attempt == BIND_TRIES - 1 or not _may_pass(exc, address)
             help = _what_helps(exc, address, conf) if last else None
         if last:
             break
@@ -288,7 +371,19 @@ def create_sockets(conf, log, fds=None) -> list[BaseSocket]:
     inherited = [address for address in addresses if isinstance(address, int)] + list(fds or ())
     if inherited:
         return [take_over(fd, conf, log) for fd in inherited]
-    return [create_socket(address, conf, log) for address in addresses]
+    return [create_socket(address, conf, log) for address in distinct(addresses)]
+
+
+def distinct(addresses) -> list:
+    """Return the addresses without paths that are named twice.
+
+    A second socket at a path would take the place of the first, where nobody could reach it.
+    """
+    kept: list = []
+    for address in addresses:
+        if isinstance(address, tuple) or address not in kept:
+            kept.append(address)
+    return kept
 
 
 def close_sockets(listeners, unlink: bool = True) -> None:

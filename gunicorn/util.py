@@ -20,10 +20,17 @@ hop_headers = {
 DRAIN_CHUNK = 4096  # bytes that close_graceful reads at a time
 
 
-def _setproctitle(title):
-    from gunicorn import _core
+def has_setproctitle():
+    """Whether the package is installed: the master has imported it then."""
+    return sys.modules.get("setproctitle") is not None
 
-    _core.set_proc_title(f"gunicorn: {title}")
+
+def _setproctitle(title):
+    """Show `title` in place of the command line, if the package setproctitle is installed."""
+    if has_setproctitle():
+        from gunicorn import _core
+
+        _core.set_proc_title(f"gunicorn: {title}")
 
 
 # ---- classes and applications by name ----
@@ -342,7 +349,24 @@ def check_is_writable(path):
         with open(path, "a"):
             pass
     except OSError as exc:
-        raise RuntimeError(f"'{path}' isn't writable: {exc.strerror}") from None
+        raise RuntimeError(f"'{path}' isn't writable: {exc.strerror}{socket_hint(exc)}") from None
+
+
+def socket_hint(exc):
+    """Say what helps when /dev/stdout or the like cannot be opened, because it is a socket."""
+    import errno
+    import stat
+
+    try:
+        ours = exc.errno == errno.ENXIO and os.path.realpath(exc.filename).startswith("/proc/")
+        if not ours or not stat.S_ISSOCK(os.stat(exc.filename).st_mode):
+            return ""
+    except (OSError, TypeError):
+        return ""
+    return (
+        ". It is a socket, as systemd and containers give one, and cannot be opened by a name: use "
+        "'-' in its place, or in a logging configuration a StreamHandler"
+    )
 
 
 def getcwd():

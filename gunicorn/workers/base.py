@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 
-from gunicorn import _core, sock, util
+from gunicorn import _core, glogging, sock, util
 from gunicorn.errors import ConfigError
 from gunicorn.workers import _overrides
 from gunicorn.workers.workertmp import WorkerTmp
@@ -124,7 +124,9 @@ class Worker:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if self.cfg.reload:
             self._init_reloader()
+        disabled = glogging.disabled_loggers()
         self.load_wsgi()
+        glogging.warn_of_disabled_loggers(disabled)
         if self.reloader:
             self.reloader.start()
         self.cfg.post_worker_init(self)

@@ -99,10 +99,10 @@ static unsigned host_between_workers(void *ctx)
 static int host_died(void *ctx, const struct arbiter_death *death)
 {
     return done(PyObject_CallMethod(
-        owner_of(ctx), "_worker_died", "iisIKdsL", (int)death->child.pid, death->status,
+        owner_of(ctx), "_worker_died", "iisIKdsLIi", (int)death->child.pid, death->status,
         child_phase_name(death->child.phase), death->child.generation,
         (unsigned long long)death->requests, (double)death->pause_ms / 1000.0,
-        reason_name(death->reason), (long long)death->peak));
+        reason_name(death->reason), (long long)death->peak, death->serving, death->first_boot));
 }
 
 static int host_stranger_died(void *ctx, pid_t pid, int status)

@@ -311,6 +311,14 @@ pid_t arbiter_fork(struct arbiter *a, uint32_t age, const struct arbiter_fork_ho
     return pid;
 }
 
+/* A worker has booted: the first of its generation proves that one. */
+static void prove(struct arbiter *a, const struct child *child)
+{
+    a->served = true;
+    if (child->generation == a->goal.generation)
+        a->goal.proven = true;
+}
+
 int arbiter_adopt(struct arbiter *a, pid_t pid, uint32_t age)
 {
     int64_t now = now_ms();
@@ -319,7 +327,7 @@ int arbiter_adopt(struct arbiter *a, pid_t pid, uint32_t age)
     if (!child)
         return -1;
     child_move(child, CHILD_READY, now);
-    a->goal.proven = true;
+    prove(a, child);
     return 0;
 }
 
@@ -496,17 +504,24 @@ int arbiter_murder(struct arbiter *a)
 
 /* ---- reaping ---- */
 
+static bool is_wanted(const struct arbiter *a, const struct child *child)
+{
+    return child_serves(child) && child->phase != CHILD_RETIRING &&
+           child->generation == a->goal.generation;
+}
+
 static void judge_death(struct arbiter *a, struct arbiter_death *death, int64_t now)
 {
     const struct child *child = &death->child;
-    bool told = !child_serves(child) || child->phase == CHILD_RETIRING;
+    bool booting = child->phase == CHILD_BOOTING, wanted = is_wanted(a, child);
     bool worked = death->status == 0 && death->requests > 0;
 
-    death->quick = !told && !worked &&
-                   (now - child->forked_at < BACKOFF_QUICK_MS || child->phase == CHILD_BOOTING);
+    death->serving = children_serving(&a->children);
+    death->first_boot = booting && wanted && !a->served && death->serving == 0;
+    death->quick = wanted && !worked && (now - child->forked_at < BACKOFF_QUICK_MS || booting);
     if (death->quick)
         death->pause_ms = backoff_fail(&a->backoff, now);
-    else if (child->phase != CHILD_BOOTING)
+    else if (!booting)
         backoff_reset(&a->backoff);
 }
 
@@ -536,15 +551,15 @@ static int bury(struct arbiter *a, pid_t pid, int status, int64_t peak)
 
     if (!child)
         return a->host->stranger_died(a->ctx, pid, status);
-    if (child_update(child, now) && child->generation == a->goal.generation)
-        a->goal.proven = true;
+    if (child_update(child, now))
+        prove(a, child);
     struct arbiter_death death = {.child = *child, .status = status, .peak = peak};
     if (child->slot)
         death.requests = atomic_load(&child->slot->shared->requests);
     death.reason = reason_of(a, child, status, now);
     a->deaths[death.reason]++;
-    judge_death(a, &death, now);
     children_remove(&a->children, child);
+    judge_death(a, &death, now);
     int result = a->host->died(a->ctx, &death);
     if (death.child.slot)
         scoreboard_release(&a->board, death.child.slot);
@@ -576,11 +591,9 @@ static void start_watching(struct arbiter *a, struct child *child, int64_t now)
     child->look_at = now + look_ms(a);
 }
 
-/* A worker has booted: the first of its generation proves that one. */
 static int greet(struct arbiter *a, struct child *child)
 {
-    if (child->generation == a->goal.generation)
-        a->goal.proven = true;
+    prove(a, child);
     int result = recycle_greet(a, child);
     return result < 0 ? result : a->host->ready(a->ctx, child);
 }

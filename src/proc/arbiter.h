@@ -27,6 +27,8 @@ struct arbiter_death {
     struct child child; /* as it was; no longer in the registry */
     int status;         /* of waitpid(2) */
     bool quick;         /* it lived too short, and nobody had told it to go */
+    bool first_boot;    /* it was booting, and no worker has served since the start: see below */
+    unsigned serving;   /* workers that serve now */
     int64_t pause_ms;   /* before the next fork, 0 for none */
     uint64_t requests;  /* it had begun */
     enum reason reason;
@@ -67,6 +69,23 @@ struct arbiter_host {
     void (*cannot_answer)(void *ctx, int error);
 };
 
+/*
+ * A boot that fails ends the server only if `first_boot` is set: no worker of any generation has
+ * been ready since the start. From the first ready worker on, a worker that does not boot is forked
+ * again, with the pauses of proc/backoff.h, even while no other serves: what is missing (a
+ * database, a file of a deployment that is under way) may be there at the next try.
+ *
+ *   a worker does not boot, and it is       | then
+ *   ----------------------------------------+--------------------------------------------------
+ *   of an older generation (HUP amid boot)  | nothing: it is not wanted any more, so there is no
+ *                                           | pause either
+ *   the first of a new generation           | the host restores the generation before: see
+ *                                           | arbiter_restore_generation()
+ *   of the present generation, after others | it is forked again; those that serve go on, also
+ *   (first start, TTIN, recycling, a death) | those that it was to replace
+ *   the first of all                        | `first_boot`: the host ends the server
+ */
+
 /* A worker may take this many times `timeout` to boot before it is killed. It is reported after
  * one. */
 #define ARBITER_BOOT_FACTOR 10
@@ -101,6 +120,7 @@ struct arbiter {
     int64_t max_rss, max_rss_hard; /* bytes of memory_of(), 0: none */
     int64_t tick_ms;     /* run every duty at least this often; 0: only when there is cause */
     int64_t watchdog_ms; /* call between() at least this often; 0: no */
+    bool served;         /* a worker has been ready since the start */
     bool draining;       /* arbiter_drain(): nothing new */
     bool leaving;        /* arbiter_leave(): everything goes on, but no new clients are wanted */
     unsigned max_queue;  /* requests that wait in a worker beyond which it is full; 0: no limit */

@@ -124,16 +124,37 @@ int64_t child_busy_since(const struct child *child)
     return said < last ? said : last;
 }
 
+static uint32_t said_phase(const struct child *child)
+{
+    return child->slot ? atomic_load(&child->slot->shared->phase) : SLOT_FREE;
+}
+
+static bool has_booted(const struct child *child)
+{
+    uint32_t said = said_phase(child);
+
+    return child->phase != CHILD_BOOTING || said == SLOT_READY || said == SLOT_RETIRING;
+}
+
 bool child_update(struct child *child, int64_t now)
 {
-    uint32_t said = child->slot ? atomic_load(&child->slot->shared->phase) : SLOT_FREE;
+    uint32_t said = said_phase(child);
     enum child_phase before = child->phase;
 
-    if (child->phase == CHILD_BOOTING && (said == SLOT_READY || said == SLOT_RETIRING))
+    if (child->phase == CHILD_BOOTING && has_booted(child))
         child_move(child, CHILD_READY, now);
     if (child->phase == CHILD_READY && said == SLOT_RETIRING)
         child_retire(child, reason_of_worker(child->slot), now);
     return child->phase != before;
+}
+
+unsigned children_serving(const struct children *children)
+{
+    unsigned count = 0;
+
+    for (size_t i = 0; i < children->count; i++)
+        count += child_serves(&children->list[i]) && has_booted(&children->list[i]);
+    return count;
 }
 
 void child_retire(struct child *child, enum reason due, int64_t now)

@@ -90,6 +90,9 @@ bool child_may_move(enum child_phase from, enum child_phase to);
 /* BOOTING, READY or RETIRING: nobody told it to go. */
 bool child_serves(const struct child *child);
 
+/* How many have booted, by what their slots say, and were not told to go. */
+unsigned children_serving(const struct children *children);
+
 /* Takes over what the worker said in its slot, as far as it may say so; true when the phase
  * changed. */
 bool child_update(struct child *child, int64_t now);

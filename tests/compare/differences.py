@@ -84,6 +84,16 @@ DIFFERENCES = [
         r"- (SystemExit: 0|\[ERROR\] Error handling request GET /)",
         "luck, in gunicorn: the signal found it between the answer and the end of its work for it",
     ),
+    Difference(
+        "worker_[at]*ed*",
+        r"\+ \[INFO\] Worker \(pid:N\) ended by itself with status 0\.",
+        "the master had not told it to",
+    ),
+    Difference(
+        "worker_exits",
+        r"\+ \[WARNING\] Worker \(pid:N\) ended by itself with status 5\. It was running GET .*",
+        "the log says which request has done it",
+    ),
     Difference("worker_aborted*", r"\+ Fatal Python error: Aborted", "the stacks are in the log"),
     Difference(
         "worker_killed",

@@ -348,6 +348,40 @@ def test_a_log_that_is_not_writable_is_told_once(command, flag):
     assert result.stderr == "\nError: '/nosuch/x' isn't writable: No such file or directory\n\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("/dev/stdout", ["--access-logfile", "/dev/stdout"]),
+        ("/proc/self/fd/1", ["--error-logfile", "/proc/self/fd/1"]),
+        ("/dev/stdout", ["--log-config-json", "log.json"]),
+    ],
+)
+def test_a_standard_stream_that_is_a_socket(tmp_path, name, arguments):
+    """As a service of systemd has one."""
+    import subprocess
+
+    from helpers.command import command_environment
+
+    handler = {"class": "logging.FileHandler", "filename": name}
+    (tmp_path / "log.json").write_text(json.dumps({"handlers": {"x": handler}}))
+    ours, its = socket.socketpair()
+    with ours, its:
+        result = subprocess.run(
+            [sys.executable, "-m", "gunicorn", *arguments, "-b", "127.0.0.1:0", "app:app"],
+            cwd=tmp_path,
+            env=command_environment(tmp_path),
+            stdout=its,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert result.returncode == 1
+    assert "No such device or address" in result.stderr
+    assert "It is a socket, as systemd and containers give one" in result.stderr
+    assert "use '-' in its place" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_setup_again(logger, tmp_path):
     log = logger(accesslog=str(tmp_path / "a.log"))
     cfg = Config()
@@ -403,6 +437,52 @@ def test_files_belong_to_the_workers_user(logger, tmp_path):
     for name in ("access.log", "error.log"):
         stat = (tmp_path / name).stat()
         assert (stat.st_uid, stat.st_gid) == (65534, 65534)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_files_that_are_opened_anew_belong_to_the_workers_user(logger, tmp_path):
+    names = ("access.log", "error.log", "other.log")
+    other = logging.FileHandler(tmp_path / "other.log")
+    logging.root.addHandler(other)
+    log = logger(user=65534, group=65534, accesslog=str(tmp_path / "access.log"))
+    for name in names:
+        (tmp_path / name).rename(tmp_path / f"{name}.1")
+    (tmp_path / "error.log").touch()  # `create` of logrotate
+    log.reopen_files()
+    for name in names:
+        stat = (tmp_path / name).stat()
+        assert (stat.st_uid, stat.st_gid) == (65534, 65534)
+    other.close()
+
+
+def plant_link(path, secret):
+    path.symlink_to(secret)
+    os.lchown(path, 65534, 65534)
+
+
+def plant_hard_link(path, secret):
+    path.hardlink_to(secret)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+@pytest.mark.parametrize("plant", [plant_link, plant_hard_link])
+def test_a_file_behind_a_planted_link_is_not_given_away(logger, tmp_path, plant):
+    """By a worker that was taken over and may write to the directory of the logs."""
+    secret, access = tmp_path / "secret", tmp_path / "access.log"
+    secret.touch()
+    plant(access, secret)
+    log = logger(user=65534, group=65534, accesslog=str(access))
+    log.reopen_files()
+    assert secret.stat().st_uid == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_a_log_that_is_no_new_file_stays_whose_it_is(logger, tmp_path):
+    log = logger(user=65534, group=65534, accesslog=str(tmp_path / "access.log"))
+    (tmp_path / "access.log").unlink()
+    (tmp_path / "access.log").write_text("of somebody else\n")
+    log.reopen_files()
+    assert (tmp_path / "access.log").stat().st_uid == 0
 
 
 def test_capture_output(tmp_path):
@@ -574,6 +654,110 @@ def test_syslog(logger, syslogd):
     log.error("trouble")
     facility, severity = 23, 3
     assert receive() == f"<{facility * 8 + severity}>gunicorn.shop.error: [{os.getpid()}] trouble"
+
+
+class Syslogd:
+    """A server on TCP that can be stopped, and started again at the same port."""
+
+    def __init__(self):
+        self.port = 0
+        self.start()
+
+    def start(self):
+        self.listener = socket.create_server(("127.0.0.1", self.port))
+        self.listener.settimeout(RECEIVE_TIMEOUT)
+        self.port = self.listener.getsockname()[1]
+        self.peer = None
+
+    def stop(self):
+        self.listener.close()
+        if self.peer is not None:
+            self.stream.close()
+            self.peer.close()
+
+    def record(self):
+        if self.peer is None:
+            self.peer, _ = self.listener.accept()
+            self.peer.settimeout(RECEIVE_TIMEOUT)
+            self.stream = self.peer.makefile("rb")
+        text = b""
+        while not text.endswith(b"\0"):
+            text += self.stream.read(1) or b"the end\0"
+        return text.rstrip(b"\0").decode().rpartition("] ")[2]
+
+
+@pytest.fixture
+def tcp_syslogd(monkeypatch):
+    """One that is tried at each record."""
+    monkeypatch.setattr("gunicorn._syslog.PAUSE", 0.0)
+    monkeypatch.setattr("gunicorn._syslog.SHARE", 0)
+    one = Syslogd()
+    yield one
+    one.stop()
+
+
+def test_a_syslog_server_that_restarts(logger, tmp_path, tcp_syslogd, capfd):
+    log = logger(syslog=True, syslog_addr=f"tcp://127.0.0.1:{tcp_syslogd.port}")
+    log.error("first")
+    assert tcp_syslogd.record() == "first"
+    tcp_syslogd.stop()
+    tcp_syslogd.start()
+    for text in ("second", "third"):
+        log.error(text)
+    said = f"syslog at tcp://127.0.0.1:{tcp_syslogd.port} is reached again, 0 records"
+    assert [tcp_syslogd.record() for _ in range(3)][-2:] == ["second", "third"]
+    assert (tmp_path / "error.log").read_text().count(said) == 1
+    assert capfd.readouterr().err == ""
+
+
+def test_a_syslog_server_that_is_away_for_a_while(logger, tmp_path, tcp_syslogd, capfd):
+    log = logger(
+        syslog=True, syslog_addr=f"tcp://127.0.0.1:{tcp_syslogd.port}", accesslog="/dev/null"
+    )
+    log.error("first")
+    tcp_syslogd.record()
+    tcp_syslogd.stop()
+    for text in ("lost", "lost", "lost"):
+        log.error(text)
+        log.access_log.info(text)
+    tcp_syslogd.start()
+    log.error("last")
+    while (record := tcp_syslogd.record()) != "last":
+        assert "reached again, 6 records of this process were lost" in record
+    told = (tmp_path / "error.log").read_text()
+    assert told.count("cannot be reached: Connection refused. Records for it are lost") == 1
+    assert capfd.readouterr().err == ""
+
+
+def test_a_reload_while_the_syslog_server_is_away(logger, tcp_syslogd):
+    log = logger(syslog=True, syslog_addr=f"tcp://127.0.0.1:{tcp_syslogd.port}")
+    tcp_syslogd.stop()
+    log.setup(log.cfg)
+    tcp_syslogd.start()
+    log.error("again")
+    assert tcp_syslogd.record().startswith(("again", "syslog at"))
+
+
+@pytest.mark.parametrize("name", ["missing", "missing#stream"])
+def test_a_syslog_socket_that_is_missing_is_told_once(logger, tmp_path, name, capfd):
+    log = logger(syslog=True, syslog_addr=f"unix://{tmp_path}/{name}", accesslog="/dev/null")
+    for _ in range(10):
+        log.error("to the file")
+        log.access_log.info("to nowhere")
+    told = (tmp_path / "error.log").read_text()
+    assert told.count("cannot be reached: No such file or directory. Records for it") == 1
+    assert told.count("to the file") == 10
+    assert capfd.readouterr().err == ""
+
+
+def test_a_record_that_is_too_long_for_a_datagram_is_cut(logger, tmp_path, capfd):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(RECEIVE_TIMEOUT)
+        log = logger(syslog=True, syslog_addr=f"udp://127.0.0.1:{server.getsockname()[1]}")
+        log.error("x" * 100_000)
+        assert len(server.recv(100_000)) == 8192
+    assert capfd.readouterr().err == ""
 
 
 def test_syslog_of_requests(logger, tmp_path):

@@ -102,10 +102,65 @@ def test_a_worker_that_fails_later_does_not_take_the_others_down(master, tmp_pat
     module.write_text("1 / 0\n")
     os.kill(first, signal.SIGKILL)
     one.wait_for_log(r"exited with code 3\.")
-    one.wait_for_log("A worker cannot be replaced; 1 serve meanwhile")
+    one.wait_for_log("failed to boot; 1 serve meanwhile")
     assert one.get() == str(second)
     module.write_text("from process.plain import app\n")
     one.wait_workers(2)
+    assert one.stop() == 0
+
+
+EXITING = """
+import os, threading
+
+def app(environ, start_response):
+    code = environ["QUERY_STRING"]
+    if environ["PATH_INFO"] == "/exit":
+        os._exit(int(code))
+    if environ["PATH_INFO"] == "/later":
+        threading.Timer(0, os._exit, [int(code)]).start()
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
+"""
+
+
+@pytest.mark.parametrize("kind", ["sync", "gthread"])
+def test_a_worker_that_ends_by_itself_is_logged(master, tmp_path, kind):
+    (tmp_path / "exiting.py").write_text(EXITING)
+    one = master("-k", kind, app="exiting:app", plain=False, workers=1)
+    said = (
+        r"Worker \(pid:{}\) ended by itself with status {}\. It was running GET /exit\. A call of"
+    )
+    for code in (0, 9):
+        (pid,) = one.wait_workers(1)
+        with one.ask(f"/exit?{code}") as client:
+            client.expect_closed()
+        one.wait_for_log(said.format(pid, code))
+    assert f"[ERROR] Worker (pid:{pid}) exited with code 9.\n" in one.log
+    (pid,) = one.wait_workers(1)
+    with one.ask("/later?0"):
+        one.wait_for_log(rf"Worker \(pid:{pid}\) ended by itself with status 0\.")
+    one.wait_workers(1)
+    assert one.stop() == 0
+
+
+def test_a_worker_that_ends_while_it_boots_is_logged(master, tmp_path):
+    (tmp_path / "leaving.py").write_text("import sys\nsys.exit(0)\n")
+    one = master(app="leaving:app", launch=True)
+    one.wait_for_log(r"ended by itself with status 0 while it booted\.")
+    assert one.stop() == 0
+
+
+def test_a_server_that_has_served_waits_for_code_that_boots(master, tmp_path):
+    module = tmp_path / "later.py"
+    module.write_text("from process.plain import app\n")
+    one = master(app="later:app", workers=1)
+    (only,) = one.wait_workers(1)
+    module.write_text("1 / 0\n")
+    os.kill(only, signal.SIGKILL)
+    one.wait_for_log("failed to boot; NONE serves meanwhile")
+    module.write_text("from process.plain import app\n")
+    one.wait_workers(1)
+    one.get()
     assert one.stop() == 0
 
 

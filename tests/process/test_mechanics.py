@@ -76,6 +76,28 @@ def test_titles(master):
     assert title(worker) == "gunicorn: worker [shop]"
 
 
+def test_the_command_line_stays(master):
+    """As in gunicorn without setproctitle: it is what `pgrep -f` and supervisors look for."""
+    without = "import sys\nsys.modules['setproctitle'] = None\n"
+    one = master(
+        command=[sys.executable, "-c", f"{without}from gunicorn.app.wsgiapp import run\nrun()"]
+    )
+    (worker,) = one.wait_workers(1)
+    one.get()
+    for pid in (one.pid, worker):
+        found = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+        assert found == [os.fsencode(word) for word in one.command]
+
+
+def test_a_title_where_setproctitle_is_installed(master, tmp_path):
+    (tmp_path / "setproctitle.py").write_text("def getproctitle():\n    return ''\n")
+    one = master()
+    (worker,) = one.wait_workers(1)
+    one.get()
+    assert title(one.pid) == "gunicorn: master [process.plain:app]"
+    assert title(worker) == "gunicorn: worker [process.plain:app]"
+
+
 def test_the_package_setproctitle_works_beside_it(master):
     if not server_has("setproctitle"):
         pytest.skip("needs the package setproctitle")
@@ -90,7 +112,7 @@ def test_the_package_setproctitle_works_beside_it(master):
 
 
 def test_the_environment_survives_the_title(master):
-    one = master(env={"LONG": "x" * 3000, "LAST": "y"})
+    one = master("--name", "shop", env={"LONG": "x" * 3000, "LAST": "y"})
     assert one.get("/env/LONG") == "x" * 3000
     assert one.get("/env/LAST") == "y"
 
@@ -215,6 +237,29 @@ def test_threads_of_a_preloaded_application_are_named(master, tmp_path):
     one.wait_for_log(r"\[WARNING\] The application started threads.*: poller")
     one.get()
     assert one.stop() == 0
+
+
+SILENCING = """
+import logging.config
+
+logging.config.dictConfig({"version": 1})  # disable_existing_loggers is True, unless it is set
+from process.plain import app
+"""
+
+
+@pytest.mark.parametrize("where", ["stderr.log", "elsewhere.log"])
+@pytest.mark.parametrize("preload", [[], ["--preload"]])
+def test_an_application_that_disables_our_loggers_is_named(master, tmp_path, preload, where):
+    (tmp_path / "silencing.py").write_text(SILENCING)
+    one = master("--log-file", where, *preload, app="silencing:app", workers=2, launch=True)
+    log = tmp_path / where
+    said = "Logging is disabled for gunicorn.error and gunicorn.access: the application has"
+    told = 1 if preload else 2
+    wait_until(lambda: log.exists() and log.read_text().count(said) == told, "it is said")
+    one.kill(signal.SIGTERM)
+    assert one.wait() == 0
+    assert log.read_text().count(said) == told
+    assert "set disable_existing_loggers to False" in log.read_text()
 
 
 def test_fork_callbacks_run(master, tmp_path):

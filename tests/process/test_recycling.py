@@ -221,7 +221,7 @@ def test_a_successor_that_does_not_boot_costs_nobody(server, tmp_path):
     first = one.wait_workers(2)
     (tmp_path / "leaky.py").write_text("raise RuntimeError('broken')\n")
     with Load(one.address, kept=4, closing=4) as load:
-        one.wait_for_log(r"A worker cannot be replaced; 2 serve meanwhile")
+        one.wait_for_log(r"failed to boot; 2 serve meanwhile")
         load.settle(200)
         assert set(first) <= set(one.worker_pids())
         (tmp_path / "leaky.py").write_text(APP)

@@ -115,6 +115,38 @@ def test_a_broken_application_changes_nothing(master, tmp_path, preload):
     assert one.stop() == 0
 
 
+@pytest.mark.parametrize("hups", [1, 2])
+def test_a_reload_amid_the_first_start_that_fails(master, tmp_path, gate, hups):
+    """One worker serves, the others are still to load the code, which is broken by then."""
+    module = tmp_path / "changing.py"
+    module.write_text("def app(e, s):\n    return [b'one']\n")
+    wait = gate.hook("post_fork(server, worker)").replace(
+        ":\n", ":\n    if worker.age == 1: return\n", 1
+    )
+    one = master(app="changing:app", workers=3, config=wait)
+    gate.wait(2)
+    (first,) = wait_until(lambda: one.ready_pids(), "one serves")
+    module.write_text("1 / 0  # broken\n")
+    for _ in range(hups):
+        one.kill(signal.SIGHUP)
+        gate.wait(len(gate.waiting) + 1)
+    gate.open()
+    for _ in range(2):  # for those that replace them
+        gate.step(2)
+    one.wait_for_log("failed to boot; 1 serve meanwhile")
+    assert "The reload failed, everything stays as it was" in one.log
+    assert one.get() == "one"
+    assert first in one.worker_pids()
+    module.write_text("def app(e, s):\n    return [b'three']\n")
+    one.config("")
+    one.kill(signal.SIGHUP)
+    one.wait_for_log("Hang up" + ".*Hang up" * hups)
+    gate.open()
+    replaced(one, [first], 3)
+    assert one.get() == "three"
+    assert one.stop() == 0
+
+
 def test_a_worker_that_cannot_say_why_it_ends_is_no_second_master(master):
     """Its standard error is on a full disk; what the master does must not go on in it."""
     one = master(config="", workers=1)

@@ -6,8 +6,13 @@ import os
 import random
 import re
 import signal
+import subprocess
+import tempfile
 import time
+from pathlib import Path
 
+import pytest
+from helpers.server import parse_address
 from helpers.wire import wait_until
 
 
@@ -82,6 +87,81 @@ def test_usr1_opens_the_logs_anew(master, tmp_path):
     assert one.wait() == 0
     assert "Shutting down: Master" in log.read_text()
     assert log.read_text().count("Worker exiting") == 2, "the workers have opened it too"
+
+
+ROTATED = """
+accesslog = "{logs}/access.log"
+errorlog = "{logs}/error.log"
+access_log_format = "%(p)s %(q)s"
+logconfig_dict = {{
+    "handlers": {{"file": {{"class": "logging.FileHandler", "filename": "{logs}/app.log"}}}},
+    "root": {{"level": "INFO", "handlers": ["file"]}},
+    "loggers": {{}},
+}}
+pidfile = "pid"
+preload_app = True  # user 65534 may not be able to import from where this Python is
+user = group = 65534
+"""
+TELLING = """
+import datetime, logging, os, traceback  # while it is root
+
+def app(environ, start_response):
+    for name in ("shop", "gunicorn.error"):
+        logging.getLogger(name).warning("%d %s", os.getpid(), environ["QUERY_STRING"])
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
+"""
+
+
+@pytest.fixture
+def logs():
+    """A directory in which everybody may read: those of pytest are for one user."""
+    with tempfile.TemporaryDirectory(prefix="logs-") as directory:
+        path = Path(directory)
+        path.chmod(0o755)
+        yield {name: path / f"{name}.log" for name in ("access", "error", "app")}
+
+
+def writers(path, word):
+    """The workers that have written this word into a log."""
+    text = path.read_text() if path.exists() else ""
+    return set(re.findall(rf"(\d+)>? {word}$", text, re.M))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may change users")
+@pytest.mark.parametrize("kind", ["sync", "gthread"])
+def test_logs_of_root_are_rotated_with_workers_of_another_user(master, tmp_path, logs, kind):
+    """As logrotate does it. The workers may not make files in the directory."""
+    (tmp_path / "telling.py").write_text(TELLING)
+    config = ROTATED.format(logs=logs["error"].parent)
+    one = master("-k", kind, app="telling:app", config=config, plain=False, launch=True)
+    begun = wait_until(
+        lambda: logs["error"].exists()
+        and re.search(r"Listening at: (\S*) \(", logs["error"].read_text()),
+        "it listens",
+    )
+    one.addresses = [parse_address(begun[1])]
+    workers = {str(pid) for pid in one.wait_workers(1)}
+
+    def everything_is_written(word):
+        def done():
+            one.request(target=f"/?{word}")
+            return all(writers(path, word) == workers for path in logs.values())
+
+        wait_until(done, lambda: {name: path.read_text()[-500:] for name, path in logs.items()})
+
+    everything_is_written("before")
+    for path in logs.values():
+        path.rename(f"{path}.1")
+    subprocess.run("kill -USR1 $(cat pid)", shell=True, check=True, cwd=tmp_path)
+    wait_until(lambda: all(path.exists() for path in logs.values()), "new files")
+    everything_is_written("after")
+    for path in logs.values():
+        new = path.stat()
+        assert (new.st_uid, new.st_gid) == (65534, 65534)
+    one.kill(signal.SIGTERM)
+    assert one.wait() == 0
+    assert "Cannot open the log files anew" not in logs["error"].read_text()
 
 
 def test_usr1_reaches_a_worker_that_begins(master, tmp_path, gate):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import stat
@@ -10,7 +11,7 @@ import subprocess
 import sys
 
 import pytest
-from helpers.server import THREAD_SANITIZED, Stopwatch, assert_soon
+from helpers.server import THREAD_SANITIZED, Stopwatch, assert_soon, free_port
 from helpers.wire import wait_until
 
 
@@ -59,6 +60,102 @@ def test_a_descriptor_that_is_no_socket(master, tmp_path, fd, reason):
     assert f"Error: Cannot listen at descriptor {fd}: {reason}" in one.log
     assert "Traceback" not in one.log
     assert not pidfile.exists()
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("localhost", "127.0.0.1"),
+        pytest.param("0.0.0.0", "[::]", marks=needs_ipv6),
+        pytest.param("[::]", "0.0.0.0", marks=needs_ipv6),
+        pytest.param("[::]", "127.0.0.1", marks=needs_ipv6),
+    ],
+)
+@pytest.mark.parametrize("status", [False, True])
+def test_an_address_that_is_our_own_is_told_at_once(master, first, second, status):
+    port = free_port()
+    addresses = [f"{first}:{port}", f"{second}:{port}"]
+    more = ["--status-bind", addresses.pop()] if status else []
+    one = master(*more, bind=addresses, launch=True)
+    assert one.wait() == 1
+    assert one.log.count("Connection in use: ") == 1, "it is not tried again"
+    assert re.search(
+        rf"This server itself has the address: it listens at http://\S*:{port}\.", one.log
+    )
+    assert "Can't connect to " in one.log
+
+
+def test_a_reload_to_an_address_that_is_our_own(master):
+    port = free_port()
+    one = master(bind=[], config=f"bind = '127.0.0.1:{port}'\n")
+    old = one.wait_workers(1)
+    one.config(f"bind = ['127.0.0.1:{port}', '0.0.0.0:{port}']\n")
+    one.kill(signal.SIGHUP)
+    one.wait_for_log("The reload failed, everything stays as it was")
+    assert "This server itself has the address" in one.log
+    assert one.log.count("Connection in use: ") == 1
+    assert one.worker_pids() == old
+    one.get()
+    assert one.stop() == 0
+
+
+def test_a_path_that_is_named_twice(master, tmp_path):
+    path = tmp_path / "s"
+    one = master(bind=[f"unix:{path}", f"unix:{path}"])
+    assert one.addresses == [str(path)]
+    one.get()
+    assert one.stop() == 0
+
+
+RESOLVED = """
+import socket
+resolve = socket.getaddrinfo
+
+def answers(host, port, *args, **options):
+    if host != "inner.test":
+        return resolve(host, port, *args, **options)
+    return [one for address in %r for one in resolve(address, port, *args, **options)]
+
+socket.getaddrinfo = answers
+"""
+NOT_OURS, NOR_THIS = "198.51.100.1", "203.0.113.1"  # RFC 5737
+
+
+@needs_ipv6
+@pytest.mark.parametrize(
+    ("known", "listening"),
+    [
+        (["::1"], "[::1]"),
+        (["::1", "127.0.0.1"], "127.0.0.1"),  # as gunicorn, which knows IPv4 only
+        ([NOT_OURS, "127.0.0.1"], "127.0.0.1"),
+        (["::1", NOT_OURS], "[::1]"),
+    ],
+)
+def test_a_name_is_bound_at_the_first_address_that_is_here(master, known, listening):
+    one = master(bind=["inner.test:0"], config=RESOLVED % known)
+    assert f"Listening at: http://{listening}:" in one.log
+    one.get()
+    assert one.stop() == 0
+
+
+def test_a_name_of_addresses_that_are_not_here(master):
+    one = master(bind=["inner.test:0"], config=RESOLVED % [NOT_OURS, NOR_THIS], launch=True)
+    assert one.wait() == 1
+    assert "Cannot assign requested address (tried 198.51.100.1 and 203.0.113.1)" in one.log
 
 
 def test_a_path_that_is_too_long(master, tmp_path):
@@ -162,6 +259,25 @@ def test_socket_activation_and_notifications(master, notified, gate, tmp_path):
         assert one.stop() == 0
         assert any(t.startswith("STOPPING=1") for t in notified())
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+
+
+def test_a_service_of_which_a_part_boots_is_ready(master, notified, gate, tmp_path):
+    """Else the service manager would end it for taking too long to start, although it serves."""
+    wait, _, pass_gate = gate.hook("post_fork(server, worker)").partition(":\n")
+    one = master(
+        config=f"{wait}:\n    if worker.age == 1: return\n{pass_gate}    raise OSError('no')\n",
+        workers=2,
+        env={"NOTIFY_SOCKET": str(tmp_path / "notify")},
+    )
+    gate.wait()
+    wait_until(one.ready_pids, "one serves")
+    gate.open()
+    one.wait_for_log("failed to boot; 1 serve meanwhile")
+    wait_until(lambda: any(t.startswith("READY=1") for t in notified()), "READY")
+    one.config("")
+    one.kill(signal.SIGHUP)
+    gate.open()
+    assert one.stop() == 0
 
 
 def test_an_upgrade_of_an_activated_service(master, notified, tmp_path):

@@ -6,7 +6,8 @@ import os
 import re
 import signal
 
-from helpers.server import free_port
+import pytest
+from helpers.server import TESTS, free_port, gunicorn_command
 from helpers.wire import wait_until
 
 CONFIG = "pidfile = %r\ndef pre_exec(server):\n    server.log.info('pre_exec ran')\n"
@@ -38,12 +39,12 @@ def parent(pid: int) -> int:
 
 
 def test_upgrade_and_promotion(master, tmp_path):
-    one = master(config=CONFIG % str(tmp_path / "pid"))
+    one = master("--name", "shop", config=CONFIG % str(tmp_path / "pid"))
     one.get()
     new = upgraded(one, tmp_path)
     try:
         assert "pre_exec ran" in one.log
-        assert title(new) == "gunicorn: master [process.plain:app.2]"
+        assert title(new) == "gunicorn: master [shop.2]"
         waited_for = {*children(new), *(set(children(one.pid)) - {new})}
         wait_until(lambda: waited_for.discard(int(one.get())) or not waited_for, "both serve")
         one.kill(signal.SIGUSR2)
@@ -56,7 +57,7 @@ def test_upgrade_and_promotion(master, tmp_path):
         one.wait_for_log("Master has been promoted.")
         wait_until(lambda: not (tmp_path / "pid.2").exists(), "the pidfile is renamed")
         assert (tmp_path / "pid").read_text() == f"{new}\n"
-        assert title(new) == "gunicorn: master [process.plain:app]"
+        assert title(new) == "gunicorn: master [shop]"
         assert [int(one.get())] == children(new)
     finally:
         os.kill(new, signal.SIGTERM)
@@ -81,6 +82,53 @@ def test_rollback(master, tmp_path):
     one.wait_gone([second])
     one.get()
     assert one.stop() == 0
+
+
+@pytest.mark.parametrize("named", [(), ("-c", "gunicorn.conf.py")])
+def test_it_begins_in_the_first_start_directory(master, tmp_path, named):
+    """All that is relative means the same again; the configuration file changes the directory."""
+    for name in ("site", "modules"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "modules" / "web.py").write_text("from process.plain import app\n")
+    config = "chdir = 'site'\npidfile = 'pid'\nraw_env = ['COLOUR=%s']\n"
+    program = os.path.relpath(gunicorn_command()[0], tmp_path)
+    path = os.pathsep.join(["modules", str(TESTS)])
+    one = master(
+        *named, app="web:app", config=config % "red", command=[program], env={"PYTHONPATH": path}
+    )
+    assert one.get("/env/COLOUR") == "red"
+    one.config(config % "blue")
+    new = upgraded(one, tmp_path / "site")
+    try:
+        assert one.stop() == 0
+        assert one.get("/cwd") == str(tmp_path / "site")
+        assert one.get("/env/COLOUR") == "blue"
+    finally:
+        os.kill(new, signal.SIGTERM)
+        one.wait_gone([new])
+
+
+def test_it_follows_a_link_to_the_deployment_of_today(master, tmp_path):
+    """As `cd /srv/shop/current; gunicorn` has it: the shell sets PWD."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "gunicorn.conf.py").write_text(
+            f"chdir = '/'\npidfile = '{tmp_path}/pid'\nraw_env = ['RELEASE={name}']\n"
+        )
+    link = tmp_path / "current"
+    link.symlink_to("one")
+    shell = ["sh", "-c", f'cd {link} && exec "$@"', "sh", *gunicorn_command()]
+    one = master(command=shell)
+    assert one.get("/env/RELEASE") == "one"
+    link.unlink()
+    link.symlink_to("two")
+    new = upgraded(one, tmp_path)
+    try:
+        assert one.stop() == 0
+        assert one.get("/env/RELEASE") == "two"
+    finally:
+        os.kill(new, signal.SIGTERM)
+        one.wait_gone([new])
 
 
 def test_a_unix_socket_survives_the_old_master(master, tmp_path):

@@ -28,6 +28,8 @@ static struct host {
     int leave_when_ready, leave_when_dead;
     int64_t pause_ms;
     int last_status;
+    bool first_boot, quick;
+    unsigned serving;
     bool fork_fails;
     int fork_error;
     int wait_error; /* of the next wait; 0: none */
@@ -164,6 +166,9 @@ static inline int died(void *ctx, const struct arbiter_death *death)
     host.last_reason = death->reason;
     host.last_peak = death->peak;
     host.pause_ms = death->pause_ms;
+    host.first_boot = death->first_boot;
+    host.quick = death->quick;
+    host.serving = death->serving;
     return host.leave_when_dead == host.died ? LEAVE : 0;
 }
 

@@ -80,6 +80,89 @@ static void workers_that_fail_are_waited_for(void **state)
     assert_true(host.pause_ms > BACKOFF_FIRST_MS);
 }
 
+static void reap_until_dead(int count)
+{
+    while (host.died < count) { /* alarm(2) ends it */
+        assert_int_equal(arbiter_reap(&host.arbiter), 0);
+        usleep(1000);
+    }
+}
+
+static void the_first_boot_that_fails_is_the_hosts_to_judge(void **state)
+{
+    (void)state;
+    host.behaviour = FAILS;
+    run_until_dead(1);
+    assert_true(host.first_boot);
+    assert_int_equal(host.serving, 0);
+}
+
+static void a_boot_that_fails_after_another_is_no_first_one(void **state)
+{
+    (void)state;
+    host.arbiter.goal.target = 1;
+    run_until_ready(1);
+    host.behaviour = FAILS;
+    host.arbiter.goal.target = 2;
+    run_until_dead(1);
+    assert_false(host.first_boot);
+    assert_true(host.quick);
+    assert_int_equal(host.serving, 1);
+}
+
+static void a_boot_that_fails_while_none_serves_any_more_is_no_first_one(void **state)
+{
+    (void)state;
+    host.arbiter.goal.target = 1;
+    run_until_ready(1);
+    host.behaviour = FAILS;
+    kill(host.arbiter.children.list[0].pid, SIGKILL);
+    run_until_dead(2);
+    assert_int_equal(host.last_reason, REASON_BOOT_FAILED);
+    assert_false(host.first_boot);
+    assert_int_equal(host.serving, 0);
+}
+
+static void a_worker_that_serves_unheard_counts(void **state)
+{
+    (void)state;
+    host.arbiter.goal.target = 1;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    while (atomic_load(&host.arbiter.children.list[0].slot->shared->phase) != SLOT_READY)
+        usleep(1000);
+    host.behaviour = FAILS;
+    host.arbiter.goal.target = 2;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    reap_until_dead(1);
+    assert_false(host.first_boot);
+    assert_int_equal(host.serving, 1);
+}
+
+/* HUP amid the first boot: who is not wanted any more neither ends the server nor delays it. */
+static void an_older_generation_may_fail_to_boot(void **state)
+{
+    (void)state;
+    host.behaviour = HANGS;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    arbiter_new_generation(&host.arbiter);
+    kill(host.arbiter.children.list[0].pid, SIGKILL);
+    reap_until_dead(1);
+    assert_false(host.first_boot);
+    assert_false(host.quick);
+    assert_int_equal(host.arbiter.backoff.failures, 0);
+}
+
+/* The reload did not boot either: the generation before has to prove itself. */
+static void a_generation_that_is_restored_unproven_is_the_first_again(void **state)
+{
+    (void)state;
+    arbiter_new_generation(&host.arbiter);
+    arbiter_restore_generation(&host.arbiter, 0);
+    host.behaviour = FAILS;
+    run_until_dead(1);
+    assert_true(host.first_boot);
+}
+
 static void a_fork_that_fails_is_waited_for(void **state)
 {
     (void)state;
@@ -454,6 +537,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(workers_boot_and_are_replaced),
         TEST(workers_that_fail_are_waited_for),
+        TEST(the_first_boot_that_fails_is_the_hosts_to_judge),
+        TEST(a_boot_that_fails_after_another_is_no_first_one),
+        TEST(a_boot_that_fails_while_none_serves_any_more_is_no_first_one),
+        TEST(a_worker_that_serves_unheard_counts),
+        TEST(an_older_generation_may_fail_to_boot),
+        TEST(a_generation_that_is_restored_unproven_is_the_first_again),
         TEST(a_fork_that_fails_is_waited_for),
         TEST(forks_that_fail_are_tried_ever_more_rarely),
         TEST(what_a_fork_needs_may_be_missing),
