@@ -135,7 +135,7 @@ class LazyAtoms(dict):
     """
 
     def __init__(self, log, resp, req, environ, request_time):
-        super().__init__()
+        super().__init__(l="-")  # json takes what is stored for empty without asking
         self._request = (log, resp, req, environ, request_time)
         self._is_complete = False
 
@@ -148,6 +148,7 @@ class LazyAtoms(dict):
     def _complete(self):
         if not self._is_complete:
             self._is_complete = True
+            self.clear()
             self.update(SafeAtoms(self._request[0].atoms(*self._request[1:])))
 
     def __missing__(self, key):
