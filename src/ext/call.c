@@ -132,6 +132,7 @@ void call_end(struct call *call)
     Py_CLEAR(call->status);
     Py_CLEAR(call->headers);
     Py_CLEAR(call->described);
+    Py_CLEAR(call->given);
     Py_CLEAR(call->begun);
     Py_CLEAR(call->environ);
     if (call->input) {
