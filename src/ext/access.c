@@ -129,8 +129,6 @@ void access_write(struct call *call, PyObject *environ)
 {
     struct access_log *log = call->wsgi->engine->access_log;
     const struct request *request = call->request;
-    if (!log)
-        return;
     if (!environ) {
         access_log_refused(log, request);
         return;

@@ -280,7 +280,8 @@ static void answer_described(struct call *call)
         sent = wsgi->around ? serve_around(call) : serve_described(call);
     if (sent < 0)
         fail(call);
-    access_write(call, call->environ);
+    if (wsgi->engine->access_log)
+        access_write(call, call->environ);
     if (call->begun)
         tell_of_answer(call);
     if (!is_alive(wsgi)) /* a hook may end its worker so */
@@ -296,7 +297,8 @@ static void answer(struct call *call)
     PyObject *environ = environ_build(call->wsgi, call);
     if (!environ || call_application(call, environ) < 0)
         fail(call);
-    access_write(call, environ);
+    if (call->wsgi->engine->access_log)
+        access_write(call, environ);
     Py_XDECREF(environ);
 }
 

@@ -183,7 +183,8 @@ int access_open(struct wsgi *wsgi, struct access_log **log);
 /* Follows the logger to the file that it has opened anew. */
 void access_reopen(struct wsgi *wsgi);
 
-/* Adds the line about a request; without an environ the application has not seen it. */
+/* Adds the line about a request to engine->access_log; without an environ the application has not
+ * seen it. */
 void access_write(struct call *call, PyObject *environ);
 
 /* The same where Python writes the log, about a request that the engine answered by itself. */

@@ -6,6 +6,7 @@ import json
 
 import pytest
 from helpers.server import PACKAGED, Server, server_has
+from helpers.tls import serve_tls
 
 CLASS = """
 from gunicorn.workers.{module} import {name}
@@ -93,3 +94,55 @@ def test_a_forged_user_in_a_chunked_upload(server):
     assert answer["body"] == "hello"
     assert answer["environ"]["CONTENT_LENGTH"] == ["str", "5"]
     assert not {"HTTP_X_USER", "HTTP_TRANSFER_ENCODING"} & set(answer["environ"])
+
+
+# The recipe over TLS, from the class's own socket and from the hook's.
+
+SYNC = """
+from gunicorn.workers.sync import SyncWorker
+
+class Worker(SyncWorker):
+    def handle_request(self, listener, req, client, addr):
+        name_by(req, client)
+        super().handle_request(listener, req, client, addr)
+
+worker_class = Worker
+"""
+GTHREAD = """
+from gunicorn.workers.gthread import ThreadWorker
+
+class Worker(ThreadWorker):
+    def handle_request(self, req, conn):
+        name_by(req, conn.sock)
+        return super().handle_request(req, conn)
+
+worker_class = Worker
+threads = 2
+"""
+UNREADER = """
+def pre_request(worker, req):
+    name_by(req, req.unreader.sock)
+"""
+NAME_BY = """
+def name_by(req, client):
+    req.headers = [(name, value) for name, value in req.headers if name != "X-USER"]
+    certificate = client.getpeercert()
+    if certificate:
+        subject = dict(pair for part in certificate["subject"] for pair in part)
+        req.headers.append(("X-USER", subject["commonName"]))
+"""
+
+
+@pytest.mark.parametrize("text", [SYNC, GTHREAD, UNREADER], ids=["sync", "gthread", "hook"])
+def test_the_user_of_the_certificate(text, authority, tmp_path):
+    jane = authority.issue("jane@example.com", file="jane", subject="Jane")
+    (tmp_path / "gunicorn.conf.py").write_text(NAME_BY + text)
+    tls = [*authority.issue().args, "--cert-reqs", "1", "--ca-certs", str(authority.cafile)]
+    server = Server([*tls, "echo"], tmp_path).start()
+    for own, expected in ((jane, {"HTTP_X_USER": "Jane"}), (None, {})):
+        serve_tls(server, authority.client(own), ends_ragged=True)
+        for forged in FORGED:
+            told = user(server.request("GET", "/", forged))
+            assert {k: v for k, v in told.items() if not k.startswith("SSL_")} == expected
+    problems = server.close()
+    assert not problems, "\n".join(problems)
