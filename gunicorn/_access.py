@@ -129,15 +129,32 @@ def all_atoms(log, resp, req, environ, request_time):
 
 
 class LazyAtoms(dict):
-    """The atoms that a format asks for, computed when it does."""
+    """The atoms that a format asks for, computed when it does.
+
+    Whoever looks at them as a mapping finds all of them: see `_complete`.
+    """
 
     def __init__(self, log, resp, req, environ, request_time):
-        super().__init__(l="-")  # logging takes an empty mapping for no arguments
-        self._request = (log, resp, req, environ, microseconds(request_time))
+        super().__init__(l="-")  # json takes what is stored for empty without asking
+        self._request = (log, resp, req, environ, request_time)
+        self._is_complete = False
+
+    def __bool__(self):
+        return True  # logging takes an empty mapping for no arguments
+
+    def __reduce__(self):
+        return dict, (dict(self),)
+
+    def _complete(self):
+        if not self._is_complete:
+            self._is_complete = True
+            self.clear()
+            self.update(SafeAtoms(self._request[0].atoms(*self._request[1:])))
 
     def __missing__(self, key):
         if key in ATOMS:
-            value = ATOMS[key](*self._request)
+            *request, request_time = self._request
+            value = ATOMS[key](*request, microseconds(request_time))
         else:
             value = self._named(key)
         return escape(value) if isinstance(value, str) else value
@@ -154,6 +171,22 @@ class LazyAtoms(dict):
             if candidate.lower() == name:
                 found = value
         return found
+
+
+def _on_complete(name):
+    method = getattr(dict, name)
+
+    def call(self, *args, **kwargs):
+        self._complete()
+        return method(self, *args, **kwargs)
+
+    return call
+
+
+for _name in ("__contains__", "__eq__", "__iter__", "__len__", "__or__", "__repr__", "__reversed__",
+              "__ror__", "copy", "get", "items", "keys", "pop", "popitem", "setdefault",
+              "values"):  # fmt: skip
+    setattr(LazyAtoms, _name, _on_complete(_name))
 
 
 def json_line(log, resp, req, environ, request_time):

@@ -250,15 +250,20 @@ class Logger:
 
     def _may_be_lazy(self):
         """Whether nobody but the format looks at the atoms."""
-        kind = type(self)
         return (
-            kind.atoms is Logger.atoms
-            and kind.atoms_wrapper_class is SafeAtoms
+            self._is_ours("atoms", "atoms_wrapper_class")
             and not self.access_log.filters
             and not self.access_log.propagate
             and all(
                 getattr(h, "_gunicorn", False) and not h.filters for h in self.access_log.handlers
             )
+        )
+
+    def _is_ours(self, *names):
+        """Whether none of these was overridden, or replaced in the class or in the object."""
+        places = [vars(self), *map(vars, type(self).__mro__)]
+        return all(
+            next(place[name] for place in places if name in place) is _OURS[name] for name in names
         )
 
     def access_fd(self):
@@ -267,11 +272,7 @@ class Logger:
         There is one while neither the class, the loggers nor the handlers were changed by
         anybody: a line is then the formatted access_log_format, and nothing else happens.
         """
-        kind = type(self)
-        if any(
-            getattr(kind, name) is not getattr(Logger, name)
-            for name in ("access", "atoms", "now", "atoms_wrapper_class", "access_fmt")
-        ):
+        if not self._is_ours("access", "atoms", "now", "_get_user", "access_fmt"):
             return None
         log = self.access_log
         if len(log.handlers) != 1 or not self._may_be_lazy() or not log.isEnabledFor(logging.INFO):
@@ -403,6 +404,9 @@ class Logger:
                 raise RuntimeError(f"syslog at {cfg.syslog_addr}: {exc}") from exc
             handler.server.fail(exc.strerror or exc, began)
         self._add_own_handler(log, handler, logging.Formatter(f"gunicorn.{prefix}.{name}: {fmt}"))
+
+
+_OURS = dict(vars(Logger))
 
 
 def _file_handlers():

@@ -6,8 +6,7 @@ import signal
 import sys
 
 from gunicorn.errors import RequestTimeout
-from gunicorn.glogging import Logger
-from gunicorn.http import errors, wsgi
+from gunicorn.http import errors, message, wsgi
 from gunicorn.workers import _overrides
 
 CLIENT_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
@@ -33,13 +32,14 @@ class Bridge:
             worker, "handle_request"
         )
         self._handles_errors = _overrides.has_own(worker, "handle_error")
+        # Whether anybody sees a request before the application, and may change it.
+        self.shows_requests = self.wraps_requests or self._is_set("pre_request")
+
+    def _is_set(self, hook) -> bool:
+        return getattr(self.cfg, hook) is not self.cfg.settings[hook].default
 
     def _has_hooks(self) -> bool:
-        if self.cfg.post_request is not self.cfg.settings["post_request"].default:
-            return True
-        if self.cfg.pre_request is not self.cfg.settings["pre_request"].default:
-            return True
-        return self.wants_debug
+        return self.shows_requests or self._is_set("post_request") or self.wants_debug
 
     @property
     def wants_debug(self) -> bool:
@@ -49,9 +49,7 @@ class Bridge:
     @property
     def wants_objects(self) -> bool:
         """Whether each request has to pass through here."""
-        if self.wraps_requests or self._handles_errors:
-            return True
-        return self._has_hooks() or self.logs_in_python
+        return self._handles_errors or self._has_hooks() or self.logs_in_python
 
     @property
     def logs_in_python(self) -> bool:
@@ -67,7 +65,8 @@ class Bridge:
         return None if fd is None else (fd, self.cfg.access_log_format)
 
     def _logs_requests(self) -> bool:
-        if getattr(type(self.log), "access", None) is not Logger.access:
+        is_ours = getattr(self.log, "_is_ours", None)
+        if is_ours is None or not is_ours("access"):
             return True
         return self.log.access_log_enabled
 
@@ -75,8 +74,6 @@ class Bridge:
 
     def templates(self, worker, file_wrapper, empty_input) -> list[dict]:
         """Return an environ for each listener, with all that every request has."""
-        from gunicorn import SERVER_SOFTWARE
-
         base = {
             "wsgi.errors": wsgi.WSGIErrorsWrapper(self.cfg),
             "wsgi.version": (1, 0),
@@ -87,7 +84,7 @@ class Bridge:
             "wsgi.input_terminated": True,
             "wsgi.input": empty_input,
             "wsgi.url_scheme": "http" if self.tls is None else "https",
-            "SERVER_SOFTWARE": SERVER_SOFTWARE,
+            "SERVER_SOFTWARE": wsgi.server_software(),
             "REQUEST_METHOD": "GET",
             "QUERY_STRING": "",
             "SERVER_PROTOCOL": "HTTP/1.1",
@@ -104,11 +101,11 @@ class Bridge:
             base["SSL_SESSION_RESUMED"] = "Initial"
         if self.cfg.request_timeout:
             base["gunicorn.deadline"] = None
-        return [{**base, **self._server(sock)} for sock in worker.sockets]
+        self.addresses = [sock.getsockname() for sock in worker.sockets]
+        return [{**base, **self._server(name)} for name in self.addresses]
 
     @staticmethod
-    def _server(sock) -> dict:
-        name = sock.getsockname()
+    def _server(name) -> dict:
         if isinstance(name, tuple):
             return {"SERVER_NAME": name[0], "SERVER_PORT": str(name[1]), "REMOTE_PORT": ""}
         if isinstance(name, bytes):
@@ -122,7 +119,31 @@ class Bridge:
             f"SCRIPT_NAME {environ['SCRIPT_NAME']!r}"
         )
 
+    def fill_changed(self, environ, req, given, listener, body_size):
+        """Fill `environ` from a request that was changed. Return None if it was not.
+
+        `given` is what the worker's own `handle_request()` has passed on: the client's address,
+        the server's and the client's socket, or None. `body_size` is as in `_environ.fill`.
+
+        Returns whether the connection ends after the answer, and whether that is HTTP/1.0's.
+        """
+        if message.told(req, req.headers) == getattr(req, "_received", None):
+            if given in (None, (req._client, self.addresses[listener], req._sock)):
+                return None
+        client, server, sock = given or (req._client, self.addresses[listener], req._sock)
+        from gunicorn.http import _environ
+
+        _environ.fill(environ, req, client, server, body_size)
+        environ["gunicorn.socket"] = sock
+        return req.should_close(), req.version <= (1, 0)
+
     # ---- answers ----
+
+    def server_fields(self) -> bytes:
+        """Return the fields of each answer that the user may change."""
+        from gunicorn.http import _server_fields
+
+        return _server_fields.lines(self.cfg, self.log)
 
     def raise_error(self, name, culprit):
         """Raise the class `name` of gunicorn.http.errors; a header's value is not repeated."""
@@ -138,9 +159,9 @@ class Bridge:
         for name, value in headers:
             name = name.decode("latin-1") if isinstance(name, bytes) else name
             value = value.decode("latin-1") if isinstance(value, bytes) else value
-            if not _is_token(name):
+            if not wsgi.is_token(name):
                 raise errors.InvalidResponseHeaderName(repr(name))
-            if not _is_value(value):
+            if not wsgi.is_value(value):
                 raise errors.InvalidResponseHeader(repr(name))
             lines.append(f"{name}: {value.strip(' ' + chr(9))}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
@@ -208,20 +229,24 @@ class Bridge:
 
     # ---- hooks and logs ----
 
-    def make_request(
-        self, method, uri, path, query, version, headers, address, https, port, number, body, waited
-    ):
+    def make_request(self, waited, address, port, *rest):
         """Return what hooks see of a request."""
-        from gunicorn.http.message import Request
-
         peer = (address, port) if address else ""
-        request = Request(method, uri, path, query, version, headers, peer, https, number, body)
-        request.waited = waited
-        return request
+        req = message.received(self.cfg, peer, waited, *rest)
+        if self.shows_requests:
+            req._received = message.told(req, req.headers.copy())
+        return req
 
-    def make_response(self, *args):
-        """Return what hooks see of an answer."""
-        return wsgi.Response(*args)
+    def make_response(self, req, sock, status, headers, code, sent, length, *flags):
+        """Return what hooks see of an answer; `length` is None or what was declared."""
+        resp = wsgi.Response(req, sock, self.cfg)
+        resp.status = status
+        resp.status_code = code
+        resp.headers = list(headers or ())
+        resp.sent = sent
+        resp.response_length = length
+        resp.chunked, resp.headers_sent, resp.upgrade, resp._closes = flags
+        return resp
 
     def before(self, req):
         """Run `pre_request`; return when the request began."""
@@ -236,7 +261,7 @@ class Bridge:
 
     def around(self, req, client, proceed, listener) -> None:
         """Call the worker's own `handle_request`."""
-        req.proceed = proceed
+        req._proceed = proceed
         self.worker.pass_request(self.worker.sockets[listener], req, client)
 
     def after(self, req, environ, resp, started) -> None:
@@ -248,6 +273,11 @@ class Bridge:
             self.log.access(resp, req, environ, datetime.now() - started)
         self.post_request(req, environ, resp)
 
+    def field(self, req, name) -> bytes | None:
+        """Return the last field of that name, in lower case, for the engine's access log."""
+        values = [value for key, value in req.headers if key.lower() == name]
+        return str(values[-1]).encode("latin-1", "replace") if values else None
+
     def post_request(self, req, environ, resp) -> None:
         """Run the hook: also without an environ and an answer, when `pre_request` failed."""
         try:
@@ -256,15 +286,14 @@ class Bridge:
             self.log.exception("Exception in post_request hook")
 
     def refused(
-        self, template, method, uri, path, query, version, headers, address, port, number, https,
-        status, reason, sent,
+        self, template, status, reason, sent, address, port,
+        method, uri, path, query, version, headers, https, number,
     ) -> None:  # fmt: skip
         """Write the access log's line about a request that the engine has answered by itself."""
         from datetime import timedelta
 
-        req = self.make_request(
-            *(method, uri, path, query, version, headers, address, https, port, number, None, 0.0)
-        )
+        head = (method, uri, path, query, version, headers, https, number)
+        req = self.make_request(0.0, address, port, None, None, *head)
         environ = {
             **template,
             **_http_variables(headers),
@@ -275,7 +304,9 @@ class Bridge:
             "SERVER_PROTOCOL": "-" if uri == "-" else "HTTP/{}.{}".format(*version),
             "REMOTE_ADDR": address,
         }
-        resp = self.make_response(f"{status} {reason}", [], status, sent, True, False, sent > 0)
+        resp = self.make_response(
+            *(req, None, f"{status} {reason}", [], status, sent, sent, False, sent > 0, False, True)
+        )
         self.log.access(resp, req, environ, timedelta())
 
     def body_dropped(self, method, status) -> None:
@@ -422,7 +453,7 @@ def _http_variables(headers) -> dict:
     """Return the environ's part about the fields of a request."""
     variables: dict[str, str] = {}
     for name, value in headers:
-        key = name.upper().replace("-", "_")
+        key = name.replace("-", "_")
         if key not in ("CONTENT_LENGTH", "CONTENT_TYPE"):
             key = f"HTTP_{key}"
         variables[key] = f"{variables[key]},{value}" if key in variables else value
@@ -434,15 +465,3 @@ def _stack_text(stack) -> str:
 
     places = [(code.co_filename, line, code.co_name, None) for code, line in stack]
     return "".join(traceback.format_list(places)).rstrip() or "  (unknown)"
-
-
-def _is_token(text) -> bool:
-    if not isinstance(text, str):
-        raise TypeError(f"{text!r} is not a string")
-    return bool(text) and all(c.isascii() and (c.isalnum() or c in "!#$%&'*+-.^_`|~") for c in text)
-
-
-def _is_value(text) -> bool:
-    if not isinstance(text, str):
-        raise TypeError(f"{text!r} is not a string")
-    return all(c == "\t" or " " <= c <= "~" or "\x80" <= c <= "\xff" for c in text)

@@ -1,6 +1,22 @@
+import io
+import socket
 from typing import Any
 
+from gunicorn.config import Config
+
+class Unreader:
+    sock: socket.socket
+    buf: io.BytesIO
+    mxchunk: int
+    def __init__(self, sock: socket.socket) -> None: ...
+    def chunk(self) -> bytes: ...
+    def read(self, size: int | None = None) -> bytes: ...
+    def unread(self, data: bytes) -> None: ...
+    def take_buffered(self) -> bytes: ...
+
 class Request:
+    cfg: Config
+    unreader: Unreader
     method: str
     uri: str
     path: str
@@ -17,17 +33,28 @@ class Request:
     proxy_protocol_info: dict[str, Any] | None
     must_close: bool
     waited: float
-    def __init__(
-        self,
-        method: str,
-        uri: str,
-        path: str,
-        query: str,
-        version: tuple[int, int],
-        headers: list[tuple[str, str]],
-        peer: tuple[str, int] | str,
-        https: bool,
-        number: int,
-        body: Any,
-    ) -> None: ...
+    limit_request_line: int
+    limit_request_fields: int
+    limit_request_field_size: int
+    max_buffer_headers: int
+    def __getattr__(self, name: str) -> Any: ...
+    def __setattr__(self, name: str, value: Any) -> None: ...
     def should_close(self) -> bool: ...
+    def force_close(self) -> None: ...
+
+def received(
+    cfg: Config,
+    peer: tuple[str, int] | str,
+    waited: float,
+    sock: Any,
+    body: Any,
+    method: str,
+    uri: str,
+    path: str,
+    query: str,
+    version: tuple[int, int],
+    headers: list[tuple[str, str]],
+    https: bool,
+    number: int,
+) -> Request: ...
+def told(req: Request, headers: list[tuple[str, str]]) -> tuple[Any, ...]: ...

@@ -3,9 +3,43 @@
 import logging
 import sys
 
+import gunicorn
+from gunicorn import SERVER, SERVER_SOFTWARE, util
 from gunicorn._core import FileWrapper
 
-__all__ = ["FileWrapper", "Response", "WSGIErrorsWrapper"]
+__all__ = ["SERVER", "SERVER_SOFTWARE", "FileWrapper", "Response", "WSGIErrorsWrapper"]
+
+_IMPORTED = {"SERVER": SERVER, "SERVER_SOFTWARE": SERVER_SOFTWARE}
+
+
+def _assigned(name) -> str:
+    """Return a name of the server, which users change here or in `gunicorn`."""
+    here = globals()[name]
+    return getattr(gunicorn, name) if here == _IMPORTED[name] else here
+
+
+def server_name() -> str:
+    """Return what the Server field says."""
+    return _assigned("SERVER")
+
+
+def server_software() -> str:
+    """Return what `environ["SERVER_SOFTWARE"]` says."""
+    return _assigned("SERVER_SOFTWARE")
+
+
+def is_token(text) -> bool:
+    """Return whether `text` may be a field's name (RFC 9110 §5.6.2)."""
+    if not isinstance(text, str):
+        raise TypeError(f"{text!r} is not a string")
+    return bool(text) and all(c.isascii() and (c.isalnum() or c in "!#$%&'*+-.^_`|~") for c in text)
+
+
+def is_value(text) -> bool:
+    """Return whether `text` may be a field's value (RFC 9110 §5.5)."""
+    if not isinstance(text, str):
+        raise TypeError(f"{text!r} is not a string")
+    return all(c == "\t" or " " <= c <= "~" or "\x80" <= c <= "\xff" for c in text)
 
 
 class WSGIErrorsWrapper:
@@ -49,29 +83,55 @@ class Response:
 
     `sent` counts the bytes of the body that the client was sent, `headers` is the list that the
     application gave, `response_length` the Content-Length it declared or None.
+
+    A subclass in place of `gunicorn.http.wsgi.Response`, or a function in place of its
+    `default_headers`, may change the fields of every answer: it is asked once, when the worker
+    starts.
     """
 
-    __slots__ = (
-        "chunked",
-        "headers",
-        "headers_sent",
-        "must_close",
-        "response_length",
-        "sent",
-        "status",
-        "status_code",
-        "upgrade",
-        "version",
-    )
+    status = None
+    status_code = None
+    chunked = False
+    must_close = False
+    headers_sent = False
+    response_length = None
+    sent = 0
+    upgrade = False
+    _closes = False
 
-    def __init__(self, status, headers, code, sent, has_length, chunked, headers_sent) -> None:
-        self.status = status
-        self.status_code = code
-        self.headers = list(headers or ())
-        self.sent = sent
-        self.chunked = chunked
-        self.headers_sent = headers_sent
-        self.response_length = sent if has_length else None
-        self.must_close = False
-        self.upgrade = False
-        self.version = "gunicorn"
+    def __init__(self, req, sock, cfg) -> None:
+        self.req = req
+        self.sock = sock
+        self.cfg = cfg
+        self.headers = []
+        self.version = server_name()
+
+    def should_close(self) -> bool:
+        """Whether the connection ends after this answer."""
+        return self.must_close or self._closes
+
+    def force_close(self) -> None:
+        """Nothing, once the answer has been sent; `Request.force_close()` comes in time."""
+        self.must_close = True
+
+    def is_chunked(self) -> bool:
+        """Whether the body was sent in chunks."""
+        return self.chunked
+
+    def can_sendfile(self) -> bool:
+        """Whether the setting `sendfile` allows it."""
+        return self.cfg.sendfile is not False
+
+    def default_headers(self) -> list:
+        """Return the lines of the head that are the server's own."""
+        connection = "close" if self.should_close() else "keep-alive"
+        lines = [
+            "HTTP/{}.{} {}\r\n".format(*self.req.version, self.status),
+            f"Server: {self.version}\r\n",
+            f"Date: {util.http_date()}\r\n",
+            f"Connection: {'upgrade' if self.upgrade else connection}\r\n",
+        ]
+        return [*lines, "Transfer-Encoding: chunked\r\n"] if self.chunked else lines
+
+
+OWN_RESPONSE = Response  # whatever stands in its place later

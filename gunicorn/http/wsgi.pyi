@@ -1,10 +1,20 @@
+import socket
 from collections.abc import Iterable
-from typing import TextIO
+from typing import Any, TextIO
 
 from gunicorn._core import FileWrapper as FileWrapper
 from gunicorn.config import Config
+from gunicorn.http.message import Request
 
-__all__ = ["FileWrapper", "Response", "WSGIErrorsWrapper"]
+__all__ = ["SERVER", "SERVER_SOFTWARE", "FileWrapper", "Response", "WSGIErrorsWrapper"]
+
+SERVER: str
+SERVER_SOFTWARE: str
+
+def server_name() -> str: ...
+def server_software() -> str: ...
+def is_token(text: str) -> bool: ...
+def is_value(text: str) -> bool: ...
 
 class WSGIErrorsWrapper:
     def __init__(self, cfg: Config) -> None: ...
@@ -15,8 +25,11 @@ class WSGIErrorsWrapper:
     def flush(self) -> None: ...
 
 class Response:
-    status: str
-    status_code: int
+    req: Request
+    sock: socket.socket
+    cfg: Config
+    status: str | None
+    status_code: int | None
     headers: list[tuple[str, str]]
     sent: int
     chunked: bool
@@ -25,13 +38,13 @@ class Response:
     must_close: bool
     upgrade: bool
     version: str
-    def __init__(
-        self,
-        status: str,
-        headers: Iterable[tuple[str, str]] | None,
-        code: int,
-        sent: int,
-        has_length: bool,
-        chunked: bool,
-        headers_sent: bool,
-    ) -> None: ...
+    def __init__(self, req: Request, sock: socket.socket, cfg: Config) -> None: ...
+    def __getattr__(self, name: str) -> Any: ...
+    def __setattr__(self, name: str, value: Any) -> None: ...
+    def should_close(self) -> bool: ...
+    def force_close(self) -> None: ...
+    def is_chunked(self) -> bool: ...
+    def can_sendfile(self) -> bool: ...
+    def default_headers(self) -> list[str]: ...
+
+OWN_RESPONSE: type[Response]

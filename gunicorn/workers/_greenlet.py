@@ -66,7 +66,7 @@ class GreenletWorker(LoopWorker):
         Returns whether the client asked for the connection to be kept; what an override returns
         is of no meaning.
         """
-        req.proceed()
+        req._proceed(req, addr, listener_name, sock)
         return not req.should_close()
 
     def pass_request(self, listener, req, client) -> None:

@@ -13,7 +13,8 @@ import gevent.pool
 import gevent.pywsgi
 import gevent.socket
 
-from gunicorn import SERVER_SOFTWARE, _tls
+from gunicorn import _tls
+from gunicorn.http import wsgi
 
 TICK = 1.0  # seconds between looks at whether to stop, and signs of life
 
@@ -60,7 +61,7 @@ class _Service:
                 error_log=worker.log.error_log,
                 handler_class=type(handler.__name__, (_Served, handler), {"service": self}),
                 environ={
-                    "SERVER_SOFTWARE": SERVER_SOFTWARE,
+                    "SERVER_SOFTWARE": wsgi.server_software(),
                     "wsgi.multithread": True,
                     "wsgi.multiprocess": worker.cfg.workers > 1,
                 },

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 
 from gunicorn import _core
 from gunicorn.http import _bridge  # noqa: F401 - loaded before the fork, shared by all workers
@@ -11,18 +12,39 @@ from gunicorn.workers.base import Worker
 
 
 class TConn:
-    """A client's connection, for subclasses of ThreadWorker.
+    """A client's connection during one request, for subclasses of ThreadWorker.
 
-    `sock` is `environ["gunicorn.socket"]`, `client` the peer's address, `server` the listener's.
+    `sock` is `environ["gunicorn.socket"]`, `client` the peer's address, `server` the listener's:
+    what a subclass puts there is in the application's environ. The rest is as gunicorn has it
+    while a request runs.
     """
 
-    __slots__ = ("cfg", "client", "server", "sock")
+    timeout = None
+    parser = None
+    initialized = True
+    is_http2 = False
+    data_ready = True
 
     def __init__(self, cfg, sock, client, server) -> None:
         self.cfg = cfg
         self.sock = sock
         self.client = client
         self.server = server
+
+    def init(self) -> None:
+        """Nothing: the engine has done it."""
+
+    def set_timeout(self) -> None:
+        """Set `timeout` to when an idle client would be left, which the engine does by itself."""
+        self.timeout = time.monotonic() + self.cfg.keepalive
+
+    def wait_for_data(self, timeout) -> bool:
+        """Return at once: the request is here."""
+        return True
+
+    def close(self, graceful=False) -> None:
+        """Close the client's socket."""
+        self.sock.close()
 
 
 class ThreadWorker(Worker):
@@ -75,7 +97,7 @@ class ThreadWorker(Worker):
         Returns whether the client asked for the connection to be kept; what an override returns
         is of no meaning.
         """
-        req.proceed()
+        req._proceed(req, conn.client, conn.server, conn.sock)
         return not req.should_close()
 
     def pass_request(self, listener, req, client) -> None:

@@ -35,7 +35,7 @@ class SyncWorker(Worker):
         application raises. `listener` is the socket that was connected to, `req` the request as
         hooks see it, `client` is `environ["gunicorn.socket"]`, `addr` the client's (host, port).
         """
-        req.proceed()
+        req._proceed(req, addr, listener.getsockname(), client)
 
     def pass_request(self, listener, req, client) -> None:
         """Call `handle_request` for the engine, which does so when it is a subclass's."""

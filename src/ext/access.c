@@ -13,6 +13,7 @@
 
 struct source {
     struct wsgi *wsgi;
+    PyObject *described; /* borrowed: the request as hooks have left it; NULL: none sees any */
     const struct request *request;
     PyObject *environ;
     PyObject *kept; /* owns the text that was given last, unless the environ does */
@@ -49,7 +50,23 @@ static struct str lookup_name(struct source *source, const char *name, size_t n)
     return found;
 }
 
-/* Names come in lower case; those of the environ are in upper case, "wsgi." and the like aside. */
+/* A hook may have named a field in any case of letters. */
+static struct str lookup_folded(struct source *source, struct str name)
+{
+    PyObject *key, *value;
+    Py_ssize_t at = 0;
+    while (PyDict_Next(source->environ, &at, &key, &value)) {
+        if (!PyUnicode_Check(key) || PyUnicode_KIND(key) != PyUnicode_1BYTE_KIND)
+            continue;
+        struct str text = {(const char *)PyUnicode_1BYTE_DATA(key),
+                           (size_t)PyUnicode_GET_LENGTH(key)};
+        if (str_ieq(text, name))
+            return view(source, value);
+    }
+    return (struct str){NULL, 0};
+}
+
+/* Names come in lower case; those of the environ are in upper case, as a rule. */
 static struct str variable(struct source *source, struct str name)
 {
     char upper[VARIABLE_MAX];
@@ -58,7 +75,18 @@ static struct str variable(struct source *source, struct str name)
     for (size_t i = 0; i < name.n; i++)
         upper[i] = ascii_upper(name.p[i]);
     struct str found = lookup_name(source, upper, name.n);
-    return found.p ? found : lookup_name(source, name.p, name.n);
+    return found.p ? found : lookup_folded(source, name);
+}
+
+static struct str described_field(struct source *source, struct str name)
+{
+    PyObject *value = PyObject_CallMethod(source->wsgi->handler, "field", "Os#", source->described,
+                                          name.p, (Py_ssize_t)name.n);
+    bool found = value && PyBytes_Check(value);
+    Py_XSETREF(source->kept, value);
+    if (!found)
+        return (struct str){NULL, 0};
+    return (struct str){PyBytes_AS_STRING(value), (size_t)PyBytes_GET_SIZE(value)};
 }
 
 static struct str source_text(void *context, enum access_text what, struct str name)
@@ -87,7 +115,8 @@ static struct str source_text(void *context, enum access_text what, struct str n
     case ACCESS_AGENT:
         return lookup(source, state->header_keys[FIELD_USER_AGENT]);
     case ACCESS_FIELD_IN:
-        return access_field_in(source->request, name);
+        return source->described ? described_field(source, name)
+                                 : access_field_in(source->request, name);
     case ACCESS_FIELD_OUT:
         return access_field_out(source->request, name);
     case ACCESS_VARIABLE:
@@ -100,13 +129,16 @@ void access_write(struct call *call, PyObject *environ)
 {
     struct access_log *log = call->wsgi->engine->access_log;
     const struct request *request = call->request;
-    if (!log)
-        return;
     if (!environ) {
         access_log_refused(log, request);
         return;
     }
-    struct source source = {.wsgi = call->wsgi, .request = request, .environ = environ};
+    struct source source = {
+        .wsgi = call->wsgi,
+        .described = call->wsgi->shown ? call->described : NULL,
+        .request = request,
+        .environ = environ,
+    };
     struct access_entry entry = {
         .status = request->response.status,
         .sent = request->response.body_sent,
@@ -126,25 +158,6 @@ static PyObject *text_of(const struct refused *refused, uint32_t at, uint32_t n)
     return n > 0 ? text_new(refused->input + at, n) : PyUnicode_FromString("-");
 }
 
-/* [(name, value)] of the fields that are there. */
-static PyObject *fields_of(const struct refused *refused)
-{
-    const struct http1_head *head = &refused->head;
-    PyObject *list = PyList_New(0);
-    for (uint32_t i = 0; list && i < head->field_count; i++) {
-        const struct http1_field *field = &head->fields[i];
-        if (field->id == FIELD_DROPPED)
-            continue;
-        PyObject *pair =
-            Py_BuildValue("(NN)", text_new(refused->input + field->name, field->name_len),
-                          text_new(refused->input + field->value, field->value_len));
-        if (!pair || PyList_Append(list, pair) < 0)
-            Py_CLEAR(list);
-        Py_XDECREF(pair);
-    }
-    return list;
-}
-
 /* Also called on the way out, with the exception that run() is to raise. */
 void wsgi_refused(void *app, const struct refused *refused)
 {
@@ -153,14 +166,15 @@ void wsgi_refused(void *app, const struct refused *refused)
     PyObject *raised[3];
     PyErr_Fetch(&raised[0], &raised[1], &raised[2]);
     PyObject *done = PyObject_CallMethod(
-        wsgi->handler, "refused", "ONNNN(ii)NNiIOisK", wsgi->templates[refused->listener],
+        wsgi->handler, "refused", "OisKNiNNNN(ii)NOI", wsgi->templates[refused->listener],
+        (int)refused->status, status_reason(refused->status), (unsigned long long)refused->sent,
+        text_address(&wsgi->texts, &refused->peer), (int)refused->peer.port,
         text_of(refused, head->method, head->method_len),
         text_of(refused, head->target, head->target_len),
         text_of(refused, head->path, head->path_len),
         text_new(refused->input + head->query, head->query_len), (int)head->major, (int)head->minor,
-        fields_of(refused), text_address(&wsgi->texts, &refused->peer), (int)refused->peer.port,
-        (unsigned)refused->number, head->https ? Py_True : Py_False, (int)refused->status,
-        status_reason(refused->status), (unsigned long long)refused->sent);
+        describe_fields(wsgi, refused->input, head), head->https ? Py_True : Py_False,
+        (unsigned)refused->number);
     if (!done)
         PyErr_WriteUnraisable(wsgi->handler);
     Py_XDECREF(done);

@@ -121,6 +121,17 @@ static void await_others(struct wsgi *wsgi, struct request *request)
     }
 }
 
+/* What is there with hooks alone. */
+static void forget_described(struct call *call)
+{
+    Py_CLEAR(call->status);
+    Py_CLEAR(call->headers);
+    Py_CLEAR(call->described);
+    Py_CLEAR(call->given);
+    Py_CLEAR(call->begun);
+    Py_CLEAR(call->environ);
+}
+
 void call_end(struct call *call)
 {
     struct wsgi *wsgi = call->wsgi;
@@ -129,11 +140,8 @@ void call_end(struct call *call)
     await_others(wsgi, call->request);
     call->request->call = NULL;
     call->request = NULL;
-    Py_CLEAR(call->status);
-    Py_CLEAR(call->headers);
-    Py_CLEAR(call->described);
-    Py_CLEAR(call->begun);
-    Py_CLEAR(call->environ);
+    if (wsgi->hooks)
+        forget_described(call);
     if (call->input) {
         input_detach(call->input);
         Py_CLEAR(call->input);

@@ -24,7 +24,8 @@ struct engine_object {
     PyObject_HEAD struct wsgi wsgi;
     struct forwarded forwarded;
     struct trust trust;
-    PyObject *exchange; /* worker.exchange */
+    PyObject *exchange;   /* worker.exchange */
+    PyObject *own_fields; /* bytes: the lines of each answer's head that the user may change */
     char *tmp_dir;
     int wake_fd; /* the worker's pipe that signal handlers write to */
 };
@@ -241,6 +242,17 @@ static int read_exchange(struct engine_object *self, PyObject *worker,
     return self->exchange ? get_number(worker, "age", &options->number) : -1;
 }
 
+static int read_own_fields(struct engine_object *self, struct engine_options *options)
+{
+    char *lines;
+    Py_ssize_t n;
+    self->own_fields = PyObject_CallMethod(self->wsgi.handler, "server_fields", NULL);
+    if (!self->own_fields || PyBytes_AsStringAndSize(self->own_fields, &lines, &n) < 0)
+        return -1;
+    options->own_fields = (struct str){lines, (size_t)n};
+    return 0;
+}
+
 /* The descriptors of worker.sockets, in an array that the caller frees with mem_free(). */
 static int *listener_fds(PyObject *worker, uint32_t *count)
 {
@@ -324,7 +336,8 @@ static int read_hooks(struct wsgi *wsgi)
         return -1;
     if (get_flag(wsgi->handler, "logs_in_python", &wsgi->engine->app_logs) < 0)
         return -1;
-    if (get_flag(wsgi->handler, "wraps_requests", &wsgi->around) < 0)
+    if (get_flag(wsgi->handler, "wraps_requests", &wsgi->around) < 0 ||
+        get_flag(wsgi->handler, "shows_requests", &wsgi->shown) < 0)
         return -1;
     return get_flag(wsgi->handler, "wants_objects", &wsgi->hooks);
 }
@@ -373,7 +386,7 @@ static int start(struct engine_object *self, PyObject *worker, uint32_t threads,
         return -1;
     options.threads = threads ? threads : 1;
     options.loop_host = loop_host;
-    if (read_patience(&self->wsgi, &options) < 0)
+    if (read_patience(&self->wsgi, &options) < 0 || read_own_fields(self, &options) < 0)
         return -1;
     if (read_beat(self->wsgi.cfg, &options.sign_of_life_ms) < 0 ||
         read_exchange(self, worker, &options) < 0)
@@ -591,6 +604,7 @@ static void engine_dealloc(PyObject *op)
     text_cache_clear(&wsgi->texts);
     Py_XDECREF(wsgi->empty_input);
     Py_XDECREF(self->exchange);
+    Py_XDECREF(self->own_fields);
     engine_clear(op);
     Py_XDECREF(wsgi->module);
     forwarded_free(&self->forwarded);

@@ -184,16 +184,47 @@ static int put_scheme(struct wsgi *wsgi, PyObject *environ, const struct request
                           request->head.https ? NAME(state, https) : NAME(state, http));
 }
 
+/* With another coding before "chunked" the application is left to see that the body has it. */
+bool environ_hides_chunks(const struct request *request)
+{
+    return request->head.framing == HTTP1_CHUNKED && request->body.complete &&
+           !request->head.must_close;
+}
+
+/* A body that is here whole has a length (RFC 3875 §4.1.2), and its chunks are gone. */
+static int put_body_size(struct wsgi *wsgi, PyObject *environ, const struct request *request)
+{
+    struct core_state *state = wsgi->state;
+    if (!environ_hides_chunks(request))
+        return 0;
+    if (PyDict_DelItem(environ, state->header_keys[FIELD_TRANSFER_ENCODING]) < 0)
+        return -1;
+    return put(environ, state->header_keys[FIELD_CONTENT_LENGTH],
+               PyUnicode_FromFormat("%llu", (unsigned long long)request->body.stored));
+}
+
+/* What is so whatever a hook makes of the request. */
+static int fill_for_all(struct wsgi *wsgi, PyObject *environ, struct call *call)
+{
+    struct request *request = call->request;
+    if (put_objects(wsgi, environ, call) < 0)
+        return -1;
+    return request->conn->tls ? ext_tls_environ(wsgi, environ, request->conn) : 0;
+}
+
 static int fill(struct wsgi *wsgi, PyObject *environ, struct call *call)
 {
     struct request *request = call->request;
+    if (fill_for_all(wsgi, environ, call) < 0)
+        return -1;
+    int changed = wsgi->shown ? describe_changes(call, environ) : 0;
+    if (changed != 0)
+        return changed < 0 ? -1 : 0;
     if (put_request_line(wsgi, environ, request) < 0 ||
-        put_peer(wsgi, environ, request->conn) < 0 || put_objects(wsgi, environ, call) < 0 ||
-        put_fields(wsgi, environ, request) < 0)
+        put_peer(wsgi, environ, request->conn) < 0 || put_fields(wsgi, environ, request) < 0 ||
+        put_scheme(wsgi, environ, request) < 0)
         return -1;
-    if (put_scheme(wsgi, environ, request) < 0)
-        return -1;
-    if (request->conn->tls && ext_tls_environ(wsgi, environ, request->conn) < 0)
+    if (call->input && put_body_size(wsgi, environ, request) < 0)
         return -1;
     if (request->conn->listener->local && put_server_of_host(wsgi, environ, request) < 0)
         return -1;

@@ -56,8 +56,10 @@ static int core_clear(PyObject *module)
     Py_CLEAR(state->tls_unavailable);
     for (int i = 0; i < NAME_COUNT; i++)
         Py_CLEAR(state->names[i]);
-    for (int i = 0; i < FIELD_COUNT; i++)
+    for (int i = 0; i < FIELD_COUNT; i++) {
         Py_CLEAR(state->header_keys[i]);
+        Py_CLEAR(state->field_names[i]);
+    }
     return 0;
 }
 

@@ -16,6 +16,16 @@ static PyObject *header_key(enum field_id id)
     return PyUnicode_InternFromString(text);
 }
 
+/* "accept-language" -> "ACCEPT-LANGUAGE" */
+static PyObject *upper_name(struct str name)
+{
+    char text[64];
+    for (size_t i = 0; i < name.n; i++)
+        text[i] = ascii_upper(name.p[i]);
+    text[name.n] = '\0';
+    return PyUnicode_InternFromString(text);
+}
+
 int core_names_init(struct core_state *state)
 {
     static const char *const texts[NAME_COUNT] = {
@@ -27,7 +37,8 @@ int core_names_init(struct core_state *state)
         if (!(state->names[i] = PyUnicode_InternFromString(texts[i])))
             return -1;
     for (int i = 0; i < FIELD_COUNT; i++)
-        if (!(state->header_keys[i] = header_key((enum field_id)i)))
+        if (!(state->header_keys[i] = header_key((enum field_id)i)) ||
+            !(state->field_names[i] = upper_name(field_name((enum field_id)i))))
             return -1;
     return 0;
 }

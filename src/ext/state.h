@@ -55,6 +55,7 @@ struct core_state {
     struct ext_tls *tls;       /* owned; NULL until TLS is used */
     PyObject *names[NAME_COUNT];
     PyObject *header_keys[FIELD_COUNT]; /* "HTTP_ACCEPT" … */
+    PyObject *field_names[FIELD_COUNT]; /* "ACCEPT" … */
 };
 
 #define NAME(state, identifier) ((state)->names[NAME_##identifier])

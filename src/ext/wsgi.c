@@ -98,53 +98,6 @@ static int close_result(PyObject *result)
     return -1;
 }
 
-static PyObject *request_text(struct call *call, struct str s)
-{
-    return text_value(&call->wsgi->texts, s.p, s.n);
-}
-
-/* What the hooks, the access log and the log of exceptions see of a request. */
-static PyObject *describe_request(struct call *call)
-{
-    const struct request *request = call->request;
-    const struct http1_head *head = &request->head;
-    PyObject *headers = PyList_New(0);
-    for (uint32_t i = 0; headers && i < head->field_count; i++) {
-        const struct http1_field *field = &head->fields[i];
-        if (field->id == FIELD_DROPPED)
-            continue;
-        PyObject *pair = Py_BuildValue(
-            "(NN)", text_new(request->input + field->name, field->name_len),
-            text_value(&call->wsgi->texts, request->input + field->value, field->value_len));
-        if (!pair || PyList_Append(headers, pair) < 0)
-            Py_CLEAR(headers);
-        Py_XDECREF(pair);
-    }
-    if (!headers)
-        return NULL;
-    PyObject *path = text_value(&call->wsgi->texts, request->input + head->path, head->path_len);
-    PyObject *query = text_value(&call->wsgi->texts, request->input + head->query, head->query_len);
-    PyObject *address = text_address(&call->wsgi->texts, &request->conn->peer);
-    return PyObject_CallMethod(call->wsgi->handler, "make_request", "NNNN(ii)NNOiKOd",
-                               request_text(call, request_method(request)),
-                               request_text(call, request_target(request)), path, query,
-                               (int)head->major, (int)head->minor, headers, address,
-                               head->https ? Py_True : Py_False, (int)request->conn->peer.port,
-                               (unsigned long long)request->conn->served + 1,
-                               call->input ? call->input : call->wsgi->empty_input,
-                               (double)(request->begun_ns - request->ready_ns) / 1e9);
-}
-
-static PyObject *describe_response(struct call *call)
-{
-    const struct response *response = &call->request->response;
-    return PyObject_CallMethod(
-        call->wsgi->handler, "make_response", "OOiKOOO", call->status ? call->status : Py_None,
-        call->headers ? call->headers : Py_None, (int)response->status,
-        (unsigned long long)response->body_sent, response->has_length ? Py_True : Py_False,
-        response->chunked ? Py_True : Py_False, response->sent_head ? Py_True : Py_False);
-}
-
 /*
  * The exception that is set ends the request: logged, answered by 500 when nothing was sent, by the
  * end of the connection when something was.
@@ -226,10 +179,26 @@ static int serve_described(struct call *call)
     return call->environ ? call_application(call, call->environ) : -1;
 }
 
-/* What handle_request() of our worker classes comes to. */
+/* handle_request() of a class may pass on other things than it was given. */
+static int take_given(struct call *call, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 4) {
+        PyErr_Format(PyExc_TypeError, "expected a request, two addresses and a socket, got %zd",
+                     count);
+        return -1;
+    }
+    PyObject *given = PyTuple_Pack(3, args[1], args[2], args[3]);
+    if (!given)
+        return -1;
+    Py_XSETREF(call->given, given);
+    Py_XSETREF(call->described, Py_NewRef(args[0]));
+    return 0;
+}
+
+/* What handle_request() of our worker classes comes to: (request, client, server, socket). */
 static PyObject *proceed(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    (void)args, (void)nargsf, (void)kwnames;
+    (void)kwnames;
     struct call *call = bound_call(self);
     if (!call)
         return NULL;
@@ -237,6 +206,8 @@ static PyObject *proceed(PyObject *self, PyObject *const *args, size_t nargsf, P
         PyErr_SetString(PyExc_RuntimeError, "handle_request() was called for this request before");
         return NULL;
     }
+    if (take_given(call, args, PyVectorcall_NARGS(nargsf)) < 0)
+        return NULL;
     call->proceeds = true;
     int sent = serve_described(call);
     call->proceeds = false;
@@ -309,7 +280,8 @@ static void answer_described(struct call *call)
         sent = wsgi->around ? serve_around(call) : serve_described(call);
     if (sent < 0)
         fail(call);
-    access_write(call, call->environ);
+    if (wsgi->engine->access_log)
+        access_write(call, call->environ);
     if (call->begun)
         tell_of_answer(call);
     if (!is_alive(wsgi)) /* a hook may end its worker so */
@@ -325,7 +297,8 @@ static void answer(struct call *call)
     PyObject *environ = environ_build(call->wsgi, call);
     if (!environ || call_application(call, environ) < 0)
         fail(call);
-    access_write(call, environ);
+    if (call->wsgi->engine->access_log)
+        access_write(call, environ);
     Py_XDECREF(environ);
 }
 

@@ -46,7 +46,8 @@ struct call {
     PyObject *input;
     PyObject *status; /* what the application gave, for hooks and the access log */
     PyObject *headers;
-    PyObject *described; /* the request as hooks see it; NULL: nobody looks, as the next two */
+    PyObject *described; /* the request as hooks see it; NULL: nobody looks, as the next three */
+    PyObject *given;     /* what handle_request() has passed on: addresses and the socket */
     PyObject *begun;     /* when, by pre_request's time */
     PyObject *environ;
     PyObject *deadline;   /* NULL without request_timeout, as all about it */
@@ -85,6 +86,7 @@ struct wsgi {
     atomic_ullong served;
     bool hooks;  /* pre_request, post_request or an access log want Python objects */
     bool around; /* the worker's class has a handle_request() of its own */
+    bool shown;  /* it, or pre_request, sees requests before the application and may change them */
     bool threaded;
     bool telling; /* of a request that is due: what that takes is not to be interrupted by it */
     bool in_turn; /* a loop host starts requests */
@@ -99,6 +101,17 @@ extern const struct app_ops wsgi_ops;
 
 /* environ.c: a new dict, or NULL with an exception. */
 PyObject *environ_build(struct wsgi *wsgi, struct call *call);
+
+/* Whether the application gets the size of the body instead of its having come in chunks. */
+bool environ_hides_chunks(const struct request *request);
+
+/* describe.c: new references, or NULL with an exception. */
+PyObject *describe_request(struct call *call);
+PyObject *describe_response(struct call *call);
+PyObject *describe_fields(struct wsgi *wsgi, const char *input, const struct http1_head *head);
+
+/* Fills the environ from a request that hooks have changed. 0: they have not, -1: exception. */
+int describe_changes(struct call *call, PyObject *environ);
 
 /* text.c: new references, or NULL with an exception. */
 PyObject *text_value(struct text_cache *cache, const char *p, size_t n);
@@ -170,7 +183,8 @@ int access_open(struct wsgi *wsgi, struct access_log **log);
 /* Follows the logger to the file that it has opened anew. */
 void access_reopen(struct wsgi *wsgi);
 
-/* Adds the line about a request; without an environ the application has not seen it. */
+/* Adds the line about a request to engine->access_log; without an environ the application has not
+ * seen it. */
 void access_write(struct call *call, PyObject *environ);
 
 /* The same where Python writes the log, about a request that the engine answered by itself. */

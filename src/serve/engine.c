@@ -131,6 +131,8 @@ struct engine *engine_create(const struct engine_options *options, const struct 
         return NULL;
     memset(engine, 0, sizeof(*engine));
     engine->options = *options;
+    if (!options->own_fields.p)
+        engine->options.own_fields = STR("Server: gunicorn\r\n");
     engine->metrics = options->metrics ? options->metrics : &engine->own_metrics;
     metrics_set(&engine->metrics->threads, options->loop_host ? 0 : options->threads);
     engine->admits_few = options->max_queue > 0 || options->limit_concurrency > 0;

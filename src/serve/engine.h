@@ -54,6 +54,7 @@ struct engine_options {
     bool debug;                      /* NOTE_DEBUG is of interest */
     bool loop_host;                  /* led from a foreign event loop, in one thread */
     uint32_t sign_of_life_ms;        /* between two steps of it while requests run, at most */
+    struct str own_fields;           /* borrowed: lines of each answer's head; NULL: Server alone */
     const char *tmp_dir;             /* borrowed; NULL: the system's */
     const char *loop;                /* backend, NULL: the best */
     struct metrics *metrics;         /* borrowed; NULL: the engine's own, for nobody */

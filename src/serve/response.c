@@ -17,7 +17,7 @@
  *   | status text | ...    HTTP/1.1 200 OK.Server..Date..Connection.. | fields | CRLF body |
  *   0             status_size                                         gap
  */
-enum { PREFIX_MAX = 160 };
+enum { PREFIX_MAX = 160 }; /* without the status and options.own_fields */
 
 enum { FIELD_KEEP, FIELD_DROP, FIELD_INVALID_LENGTH };
 
@@ -65,14 +65,15 @@ enum response_error response_start(struct request *request, const char *status, 
         return RESPONSE_BAD_STATUS;
     if (!is_value(status, n))
         return RESPONSE_BAD_VALUE;
+    uint32_t gap = PREFIX_MAX + (uint32_t)request->engine->options.own_fields.n;
     response->head_size = 0;
-    if (!reserve(response, n + 1 + PREFIX_MAX))
+    if (!reserve(response, n + 1 + gap))
         return RESPONSE_NO_MEMORY;
     memcpy(response->head, status, n);
     if (n == 3) /* the space is there also when no reason follows (RFC 9112 §4) */
         response->head[n++] = ' ';
     response->status_size = (uint32_t)n;
-    response->gap = response->head_size = (uint32_t)n + PREFIX_MAX;
+    response->gap = response->head_size = (uint32_t)n + gap;
     response->status =
         (uint16_t)((status[0] - '0') * 100 + (status[1] - '0') * 10 + (status[2] - '0'));
     response->started = true;
@@ -192,7 +193,8 @@ static void choose_framing(struct request *request)
 static char *put_prefix(struct request *request)
 {
     struct response *response = &request->response;
-    uint32_t size = 9 + response->status_size + 2 + 18 + 6 + CLOCK_DATE_SIZE + 2;
+    struct str own = request->engine->options.own_fields;
+    uint32_t size = 9 + response->status_size + 2 + (uint32_t)own.n + 6 + CLOCK_DATE_SIZE + 2;
     size += response->upgrade ? 21 : response->keep_alive ? 24 : 19;
     size += response->chunked ? 28 : 0; /* Transfer-Encoding: chunked */
     char *begin = response->head + response->gap - size;
@@ -201,7 +203,9 @@ static char *put_prefix(struct request *request)
     begin[5] = (char)('0' + request->head.major);
     begin[7] = (char)('0' + request->head.minor);
     char *p = begin + 9 + response->status_size;
-    p = PUT(p, "\r\nServer: gunicorn\r\nDate: ");
+    p = PUT(p, "\r\n");
+    memcpy(p, own.p, own.n);
+    p = PUT(p + own.n, "Date: ");
     memcpy(p, clock_date(), CLOCK_DATE_SIZE);
     p += CLOCK_DATE_SIZE;
     if (response->upgrade)

@@ -146,10 +146,8 @@ def test_raw_body(browser, size):
     assert browser.json("POST", "/raw", b"x" * size, headers) == {"size": size}
 
 
-def test_chunked_upload(server, framework):
-    """A client that does not know how much it will send."""
-    if framework == "django":
-        pytest.skip("Django reads no body without Content-Length")
+def test_chunked_upload(server):
+    """A client that does not know how much it will send: Django reads no body without a length."""
     with server.connect() as connection:
         connection.send(
             b"POST /raw HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
@@ -158,6 +156,16 @@ def test_chunked_upload(server, framework):
         connection.send(chunked(b"x" * 1000, b"y" * 70000))
         response = connection.read_response()
     assert json.loads(response.body) == {"size": 71000}
+
+
+def test_chunked_form(browser):
+    """A file of a form, sent in chunks."""
+    content = random.Random(1).randbytes(2 << 20)
+    body, headers = multipart({"note": "a note"}, {"file": ("a.bin", content)})
+    pieces = (body[at : at + 70_000] for at in range(0, len(body), 70_000))
+    answer = browser.json("POST", "/upload", pieces, headers)
+    assert answer["sha256"] == hashlib.sha256(content).hexdigest()
+    assert answer["note"] == "a note"
 
 
 def test_session(browser, server):

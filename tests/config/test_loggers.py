@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
+import pickle
 import re
 import socket
 import sys
@@ -239,6 +241,53 @@ def test_a_handler_of_others_sees_all_atoms(logger, tmp_path):
     assert atoms["{host}i"] == "example.org"
 
 
+#: What a formatter of one's own may do with record.args, each first with a record of its own.
+LOOKS = [
+    lambda atoms: sorted(dict(atoms)),
+    lambda atoms: sorted(dict(**atoms)),
+    lambda atoms: sorted(atoms),
+    lambda atoms: sorted(key for key, _ in atoms.items()),
+    lambda atoms: sorted(atoms.keys()),
+    lambda atoms: [str(value) for value in atoms.values()],
+    len,
+    lambda atoms: [atoms.get("m"), atoms.get("{host}i"), atoms.get("nothing"), atoms.get("z", 1)],
+    lambda atoms: ["m" in atoms, "{host}i" in atoms, "nothing" in atoms],
+    lambda atoms: [atoms["m"], atoms["{HOST}i"], atoms["{x-cost}o"], atoms["nothing"]],
+    lambda atoms: sorted(json.loads(json.dumps(atoms))),
+    lambda atoms: sorted(copy.copy(atoms)),
+    lambda atoms: sorted(pickle.loads(pickle.dumps(atoms))),
+    lambda atoms: sorted(atoms | {"one": "more"}),
+    lambda atoms: sorted({**atoms}),
+    lambda atoms: isinstance(atoms, dict) and bool(atoms),
+    lambda atoms: "%(m)s %({host}i)s" % atoms,  # noqa: UP031 - as logging does
+    lambda atoms: "{m}".format_map(atoms),
+    lambda atoms: atoms == dict(atoms),
+    lambda atoms: "'m': 'GET'" in repr(atoms),
+]
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_formatter_of_ones_own_gets_a_mapping(logger, tmp_path, look):
+    """On gunicorn's own handler, where atoms are made when they are asked for."""
+    seen = []
+
+    class Looking(logging.Formatter):
+        def format(self, record):
+            seen.append((type(record.args).__name__, look(record.args)))
+            return super().format(record)
+
+    log = logger(accesslog=str(tmp_path / "access.log"), access_log_format="%(m)s")
+    log.access_log.handlers[0].setFormatter(Looking())
+    assert log.access_fd() is None
+    log.access(Response, Request, ENVIRON, DURATION)
+    log.now = lambda: "[now]"
+    atoms = glogging.SafeAtoms(log.atoms(Response, Request, ENVIRON, DURATION))
+    kind, answer = seen[0]
+    assert kind == "LazyAtoms"
+    assert re.sub(r"\[\d.*?\]", "[now]", str(answer)) == str(look(atoms))
+    assert (tmp_path / "access.log").read_text() == "GET\n"
+
+
 def test_subclasses_add_atoms(access_line):
     class Mine(glogging.Logger):
         def atoms(self, resp, req, environ, request_time):
@@ -308,6 +357,18 @@ def test_no_access_fd_when_somebody_changed_the_logger(logger, tmp_path, change)
     log = logger(accesslog=str(tmp_path / "access.log"))
     assert log.access_fd() is not None
     change(log)
+    assert log.access_fd() is None
+
+
+@pytest.mark.parametrize("name", ["access", "atoms", "now", "_get_user"])
+def test_no_access_fd_when_a_method_was_replaced(logger, tmp_path, monkeypatch, name):
+    """In gunicorn's own class, or in the object."""
+    log = logger(accesslog=str(tmp_path / "access.log"))
+    with monkeypatch.context() as patch:
+        patch.setattr(glogging.Logger, name, lambda *args: None)
+        assert log.access_fd() is None
+    assert log.access_fd() is not None
+    setattr(log, name, lambda *args: None)
     assert log.access_fd() is None
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers.server import server_has
+
 VERSION = "27.0.1"
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -41,3 +43,13 @@ def install(home: Path) -> None:
 
 def run(*command: str) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=300)
+
+
+def skip_without(kind: str) -> None:
+    """Skip the test where one of the two cannot run this worker class."""
+    if kind != "gevent":
+        return
+    theirs = tuple(original_gunicorn())  # whose gevent worker wants another package
+    for module, command in (("gevent", None), ("gevent", theirs), ("packaging", theirs)):
+        if not server_has(module, command):
+            pytest.skip(f"{module} is not installed")

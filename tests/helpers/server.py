@@ -95,9 +95,9 @@ def is_reference(command: tuple[str, ...] | None = None) -> bool:
 
 
 @functools.cache
-def server_has(module: str) -> bool:
-    """Whether the interpreter of the server under test can import a module."""
-    return bool(_answer(None, f"import importlib.util as u; print(u.find_spec({module!r}))"))
+def server_has(module: str, command: tuple[str, ...] | None = None) -> bool:
+    """Whether the interpreter of the server under test, or of a command, can import a module."""
+    return bool(_answer(command, f"import importlib.util as u; print(u.find_spec({module!r}))"))
 
 
 def _answer(command: tuple[str, ...] | None, code: str) -> bool:

@@ -195,8 +195,10 @@ STUBBED = (
     "gunicorn.workers.base",
 )
 
-#: Settings are found by __getattr__; what begins with an underscore is nobody's business.
+#: Settings are found by __getattr__, objects of a request take attributes of the user's own; what
+#: begins with an underscore is nobody's business.
 KNOWN = r"""
+gunicorn\.http\.(message\.Request|wsgi\.Response)\.__(get|set)attr__
 gunicorn\.config\.Config\..*
 gunicorn\.config\..*
 .*\._[a-z].*

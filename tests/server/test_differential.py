@@ -331,6 +331,17 @@ def conversation(address, data):
             method = "GET"
 
 
+def told_size(answers):
+    """What the original would answer if it told the application the size of chunked bodies."""
+    for _, seen in answers:
+        if isinstance(seen, dict) and "HTTP_TRANSFER_ENCODING" in seen["environ"]:
+            codings = seen["environ"]["HTTP_TRANSFER_ENCODING"][1].lower()
+            if {coding.strip() for coding in codings.split(",")} <= {"identity", "chunked"}:
+                del seen["environ"]["HTTP_TRANSFER_ENCODING"]
+                seen["environ"]["CONTENT_LENGTH"] = ["str", str(seen["size"])]
+    return answers
+
+
 def first(answers):
     return answers[0] if answers else (None, None)
 
@@ -417,7 +428,7 @@ def test_same_answers(pair):
     for _ in range(COUNT):
         data = generate(choice)
         mine = conversation(ours.address, data)
-        theirs = conversation(original.address, data)
+        theirs = told_size(conversation(original.address, data))
         if mine == theirs:
             continue
         reason = explain(data, mine, theirs)

@@ -336,10 +336,11 @@ def test_transfer_encoding_on_http_1_0(server):
     ),
 )
 def test_transfer_encoding_accepted(server, fields):
+    """The body is here whole: the application gets its size, and not how it came."""
     answer = accepted(server, post(fields, chunked(b"hel", b"lo")))
     assert answer["body"] == "hello"
-    assert "CONTENT_LENGTH" not in answer["environ"]
-    assert "HTTP_TRANSFER_ENCODING" in answer["environ"]
+    size = {"CONTENT_LENGTH": "5", "HTTP_TRANSFER_ENCODING": None, "HTTP_CONTENT_LENGTH": None}
+    check_environ(answer, size | {"wsgi.input_terminated": True})
 
 
 @pytest.mark.parametrize(
@@ -352,8 +353,12 @@ def test_transfer_encoding_accepted(server, fields):
     ),
 )
 def test_transfer_coding_before_chunked_closes(server, fields):
+    """The application is to see that the body has another coding: nothing is taken away."""
     response = server.raw(post(fields, chunked(b"hello")))
-    assert json.loads(response.body)["body"] == "hello"
+    answer = json.loads(response.body)
+    assert answer["body"] == "hello"
+    assert answer["environ"]["HTTP_TRANSFER_ENCODING"][1].endswith("chunked")
+    assert "CONTENT_LENGTH" not in answer["environ"]
     assert response.header("Connection") == "close"
 
 

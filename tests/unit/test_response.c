@@ -68,6 +68,31 @@ static void the_head_exactly(void **state)
     served_close();
 }
 
+/* Users hide the Server field, or have others sent, longer than the first head buffer. */
+static void fields_of_the_server(void **state)
+{
+    static char long_fields[2 * OUTPUT_SIZE];
+    struct str fields[] = {{"", 0}, STR("A: 1\r\nB: 2\r\n"), {long_fields, sizeof(long_fields)}};
+    (void)state;
+    memset(long_fields, 'x', sizeof(long_fields));
+    memcpy(long_fields, "X: ", 3);
+    memcpy(long_fields + sizeof(long_fields) - 2, "\r\n", 2);
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        struct engine_options options = served_options();
+        static char expected[sizeof(long_fields) + 256];
+        options.own_fields = fields[i];
+        served_open(&options, hello);
+        served_connect(false);
+        served_ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        snprintf(expected, sizeof(expected),
+                 "HTTP/1.1 200 OK\r\n%.*sDate: DATE\r\nConnection: keep-alive\r\n"
+                 "Content-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",
+                 (int)fields[i].n, fields[i].p);
+        assert_string_equal(served_dateless(), expected);
+        served_close();
+    }
+}
+
 /* The framing, as a table: method, version, the application's length, status */
 
 static const char *status_now, *length_now;
@@ -638,6 +663,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_head_exactly),
+        cmocka_unit_test(fields_of_the_server),
         cmocka_unit_test(each_framing),
         cmocka_unit_test(keep_alive_of_1_0),
         cmocka_unit_test(without_keepalive),
