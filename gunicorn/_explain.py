@@ -94,6 +94,16 @@ def death_by_signal(log, pid: int, signo: int, phase: str, worker, oom: tuple | 
     level("%s%s", text, explanation)
 
 
+def cut_off(worker) -> str:
+    """Say what a worker leaves unfinished, from its own slot."""
+    slot = worker.slot
+    count = 0 if slot is None else slot.in_flight
+    if not count:
+        return ""
+    more = f" and {count - 1} more" if count > 1 else ""
+    return f" It cuts off {slot.method} {slot.path}{more}."
+
+
 def _out_of_memory(peak: int, limit: int) -> str:
     text = f" Out of memory: the kernel killed it. It occupied up to {_size(peak)}"
     return f"{text}; its control group may have {_size(limit)}." if limit else f"{text}."

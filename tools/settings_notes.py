@@ -314,7 +314,17 @@ Any byte that the client takes begins it anew.
 limit_request_body = "20M"  # K, M, G, T
 ```
 
-What is longer is answered with 413 before the application runs.
+What is longer is answered with 413 before the application runs. Without it the bound is the room of `tmp_upload_dir`, a twentieth of
+which is left free, and 64 GiB.
+""",
+    "stream_request_body": """\
+```python
+stream_request_body = "64M"  # bodies beyond it are read by the application while they come
+```
+
+For applications that pass large bodies on, or cannot have them on the disk. A thread is held for as long as the client sends; one that
+sends less than `body_min_rate`, or 500 bytes a second without it, over five seconds of waiting, is disconnected.
+[Uploads](operations.md#uploads).
 """,
     "request_timeout": """\
 ```python
