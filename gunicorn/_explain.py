@@ -97,10 +97,9 @@ def death_by_signal(log, pid: int, signo: int, phase: str, worker, oom: tuple | 
 def cut_off(worker) -> str:
     """Say what a worker leaves unfinished, from its own slot."""
     slot = worker.slot
-    count = 0 if slot is None else slot.in_flight
-    if not count:
+    if slot is None or not slot.method:
         return ""
-    more = f" and {count - 1} more" if count > 1 else ""
+    more = f" and {slot.in_flight - 1} more" if slot.in_flight > 1 else ""
     return f" It cuts off {slot.method} {slot.path}{more}."
 
 

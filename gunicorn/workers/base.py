@@ -290,9 +290,9 @@ class Worker:
     def _tell_of_break_off(self) -> None:
         self.broken_off = True
         self.log.warning(
-            "graceful_timeout (%s s) is nearly over: the worker (pid:%s) ends.%s",
-            self.cfg.graceful_timeout,
+            "Worker graceful timeout (pid:%s): it ends before graceful_timeout (%s s) is over.%s",
             self.pid,
+            self.cfg.graceful_timeout,
             _explain.cut_off(self),
         )
 

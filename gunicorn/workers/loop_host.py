@@ -120,7 +120,7 @@ class LoopWorker(Worker):
 
     def runs_request(self) -> bool:
         """Whether a request, and not the loop, is what runs right now."""
-        return self.slot is not None and self.slot.in_flight > 0
+        return self.slot is not None and bool(self.slot.method)
 
     def break_off(self) -> None:
         """End the request that blocks the loop; those that wait are ended from the loop."""

@@ -147,6 +147,7 @@ struct engine {
     _Atomic uint64_t overload_told_ms; /* when the log was last told of refusals */
     _Atomic uint64_t full_told_ms;     /* the same for worker_connections used up */
     uint32_t evicted;                  /* connections closed for new ones since then */
+    _Atomic uint64_t wait_told_ms;     /* the same for new ones that wait, as none can be closed */
     _Atomic uint64_t room_told_ms;     /* the same for bodies that could not be buffered */
     _Atomic uint64_t accept_told_ms;   /* the same for failures to accept */
     _Atomic uint64_t watch_told_ms;    /* the same for connections that the loop does not take */
