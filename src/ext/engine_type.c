@@ -624,7 +624,8 @@ static PyMethodDef engine_methods[] = {
     {"stop", engine_stop_method, METH_NOARGS,
      "stop()\n--\n\nEnd each thread after its present request."},
     {"out_of_time", engine_out_of_time, METH_NOARGS,
-     "out_of_time()\n--\n\nWhether graceful_timeout is nearly over: what runs is to be broken off."},
+     "out_of_time()\n--\n\nWhether graceful_timeout is nearly over: what runs is to be broken "
+     "off."},
     {"rehearse", engine_rehearse, METH_NOARGS,
      "rehearse()\n--\n\nBefore the engine runs: return the client's end of a connection to it. No\n"
      "other connection is taken until end_rehearsal()."},

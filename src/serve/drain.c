@@ -63,8 +63,7 @@ static void each_of(struct engine *engine, struct list *list,
     }
 }
 
-static void each(struct engine *engine,
-                 void (*function)(struct engine *engine, struct conn *conn))
+static void each(struct engine *engine, void (*function)(struct engine *engine, struct conn *conn))
 {
     each_of(engine, &engine->idle, function);
     each_of(engine, &engine->crowd, function);

@@ -136,12 +136,12 @@ struct engine {
     _Atomic(atomic_uint *) pulse; /* of our seat on the exchange's board; without one: no_pulse */
     atomic_uint no_pulse;
 
-    uint64_t out_spool_max;  /* OUT_SPOOL_MAX, save in tests */
-    struct list idle;        /* connections in HANDSHAKE, IDLE and LINGER, by their marks */
-    struct list crowd;       /* those in HEAD, BODY and FLUSH, the same: see room.c */
-    struct list active;      /* those that run, or wait for a thread, but */
-    struct list unread;      /* those of TLS that had their turn, and have read more already */
-    struct list unnamed;     /* those whose handshake waits for a thread: see tls_names */
+    uint64_t out_spool_max; /* OUT_SPOOL_MAX, save in tests */
+    struct list idle;       /* connections in HANDSHAKE, IDLE and LINGER, by their marks */
+    struct list crowd;      /* those in HEAD, BODY and FLUSH, the same: see room.c */
+    struct list active;     /* those that run, or wait for a thread, but */
+    struct list unread;     /* those of TLS that had their turn, and have read more already */
+    struct list unnamed;    /* those whose handshake waits for a thread: see tls_names */
     uint32_t connections;
     bool admits_few;                   /* max_queue or limit_concurrency is set */
     _Atomic uint64_t overload_told_ms; /* when the log was last told of refusals */

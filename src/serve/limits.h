@@ -21,10 +21,10 @@ enum {
     ACCEPT_BATCH_SHARED = 8,        /* the same beside other workers, all of them busy */
     BODY_TIMEOUT_MS = 60 * 1000,    /* without a byte of a body */
     BODY_WINDOW_MS = 5 * 1000,      /* over which the rate of a body is measured */
-    BODY_RATE = 500,              /* bytes a second of a body, where a client that is slower costs
-                                     more than its connection, whatever the settings say */
-    DISK_STEP = 16 * 1024 * 1024, /* bytes of a body after which the disk's room is looked at */
-    DISK_SHARE = 20,              /* one part of so many of a disk is left free for others, */
+    BODY_RATE = 500,                /* bytes a second of a body, where a client that is slower costs
+                                       more than its connection, whatever the settings say */
+    DISK_STEP = 16 * 1024 * 1024,   /* bytes of a body after which the disk's room is looked at */
+    DISK_SHARE = 20,                /* one part of so many of a disk is left free for others, */
     LINGER_IDLE_MS = 2 * 1000,      /* without a byte after we are done (RFC 9112 §9.6) */
     LINGER_TOTAL_MS = 30 * 1000,
     NOTES_MAX = 1000,             /* lines for the error log that wait for an attached thread */

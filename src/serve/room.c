@@ -94,7 +94,8 @@ void engine_wait_for_room(struct engine *engine)
     uint64_t at = stale_at(&engine->crowd, stale_at(&engine->idle, now + SILENT_MS));
     engine_pause_for(engine, PAUSE_FULL, at > now ? (uint32_t)(at - now) : 1);
     if (engine_may_tell(&engine->wait_told_ms))
-        engine_note(engine, NOTE_WARNING,
-                    "worker_connections (%u) is used up, and no client is idle or slow: new ones wait",
-                    engine->options.worker_connections);
+        engine_note(
+            engine, NOTE_WARNING,
+            "worker_connections (%u) is used up, and no client is idle or slow: new ones wait",
+            engine->options.worker_connections);
 }

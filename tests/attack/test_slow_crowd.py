@@ -21,9 +21,7 @@ ATTACKERS = 60
 FIRST = 30.0 if SANITIZED else 10.0
 LATER = 5.0 if SANITIZED else 1.0
 
-pytestmark = pytest.mark.parametrize(
-    "worker", ["sync", "gthread"], indirect=True, scope="session"
-)
+pytestmark = pytest.mark.parametrize("worker", ["sync", "gthread"], indirect=True, scope="session")
 
 #: What each of them says at once, and then every now and then.
 KINDS = {
@@ -146,9 +144,7 @@ def closed_for_others(server):
 
 @pytest.fixture
 def server(gunicorn):
-    return gunicorn(
-        *("busy", "--worker-connections", str(CONNECTIONS), "--access-logfile", "-")
-    )
+    return gunicorn(*("busy", "--worker-connections", str(CONNECTIONS), "--access-logfile", "-"))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -146,6 +146,20 @@ def test_disk_is_full(gunicorn, small_disk, tmp_path):
     assert "No space left on device" in server.log
 
 
+def test_a_body_for_which_the_disk_has_no_room(gunicorn, small_disk, tmp_path):
+    """Where its length says so it is refused at its head, and not asked for."""
+    config = tmp_path / "settings.py"
+    config.write_text(f"tmp_upload_dir = {str(small_disk)!r}\n")
+    server = gunicorn("busy", "-c", str(config), expect_trouble=True)
+    fields = [("Content-Length", str(32 << 20)), ("Expect", "100-continue")]
+    with server.connect() as connection:
+        connection.send(render("POST", "/", fields))
+        response = connection.read_response()
+    assert (response.status, response.interim) == (503, [])
+    assert response.header("Retry-After") == "1"
+    server.wait_for_log("answered with 503 until tmp_upload_dir has room")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_an_access_log_that_cannot_be_written(gunicorn):
     server = gunicorn("busy", "--access-logfile", "/dev/full", expect_trouble=True)
