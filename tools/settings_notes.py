@@ -122,8 +122,8 @@ threads = 8  # for an application that waits; one that only computes gains nothi
 At most 4096.
 """,
     "worker_connections": """\
-When they are used up, the connection that has been idle for longest is closed to make room; one with a
-request under way never is. In gevent and eventlet also the number of requests at a time.
+When they are used up, the connection that has been idle or without progress for longest is closed to make
+room; a request that runs, or whose client keeps pace, never is. In gevent and eventlet also the number of requests at a time.
 """,
     "worker_class": """\
 | name | |
@@ -161,7 +161,8 @@ max_requests_jitter = 1000
 ```
 """,
     "graceful_timeout": """\
-Workers that are still there when it has passed are killed. Whoever stops the server (systemd's
+A worker cuts off what is left a fifth of it, at most 3 s, before the end: [how a worker
+stops](operations.md#how-a-worker-stops). Workers that are still there when it has passed are killed. Whoever stops the server (systemd's
 `TimeoutStopSec`, Kubernetes' `terminationGracePeriodSeconds`) has to wait for longer.
 """,
     "keepalive": """\

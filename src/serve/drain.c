@@ -86,8 +86,19 @@ void drain_begin(struct engine *engine)
     engine->drained = true;
 }
 
+/* The main thread had time to handle the signal, and goes on: the application has a handler of its
+ * own. */
+static bool is_not_meant(const struct engine *engine)
+{
+    return !atomic_load(&engine->draining) && list_empty(&engine->active);
+}
+
 void drain_cut_off(struct engine *engine)
 {
+    if (is_not_meant(engine)) {
+        engine->stop_ms = 0;
+        return;
+    }
     atomic_store(&engine->out_of_time, true);
     each(engine, conn_cut_off);
     drain_tell(engine);

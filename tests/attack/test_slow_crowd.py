@@ -1,4 +1,4 @@
-"""More clients that stall than a worker may have connections: the honest are served all the time."""
+"""More clients that stall than a worker has connections: the honest are served all the time."""
 
 import selectors
 import socket
