@@ -147,9 +147,9 @@ void world_end_input(void)
 static void expire(void)
 {
     struct engine *engine = world.engine;
-    struct list *lists[] = {&engine->idle, &engine->active};
+    struct list *lists[] = {&engine->idle, &engine->crowd, &engine->active};
     require(engine_lead(engine));
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 3; i++)
         if (!list_empty(lists[i]))
             conn_expired(engine, list_entry(lists[i]->next, struct conn, link));
     engine_yield(engine);

@@ -465,6 +465,10 @@ SECTIONS = {
             unit="seconds", since=OURS),
         Row("limit_request_body", "--limit-request-body", SIZE, 0,
             "The longest body of a request; 0 is no limit.", unit="bytes", since=OURS),
+        Row("stream_request_body", "--stream-request-body", SIZE, 0,
+            "A request whose body is longer is given to the application before its body is whole, "
+            "which it reads while it comes: slow clients hold its threads then. 0: never.",
+            unit="bytes", since=OURS),
         Row("request_timeout", "--request-timeout", SECONDS, 0,
             "A request that takes longer is ended by gunicorn.errors.RequestTimeout and answered "
             "with 504; 0 never. environ['gunicorn.deadline'] tells how much time is left.",

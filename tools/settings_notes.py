@@ -122,8 +122,8 @@ threads = 8  # for an application that waits; one that only computes gains nothi
 At most 4096.
 """,
     "worker_connections": """\
-When they are used up, the connection that has been idle for longest is closed to make room; one with a
-request under way never is. In gevent and eventlet also the number of requests at a time.
+When they are used up, the connection that has been idle or without progress for longest is closed to make
+room; a request that runs, or whose client keeps pace, never is. In gevent and eventlet also the number of requests at a time.
 """,
     "worker_class": """\
 | name | |
@@ -161,7 +161,8 @@ max_requests_jitter = 1000
 ```
 """,
     "graceful_timeout": """\
-Workers that are still there when it has passed are killed. Whoever stops the server (systemd's
+A worker cuts off what is left a fifth of it, at most 3 s, before the end: [how a worker
+stops](operations.md#how-a-worker-stops). Workers that are still there when it has passed are killed. Whoever stops the server (systemd's
 `TimeoutStopSec`, Kubernetes' `terminationGracePeriodSeconds`) has to wait for longer.
 """,
     "keepalive": """\
@@ -314,7 +315,17 @@ Any byte that the client takes begins it anew.
 limit_request_body = "20M"  # K, M, G, T
 ```
 
-What is longer is answered with 413 before the application runs.
+What is longer is answered with 413 before the application runs. Without it the bound is the room of `tmp_upload_dir`, a twentieth of
+which is left free, and 64 GiB.
+""",
+    "stream_request_body": """\
+```python
+stream_request_body = "64M"  # bodies beyond it are read by the application while they come
+```
+
+For applications that pass large bodies on, or cannot have them on the disk. A thread is held for as long as the client sends; one that
+sends less than `body_min_rate`, or 500 bytes a second without it, over five seconds of waiting, is disconnected.
+[Uploads](operations.md#uploads).
 """,
     "request_timeout": """\
 ```python

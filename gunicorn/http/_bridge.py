@@ -331,6 +331,8 @@ class Bridge:
         """
         if isinstance(exc, getattr(self.worker, "quiet_exceptions", ())):
             return 0, ""
+        if isinstance(exc, SystemExit) and getattr(self.worker, "broken_off", False):
+            return 0, ""
         if isinstance(exc, RequestTimeout):  # told when it was raised
             return 504, ""
         if socket_taken and isinstance(exc, StopIteration):

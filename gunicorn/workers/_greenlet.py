@@ -51,6 +51,9 @@ class GreenletWorker(LoopWorker):
                 cls.name,
             )
 
+    def runs_request(self) -> bool:
+        return type(getcurrent()) is RequestGreenlet
+
     def abort_requests(self) -> None:
         for one in running_requests():
             self.kill_greenlet(one)

@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 
-from gunicorn import _core, glogging, sock, util
+from gunicorn import _core, _explain, glogging, sock, util
 from gunicorn.errors import ConfigError
 from gunicorn.workers import _overrides
 from gunicorn.workers.workertmp import WorkerTmp
@@ -41,6 +41,7 @@ class Worker:
     uses_engine = False
     _engine = None  # gunicorn._core.Engine, while it runs
     tls = None  # a gunicorn._tls.Tls, when the engine speaks TLS
+    broken_off = False  # graceful_timeout is over, and requests that run were ended for it
     exchange = None  # a _core.Exchange: requests that wait go to other workers by it
 
     _stacks_fd = -1
@@ -275,8 +276,27 @@ class Worker:
         self.alive = False
         if self.cfg.reuse_port:  # the queue is this worker's own, and lost when it closes
             sock.refuse_new_connections(self.sockets, self.log)
-        if self._engine is not None:
+        if self._engine is None:
+            return
+        if self._engine.out_of_time():  # the engine has sent the signal again
+            self.break_off()
+        else:
             self._engine.drain()
+
+    def break_off(self) -> None:
+        """End what runs, for the master would end the worker soon. Raises SystemExit in it."""
+        self._tell_of_break_off()
+        self._engine.stop()
+        sys.exit(0)
+
+    def _tell_of_break_off(self) -> None:
+        self.broken_off = True
+        self.log.warning(
+            "Worker graceful timeout (pid:%s): it ends before graceful_timeout (%s s) is over.%s",
+            self.pid,
+            self.cfg.graceful_timeout,
+            _explain.cut_off(self),
+        )
 
     def handle_quit(self, sig, frame) -> None:
         """Stop now."""

@@ -7,6 +7,7 @@ to the requests.
 """
 
 import importlib
+import sys
 import time
 
 from gunicorn import _core
@@ -14,7 +15,10 @@ from gunicorn.errors import ConfigError, RequestTimeout
 from gunicorn.http import _bridge  # noqa: F401 - loaded before the fork, shared by all workers
 from gunicorn.workers.base import Worker
 
-GRACE_SHARE = 0.8  # of graceful_timeout: what is ended then has time to say so
+#: How much of graceful_timeout is left when requests are ended, for them to say so and for the end
+#: of the process: a share, and the most in seconds. The engine has the same (serve/limits.h).
+STOP_SHARE = 0.2
+STOP_MARGIN = 3.0
 
 
 class LoopWorker(Worker):
@@ -109,13 +113,27 @@ class LoopWorker(Worker):
     def patience(self) -> float:
         """Return for how many seconds requests may still run: graceful_timeout is the master's."""
         since = 0.0 if self._told_at is None else time.monotonic() - self._told_at
-        return max(0.0, self.cfg.graceful_timeout * GRACE_SHARE - since)
+        return max(0.0, self.cfg.graceful_timeout - self._margin() - since)
+
+    def _margin(self) -> float:
+        return min(self.cfg.graceful_timeout * STOP_SHARE, STOP_MARGIN)
+
+    def runs_request(self) -> bool:
+        """Whether a request, and not the loop, is what runs right now."""
+        return self.slot is not None and bool(self.slot.method)
+
+    def break_off(self) -> None:
+        """End the request that blocks the loop; those that wait are ended from the loop."""
+        if self.runs_request():
+            self._tell_of_break_off()
+            sys.exit(0)
 
     def _out_of_patience(self) -> None:
         if not self._engine.stopped():
-            self.log.warning("Worker graceful timeout (pid:%s)", self.pid)
+            if not self.broken_off:
+                self._tell_of_break_off()
             self.abort_requests()
-            self.call_later(self.cfg.graceful_timeout * (1 - GRACE_SHARE) / 2, self.end_loop)
+            self.call_later(self._margin() / 2, self.end_loop)
 
 
 def require(package: str, minimum: tuple[int, ...]) -> None:

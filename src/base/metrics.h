@@ -25,10 +25,10 @@ enum metrics_close {
     CLOSE_LIMIT,          /* valid, but beyond a limit */
     CLOSE_REFUSED,        /* answered by the engine: see enum metrics_refusal */
     CLOSE_DRAINED,        /* the worker ends */
-    CLOSE_ROOM,           /* idle, and `worker_connections` or the descriptors were used up */
-    CLOSE_TLS,            /* its handshake or its records failed */
-    CLOSE_TAKEN,          /* the application talks on it itself, or a sibling serves it */
-    CLOSE_ERROR,          /* we could not: no memory, no descriptor, a failed system call */
+    CLOSE_ROOM,  /* idle or slow, and `worker_connections` or the descriptors were used up */
+    CLOSE_TLS,   /* its handshake or its records failed */
+    CLOSE_TAKEN, /* the application talks on it itself, or a sibling serves it */
+    CLOSE_ERROR, /* we could not: no memory, no descriptor, a failed system call */
     CLOSE_REASONS
 };
 

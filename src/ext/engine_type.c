@@ -222,8 +222,10 @@ static int read_patience(struct wsgi *wsgi, struct engine_options *options)
         get_ms(wsgi->cfg, "send_timeout", &options->send_timeout_ms) < 0 ||
         get_ms(wsgi->cfg, "request_timeout", &options->request_timeout_ms) < 0 ||
         get_ms(wsgi->cfg, "request_timeout_grace", &options->request_grace_ms) < 0 ||
+        get_ms(wsgi->cfg, "graceful_timeout", &options->graceful_ms) < 0 ||
         get_number(wsgi->cfg, "body_min_rate", &options->body_min_rate) < 0 ||
-        get_size(wsgi->cfg, "limit_request_body", &options->body_max) < 0)
+        get_size(wsgi->cfg, "limit_request_body", &options->body_max) < 0 ||
+        get_size(wsgi->cfg, "stream_request_body", &options->stream_body) < 0)
         return -1;
     if (get_number(wsgi->cfg, "max_queue", &options->max_queue) < 0 ||
         get_ms(wsgi->cfg, "max_queue_time", &options->max_queue_ms) < 0 ||
@@ -528,6 +530,13 @@ static PyObject *engine_stop_method(PyObject *op, PyObject *unused)
     return tell(op, engine_stop);
 }
 
+static PyObject *engine_out_of_time(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    struct engine *engine = engine_of(op);
+    return engine ? PyBool_FromLong(atomic_load(&engine->out_of_time)) : NULL;
+}
+
 static PyObject *engine_rehearse(PyObject *op, PyObject *unused)
 {
     (void)unused;
@@ -628,6 +637,9 @@ static PyMethodDef engine_methods[] = {
      "drain()\n--\n\nTake no new connections; stop when all requests are answered."},
     {"stop", engine_stop_method, METH_NOARGS,
      "stop()\n--\n\nEnd each thread after its present request."},
+    {"out_of_time", engine_out_of_time, METH_NOARGS,
+     "out_of_time()\n--\n\nWhether graceful_timeout is nearly over: what runs is to be broken "
+     "off."},
     {"rehearse", engine_rehearse, METH_NOARGS,
      "rehearse()\n--\n\nBefore the engine runs: return the client's end of a connection to it. No\n"
      "other connection is taken until end_rehearsal()."},

@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
+#include <unistd.h>
 
 static PyTypeObject *wrapper_type(const struct call *call)
 {
@@ -447,6 +449,21 @@ static int wsgi_wait(void *app, int fd, short events, int timeout_ms)
     return wait_in_thread(fd, events, timeout_ms);
 }
 
+/*
+ * SIGTERM comes once more: its handler, in the main thread, raises SystemExit in what runs there.
+ * From now on it also ends a system call that waits.
+ */
+static void wsgi_cut_off(void *app)
+{
+    struct sigaction action;
+    (void)app;
+    if (sigaction(SIGTERM, NULL, &action) == 0) {
+        action.sa_flags &= ~SA_RESTART;
+        sigaction(SIGTERM, &action, NULL);
+    }
+    kill(getpid(), SIGTERM);
+}
+
 static void wsgi_release(void *app, void *ref)
 {
     (void)app;
@@ -463,5 +480,6 @@ const struct app_ops wsgi_ops = {
     .wait = wsgi_wait,
     .overdue = wsgi_overdue,
     .give_up = wsgi_give_up,
+    .cut_off = wsgi_cut_off,
     .release = wsgi_release,
 };

@@ -23,6 +23,26 @@ void body_send_continue(struct request *request)
         request->response.broken = true;
 }
 
+uint64_t body_limit(const struct engine *engine)
+{
+    if (engine->options.body_max > 0)
+        return engine->options.body_max;
+    return engine->options.stream_body > 0 ? 0 : BODY_SIZE_MAX;
+}
+
+static bool may_stream(const struct request *request, uint64_t n)
+{
+    uint64_t from = request->engine->options.stream_body;
+    return from > 0 && n > from;
+}
+
+enum body_progress body_no_room(struct request *request)
+{
+    bool streams =
+        request->engine->options.stream_body > 0 && request->body.framing == HTTP1_LENGTH;
+    return streams ? BODY_STREAMS : BODY_NO_ROOM;
+}
+
 static int store(struct body *body, const char *data, size_t n, uint64_t total, const char *dir)
 {
     while (n > 0) {
@@ -53,7 +73,7 @@ static enum chunked_result decode_input(struct request *request, size_t limit, c
 
 static bool is_too_large(const struct request *request, uint64_t n)
 {
-    uint64_t max = request->engine->options.body_max;
+    uint64_t max = body_limit(request->engine);
     return max > 0 && n > max;
 }
 
@@ -77,7 +97,7 @@ static enum body_progress store_chunks(struct request *request)
         return BODY_NO_ROOM;
     if (body->complete)
         return BODY_COMPLETE;
-    return body->stored >= request->engine->body_spool_max ? BODY_STREAMS : BODY_PARTIAL;
+    return may_stream(request, body->stored) ? BODY_STREAMS : BODY_PARTIAL;
 }
 
 static enum body_progress begin_length(struct request *request)
@@ -93,10 +113,14 @@ static enum body_progress begin_length(struct request *request)
         request->input_at += (uint32_t)body->wanted;
         return BODY_COMPLETE;
     }
-    if (store(body, data, there, body->wanted, request->engine->options.tmp_dir) < 0)
+    bool streams = may_stream(request, body->wanted);
+    const char *dir = request->engine->options.tmp_dir;
+    if (!streams && body->wanted > DISK_STEP && !spool_has_room(dir, body->wanted))
+        return body_no_room(request);
+    if (store(body, data, there, body->wanted, dir) < 0)
         return BODY_NO_ROOM;
     request->input_at += there;
-    return body->wanted > request->engine->body_spool_max ? BODY_STREAMS : BODY_PARTIAL;
+    return streams ? BODY_STREAMS : BODY_PARTIAL;
 }
 
 enum body_progress body_begin(struct request *request)
@@ -131,10 +155,10 @@ enum body_progress body_received(struct request *request, size_t n)
     return body->complete ? BODY_COMPLETE : BODY_PARTIAL;
 }
 
-bool body_keeps_pace(struct request *request)
+bool body_keeps_pace(struct request *request, uint32_t rate, uint32_t window_ms)
 {
     struct body *body = &request->body;
-    uint64_t least = (uint64_t)request->engine->options.body_min_rate * BODY_WINDOW_MS / 1000;
+    uint64_t least = (uint64_t)rate * window_ms / 1000;
     bool enough = body->arrived >= least;
     body->arrived = 0;
     body->waited_ms = 0;
@@ -169,8 +193,9 @@ static ssize_t fail(struct body *body)
 }
 
 /*
- * Waits until there is something to read: more than 0; 0 when the client is too slow. With a least
- * rate, time counts only while we wait: the application may be slow to read.
+ * Waits until there is something to read: more than 0; 0 when the client is too slow. It holds a
+ * thread, so there always is a least rate. Time counts only while we wait: the application may be
+ * slow to read.
  */
 static int wait_for_client(struct request *request)
 {
@@ -178,13 +203,12 @@ static int wait_for_client(struct request *request)
     struct body *body = &request->body;
     int fd = request->conn->io.fd;
     short events = transport_recv_waits(request->conn->tls);
-    if (engine->options.body_min_rate == 0)
-        return engine->ops->wait(engine->app, fd, events, BODY_TIMEOUT_MS);
+    uint32_t rate = engine->options.body_min_rate;
     uint64_t before = clock_ms();
     int ready = engine->ops->wait(engine->app, fd, events, BODY_WINDOW_MS - (int)body->waited_ms);
     uint64_t waited = body->waited_ms + (clock_ms() - before);
     if (ready == 0 || waited >= BODY_WINDOW_MS)
-        return ready < 0 ? -1 : body_keeps_pace(request);
+        return ready < 0 ? -1 : body_keeps_pace(request, rate ? rate : BODY_RATE, BODY_WINDOW_MS);
     body->waited_ms = (uint32_t)waited;
     return ready;
 }
@@ -208,9 +232,7 @@ static ssize_t receive(struct request *request, char *out, size_t n)
             return fail(body);
         int ready = wait_for_client(request);
         if (ready == 0)
-            conn_because(request->conn, request->engine->options.body_min_rate > 0
-                                            ? CLOSE_BODY_RATE
-                                            : CLOSE_BODY_TIMEOUT);
+            conn_because(request->conn, CLOSE_BODY_RATE);
         if (ready <= 0)
             return fail(body);
     }

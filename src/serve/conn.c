@@ -35,24 +35,75 @@ static void conn_move(struct engine *engine, struct conn *conn, enum conn_state 
     atomic_store_explicit(&conn->state, to, memory_order_relaxed);
 }
 
+static bool is_draining(const struct engine *engine)
+{
+    return engine->drained;
+}
+
+/* 0: none. */
+static void set_deadline(struct engine *engine, struct conn *conn, uint64_t at)
+{
+    if (is_draining(engine)) {
+        uint64_t most = drain_limit(engine, conn);
+        if (most < UINT64_MAX && (at == 0 || at > most))
+            at = most;
+    }
+    if (at > 0)
+        timer_set(&engine->timers, &conn->timer, at);
+    else
+        timer_cancel(&conn->timer);
+}
+
 static void deadline_in(struct engine *engine, struct conn *conn, uint32_t ms)
 {
-    timer_set(&engine->timers, &conn->timer, engine->now_ms + ms);
+    set_deadline(engine, conn, engine->now_ms + ms);
 }
 
 /* The same for a time-out of the settings, where 0 is none. */
 static void deadline_at(struct engine *engine, struct conn *conn, uint64_t since, uint32_t ms)
 {
-    if (ms > 0)
-        timer_set(&engine->timers, &conn->timer, since + ms);
-    else
-        timer_cancel(&conn->timer);
+    set_deadline(engine, conn, ms > 0 ? since + ms : 0);
 }
 
 static void list_in(struct list *list, struct conn *conn)
 {
     list_remove(&conn->link);
     list_push(list, &conn->link);
+}
+
+/* Each list is ordered by the marks. */
+static void mark_in(struct engine *engine, struct conn *conn, struct list *list)
+{
+    conn->mark_ms = engine->now_ms;
+    conn->gained = 0;
+    list_in(list, conn);
+}
+
+void conn_mark(struct engine *engine, struct conn *conn)
+{
+    enum conn_state state = conn->state; /* clang before 15 takes no atomic here */
+    switch (state) {
+    case CONN_HEAD:
+    case CONN_BODY:
+    case CONN_FLUSH:
+        mark_in(engine, conn, &engine->crowd);
+        break;
+    case CONN_RUNNING:
+        mark_in(engine, conn, &engine->active);
+        break;
+    default:
+        mark_in(engine, conn, &engine->idle);
+        break;
+    }
+}
+
+/* So many bytes of a request came, or of an answer went. */
+static void gain(struct engine *engine, struct conn *conn, uint64_t n)
+{
+    if (n < PACE_BYTES - conn->gained)
+        conn->gained += (uint32_t)n;
+    else
+        conn_mark(engine, conn);
 }
 
 static void flush(struct engine *engine, struct conn *conn);
@@ -116,6 +167,7 @@ struct conn *conn_create(struct engine *engine, struct listener *listener, int f
         .readable = true,
         .listener = listener,
         .since_ms = engine->now_ms,
+        .mark_ms = engine->now_ms,
         .peer = *peer,
     };
     if (!begin_tls(engine, conn)) {
@@ -210,7 +262,7 @@ static void linger(struct engine *engine, struct conn *conn)
         request_put(engine, conn->request);
     conn->request = NULL;
     conn_move(engine, conn, CONN_LINGER);
-    list_in(&engine->active, conn);
+    mark_in(engine, conn, &engine->idle);
     conn->since_ms = engine->now_ms;
     deadline_in(engine, conn, LINGER_IDLE_MS);
     if (conn->readable)
@@ -246,7 +298,8 @@ static void read_lingering(struct engine *engine, struct conn *conn)
     ssize_t n = socket_recv(conn->io.fd, waste, sizeof(waste));
     while (n == (ssize_t)sizeof(waste) && (left -= sizeof(waste)) > 0)
         n = socket_recv(conn->io.fd, waste, sizeof(waste));
-    bool in_time = engine->now_ms < conn->since_ms + LINGER_TOTAL_MS;
+    uint32_t total_ms = is_draining(engine) ? DRAIN_IDLE_MS : LINGER_TOTAL_MS;
+    bool in_time = engine->now_ms < conn->since_ms + total_ms;
     if (left == 0 && in_time) {
         deadline_in(engine, conn, LINGER_IDLE_MS);
         read_on_later(engine, conn);
@@ -353,27 +406,64 @@ static void ready(struct engine *engine, struct conn *conn)
 static void refuse_body(struct engine *engine, struct conn *conn)
 {
     char text[128];
-    snprintf(text, sizeof(text), "Request body is too large (limit_request_body is %llu)",
-             (unsigned long long)engine->options.body_max);
+    if (engine->options.body_max > 0)
+        snprintf(text, sizeof(text), "Request body is too large (limit_request_body is %llu)",
+                 (unsigned long long)engine->options.body_max);
+    else
+        snprintf(text, sizeof(text),
+                 "Request body is too large (without limit_request_body %llu bytes are taken)",
+                 (unsigned long long)BODY_SIZE_MAX);
     tell_invalid(engine, conn, text);
     refuse_whole(engine, conn, REFUSED_BODY_SIZE, 413, text);
+}
+
+static void refuse_for_room(struct engine *engine, struct conn *conn, int error)
+{
+    char peer[PEER_TEXT_SIZE];
+    if (engine_may_tell(&engine->room_told_ms))
+        engine_note(engine, NOTE_ERROR,
+                    "Cannot buffer a request body from ip=%s: %s. Such requests are answered with "
+                    "503 until tmp_upload_dir has room",
+                    peer_text(&conn->peer, peer), strerror(error));
+    refuse_whole(engine, conn, REFUSED_NO_ROOM, 503, "The server cannot take the request body now");
+}
+
+/* What a body has to keep up; 0: nothing. */
+static uint32_t body_rate(const struct engine *engine)
+{
+    uint32_t rate = engine->options.body_min_rate;
+    return rate == 0 && is_draining(engine) ? BODY_RATE : rate;
+}
+
+static uint32_t body_window_ms(const struct engine *engine)
+{
+    return is_draining(engine) ? DRAIN_IDLE_MS : BODY_WINDOW_MS;
 }
 
 /* A least rate leaves no room for a pause of BODY_TIMEOUT_MS. */
 static void await_body(struct engine *engine, struct conn *conn)
 {
     struct body *body = &conn->request->body;
-    if (engine->options.body_min_rate == 0) {
+    if (body_rate(engine) == 0) {
         deadline_in(engine, conn, BODY_TIMEOUT_MS);
     } else if (!body->timed) {
         body->timed = true;
-        deadline_in(engine, conn, BODY_WINDOW_MS);
+        deadline_in(engine, conn, body_window_ms(engine));
     }
+}
+
+/* Its window is over: whether it gets another one. */
+static bool body_goes_on(struct engine *engine, struct conn *conn)
+{
+    struct request *request = conn->request;
+    if (!request->body.timed ||
+        !body_keeps_pace(request, body_rate(engine), body_window_ms(engine)))
+        return false;
+    return !is_draining(engine) || engine->now_ms < drain_requests_until(engine);
 }
 
 static void went_on(struct engine *engine, struct conn *conn, enum body_progress progress)
 {
-    char peer[PEER_TEXT_SIZE];
     const char *text;
     switch (progress) {
     case BODY_COMPLETE:
@@ -393,9 +483,7 @@ static void went_on(struct engine *engine, struct conn *conn, enum body_progress
         refuse_body(engine, conn);
         break;
     case BODY_NO_ROOM:
-        engine_note(engine, NOTE_ERROR, "Cannot buffer a request body from ip=%s: %s",
-                    peer_text(&conn->peer, peer), strerror(errno));
-        refuse_whole(engine, conn, REFUSED_NO_ROOM, 500, "Cannot buffer the request body");
+        refuse_for_room(engine, conn, errno);
         break;
     }
 }
@@ -430,7 +518,7 @@ static void parse(struct engine *engine, struct conn *conn)
     struct request *request = conn->request;
     if (conn->state == CONN_IDLE) {
         conn_move(engine, conn, CONN_HEAD);
-        list_in(&engine->active, conn);
+        mark_in(engine, conn, &engine->crowd);
         deadline_at(engine, conn, conn->served == 0 ? conn->since_ms : engine->now_ms,
                     engine->options.header_timeout_ms);
     }
@@ -514,12 +602,12 @@ static void detach_request(struct engine *engine, struct conn *conn)
     conn->request = NULL;
 }
 
-/* A body of known length need not be buffered: the application reads it as it comes. */
+/* A body of known length may be one that the application reads as it comes. */
 static void no_room(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
     if (conn->state == CONN_BODY) {
-        went_on(engine, conn, request->body.framing == HTTP1_LENGTH ? BODY_STREAMS : BODY_NO_ROOM);
+        went_on(engine, conn, body_no_room(request));
         return;
     }
     bool too_long = request->input_capacity >= INPUT_MAX;
@@ -566,6 +654,7 @@ static void handshake_done(struct engine *engine, struct conn *conn)
     if (tls_resumed(conn->tls))
         metrics_add(&engine->metrics->handshakes_resumed, 1);
     conn_move(engine, conn, CONN_IDLE);
+    mark_in(engine, conn, &engine->idle);
     if (has_unread(conn))
         conn_read(engine, conn);
     else
@@ -576,7 +665,6 @@ static void handshake(struct engine *engine, struct conn *conn)
 {
     if (conn->timer.deadline == 0)
         deadline_at(engine, conn, conn->since_ms, engine->options.header_timeout_ms);
-    list_in(&engine->idle, conn);
     enum tls_handshake how = tls_handshake(conn->tls);
     conn->readable = false;
     switch (how) {
@@ -635,6 +723,8 @@ void conn_read(struct engine *engine, struct conn *conn)
             request->input_size += (uint32_t)n;
             parse(engine, conn);
         }
+        if (conn->state == CONN_HEAD || conn->state == CONN_BODY)
+            gain(engine, conn, (uint64_t)n);
         if ((size_t)n < room && !is_ending(conn) && !conn->urgent) {
             /* The socket is empty: the next edge tells of more, no read has to find out. */
             if (conn->state == CONN_HEAD || conn->state == CONN_BODY)
@@ -657,6 +747,7 @@ static void flush(struct engine *engine, struct conn *conn)
     struct part *done = NULL;
     bool progress = false;
     pthread_mutex_lock(&out->lock);
+    uint64_t before = out->sent;
     enum outq_result result = outq_flush(out, conn->io.fd, conn->tls, &done, &progress);
     if (result == OUTQ_BLOCKED)
         loop_arm(engine->loop, &conn->io, conn_send_interest(conn));
@@ -667,6 +758,7 @@ static void flush(struct engine *engine, struct conn *conn)
         conn->request->response.broken = true;
     }
     struct part *rest = result == OUTQ_BROKEN ? outq_clear(out) : NULL;
+    uint64_t taken = out->sent - before;
     pthread_mutex_unlock(&out->lock);
     engine_discard(engine, done);
     engine_discard(engine, rest);
@@ -676,8 +768,10 @@ static void flush(struct engine *engine, struct conn *conn)
         conn_close(engine, conn);
     else if (result == OUTQ_EMPTY)
         conn_answered(engine, conn);
-    else if (progress)
+    else if (progress) {
         deadline_at(engine, conn, engine->now_ms, engine->options.send_timeout_ms);
+        gain(engine, conn, taken);
+    }
 }
 
 /* The answer is sent and the connection stays: the next request may be here already. */
@@ -686,7 +780,7 @@ static void next_request(struct engine *engine, struct conn *conn)
     struct request *request = conn->request;
     request_next(engine, request);
     conn_move(engine, conn, CONN_IDLE);
-    list_in(&engine->idle, conn);
+    mark_in(engine, conn, &engine->idle);
     timer_set(&engine->timers, &conn->timer, engine->now_ms + engine->options.keepalive_ms);
     if (request->input_size > 0)
         parse(engine, conn);
@@ -698,7 +792,7 @@ static void next_request(struct engine *engine, struct conn *conn)
         conn_read(engine, conn);
     else
         await(engine, conn, 0);
-    if (conn->state == CONN_IDLE && atomic_load_explicit(&engine->draining, memory_order_relaxed))
+    if (conn->state == CONN_IDLE && is_draining(engine))
         conn_drain(engine, conn);
 }
 
@@ -735,6 +829,7 @@ void conn_answered(struct engine *engine, struct conn *conn)
     if (atomic_load(&request->out.pending)) {
         if (conn->state != CONN_FLUSH)
             conn_move(engine, conn, CONN_FLUSH);
+        mark_in(engine, conn, &engine->crowd);
         if (conn_watch(engine, conn) < 0) {
             close_because(engine, conn, CLOSE_ERROR);
             return;
@@ -759,14 +854,12 @@ static void log_expired(struct engine *engine, struct conn *conn)
 }
 
 /* What the client failed to do in time. */
-static enum metrics_close fault_of(const struct engine *engine, const struct conn *conn)
+static enum metrics_close fault_of(const struct conn *conn)
 {
     enum conn_state state = conn->state; /* clang before 15 takes no atomic here */
     switch (state) {
     case CONN_HANDSHAKE:
     case CONN_IDLE:
-        if (atomic_load_explicit(&engine->draining, memory_order_relaxed))
-            return CLOSE_DRAINED;
         return conn->served == 0 ? CLOSE_HEADER_TIMEOUT : CLOSE_KEEPALIVE;
     case CONN_HEAD:
         return CLOSE_HEADER_TIMEOUT;
@@ -786,17 +879,80 @@ void conn_expired(struct engine *engine, struct conn *conn)
             refuse_overload(engine, conn, REFUSED_QUEUE_TIME);
         return;
     }
-    if (conn->state == CONN_BODY && conn->request->body.timed && body_keeps_pace(conn->request)) {
-        deadline_in(engine, conn, BODY_WINDOW_MS);
+    if (conn->state == CONN_BODY && body_goes_on(engine, conn)) {
+        deadline_in(engine, conn, body_window_ms(engine));
+        return;
+    }
+    if (is_draining(engine)) {
+        conn_cut_off(engine, conn);
         return;
     }
     log_expired(engine, conn);
-    close_because(engine, conn, fault_of(engine, conn));
+    close_because(engine, conn, fault_of(conn));
+}
+
+/* What was not read would make close() a reset, in which the answer is lost. */
+static void waste_unread(const struct conn *conn)
+{
+    char waste[WASTE_SIZE];
+    (void)!socket_recv(conn->io.fd, waste, sizeof(waste));
+}
+
+/* The client is answered, if its socket takes that at once: the connection is closed next. */
+static void answer_last(struct engine *engine, struct conn *conn, unsigned status, const char *text)
+{
+    metrics_add(&engine->metrics->rejected[metrics_class(status)], 1);
+    refusal_send(conn->request, (int)status, text);
+    refused_log(engine, conn->request);
+    waste_unread(conn);
+}
+
+void conn_evict(struct engine *engine, struct conn *conn)
+{
+    if (conn->state == CONN_HEAD || conn->state == CONN_BODY)
+        answer_last(engine, conn, 408, "The request did not arrive in time");
+    close_because(engine, conn, CLOSE_ROOM);
 }
 
 void conn_drain(struct engine *engine, struct conn *conn)
 {
-    uint64_t until = engine->now_ms + DRAIN_IDLE_MS;
-    if (conn->timer.deadline == 0 || conn->timer.deadline > until)
+    uint64_t until = drain_limit(engine, conn);
+    if (conn->state == CONN_BODY) { /* from now on it has to keep pace */
+        conn->request->body.timed = true;
+        conn->request->body.arrived = 0;
+    }
+    if (until < UINT64_MAX && (conn->timer.deadline == 0 || conn->timer.deadline > until))
         timer_set(&engine->timers, &conn->timer, until);
+}
+
+/* A request that does not reach the application any more. */
+static void cut_request(struct engine *engine, struct conn *conn, uint32_t *count)
+{
+    (*count)++;
+    metrics_add(&engine->metrics->refused[REFUSED_DRAINING], 1);
+    answer_last(engine, conn, 503, "The server is stopping");
+}
+
+void conn_cut_off(struct engine *engine, struct conn *conn)
+{
+    enum conn_state state = conn->state; /* clang before 15 takes no atomic here */
+    switch (state) {
+    case CONN_RUNNING:
+        if (!ready_remove(&engine->ready, conn->request))
+            return;
+        cut_request(engine, conn, &engine->cut.waiting);
+        break;
+    case CONN_HEAD:
+        cut_request(engine, conn, &engine->cut.heads);
+        break;
+    case CONN_BODY:
+        cut_request(engine, conn, &engine->cut.bodies);
+        break;
+    case CONN_FLUSH:
+        engine->cut.answers++;
+        break;
+    default:
+        break;
+    }
+    close_because(engine, conn, CLOSE_DRAINED);
 }

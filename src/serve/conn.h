@@ -61,6 +61,8 @@ struct conn {
     struct request *request; /* NULL while idle */
     struct conn *next_dead;
     uint64_t since_ms; /* when it was accepted; in LINGER, when our side was shut */
+    uint64_t mark_ms;  /* when it last did what counts as progress: see room.c */
+    uint32_t gained;   /* bytes since then; less than PACE_BYTES */
     struct peer peer;
     uint32_t served; /* requests answered so far */
 };
@@ -100,7 +102,17 @@ int conn_watch(struct engine *engine, struct conn *conn);
 /* What its loop is asked for when the client does not take what is sent: LOOP_WRITE, mostly. */
 unsigned conn_send_interest(const struct conn *conn);
 
-/* What is sent for an idle connection of a retiring worker: nothing more, after a last chance. */
+/* Its client keeps pace: it is the last one now that is closed to make room. */
+void conn_mark(struct engine *engine, struct conn *conn);
+
+/* It makes room for another one. The client of an unfinished request is answered with 408, as far
+ * as its socket takes that at once. */
+void conn_evict(struct engine *engine, struct conn *conn);
+
+/* The worker retires: until drain_limit() at most its client may send, or take. */
 void conn_drain(struct engine *engine, struct conn *conn);
+
+/* It has no more time: all are closed, save those whose requests run. */
+void conn_cut_off(struct engine *engine, struct conn *conn);
 
 #endif

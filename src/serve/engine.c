@@ -9,6 +9,7 @@
 #include "serve/limits.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -53,8 +54,7 @@ static void read_all(struct engine *engine, struct list *waiting)
     }
     while (!list_empty(&now)) {
         struct conn *conn = list_entry(now.next, struct conn, link);
-        list_remove(&conn->link);
-        list_push(&engine->active, &conn->link);
+        conn_mark(engine, conn);
         conn_read(engine, conn);
     }
 }
@@ -68,13 +68,16 @@ static void read_waiting(struct engine *engine)
 
 /* Signals and the master */
 
+/* The bytes are the numbers of the signals, as Python's wake-up descriptor has them. */
 static void signal_came(struct io *io, unsigned events, void *context)
 {
     (void)events;
     struct engine *engine = context;
     char bytes[256];
-    while (read(io->fd, bytes, sizeof(bytes)) > 0)
-        ;
+    ssize_t n;
+    while ((n = read(io->fd, bytes, sizeof(bytes))) > 0)
+        if (memchr(bytes, SIGTERM, (size_t)n))
+            drain_expect(engine);
     loop_arm(engine->loop, io, LOOP_READ);
     atomic_store(&engine->interrupted, true);
     ready_wake_all(&engine->ready);
@@ -136,15 +139,16 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     engine->metrics = options->metrics ? options->metrics : &engine->own_metrics;
     metrics_set(&engine->metrics->threads, options->loop_host ? 0 : options->threads);
     engine->admits_few = options->max_queue > 0 || options->limit_concurrency > 0;
-    engine->body_spool_max = BODY_SPOOL_MAX;
     engine->out_spool_max = OUT_SPOOL_MAX;
     engine->ops = ops;
     engine->app = app;
     engine->now_ms = clock_ms();
     timers_init(&engine->timers, engine->now_ms);
     timer_init(&engine->resume);
+    timer_init(&engine->cut_off);
     deadlines_init(&engine->deadlines, options->request_timeout_ms, options->request_grace_ms);
     list_init(&engine->idle);
+    list_init(&engine->crowd);
     list_init(&engine->active);
     list_init(&engine->unread);
     list_init(&engine->unnamed);
@@ -182,6 +186,7 @@ void engine_destroy(struct engine *engine)
     standby_stop(engine);
     handover_close(engine);
     close_all(engine, &engine->idle);
+    close_all(engine, &engine->crowd);
     close_all(engine, &engine->active);
     close_all(engine, &engine->unread);
     close_all(engine, &engine->unnamed);
@@ -350,8 +355,10 @@ static void finish_step(struct engine *engine)
         engine_resume(engine, PAUSE_REHEARSAL);
     if (engine->options.loop_host)
         set_alarm(engine);
-    if (atomic_load_explicit(&engine->draining, memory_order_relaxed) && is_done(engine))
+    if (atomic_load_explicit(&engine->draining, memory_order_relaxed) && is_done(engine)) {
+        drain_tell(engine);
         engine_stop(engine);
+    }
 }
 
 void engine_yield(struct engine *engine)
@@ -367,26 +374,10 @@ static void timer_expired(struct timer *timer, void *context)
     struct engine *engine = context;
     if (timer == &engine->resume)
         engine_resume(engine, PAUSE_ERROR | PAUSE_FULL);
+    else if (timer == &engine->cut_off)
+        drain_cut_off(engine);
     else
         conn_expired(engine, list_entry(timer, struct conn, timer));
-}
-
-/* The accept queue is emptied once, then nothing new is taken; idle clients get a last chance. */
-static void begin_drain(struct engine *engine)
-{
-    handover_retire(engine);
-    /* Successors that listen there, too, are better off with it. */
-    bool leaves_it = atomic_load(&engine->given_up) || (engine->replaced && engine->options.shared);
-    if (!leaves_it)
-        listeners_empty(engine);
-    engine_pause(engine, PAUSE_DRAIN);
-    metrics_set(&engine->metrics->draining, 1);
-    struct list *next;
-    for (struct list *l = engine->idle.next; l != &engine->idle; l = next) {
-        next = l->next;
-        conn_drain(engine, list_entry(l, struct conn, link));
-    }
-    engine->drained = true;
 }
 
 void engine_step(struct engine *engine, int timeout_ms)
@@ -412,7 +403,7 @@ void engine_step(struct engine *engine, int timeout_ms)
     if (has_waiting(engine))
         read_waiting(engine);
     if (atomic_load_explicit(&engine->draining, memory_order_relaxed) && !engine->drained)
-        begin_drain(engine);
+        drain_begin(engine);
     flush_batch(engine); /* what waits may be overdue at once */
     if (atomic_load_explicit(&engine->given_up, memory_order_relaxed) && engine->options.shared)
         engine_pause(engine, PAUSE_GIVEN_UP);

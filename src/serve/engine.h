@@ -39,7 +39,9 @@ struct engine_options {
     uint32_t header_timeout_ms;        /* from the first wait until a head is whole; 0: never */
     uint32_t send_timeout_ms;          /* without a byte taken by the client; 0: never */
     uint32_t body_min_rate;            /* bytes a second; 0: any */
-    uint64_t body_max;                 /* bytes of a request's body; 0: any */
+    uint64_t body_max;                 /* bytes of a request's body; 0: BODY_SIZE_MAX */
+    uint64_t stream_body;              /* bytes of a body that are buffered before the application
+                                          reads the rest from the socket; 0: all */
     uint32_t max_queue;                /* requests that wait for a thread; 0: any number */
     uint32_t max_queue_ms;             /* for how long they may; 0: for ever */
     uint32_t limit_concurrency;        /* requests that wait or run; 0: any number */
@@ -48,6 +50,7 @@ struct engine_options {
     uint32_t threads;                  /* application threads */
     uint32_t request_timeout_ms;       /* 0: a request may take as long as it likes */
     uint32_t request_grace_ms;         /* beyond which the worker is given up */
+    uint32_t graceful_ms;              /* for a worker that was told to stop; 0: any time */
     bool shared;                       /* other workers accept from the same listeners */
     bool sendfile;
     bool standby;
@@ -92,6 +95,11 @@ struct note {
     char text[];
 };
 
+/* Connections that a worker on its end has closed, by their states. */
+struct drain_cut {
+    uint32_t heads, bodies, waiting, answers;
+};
+
 /* Requests that wait for a thread, and threads that wait for a request. */
 struct ready {
     pthread_mutex_t lock;
@@ -129,15 +137,19 @@ struct engine {
     _Atomic(atomic_uint *) pulse; /* of our seat on the exchange's board; without one: no_pulse */
     atomic_uint no_pulse;
 
-    uint64_t body_spool_max; /* BODY_SPOOL_MAX, save in tests */
-    uint64_t out_spool_max;  /* OUT_SPOOL_MAX, save in tests */
-    struct list idle;        /* connections that may be closed to make room, longest idle first */
-    struct list active;      /* all others, but */
-    struct list unread;      /* those of TLS that had their turn, and have read more already */
-    struct list unnamed;     /* those whose handshake waits for a thread: see tls_names */
+    uint64_t out_spool_max; /* OUT_SPOOL_MAX, save in tests */
+    struct list idle;       /* connections in HANDSHAKE, IDLE and LINGER, by their marks */
+    struct list crowd;      /* those in HEAD, BODY and FLUSH, the same: see room.c */
+    struct list active;     /* those that run, or wait for a thread, but */
+    struct list unread;     /* those of TLS that had their turn, and have read more already */
+    struct list unnamed;    /* those whose handshake waits for a thread: see tls_names */
     uint32_t connections;
     bool admits_few;                   /* max_queue or limit_concurrency is set */
     _Atomic uint64_t overload_told_ms; /* when the log was last told of refusals */
+    _Atomic uint64_t full_told_ms;     /* the same for worker_connections used up */
+    uint32_t evicted;                  /* connections closed for new ones since then */
+    _Atomic uint64_t wait_told_ms;     /* the same for new ones that wait, as none can be closed */
+    _Atomic uint64_t room_told_ms;     /* the same for bodies that could not be buffered */
     _Atomic uint64_t accept_told_ms;   /* the same for failures to accept */
     _Atomic uint64_t watch_told_ms;    /* the same for connections that the loop does not take */
     _Atomic uint64_t lost_told_ms;     /* the same for lines that the access log has lost */
@@ -183,6 +195,10 @@ struct engine {
     atomic_bool draining;    /* no new connection, Connection: close on every answer */
     atomic_bool stopped;     /* nothing more is taken */
     bool drained;            /* the accept queue was emptied for the last time */
+    uint64_t stop_ms;        /* since when it is to end; 0: it is not */
+    struct timer cut_off;    /* when it has had its time: see drain.c */
+    struct drain_cut cut;    /* what was closed unfinished since then */
+    atomic_bool out_of_time; /* requests that run are broken off */
 
     pthread_t standby;
     bool standby_runs;
@@ -257,11 +273,6 @@ void engine_resume(struct engine *engine, unsigned reason);
 /* For a while: FULL and ERROR are looked at again then. */
 void engine_pause_for(struct engine *engine, unsigned reason, uint32_t ms);
 
-/* Whether one connection more can be had, for which engine_make_room() may have to close an idle
- * one; false when there is none. Leader only. */
-bool engine_has_room(struct engine *engine);
-bool engine_make_room(struct engine *engine);
-
 /*
  * From now on connections of that listener (the index among those of engine_create()) speak TLS by
  * this context, one use of which is taken over; those that are there keep theirs. NULL: plain. When
@@ -271,6 +282,44 @@ void engine_set_tls(struct engine *engine, uint32_t listener, struct tls_context
 
 /* One use of the listener's context for a new connection, or NULL. Any thread. */
 struct tls_context *engine_use_tls(struct engine *engine, struct listener *listener);
+
+/* drain.c */
+
+/* The worker was told to stop, by a signal that its main thread may not have handled yet. Leader
+ * only, as all of drain.c. */
+void drain_expect(struct engine *engine);
+
+/* The accept queue is emptied once, then nothing new is taken; clients get their last chance. */
+void drain_begin(struct engine *engine);
+
+/* While a worker drains: until when a connection may wait for its client, as its state is now, at
+ * most. */
+uint64_t drain_limit(const struct engine *engine, const struct conn *conn);
+
+/* Until when requests that are not whole may keep pace. */
+uint64_t drain_requests_until(const struct engine *engine);
+
+/* graceful_timeout is nearly over: all that is left is cut off. */
+void drain_cut_off(struct engine *engine);
+
+/* Logs what was cut off. */
+void drain_tell(struct engine *engine);
+
+/* room.c */
+
+/* Whether one connection more can be had, for which engine_make_room() may have to close another.
+ * Leader only. */
+bool engine_has_room(struct engine *engine);
+
+/* Closes the connection whose client deserves it least; false when there is none to be closed.
+ * Leader only. */
+bool engine_make_room(struct engine *engine);
+
+/* The same when worker_connections is used up, which is logged. */
+void engine_make_way(struct engine *engine);
+
+/* worker_connections is used up, and nobody can be closed yet: listens again when one may be. */
+void engine_wait_for_room(struct engine *engine);
 
 /* garbage.c: what only an attached thread may finish. Any thread may leave it. */
 

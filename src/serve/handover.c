@@ -339,7 +339,7 @@ bool handover_take_ready(struct engine *engine)
     if (!engine->options.exchange || atomic_load(&engine->stopped))
         return false;
     if (!engine_has_room(engine))
-        engine_pause_for(engine, PAUSE_FULL, SILENT_MS);
+        engine_wait_for_room(engine);
     else
         result = exchange_receive(engine->options.exchange, &parcel, bytes);
     bool adopted = result == EXCHANGE_PARCEL && adopt(engine, &parcel);
@@ -350,7 +350,7 @@ bool handover_take_ready(struct engine *engine)
     if (result == EXCHANGE_BROKEN || (result == EXCHANGE_PARCEL && !adopted))
         engine_note(engine, NOTE_ERROR, "Cannot go on with a request from another worker");
     if (adopted && engine->connections > engine->options.worker_connections)
-        engine_make_room(engine);
+        engine_make_way(engine);
     return adopted;
 }
 

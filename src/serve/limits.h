@@ -21,14 +21,26 @@ enum {
     ACCEPT_BATCH_SHARED = 8,        /* the same beside other workers, all of them busy */
     BODY_TIMEOUT_MS = 60 * 1000,    /* without a byte of a body */
     BODY_WINDOW_MS = 5 * 1000,      /* over which the rate of a body is measured */
+    BODY_RATE = 500,                /* bytes a second of a body, where a client that is slower costs
+                                       more than its connection, whatever the settings say */
+    DISK_STEP = 16 * 1024 * 1024,   /* bytes of a body after which the disk's room is looked at */
+    DISK_SHARE = 20,                /* one part of so many of a disk is left free for others, */
     LINGER_IDLE_MS = 2 * 1000,      /* without a byte after we are done (RFC 9112 §9.6) */
     LINGER_TOTAL_MS = 30 * 1000,
     NOTES_MAX = 1000,             /* lines for the error log that wait for an attached thread */
     REFUSED_KEPT_MAX = 4 << 20,   /* bytes of refused requests whose lines wait for one, too */
     NOTE_PAUSE_MS = 10 * 1000,    /* between two lines about what happens again and again */
-    SILENT_MS = 1000,             /* after which a new connection without a byte counts as idle */
+    SILENT_MS = 1000,             /* without progress, after which a connection may make room */
+    PACE_BYTES = 1024,            /* of a request or an answer that count as progress */
+    ROOM_LEAD_MS = 5 * 1000,      /* an idle connection makes room before a slow one, unless that
+                                     is behind it by so much */
+    ROOM_TRIES = 8,               /* connections that are looked at to find one that makes room */
     ACCEPT_PAUSE_MS = 100,        /* after EMFILE and the like */
-    DRAIN_IDLE_MS = 2 * 1000,     /* a retiring worker waits for idle clients' next request */
+    DRAIN_IDLE_MS = 2 * 1000,     /* a retiring worker waits for clients that have to send */
+    DRAIN_SHARE = 2,              /* one part of so many of graceful_timeout is for requests that
+                                     are not whole yet, while their clients keep pace */
+    STOP_SHARE = 5,               /* one part of so many of it is for the end of the worker, */
+    STOP_MARGIN_MS = 3 * 1000,    /* but no more than this */
     STANDBY_TICK_MS = 4,          /* how long the engine may stand still while requests run */
     STANDBY_SLEEP_MS = 1000,      /* longest sleep beside a foreign loop with requests */
     STANDBY_REST_TICKS = 50,      /* quiet ticks after which the stand-by sleeps */
@@ -46,8 +58,11 @@ enum {
 /* Microseconds by which X-Request-Start may lie back: what is more is a wrong clock. */
 #define FRONT_MAX_US ((int64_t)3600 * 1000000)
 
-/* Bytes of a body that are buffered before it streams. */
-#define BODY_SPOOL_MAX ((uint64_t)1 << 30)
+/* Bytes of a disk that are left free, at most. */
+#define DISK_RESERVE_MAX ((uint64_t)1 << 30)
+
+/* Bytes of a body when the settings give no limit. */
+#define BODY_SIZE_MAX ((uint64_t)64 << 30)
 
 /* Bytes of a response that are kept in files. */
 #define OUT_SPOOL_MAX ((uint64_t)1 << 30)

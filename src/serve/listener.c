@@ -71,34 +71,6 @@ void engine_resume(struct engine *engine, unsigned reason)
 
 /* Accepting */
 
-/*
- * The connection that has been idle for longest, or NULL. One that was just accepted is not idle
- * yet: its request is on the way.
- */
-static struct conn *longest_idle(struct engine *engine)
-{
-    if (list_empty(&engine->idle))
-        return NULL;
-    struct conn *conn = list_entry(engine->idle.next, struct conn, link);
-    bool fresh = conn->served == 0 && conn->since_ms + SILENT_MS > engine->now_ms;
-    return fresh ? NULL : conn;
-}
-
-bool engine_make_room(struct engine *engine)
-{
-    struct conn *conn = longest_idle(engine);
-    if (!conn)
-        return false;
-    conn_because(conn, CLOSE_ROOM);
-    conn_close(engine, conn);
-    return true;
-}
-
-bool engine_has_room(struct engine *engine)
-{
-    return engine->connections < engine->options.worker_connections || longest_idle(engine);
-}
-
 static void tell_of_accept(struct engine *engine, int error)
 {
     if (engine_may_tell(&engine->accept_told_ms))
@@ -120,7 +92,7 @@ static bool accept_one(struct engine *engine, struct listener *listener)
 {
     struct peer peer;
     if (!engine_has_room(engine)) {
-        engine_pause_for(engine, PAUSE_FULL, SILENT_MS);
+        engine_wait_for_room(engine);
         return false;
     }
     int fd = socket_accept(listener->io.fd, &peer);
@@ -129,7 +101,7 @@ static bool accept_one(struct engine *engine, struct listener *listener)
         return false;
     }
     if (engine->connections >= engine->options.worker_connections)
-        engine_make_room(engine);
+        engine_make_way(engine);
     struct conn *conn = conn_create(engine, listener, fd, &peer);
     if (!conn) {
         tell_of_accept(engine, ENOMEM);

@@ -105,9 +105,9 @@ void body_send_continue(struct request *request);
 enum body_progress {
     BODY_PARTIAL,
     BODY_COMPLETE,
-    BODY_STREAMS,   /* too large to buffer: the application reads on from the socket */
+    BODY_STREAMS,   /* beyond stream_body: the application reads on from the socket */
     BODY_MALFORMED, /* chunks */
-    BODY_TOO_LARGE, /* for limit_request_body */
+    BODY_TOO_LARGE, /* beyond body_limit() */
     BODY_NO_ROOM,   /* neither memory nor disk */
 };
 
@@ -118,8 +118,15 @@ enum body_progress body_begin(struct request *request);
 /* n bytes were received where request_room() said. */
 enum body_progress body_received(struct request *request, size_t n);
 
-/* Whether it came fast enough (body_min_rate) since this was asked last. */
-bool body_keeps_pace(struct request *request);
+/* The most bytes that a body may have; 0: it streams, and may have any number. */
+uint64_t body_limit(const struct engine *engine);
+
+/* Neither memory nor disk takes more of it: BODY_STREAMS if it may, else BODY_NO_ROOM with errno as
+ * it is. */
+enum body_progress body_no_room(struct request *request);
+
+/* Whether it came with at least `rate` bytes a second in a window since this was asked last. */
+bool body_keeps_pace(struct request *request, uint32_t rate, uint32_t window_ms);
 
 /*
  * Copies up to n body bytes. 0 at the end, -1 when the body is cut short or malformed. When

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 void spool_init(struct spool *spool)
@@ -23,12 +24,36 @@ void spool_free(struct spool *spool)
     spool_init(spool);
 }
 
-int spool_open_file(const char *dir)
+static const char *directory(const char *dir)
 {
     if (!dir)
         dir = getenv("TMPDIR");
-    if (!dir || !*dir)
-        dir = "/tmp";
+    return dir && *dir ? dir : "/tmp";
+}
+
+/* What cannot be asked is found out by writing. */
+static bool leaves_room(int failed, const struct statvfs *disk, uint64_t n)
+{
+    uint64_t unit = failed ? 0 : disk->f_frsize, free = unit * disk->f_bavail;
+    uint64_t reserve = unit * disk->f_blocks / DISK_SHARE;
+    if (reserve > DISK_RESERVE_MAX)
+        reserve = DISK_RESERVE_MAX;
+    bool has = unit == 0 || (free >= n && free - n >= reserve);
+    if (!has)
+        errno = ENOSPC;
+    return has;
+}
+
+bool spool_has_room(const char *dir, uint64_t n)
+{
+    struct statvfs disk;
+    int failed = statvfs(directory(dir), &disk);
+    return leaves_room(failed, &disk, n);
+}
+
+int spool_open_file(const char *dir)
+{
+    dir = directory(dir);
     int file = -1;
 #ifdef O_TMPFILE
     file = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -62,10 +87,23 @@ int spool_write(int file, uint64_t at, const char *data, size_t n)
     return 0;
 }
 
+/* Looked at once for each DISK_STEP bytes that have been written. */
+static bool may_grow(const struct spool *spool)
+{
+    struct statvfs disk;
+    uint64_t written = spool->size - spool->memory_size;
+    if (written / DISK_STEP == spool->size / DISK_STEP)
+        return true;
+    int failed = fstatvfs(spool->file, &disk);
+    return leaves_room(failed, &disk, spool->memory_size);
+}
+
 /* Moves what is in memory to the file; the memory stays as the place to receive into. */
 static int spill(struct spool *spool, const char *dir)
 {
     if (spool->file < 0 && (spool->file = spool_open_file(dir)) < 0)
+        return -1;
+    if (!may_grow(spool))
         return -1;
     if (spool_write(spool->file, spool->size - spool->memory_size, spool->memory,
                     spool->memory_size) < 0)
@@ -87,9 +125,10 @@ void spool_adopt(struct spool *spool, int file, uint64_t size)
 
 static int grow(struct spool *spool, uint64_t total)
 {
+    /* By what came, not by what was announced: to announce costs nothing. */
     size_t capacity = spool->memory_capacity ? spool->memory_capacity * 2 : BODY_STEP;
-    if (total)
-        capacity = total < BODY_MEMORY_MAX ? (size_t)total : BODY_MEMORY_MAX;
+    if (total && total < capacity)
+        capacity = (size_t)total;
     if (capacity > BODY_MEMORY_MAX)
         capacity = BODY_MEMORY_MAX;
     char *memory = mem_realloc(spool->memory, capacity);

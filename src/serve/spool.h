@@ -41,6 +41,10 @@ ssize_t spool_read(const struct spool *spool, uint64_t at, char *out, size_t n);
 /* Writes all of it into a file, at a place. 0, or -1 with errno. */
 int spool_write(int file, uint64_t at, const char *data, size_t n);
 
+/* Whether the disk of dir takes so many bytes more, and leaves a share to others; errno ENOSPC if
+ * it does not. */
+bool spool_has_room(const char *dir, uint64_t n);
+
 /* An unlinked file of dir (NULL: TMPDIR, else /tmp), or -1 with errno. */
 int spool_open_file(const char *dir);
 

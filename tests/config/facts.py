@@ -210,6 +210,7 @@ OWN = [
     ("body_min_rate", "Clients and Requests", "--body-min-rate", "int", 0),
     ("send_timeout", "Clients and Requests", "--send-timeout", "seconds", 60),
     ("limit_request_body", "Clients and Requests", "--limit-request-body", "size", 0),
+    ("stream_request_body", "Clients and Requests", "--stream-request-body", "size", 0),
     ("request_timeout", "Clients and Requests", "--request-timeout", "seconds", 0),
     ("request_timeout_grace", "Clients and Requests", "--request-timeout-grace", "seconds", 5),
     ("max_queue", "Clients and Requests", "--max-queue", "int", 0),

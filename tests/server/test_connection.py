@@ -17,6 +17,12 @@ def server(shared):
     return shared("answers", expect_trouble=True)
 
 
+@pytest.fixture
+def streaming(shared):
+    """A server whose applications may read large bodies while they come."""
+    return shared("answers", "--stream-request-body", "1G", expect_trouble=True)
+
+
 def seen(server):
     return json.loads(server.request(target="/seen").body)
 
@@ -329,7 +335,7 @@ STREAMED = 1 << 40
 
 def test_streamed_body_cut_short(shared):
     """A body too large to be kept streams; where it is cut short, reading raises."""
-    server = shared("inputs")
+    server = shared("inputs", "--stream-request-body", "1G")
     with server.connect() as connection:
         connection.send(
             render("POST", "/?read:3,read:2,read:1", [("Content-Length", str(STREAMED))]) + b"hello"
@@ -420,7 +426,7 @@ def test_expect_then_refused(shared):
 
 def test_expect_of_a_stream_that_is_read(shared):
     """A body that streams gets its 100 when the application first reads."""
-    with shared("inputs").connect() as connection:
+    with shared("inputs", "--stream-request-body", "1G").connect() as connection:
         fields = [*EXPECT, ("Content-Length", str(STREAMED))]
         connection.send(render("POST", "/?read:5", fields))
         assert connection.read_head().status == 100
@@ -430,9 +436,9 @@ def test_expect_of_a_stream_that_is_read(shared):
         assert json.loads(response.body) == ["hello"]
 
 
-def test_expect_of_a_stream_that_is_not_read(server):
+def test_expect_of_a_stream_that_is_not_read(streaming):
     """An application that answers without reading sends no 100: the client never uploads."""
-    with server.connect() as connection:
+    with streaming.connect() as connection:
         connection.send(render("POST", "/ok", [*EXPECT, ("Content-Length", str(STREAMED))]))
         response = connection.read_response()
         assert (response.status, response.interim) == (200, [])
@@ -443,9 +449,9 @@ def test_expect_of_a_stream_that_is_not_read(server):
 # Answers that come before the upload is over
 
 
-def test_early_answer_to_a_large_upload(server):
+def test_early_answer_to_a_large_upload(streaming):
     """The client goes on sending, and still gets the answer whole instead of a reset."""
-    with server.connect() as connection:
+    with streaming.connect() as connection:
         connection.send(render("POST", "/length", [("Content-Length", str(STREAMED))]))
         sent = 0
         piece = b"x" * 65536
@@ -472,11 +478,11 @@ def test_refusal_of_a_large_upload(shared):
         assert connection.read_response().status == 400
 
 
-def test_lingering_is_bounded(server, worker):
+def test_lingering_is_bounded(streaming, worker):
     """Who never stops sending is cut off in the end."""
     if worker != "gthread":
         pytest.skip("once is enough: it takes half a minute")
-    with server.connect() as connection:
+    with streaming.connect() as connection:
         connection.send(render("POST", "/ok", [("Content-Length", str(STREAMED))]))
         assert connection.read_response().body == b"ok"
         deadline = time.monotonic() + 60

@@ -1,11 +1,10 @@
 """What a server does when the system refuses it something: descriptors, or room on the disk."""
 
-import hashlib
-import json
 import os
 import resource
 import subprocess
-from contextlib import ExitStack
+import threading
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -39,17 +38,38 @@ def few_descriptors(gunicorn):
     )
 
 
+@contextmanager
+def keeping_pace(connections):
+    """Each goes on with its head meanwhile, so that it need not make room for another one."""
+    stop = threading.Event()
+
+    def send():
+        while not stop.is_set():
+            for connection in connections:
+                connection.send(b"X-Long: " + b"a" * 1100 + b"\r\n")
+            stop.wait(0.2)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
 def test_descriptors_are_used_up(few_descriptors):
     """Clients wait while all are in use, without the worker burning time, and are served then."""
     server = few_descriptors
     (pid,) = server.worker_pids()
     with ExitStack() as stack:
         begun = [stack.enter_context(server.connect()) for _ in range(2 * DESCRIPTORS)]
-        for connection in begun:  # none of these may be closed to make room
+        for connection in begun:
             connection.send(b"GET / HTTP/1.1\r\n")
-        server.wait_for_log(r"\[ERROR\] Cannot accept a connection: Too many open files")
-        before = cpu_seconds(pid)
-        begun[-1].expect_silence(1)
+        with keeping_pace(begun):
+            server.wait_for_log(r"\[ERROR\] Cannot accept a connection: Too many open files")
+            before = cpu_seconds(pid)
+            begun[-1].expect_silence(1)
         assert SANITIZED or cpu_seconds(pid) - before < 0.5
         for connection in begun:
             connection.send(b"Connection: close\r\n\r\n")
@@ -81,11 +101,10 @@ def upload(server, framing):
 
 def assert_goes_on(server):
     """What needs a disk is refused or sent as it is made; all else works."""
-    answer = upload(server, "length")
-    assert json.loads(answer.body)["sha256"] == hashlib.sha256(BODY).hexdigest()
-    answer = upload(server, "chunked")
-    assert answer.status == 500
-    assert b"Cannot buffer the request body" in answer.body
+    for framing in ("length", "chunked"):
+        answer = upload(server, framing)
+        assert (answer.status, answer.header("Retry-After")) == (503, "1")
+        assert b"cannot take the request body" in answer.body
     server.wait_for_log(r"\[ERROR\] Cannot buffer a request body from ip=127.0.0.1: ")
     with server.connect(receive_buffer=4096) as connection:
         connection.send(render(target="/chunks"))
@@ -127,6 +146,20 @@ def test_disk_is_full(gunicorn, small_disk, tmp_path):
     assert "No space left on device" in server.log
 
 
+def test_a_body_for_which_the_disk_has_no_room(gunicorn, small_disk, tmp_path):
+    """Where its length says so it is refused at its head, and not asked for."""
+    config = tmp_path / "settings.py"
+    config.write_text(f"tmp_upload_dir = {str(small_disk)!r}\n")
+    server = gunicorn("busy", "-c", str(config), expect_trouble=True)
+    fields = [("Content-Length", str(32 << 20)), ("Expect", "100-continue")]
+    with server.connect() as connection:
+        connection.send(render("POST", "/", fields))
+        response = connection.read_response()
+    assert (response.status, response.interim) == (503, [])
+    assert response.header("Retry-After") == "1"
+    server.wait_for_log("answered with 503 until tmp_upload_dir has room")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_an_access_log_that_cannot_be_written(gunicorn):
     server = gunicorn("busy", "--access-logfile", "/dev/full", expect_trouble=True)
@@ -143,5 +176,5 @@ def test_disk_is_full_and_has_room_again(gunicorn, small_disk, tmp_path):
     config.write_text(f"tmp_upload_dir = {str(small_disk)!r}\n")
     server = gunicorn("busy", "-c", str(config), expect_trouble=True)
     for _ in range(3):
-        assert upload(server, "chunked").status == 500
+        assert upload(server, "chunked").status == 503
     wait_until(lambda: os.statvfs(small_disk).f_bfree >= 16, "the disk is empty")

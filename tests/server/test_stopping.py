@@ -4,6 +4,9 @@ import os
 import re
 import signal
 import socket
+import threading
+import time
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from helpers.gate import Gate
@@ -129,19 +132,123 @@ def test_term_finishes_a_slow_reader(gunicorn):
     assert server.wait() == 0
 
 
-def test_graceful_timeout(gunicorn):
-    """Who is not done in time is cut off."""
+# What is not whole
+
+
+LAST_WORDS = """
+def post_worker_init(worker):
+    import atexit
+    atexit.register(worker.log.info, "atexit %s", worker.pid)
+
+def worker_exit(server, worker):
+    worker.log.info("worker_exit %s", worker.pid)
+"""
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """The file of a configuration whose workers say when they end in order."""
+    path = tmp_path / "settings.py"
+    path.write_text(LAST_WORDS)
+    return str(path)
+
+
+def assert_clean(server, pid):
+    """The worker has ended by itself: its hook and what it registered with atexit ran."""
+    assert f"worker_exit {pid}" in server.log
+    assert f"atexit {pid}" in server.log
+    assert not re.search(r"exited with|was sent SIG|Traceback", server.log), server.log
+
+
+def stalled(server, stack):
+    """Clients that will not be through, whatever time they get."""
+    post = render("POST", "/", [("Content-Length", "100000")])
+    for data in (b"GET / HT", post, post + b"a"):
+        connection = stack.enter_context(server.connect())
+        connection.send(data)
+    reader = stack.enter_context(server.connect(receive_buffer=4096))
+    reader.send(render(target="/large"))
+    reader.await_answer()
+    return connection
+
+
+@contextmanager
+def dripping(connection):
+    stop = threading.Event()
+
+    def drip():
+        while not stop.wait(0.2):
+            connection.send_if_open(b"a")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_term_with_clients_that_stall(gunicorn, settings):
+    """An unfinished head, an unfinished body, one that drips, and a slow reader."""
+    server = gunicorn("busy", "-c", settings, "--graceful-timeout", "5")
+    (pid,) = server.worker_pids()
+    with ExitStack() as stack:
+        stack.enter_context(dripping(stalled(server, stack)))
+        assert server.stop() == 0
+    assert_clean(server, pid)
+    assert "1 unfinished heads, 2 unfinished bodies" in server.log
+    assert "1 answers not taken" in server.log
+
+
+def test_reload_with_clients_that_stall(gunicorn, settings, worker):
+    if worker not in ("sync", "gthread"):
+        pytest.skip("a reload stops a worker as TERM does")
+    server = gunicorn("busy", "-c", settings, "--graceful-timeout", "5")
+    (pid,) = server.worker_pids()
+    with ExitStack() as stack:
+        stack.enter_context(dripping(stalled(server, stack)))
+        server.kill(signal.SIGHUP)
+        wait_until(lambda: pid not in server.worker_pids(), "the old worker is gone")
+    assert_clean(server, pid)
+    assert server.request().status == 200
+
+
+def test_term_amid_an_upload(gunicorn, settings):
+    """A client that keeps pace may finish, and is answered."""
+    server = gunicorn("busy", "-c", settings)
+    (pid,) = server.worker_pids()
+    piece, count = b"x" * 4096, 25
+    with server.connect() as connection:
+        length = str(len(piece) * count)
+        connection.send(render("POST", "/", [("Content-Length", length)]))
+        terminate(server)
+        for _ in range(count):
+            connection.send(piece)
+            time.sleep(0.1)  # longer in all than a client that does nothing may take
+        response = connection.read_response()
+        assert (response.status, response.keeps_alive) == (200, False)
+        assert f'"size": {length}'.encode() in response.body
+    assert server.wait() == 0
+    assert_clean(server, pid)
+
+
+def test_graceful_timeout(gunicorn, settings):
+    """Who is not done in time is cut off, and the worker still ends in order."""
 
     def attempt() -> float:
-        server = gunicorn("busy", "--graceful-timeout", "1", expect_trouble=True)
+        server = gunicorn("busy", "-c", settings, "--graceful-timeout", "3")
+        (pid,) = server.worker_pids()
         with Gate() as gate, held(server, gate) as connection:
             watch = Stopwatch()
             server.kill(signal.SIGTERM)
-            server.wait()
+            assert server.wait() == 0
             took = watch.seconds
-            assert took > 0.8
+            assert took > 2
             with pytest.raises(Closed):
                 connection.read_response()
+        assert_clean(server, pid)
+        assert "It cuts off GET /gate." in server.log
         return took
 
     assert_soon(8, attempt)

@@ -225,12 +225,22 @@ static void malformed_chunks_are_refused(void **state)
 
 /* Streams */
 
-static const uint64_t streamed = BODY_SPOOL_MAX + 1;
+enum { STREAM_FROM = 1 << 30 };
+static const uint64_t streamed = (uint64_t)STREAM_FROM + 1;
 
-static void a_huge_body_streams(void **state)
+/* The application is to read what does not fit. */
+static void open_streaming(const char *dir, void (*run)(struct request *request))
+{
+    tmp_dir = dir;
+    open_with(run);
+    tmp_dir = NULL;
+    served.engine->options.stream_body = STREAM_FROM;
+}
+
+static void a_huge_body_streams_for_who_asks(void **state)
 {
     (void)state;
-    open_with(read_body);
+    open_streaming(NULL, read_body);
     char head[128];
     int n = snprintf(head, sizeof(head), "POST / HTTP/1.1\r\nContent-Length: %llu\r\n\r\n",
                      (unsigned long long)streamed);
@@ -250,13 +260,34 @@ static void a_huge_body_streams(void **state)
     served_close();
 }
 
-/* The rest of a body that no disk takes is read by the application. */
-static void without_a_disk_it_streams(void **state)
+/* A length that is announced costs nothing, and takes no thread. */
+static void a_huge_body_is_waited_for(void **state)
 {
     (void)state;
-    tmp_dir = "/nonexistent/dir";
     open_with(read_body);
-    tmp_dir = NULL;
+    say_head(streamed, "");
+    served_send(large, 1);
+    struct conn *conn = list_entry(served.engine->crowd.next, struct conn, link);
+    assert_int_equal(conn->request->body.spool.memory_capacity, BODY_STEP);
+    assert_int_equal(served.runs, 0);
+    served_close();
+}
+
+static void a_body_beyond_any_bound_is_refused(void **state)
+{
+    (void)state;
+    open_with(read_body);
+    served_ask("POST / HTTP/1.1\r\nContent-Length: 1000000000000\r\nExpect: 100-continue\r\n\r\n");
+    assert_memory_equal(served.output, "HTTP/1.1 413 ", 13);
+    assert_int_equal(served.runs, 0);
+    served_close();
+}
+
+/* The rest of a body that no disk takes is read by the application, if it is to. */
+static void without_a_disk_it_streams_for_who_asks(void **state)
+{
+    (void)state;
+    open_streaming("/nonexistent/dir", read_body);
     say_head(2 * BODY_MEMORY_MAX, "");
     served_send(large, BODY_MEMORY_MAX - 1);
     assert_int_equal(served.runs, 0);
@@ -271,6 +302,22 @@ static void without_a_disk_it_streams(void **state)
     served_close();
 }
 
+static void a_body_that_no_disk_takes_is_refused(void **state)
+{
+    (void)state;
+    tmp_dir = "/nonexistent/dir";
+    open_with(read_body);
+    tmp_dir = NULL;
+    say_head(2 * BODY_MEMORY_MAX, "");
+    served_send(large, BODY_MEMORY_MAX + 1);
+    served_answer();
+    assert_int_equal(served.runs, 0);
+    assert_memory_equal(served.output, "HTTP/1.1 503 ", 13);
+    assert_non_null(strstr(served.output, "Retry-After: "));
+    assert_non_null(strstr(served.notes, "Cannot buffer a request body"));
+    served_close();
+}
+
 static void chunks_that_no_disk_takes_are_refused(void **state)
 {
     (void)state;
@@ -281,7 +328,7 @@ static void chunks_that_no_disk_takes_are_refused(void **state)
     send_chunks(BODY_MEMORY_MAX + 1, 100000);
     served_answer();
     assert_int_equal(served.runs, 0);
-    assert_memory_equal(served.output, "HTTP/1.1 500 ", 13);
+    assert_memory_equal(served.output, "HTTP/1.1 503 ", 13);
     assert_non_null(strstr(served.notes, "Cannot buffer a request body"));
     served_close();
 }
@@ -361,7 +408,7 @@ static void read_after_hints(struct request *request)
 static void continue_comes_behind_what_is_queued(void **state)
 {
     (void)state;
-    open_with(read_after_hints);
+    open_streaming(NULL, read_after_hints);
     served_connect(true);
     say_head(streamed, "Expect: 100-continue\r\n");
     served_answer();
@@ -378,7 +425,7 @@ static void answer_unread(struct request *request)
 static void no_continue_when_a_stream_is_not_read(void **state)
 {
     (void)state;
-    open_with(answer_unread);
+    open_streaming(NULL, answer_unread);
     say_head(streamed, "Expect: 100-continue\r\n");
     served_answer();
     assert_memory_equal(served.output, "HTTP/1.1 200 OK\r\n", 17);
@@ -426,8 +473,11 @@ int main(void)
         cmocka_unit_test(byte_by_byte),
         cmocka_unit_test(chunks_of_any_size),
         cmocka_unit_test(malformed_chunks_are_refused),
-        cmocka_unit_test(a_huge_body_streams),
-        cmocka_unit_test(without_a_disk_it_streams),
+        cmocka_unit_test(a_huge_body_streams_for_who_asks),
+        cmocka_unit_test(a_huge_body_is_waited_for),
+        cmocka_unit_test(a_body_beyond_any_bound_is_refused),
+        cmocka_unit_test(without_a_disk_it_streams_for_who_asks),
+        cmocka_unit_test(a_body_that_no_disk_takes_is_refused),
         cmocka_unit_test(chunks_that_no_disk_takes_are_refused),
         cmocka_unit_test(cut_short_is_not_handed_on),
         cmocka_unit_test(continue_before_the_body),

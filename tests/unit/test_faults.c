@@ -245,12 +245,12 @@ static void with_files_up_to(rlim_t size, int expected)
     served_close();
 }
 
-/* What is sent and what has a length needs no disk. Chunks do; their request is refused. */
+/* What is sent needs no disk. Bodies do; their request is refused. */
 static void without_room_on_the_disk(void **state)
 {
     (void)state;
-    with_files_up_to(0, 2);
-    with_files_up_to(BODY_MEMORY_MAX / 2, 2);
+    with_files_up_to(0, 1);
+    with_files_up_to(BODY_MEMORY_MAX / 2, 1);
     with_files_up_to(RLIM_INFINITY, 3);
 }
 

@@ -154,6 +154,8 @@ static struct {
     int waits;
 } streamed;
 
+enum { STREAM_FROM = 1000 };
+
 static int wait_in_vain_then_send(void *app, int fd, short events, int timeout_ms)
 {
     (void)app, (void)fd, (void)events;
@@ -182,10 +184,11 @@ static void read_after_a_pause(uint64_t arrived, enum metrics_close reason)
     streamed.waits = 0;
     served_open(&options, read_stream);
     served.engine->ops = &ops;
+    served.engine->options.stream_body = STREAM_FROM;
     served_connect(false);
     char head[128];
     snprintf(head, sizeof(head), "POST / HTTP/1.1\r\nContent-Length: %llu\r\n\r\n",
-             (unsigned long long)BODY_SPOOL_MAX + 1);
+             (unsigned long long)STREAM_FROM + 1);
     served_ask(head);
     assert_int_equal(served.runs, 1);
     hang_up();
@@ -412,7 +415,7 @@ static void a_stream_that_becomes_too_long(void **state)
     (void)state;
     options.body_max = BODY_MAX;
     served_open(&options, read_all);
-    served.engine->body_spool_max = 100;
+    served.engine->options.stream_body = 100;
     struct conn *conn = served_connect(false);
     served_say("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n");
     assert_int_equal(send(served.client, large, 200, 0), 200);

@@ -131,7 +131,7 @@ static void open_server(const char *backend)
     assert_int_equal(write(world.file, large, LARGE), LARGE);
     world.engine = engine_create(&options, &ops, NULL, &world.listener, 1);
     require(world.engine);
-    world.engine->body_spool_max = STREAMED;
+    world.engine->options.stream_body = STREAMED;
     engine_set_tls(world.engine, 0, create_context());
     for (uint32_t i = 0; i < THREADS; i++)
         pthread_create(&world.threads[i], NULL, serve, i == 0 ? &world : NULL);

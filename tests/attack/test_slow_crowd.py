@@ -1,0 +1,183 @@
+"""More clients that stall than a worker has connections: the honest are served all the time."""
+
+import selectors
+import socket
+import statistics
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from helpers.server import SANITIZED, Stopwatch
+from helpers.status_port import Port
+from helpers.tls import serve_tls
+from helpers.wire import render, wait_until
+
+CONNECTIONS = 20
+ATTACKERS = 60
+
+#: Seconds that an honest client may wait while the attackers that came before it get in and out
+#: (one SILENT_MS for each twenty), and once they are through.
+FIRST = 30.0 if SANITIZED else 10.0
+LATER = 5.0 if SANITIZED else 1.0
+
+pytestmark = pytest.mark.parametrize("worker", ["sync", "gthread"], indirect=True, scope="session")
+
+#: What each of them says at once, and then every now and then.
+KINDS = {
+    "heads": (b"GET /aaaa", b"a"),
+    "bodies": (render("POST", "/", [("Content-Length", "1000000")]), b"a"),
+    "chunks": (render("POST", "/", [("Transfer-Encoding", "chunked")]) + b"fffff\r\n", b"a"),
+    "readers": (render(target="/large"), b""),
+    "lingerers": (b"GET / HTTP/1.1\r\nA : b\r\n\r\n", b"a"),
+}
+
+
+class Attackers:
+    """Clients on bare sockets that never wait for anything."""
+
+    def __init__(self, address, kind):
+        self.first, self.drop = KINDS.get(kind, (b"\x16", b""))
+        self.address = address
+        self.begun = 0
+        self.selector = selectors.DefaultSelector()
+        self.all = [self.open() for _ in range(ATTACKERS)]
+
+    def open(self):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setblocking(False)
+        sock.connect_ex(self.address)
+        self.selector.register(sock, selectors.EVENT_WRITE)
+        return sock
+
+    def begin(self):
+        """Those that are connected say what they want."""
+        for key, _ in self.selector.select(0):
+            self.selector.unregister(key.fileobj)
+            self.begun += 1
+            send(key.fileobj, self.first)
+
+    def drip(self):
+        for sock in self.all:
+            send(sock, self.drop)
+
+
+def send(sock, data):
+    try:
+        if data:
+            sock.send(data)
+    except OSError:
+        pass  # it was closed, or its buffer is full
+
+
+@contextmanager
+def attack(server, kind):
+    """So many attackers of a kind, all of them begun."""
+    attackers = Attackers(server.address, kind)
+    stop = threading.Event()
+
+    def run():
+        while not stop.wait(0.1):
+            attackers.begin()
+            attackers.drip()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        wait_until(lambda: attackers.begun == ATTACKERS, "all have begun")
+        yield attackers
+    finally:
+        stop.set()
+        thread.join()
+        for sock in attackers.all:
+            sock.close()
+
+
+@contextmanager
+def upload_that_keeps_pace(server):
+    """An honest client amid an upload, which is answered at the end."""
+    size, piece = 1 << 20, b"x" * 4096
+    with server.connect() as connection:
+        connection.send(render("POST", "/", [("Content-Length", str(size))]) + piece)
+        sent, stop = len(piece), threading.Event()
+
+        def run():
+            nonlocal sent
+            while not stop.wait(0.1):
+                connection.send(piece)
+                sent += len(piece)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+        connection.send(b"x" * (size - sent))
+        response = connection.read_response()
+        assert response.status == 200, response
+        assert b'"size": 1048576' in response.body
+
+
+def waits(server):
+    """Seconds that honest clients wait, one after the other."""
+    times = []
+    for _ in range(10):
+        watch = Stopwatch()
+        assert server.request().status == 200
+        times.append(watch.seconds)
+        time.sleep(0.05)  # the attackers go on meanwhile
+    return times
+
+
+def assert_served(server):
+    times = waits(server)
+    assert max(times) < FIRST, times
+    assert statistics.median(times) < LATER, times
+
+
+def closed_for_others(server):
+    return Port.private(server.pid).figures()["gunicorn_connections_closed_total", "room"]
+
+
+@pytest.fixture
+def server(gunicorn):
+    return gunicorn(*("busy", "--worker-connections", str(CONNECTIONS), "--access-logfile", "-"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_slow_crowd(server, kind):
+    with ExitStack() as stack:
+        stack.enter_context(upload_that_keeps_pace(server))
+        stack.enter_context(attack(server, kind))
+        assert_served(server)
+        if kind != "lingerers":  # theirs is the reason for which they linger
+            assert closed_for_others(server) >= ATTACKERS - CONNECTIONS
+    said = server.wait_for_log(
+        rf"\[WARNING\] worker_connections \({CONNECTIONS}\) is used up: \d+ connections were closed"
+    )
+    assert server.log.count("is used up") < 10, said
+    if kind in ("heads", "bodies", "chunks"):
+        wait_until(lambda: " 408 " in server.stdout, "the line of one that made room")
+
+
+def test_slow_crowd_of_handshakes(gunicorn, pair, authority):
+    server = gunicorn("busy", "--worker-connections", str(CONNECTIONS), *pair.args)
+    secure = serve_tls(server, authority.client())
+    with attack(secure, "handshakes"):
+        assert_served(secure)
+
+
+def test_who_makes_room_is_answered(gunicorn):
+    """As far as its request had come; the access log tells of it, too."""
+    server = gunicorn("busy", "--worker-connections", "1", "--access-logfile", "-")
+    with server.connect() as slow:
+        slow.send(render("POST", "/slow", [("Content-Length", "10")]) + b"x")
+        with server.connect() as other:
+            assert other.request(target="/other").status == 200
+        response = slow.read_response()
+        assert (response.status, response.keeps_alive) == (408, False)
+        slow.expect_closed()
+    wait_until(lambda: '"POST /slow HTTP/1.1" 408 ' in server.stdout, "its line")
