@@ -522,7 +522,8 @@ SECTIONS = {
             "The address, HOST:PORT or unix:PATH, at which the master answers /live, /ready, "
             "/metrics and /workers.", since=OURS),
         Row("status_mode", "--status-mode", MODE, 0o600,
-            "The mode of the status port's file, when status_bind is unix:PATH.", since=OURS),
+            "The mode of the status port's file, when status_bind is unix:PATH.",
+            unit="mode bits", since=OURS),
         Row("drain_delay", "--drain-delay", SECONDS, 0,
             "After TERM, /ready fails for so long before the workers stop.",
             unit="seconds", since=OURS),

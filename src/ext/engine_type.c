@@ -25,6 +25,7 @@ struct engine_object {
     struct forwarded forwarded;
     struct trust trust;
     PyObject *exchange;   /* worker.exchange */
+    PyObject *slot;       /* worker.slot: maps the memory that the engine writes to its end */
     PyObject *own_fields; /* bytes: the lines of each answer's head that the user may change */
     char *tmp_dir;
     int wake_fd; /* the worker's pipe that signal handlers write to */
@@ -317,16 +318,15 @@ static int read_worker(struct engine_object *self, PyObject *worker)
     wsgi->empty_input = input_new(wsgi->state, NULL);
     if (!wsgi->application || !wsgi->cfg || !wsgi->log || !wsgi->empty_input)
         return -1;
-    PyObject *slot = PyObject_GetAttrString(wsgi->handler, "slot");
+    self->slot = PyObject_GetAttrString(wsgi->handler, "slot");
     PyObject *max = PyObject_GetAttrString(wsgi->handler, "max_requests");
-    int result = slot && max ? 0 : -1;
+    int result = self->slot && max ? 0 : -1;
     if (result == 0) {
-        wsgi->slot = ext_slot_from(slot);
+        wsgi->slot = ext_slot_from(self->slot);
         wsgi->max_requests = PyLong_AsUnsignedLongLong(max);
         if (PyErr_Occurred())
             result = -1;
     }
-    Py_XDECREF(slot);
     Py_XDECREF(max);
     return result;
 }
@@ -614,6 +614,7 @@ static void engine_dealloc(PyObject *op)
     Py_XDECREF(wsgi->empty_input);
     Py_XDECREF(self->exchange);
     Py_XDECREF(self->own_fields);
+    Py_XDECREF(self->slot);
     engine_clear(op);
     Py_XDECREF(wsgi->module);
     forwarded_free(&self->forwarded);

@@ -10,7 +10,7 @@
 int ext_proc_init(PyObject *module);
 
 /* The slot behind a Slot object; NULL (no exception) for anything else, such as None. Borrowed: it
- * lives as long as the process. */
+ * lives as long as the object. */
 struct slot *ext_slot_from(PyObject *object);
 
 /* A new Slot object, or NULL with an exception. `owner` is kept alive by it. */

@@ -7,6 +7,7 @@
 /* Every byte of the longest text escaped. */
 enum { SHOWN_MAX = 4 * RUNNING_PATH_MAX };
 
+/* It has no tp_clear: whoever has the object has the memory. The owner breaks the cycle. */
 struct slot_object {
     PyObject_HEAD PyObject *owner; /* keeps the shared memory mapped */
     struct slot *slot;
@@ -35,18 +36,12 @@ static int slot_traverse(PyObject *op, visitproc visit, void *arg)
     return 0;
 }
 
-static int slot_clear(PyObject *op)
-{
-    Py_CLEAR(((struct slot_object *)op)->owner);
-    return 0;
-}
-
 static void slot_dealloc(PyObject *op)
 {
     PyTypeObject *type = Py_TYPE(op);
 
     PyObject_GC_UnTrack(op);
-    slot_clear(op);
+    Py_DECREF(((struct slot_object *)op)->owner);
     type->tp_free(op);
     Py_DECREF(type);
 }
@@ -225,7 +220,6 @@ static PyType_Slot slot_slots[] = {
     {Py_tp_doc, "One worker's slot of the scoreboard, in memory shared with the master."},
     {Py_tp_dealloc, slot_dealloc},
     {Py_tp_traverse, slot_traverse},
-    {Py_tp_clear, slot_clear},
     {Py_tp_methods, slot_methods},
     {Py_tp_getset, slot_getset},
     {0, NULL},

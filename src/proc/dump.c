@@ -65,6 +65,13 @@ static int signal_thread(pid_t pid, pid_t thread)
 
 #endif
 
+/* In a worker: what its threads answer with. */
+static struct {
+    struct dump_shared *shared;
+    void (*write_stack)(int signo);
+    int wake_fd;
+} answering;
+
 void dump_open(struct dump *dump)
 {
     *dump = (struct dump){.file = -1};
@@ -80,6 +87,9 @@ void dump_open(struct dump *dump)
 void dump_close(struct dump *dump)
 {
     dump_end(dump);
+    /* Threads of a worker may be asked until it ends: the rest is the kernel's to take back. */
+    if (answering.shared)
+        return;
     if (dump->file >= 0)
         close(dump->file);
     if (dump->shared)
@@ -89,12 +99,6 @@ void dump_close(struct dump *dump)
 }
 
 /* ---- in the worker ---- */
-
-static struct {
-    struct dump_shared *shared;
-    void (*write_stack)(int signo);
-    int wake_fd;
-} answering;
 
 static void on_request(int signo)
 {

@@ -651,6 +651,25 @@ static void nonsense_in_the_counters_passes(void **state)
     end_worker(pid);
 }
 
+static void who_is_about_to_end_may_be_asked(void **state)
+{
+    (void)state;
+    struct slot *slot = add_worker(0, CHILD_READY);
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        dump_file = a.dump.file;
+        signal(dump_signal(), write_stack);
+        dump_accept(&a.dump, slot);
+        dump_close(&a.dump);
+        raise(dump_signal());
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 /* Its number may be another process' by then. */
 static void who_is_dead_is_not_signalled(void **state)
 {
@@ -700,6 +719,7 @@ int main(void)
         TEST(nonsense_in_the_file_is_cut_and_escaped),
         TEST(nonsense_in_the_counters_passes),
         TEST(who_is_dead_is_not_signalled),
+        TEST(who_is_about_to_end_may_be_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
