@@ -22,13 +22,8 @@ def give_to_user(path: str, fd: int, cfg, *, only_empty: bool = False) -> None:
     file = os.fstat(fd)
     if (file.st_uid, file.st_gid) == (cfg.uid, cfg.gid) or not stat.S_ISREG(file.st_mode):
         return
-    if file.st_nlink > 1 or (only_empty and file.st_size) or not _is_no_trap(path, file):
-        return
-    try:
+    if file.st_nlink == 1 and not (only_empty and file.st_size) and _is_no_trap(path, file):
         os.fchown(fd, cfg.uid, cfg.gid)
-    except OSError as exc:
-        reason = f"the workers' user {cfg.uid} cannot become its owner: {exc.strerror}"
-        raise OSError(exc.errno, reason, path) from exc
 
 
 def _is_no_trap(path: str, file: os.stat_result) -> bool:

@@ -305,13 +305,13 @@ class Logger:
         """Open all log files anew, as after a rotation.
 
         A master of root gives them to the workers' user: those open them next. Raises OSError when
-        one cannot be opened, and logging goes on in the old file, or not be given.
+        one cannot be opened; logging goes on in the old file then.
         """
         failure = None
         if self.cfg.capture_output and self.cfg.errorlog != "-":
             try:
                 self._capture_output()
-                _logfiles.give_to_user(self.cfg.errorlog, 2, self.cfg, only_empty=True)
+                self._give(self.cfg.errorlog, 2)
             except (OSError, RuntimeError) as exc:
                 failure = exc if isinstance(exc, OSError) else OSError(str(exc))
         for handler in _file_handlers():
@@ -319,7 +319,7 @@ class Logger:
             try:
                 if handler.stream:
                     handler.setStream(handler._open()).close()
-                    self._give(handler, only_empty=True)
+                    self._give(handler.baseFilename, handler.stream.fileno())
             except OSError as exc:
                 failure = exc
             finally:
@@ -327,19 +327,28 @@ class Logger:
         if failure is not None:
             raise failure
 
-    def _give(self, handler, *, only_empty=False):
-        fd = handler.stream.fileno()
-        _logfiles.give_to_user(handler.baseFilename, fd, self.cfg, only_empty=only_empty)
+    def _give(self, path, fd):
+        try:
+            _logfiles.give_to_user(path, fd, self.cfg, only_empty=True)
+        except OSError as exc:
+            self.warning(
+                "Cannot make user %s the owner of %s: %s. Workers that cannot open it write into "
+                "the renamed file. The master needs the capability CAP_CHOWN.",
+                self.cfg.uid,
+                path,
+                exc.strerror,
+            )
 
     def _give_files(self):
+        """The same at the start, when files have something in them."""
         for handler in _file_handlers():
             try:
                 if handler.stream is None and getattr(handler, "_gunicorn", False):
                     handler.setStream(handler._open())  # logging.config has closed it
                 if handler.stream:
-                    self._give(handler)
-            except OSError as exc:  # a file system without owners, a container without CAP_CHOWN
-                self.debug("Cannot give %s to the workers: %s", handler.baseFilename, exc)
+                    _logfiles.give_to_user(handler.baseFilename, handler.stream.fileno(), self.cfg)
+            except OSError as exc:  # the workers inherit it
+                self.debug("%s stays its owner's: %s", handler.baseFilename, exc)
 
     def close_on_exec(self):
         """Keep log files from programs that the application starts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import re
@@ -129,9 +130,12 @@ def writers(path, word):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may change users")
-@pytest.mark.parametrize("kind", ["sync", "gthread"])
-def test_logs_of_root_are_rotated_with_workers_of_another_user(master, tmp_path, logs, kind):
-    """As logrotate does it. The workers may not make files in the directory."""
+@pytest.mark.parametrize(("kind", "to"), [("sync", ""), ("gthread", ""), ("sync", "-")])
+def test_logs_of_root_are_rotated_with_workers_of_another_user(master, tmp_path, logs, kind, to):
+    """As logrotate does it. The workers may not make files in the directory.
+
+    With the whole process group signalled, workers may be too early: they hear of it again.
+    """
     (tmp_path / "telling.py").write_text(TELLING)
     config = ROTATED.format(logs=logs["error"].parent)
     one = master("-k", kind, app="telling:app", config=config, plain=False, launch=True)
@@ -153,7 +157,7 @@ def test_logs_of_root_are_rotated_with_workers_of_another_user(master, tmp_path,
     everything_is_written("before")
     for path in logs.values():
         path.rename(f"{path}.1")
-    subprocess.run("kill -USR1 $(cat pid)", shell=True, check=True, cwd=tmp_path)
+    subprocess.run(f"kill -USR1 {to}$(cat pid)", shell=True, check=True, cwd=tmp_path)
     wait_until(lambda: all(path.exists() for path in logs.values()), "new files")
     everything_is_written("after")
     for path in logs.values():
@@ -161,7 +165,27 @@ def test_logs_of_root_are_rotated_with_workers_of_another_user(master, tmp_path,
         assert (new.st_uid, new.st_gid) == (65534, 65534)
     one.kill(signal.SIGTERM)
     assert one.wait() == 0
-    assert "Cannot open the log files anew" not in logs["error"].read_text()
+    assert to or "Cannot open the log files anew" not in logs["error"].read_text()
+
+
+def drop_cap_chown() -> None:
+    PR_CAPBSET_DROP, CAP_CHOWN = 24, 0
+    ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_CHOWN, 0, 0, 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may change users")
+def test_logs_that_root_may_not_give_away(master, tmp_path):
+    """As in a container without the capability: a line, and all goes on."""
+    access = ["--access-logfile", str(tmp_path / "access.log")]
+    one = master("--user", "65534", "--group", "65534", *access, preexec=drop_cap_chown)
+    old = one.wait_workers(1)
+    one.kill(signal.SIGUSR1)
+    one.wait_for_log(r"\[WARNING\] Cannot make user 65534 the owner of \S*access\.log: Operation")
+    one.kill(signal.SIGHUP)
+    one.wait_gone(old)
+    one.wait_workers(1)
+    assert "The reload failed" not in one.log
+    assert one.stop() == 0
 
 
 def test_usr1_reaches_a_worker_that_begins(master, tmp_path, gate):
