@@ -271,7 +271,14 @@ def ssl_context(config, default_ssl_context_factory):
 ```
 """,
     "post_request": "`resp` is None when the request came to no response.\n",
-    "pre_request": "Logs the request at level debug unless it is set.\n",
+    "pre_request": """\
+Logs the request at level debug unless it is set. What it changes in `req` is what the application sees:
+
+```python
+def pre_request(worker, req):
+    req.headers = [(name, value) for name, value in req.headers if name != "X-USER"]
+```
+""",
     "post_fork": """\
 ```python
 def post_fork(server, worker):

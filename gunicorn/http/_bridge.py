@@ -350,6 +350,8 @@ class Bridge:
         if isinstance(exc, errors.LimitRequestBody):
             self.log.warning("Invalid request: %s", exc)
             return exc.code, str(exc)
+        if req is not None:
+            method, uri = req.method, req.uri
         self.log.exception("Error handling request %s %s", method, uri, exc_info=exc)
         if isinstance(exc, TypeError) and exc.__traceback__ is None:
             self.hint_at_callable()
