@@ -793,7 +793,7 @@ static void next_request(struct engine *engine, struct conn *conn)
     else
         await(engine, conn, 0);
     if (conn->state == CONN_IDLE && is_draining(engine))
-        conn_drain(engine, conn);
+        drain_last_chance(engine, conn);
 }
 
 /*
@@ -884,75 +884,9 @@ void conn_expired(struct engine *engine, struct conn *conn)
         return;
     }
     if (is_draining(engine)) {
-        conn_cut_off(engine, conn);
+        drain_cut(engine, conn);
         return;
     }
     log_expired(engine, conn);
     close_because(engine, conn, fault_of(conn));
-}
-
-/* What was not read would make close() a reset, in which the answer is lost. */
-static void waste_unread(const struct conn *conn)
-{
-    char waste[WASTE_SIZE];
-    (void)!socket_recv(conn->io.fd, waste, sizeof(waste));
-}
-
-/* The client is answered, if its socket takes that at once: the connection is closed next. */
-static void answer_last(struct engine *engine, struct conn *conn, unsigned status, const char *text)
-{
-    metrics_add(&engine->metrics->rejected[metrics_class(status)], 1);
-    refusal_send(conn->request, (int)status, text);
-    refused_log(engine, conn->request);
-    waste_unread(conn);
-}
-
-void conn_evict(struct engine *engine, struct conn *conn)
-{
-    if (conn->state == CONN_HEAD || conn->state == CONN_BODY)
-        answer_last(engine, conn, 408, "The request did not arrive in time");
-    close_because(engine, conn, CLOSE_ROOM);
-}
-
-void conn_drain(struct engine *engine, struct conn *conn)
-{
-    uint64_t until = drain_limit(engine, conn);
-    if (conn->state == CONN_BODY) { /* from now on it has to keep pace */
-        conn->request->body.timed = true;
-        conn->request->body.arrived = 0;
-    }
-    if (until < UINT64_MAX && (conn->timer.deadline == 0 || conn->timer.deadline > until))
-        timer_set(&engine->timers, &conn->timer, until);
-}
-
-/* A request that does not reach the application any more. */
-static void cut_request(struct engine *engine, struct conn *conn, uint32_t *count)
-{
-    (*count)++;
-    metrics_add(&engine->metrics->refused[REFUSED_DRAINING], 1);
-    answer_last(engine, conn, 503, "The server is stopping");
-}
-
-void conn_cut_off(struct engine *engine, struct conn *conn)
-{
-    enum conn_state state = conn->state; /* clang before 15 takes no atomic here */
-    switch (state) {
-    case CONN_RUNNING:
-        if (!ready_remove(&engine->ready, conn->request))
-            return;
-        cut_request(engine, conn, &engine->cut.waiting);
-        break;
-    case CONN_HEAD:
-        cut_request(engine, conn, &engine->cut.heads);
-        break;
-    case CONN_BODY:
-        cut_request(engine, conn, &engine->cut.bodies);
-        break;
-    case CONN_FLUSH:
-        engine->cut.answers++;
-        break;
-    default:
-        break;
-    }
-    close_because(engine, conn, CLOSE_DRAINED);
 }

@@ -105,14 +105,4 @@ unsigned conn_send_interest(const struct conn *conn);
 /* Its client keeps pace: it is the last one now that is closed to make room. */
 void conn_mark(struct engine *engine, struct conn *conn);
 
-/* It makes room for another one. The client of an unfinished request is answered with 408, as far
- * as its socket takes that at once. */
-void conn_evict(struct engine *engine, struct conn *conn);
-
-/* The worker retires: until drain_limit() at most its client may send, or take. */
-void conn_drain(struct engine *engine, struct conn *conn);
-
-/* It has no more time: all are closed, save those whose requests run. */
-void conn_cut_off(struct engine *engine, struct conn *conn);
-
 #endif

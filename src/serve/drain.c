@@ -1,5 +1,6 @@
 #include "serve/handover.h"
 #include "serve/limits.h"
+#include "serve/refusal.h"
 
 /*
  * A worker that was told to stop. It ends when its last connection is closed, and before the master
@@ -44,6 +45,50 @@ uint64_t drain_limit(const struct engine *engine, const struct conn *conn)
     }
 }
 
+void drain_last_chance(struct engine *engine, struct conn *conn)
+{
+    uint64_t until = drain_limit(engine, conn);
+    if (conn->state == CONN_BODY) { /* from now on it has to keep pace */
+        conn->request->body.timed = true;
+        conn->request->body.arrived = 0;
+    }
+    if (until < UINT64_MAX && (conn->timer.deadline == 0 || conn->timer.deadline > until))
+        timer_set(&engine->timers, &conn->timer, until);
+}
+
+/* A request that does not reach the application any more. */
+static void cut_request(struct engine *engine, struct conn *conn, uint32_t *count)
+{
+    (*count)++;
+    metrics_add(&engine->metrics->refused[REFUSED_DRAINING], 1);
+    refusal_send_last(conn->request, 503, "The server is stopping");
+}
+
+void drain_cut(struct engine *engine, struct conn *conn)
+{
+    enum conn_state state = conn->state; /* clang before 15 takes no atomic here */
+    switch (state) {
+    case CONN_RUNNING:
+        if (!ready_remove(&engine->ready, conn->request))
+            return;
+        cut_request(engine, conn, &engine->cut.waiting);
+        break;
+    case CONN_HEAD:
+        cut_request(engine, conn, &engine->cut.heads);
+        break;
+    case CONN_BODY:
+        cut_request(engine, conn, &engine->cut.bodies);
+        break;
+    case CONN_FLUSH:
+        engine->cut.answers++;
+        break;
+    default:
+        break;
+    }
+    conn_because(conn, CLOSE_DRAINED);
+    conn_close(engine, conn);
+}
+
 void drain_expect(struct engine *engine)
 {
     if (engine->stop_ms > 0)
@@ -82,7 +127,7 @@ void drain_begin(struct engine *engine)
         listeners_empty(engine);
     engine_pause(engine, PAUSE_DRAIN);
     metrics_set(&engine->metrics->draining, 1);
-    each(engine, conn_drain);
+    each(engine, drain_last_chance);
     engine->drained = true;
 }
 
@@ -100,7 +145,7 @@ void drain_cut_off(struct engine *engine)
         return;
     }
     atomic_store(&engine->out_of_time, true);
-    each(engine, conn_cut_off);
+    each(engine, drain_cut);
     drain_tell(engine);
     if (list_empty(&engine->active))
         engine_stop(engine);

@@ -296,6 +296,12 @@ void drain_begin(struct engine *engine);
  * most. */
 uint64_t drain_limit(const struct engine *engine, const struct conn *conn);
 
+/* Until then its client may send, or take. */
+void drain_last_chance(struct engine *engine, struct conn *conn);
+
+/* It has no more time: closed, unless its request runs. */
+void drain_cut(struct engine *engine, struct conn *conn);
+
 /* Until when requests that are not whole may keep pace. */
 uint64_t drain_requests_until(const struct engine *engine);
 

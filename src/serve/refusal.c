@@ -1,6 +1,8 @@
 #include "serve/refusal.h"
 
-#include "serve/conn.h"
+#include "serve/engine.h"
+#include "serve/limits.h"
+#include "serve/refused.h"
 #include "serve/send.h"
 
 #include <stdio.h>
@@ -90,4 +92,19 @@ void refusal_send(struct request *request, int status, const char *text)
     request->response.finished = true;
     request->response.body_sent = page_goes ? (uint64_t)page_size : 0;
     request->conn->close_after = true;
+}
+
+/* What was not read would make close() a reset, in which the answer is lost. */
+static void waste_unread(const struct conn *conn)
+{
+    char waste[WASTE_SIZE];
+    (void)!socket_recv(conn->io.fd, waste, sizeof(waste));
+}
+
+void refusal_send_last(struct request *request, int status, const char *text)
+{
+    metrics_add(&request->engine->metrics->rejected[metrics_class((unsigned)status)], 1);
+    refusal_send(request, status, text);
+    refused_log(request->engine, request);
+    waste_unread(request->conn);
 }

@@ -1,5 +1,6 @@
 #include "serve/engine.h"
 #include "serve/limits.h"
+#include "serve/refusal.h"
 
 #include <sys/ioctl.h>
 
@@ -55,11 +56,20 @@ static struct conn *least_deserving(struct engine *engine)
     return slow->mark_ms + ROOM_LEAD_MS < idle->mark_ms ? slow : idle;
 }
 
+/* The client of an unfinished request is answered, as far as its socket takes that at once. */
+static void evict(struct engine *engine, struct conn *conn)
+{
+    conn_because(conn, CLOSE_ROOM);
+    if (conn->state == CONN_HEAD || conn->state == CONN_BODY)
+        refusal_send_last(conn->request, 408, "The request did not arrive in time");
+    conn_close(engine, conn);
+}
+
 bool engine_make_room(struct engine *engine)
 {
     struct conn *conn = least_deserving(engine);
     if (conn)
-        conn_evict(engine, conn);
+        evict(engine, conn);
     return conn;
 }
 
