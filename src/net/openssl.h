@@ -70,6 +70,7 @@
     F(SSL_set_accept_state)                                                                        \
     F(SSL_set_bio)                                                                                 \
     F(SSL_set_ex_data)                                                                             \
+    F(SSL_set_info_callback)                                                                       \
     F(SSL_set_options)                                                                             \
     F(SSL_set_read_ahead)                                                                          \
     F(SSL_set_shutdown)                                                                            \

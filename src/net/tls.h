@@ -81,7 +81,7 @@ struct tls_context *tls_free(struct tls *tls);
 
 enum tls_handshake {
     TLS_DONE,
-    TLS_WAITS,      /* for the socket: tls_recv_waits() */
+    TLS_WAITS,      /* for the socket: tls_recv_waits(); or it has paused: tls_paused() */
     TLS_WANTS_NAME, /* for a thread that may run the application's code */
     TLS_PLAIN_HTTP, /* what came is no TLS, but looks like HTTP */
     TLS_FAILED,     /* tls_error() says why */
@@ -99,7 +99,8 @@ bool tls_can_ask(const struct tls *tls);
  * As recv() and sendmsg() on a non-blocking socket: -1 with errno EAGAIN, ECONNRESET …, and 0 when
  * the client has said that nothing more comes, or has closed without saying so.
  *
- * tls_recv() gives less than `size` only when the socket is empty too, or at the client's end.
+ * tls_recv() gives less than `size` only when the socket is empty too, at the client's end, or when
+ * it has paused.
  * tls_send() may give *more* than was offered: what a call that said EAGAIN had begun to send must
  * be offered again, and counts when all of it has left. `more`: further bytes follow at once, the
  * last packet may wait for them.
@@ -122,6 +123,10 @@ short tls_send_waits(const struct tls *tls);
 
 /* Bytes may be there that no event of the socket will tell of. */
 bool tls_has_unread(struct tls *tls);
+
+/* After tls_handshake() or tls_recv(): it has stopped for the sake of other clients, after so many
+ * records. More may be there that no event of the socket will tell of. */
+bool tls_paused(const struct tls *tls);
 
 /* Nothing more comes: the client has said so, or TLS has failed. */
 bool tls_ended(const struct tls *tls);

@@ -30,6 +30,12 @@ static inline ssize_t transport_sendfile(int fd, struct tls *tls, int file, off_
     return tls ? tls_sendfile(tls, file, offset, size) : socket_sendfile(fd, file, &offset, size);
 }
 
+/* There may be more to read, which no event will tell of: it is other clients' turn. */
+static inline bool transport_paused(const struct tls *tls)
+{
+    return tls && tls_paused(tls);
+}
+
 /* What to wait for after EAGAIN: POLLIN, POLLOUT. */
 static inline short transport_recv_waits(const struct tls *tls)
 {

@@ -54,7 +54,7 @@ static void read_all(struct engine *engine, struct list *waiting)
     while (!list_empty(&now)) {
         struct conn *conn = list_entry(now.next, struct conn, link);
         list_remove(&conn->link);
-        list_push(&engine->active, &conn->link);
+        list_push(conn->state == CONN_IDLE ? &engine->idle : &engine->active, &conn->link);
         conn_read(engine, conn);
     }
 }
