@@ -336,8 +336,16 @@ class Handshake:
         self.server_hostname = server_hostname
 
 
-def server_name(context: ssl.SSLContext, name: str | None, log) -> tuple[ssl.SSLContext, int]:
-    """Run `context.sni_callback`. Return the context to go on with, and an alert or 0."""
+def server_name(context: ssl.SSLContext, sent: bytes | None, log) -> tuple[ssl.SSLContext, int]:
+    """Run `context.sni_callback`. Return the context to go on with, and an alert or 0.
+
+    As ssl does, refuse a name that is not ASCII; `sent` is None if the client gave none.
+    """
+    try:
+        name = sent if sent is None else sent.decode("ascii")
+    except UnicodeDecodeError:
+        log.info("TLS handshake refused: the server name %r of a client is not ASCII", sent)
+        return context, BAD_ANSWER
     handshake = Handshake(context, name)
     try:
         answer = context.sni_callback(handshake, name, context)

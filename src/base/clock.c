@@ -9,8 +9,8 @@ static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
 
 const char *clock_date(void)
 {
-    static _Thread_local char text[64] __attribute__((tls_model("initial-exec")));
-    static _Thread_local time_t made_at __attribute__((tls_model("initial-exec"))) = -1;
+    static _Thread_local char text[64];
+    static _Thread_local time_t made_at = -1;
     struct timespec now;
     clock_gettime(CLOCK_REALTIME_COARSE, &now);
     if (now.tv_sec != made_at) {

@@ -217,7 +217,7 @@ static bool can_ask(void *app)
 /* 0, an alert, or -1 with an exception. */
 static int choose(struct wsgi *wsgi, struct tls *tls, const char *name)
 {
-    PyObject *chosen, *answer = PyObject_CallMethod(wsgi->handler, "server_name", "z", name);
+    PyObject *chosen, *answer = PyObject_CallMethod(wsgi->handler, "server_name", "y", name);
     int alert = 0;
     if (!answer || !PyArg_ParseTuple(answer, "Oi", &chosen, &alert)) {
         Py_XDECREF(answer);

@@ -27,7 +27,7 @@ def server(gunicorn, pair, authority, worker):
 @pytest.fixture
 def attacker(server, authority):
     context = authority.client(version="TLSv1_3")
-    with RecordClient(server.address, context, NAME, STEP_TIMEOUT) as client:
+    with RecordClient(server.address, context, NAME.encode(), STEP_TIMEOUT) as client:
         yield client
 
 

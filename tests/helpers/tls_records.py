@@ -8,10 +8,12 @@ import socket
 import ssl
 
 KEY_UPDATE_NOT_REQUESTED, KEY_UPDATE_REQUESTED = 0, 1
+SET_SERVER_NAME, HOST_NAME = 55, 0
 
 _openssl = ctypes.CDLL(_ssl.__file__)  # searched with all that it depends on
 _openssl.SSL_key_update.argtypes = [ctypes.c_void_p, ctypes.c_int]
 _openssl.SSL_do_handshake.argtypes = [ctypes.c_void_p]
+_openssl.SSL_ctrl.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_char_p]
 
 
 class _SslObject(ctypes.Structure):
@@ -25,15 +27,23 @@ class _SslObject(ctypes.Structure):
 
 
 class RecordClient:
-    """A connection whose records are made first and sent by the caller, on `sock`."""
+    """A connection whose records are made first and sent by the caller, on `sock`.
 
-    def __init__(self, address, context: ssl.SSLContext, server_hostname: str, timeout: float):
+    name: the server's, which may be what ssl would not send, if `context` does not check it.
+    """
+
+    def __init__(self, address, context: ssl.SSLContext, name: bytes, timeout: float):
         self.sock = socket.create_connection(address, timeout)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(
-            self._incoming, self._outgoing, server_hostname=server_hostname
-        )
-        self._shake_hands()
+        checked = name.decode() if context.check_hostname else None
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=checked)
+        self._pointer = _SslObject.from_address(id(self._tls._sslobj)).ssl
+        assert _openssl.SSL_ctrl(self._pointer, SET_SERVER_NAME, HOST_NAME, name) == 1
+        try:
+            self._shake_hands()
+        except BaseException:
+            self.sock.close()
+            raise
 
     def _shake_hands(self) -> None:
         while True:
@@ -48,10 +58,9 @@ class RecordClient:
 
     def key_updates(self, count: int, wanted: int = KEY_UPDATE_NOT_REQUESTED) -> bytes:
         """Return so many messages KeyUpdate (RFC 8446 §4.6.3)."""
-        pointer = _SslObject.from_address(id(self._tls._sslobj)).ssl
         for _ in range(count):
-            assert _openssl.SSL_key_update(pointer, wanted) == 1
-            assert _openssl.SSL_do_handshake(pointer) == 1
+            assert _openssl.SSL_key_update(self._pointer, wanted) == 1
+            assert _openssl.SSL_do_handshake(self._pointer) == 1
         return self._outgoing.read()
 
     def records(self, data: bytes, size: int = 1) -> bytes:

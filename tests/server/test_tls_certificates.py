@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from helpers.tls import NAME, Authority, look, reload, serve_tls
-from helpers.wire import render, wait_until
+from helpers.tls_records import RecordClient
+from helpers.wire import STEP_TIMEOUT, render, wait_until
 
 
 @pytest.fixture
@@ -294,6 +295,20 @@ def test_sni(hooked, authority, version):
     assert "as it has to" in server.log
     context.check_hostname = False
     assert look(server, context=context, server_hostname=None)["name"] is None
+
+
+def test_sni_that_is_no_text(hooked, authority):
+    """The handshake is refused as ssl does; the log says why, without a traceback."""
+    server = hooked("context.sni_callback = lambda *args: None")
+    context = authority.client()
+    context.check_hostname = False
+    with pytest.raises(ssl.SSLError, match="(?i)internal.error"):
+        RecordClient(server.address, context, "m\xfcller".encode("latin-1"), STEP_TIMEOUT)
+    server.wait_for_log(
+        r"handshake refused: the server name b'm\\xfcller' of a client is not ASCII"
+    )
+    assert "Exception ignored" not in server.log
+    assert server.request().status == 200
 
 
 def test_sni_while_the_application_computes(hooked, authority, gate):
