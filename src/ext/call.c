@@ -121,23 +121,28 @@ static void await_others(struct wsgi *wsgi, struct request *request)
     }
 }
 
+/* From here on nothing that the application has kept leads to the request. No Python code runs. */
+static void let_go(struct call *call)
+{
+    call->request->call = NULL;
+    call->request = NULL;
+    if (call->input)
+        input_detach(call->input);
+}
+
 void call_end(struct call *call)
 {
     struct wsgi *wsgi = call->wsgi;
     if (call->socket_taken)
-        socket_goodbye(call->socket);
+        socket_finish(call->socket);
     await_others(wsgi, call->request);
-    call->request->call = NULL;
-    call->request = NULL;
+    let_go(call);
+    Py_CLEAR(call->input);
     Py_CLEAR(call->status);
     Py_CLEAR(call->headers);
     Py_CLEAR(call->described);
     Py_CLEAR(call->begun);
     Py_CLEAR(call->environ);
-    if (call->input) {
-        input_detach(call->input);
-        Py_CLEAR(call->input);
-    }
     keep_or_cut(&call->start_response, bound_detach);
     keep_or_cut(&call->write, bound_detach);
     keep_or_cut(&call->early_hints, bound_detach);

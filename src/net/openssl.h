@@ -52,11 +52,16 @@
     F(SSL_do_handshake)                                                                            \
     F(SSL_free)                                                                                    \
     F(SSL_get0_alpn_selected)                                                                      \
+    F(SSL_get0_verified_chain)                                                                     \
     F(SSL_get1_peer_certificate)                                                                   \
+    F(SSL_get_ciphers)                                                                             \
+    F(SSL_get_client_ciphers)                                                                      \
     F(SSL_get_current_cipher)                                                                      \
     F(SSL_get_error)                                                                               \
     F(SSL_get_ex_data)                                                                             \
+    F(SSL_get_finished)                                                                            \
     F(SSL_get_peer_cert_chain)                                                                     \
+    F(SSL_get_peer_finished)                                                                       \
     F(SSL_get_servername)                                                                          \
     F(SSL_get_session)                                                                             \
     F(SSL_get_verify_result)                                                                       \
@@ -64,8 +69,14 @@
     F(SSL_has_pending)                                                                             \
     F(SSL_is_init_finished)                                                                        \
     F(SSL_new)                                                                                     \
+    F(SSL_pending)                                                                                 \
     F(SSL_read_ex)                                                                                 \
+    F(SSL_SESSION_get_id)                                                                          \
     F(SSL_SESSION_get_max_fragment_length)                                                         \
+    F(SSL_SESSION_get_ticket_lifetime_hint)                                                        \
+    F(SSL_SESSION_get_time)                                                                        \
+    F(SSL_SESSION_get_timeout)                                                                     \
+    F(SSL_SESSION_has_ticket)                                                                      \
     F(SSL_session_reused)                                                                          \
     F(SSL_set_accept_state)                                                                        \
     F(SSL_set_bio)                                                                                 \

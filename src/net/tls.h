@@ -152,10 +152,34 @@ const char *tls_server_name(struct tls *tls);
 /* The protocol of ALPN, not terminated; NULL without one. */
 const char *tls_protocol(struct tls *tls, size_t *size);
 
+/* Cipher `index` of those that both sides know; false after the last one. */
+bool tls_shared_cipher(struct tls *tls, unsigned index, struct tls_cipher *out);
+
+/* Bytes of data that tls_recv() gives without OpenSSL looking at another record. */
+int tls_pending(struct tls *tls);
+
+enum { TLS_BINDING_MAX = 64, TLS_SESSION_ID_MAX = 32 };
+
+/* "tls-unique" (RFC 5929 §3): its size, 0 for none. */
+size_t tls_binding(struct tls *tls, char out[TLS_BINDING_MAX]);
+
+struct tls_session {
+    char id[TLS_SESSION_ID_MAX];
+    size_t id_size;
+    long time, timeout;          /* when it began; for how many seconds it is good */
+    unsigned long lifetime_hint; /* of its ticket, in seconds */
+    bool has_ticket;
+};
+
+struct tls_session tls_session(struct tls *tls);
+
 /*
  * Certificate `index` of what the client sent, its own being 0, as DER: 1, 0 when there is none, -1
  * when there is no memory. *der is the caller's: mem_free().
  */
 int tls_peer_certificate(struct tls *tls, unsigned index, char **der, size_t *size);
+
+/* The same of the chain by which the client's certificate was verified. */
+int tls_verified_certificate(struct tls *tls, unsigned index, char **der, size_t *size);
 
 #endif
