@@ -189,6 +189,18 @@ class Bridge:
 
         return _tls.server_name(self.tls.context, name, self.log)
 
+    def has_shared_keys(self, context) -> bool:
+        """Whether the context has a callback for TLS-PSK."""
+        from gunicorn import _tls
+
+        return _tls.has_shared_keys(context)
+
+    def shared_key(self, identity: bytes) -> bytes:
+        """Return the key that a client shares with us, empty for none."""
+        from gunicorn import _tls
+
+        return _tls.shared_key(self.tls.context, identity, self.log)
+
     def client_variables(self, der):
         """Return the environ's part about a client's certificate."""
         from gunicorn.http import _tls_socket

@@ -249,7 +249,48 @@ static int ask(void *app, struct tls *tls, const char *name)
     return alert;
 }
 
-static const struct tls_names names = {.can_ask = can_ask, .ask = ask};
+/* Bytes, or NULL with an exception. Returns their number. */
+static unsigned copy_key(PyObject *found, unsigned char *key, unsigned size)
+{
+    Py_ssize_t n = found ? PyBytes_Size(found) : -1;
+    if (n > (Py_ssize_t)size)
+        PyErr_Format(PyExc_ValueError, "a shared key of %zd bytes, at most %u fit", n, size);
+    if (PyErr_Occurred())
+        return 0;
+    memcpy(key, PyBytes_AS_STRING(found), (size_t)n);
+    return (unsigned)n;
+}
+
+static unsigned find_key(void *app, const char *identity, unsigned char *key, unsigned size)
+{
+    struct wsgi *wsgi = app;
+    PyGILState_STATE before = PyGILState_Ensure();
+    PyObject *found = PyObject_CallMethod(wsgi->handler, "shared_key", "y", identity);
+    unsigned n = copy_key(found, key, size);
+    if (PyErr_Occurred())
+        PyErr_WriteUnraisable(wsgi->handler);
+    Py_XDECREF(found);
+    PyGILState_Release(before);
+    return n;
+}
+
+/* By whether there is an sni_callback, and a callback for shared keys. */
+static const struct tls_names names[2][2] = {
+    {{NULL, NULL, NULL}, {can_ask, NULL, find_key}},
+    {{can_ask, ask, NULL}, {can_ask, ask, find_key}},
+};
+
+/* NULL: none of them, or an exception. */
+static const struct tls_names *names_of(struct wsgi *wsgi, PyObject *context)
+{
+    PyObject *by_name = PyObject_GetAttrString(context, "sni_callback");
+    PyObject *by_key =
+        by_name ? PyObject_CallMethod(wsgi->handler, "has_shared_keys", "O", context) : NULL;
+    const struct tls_names *found = by_key ? &names[by_name != Py_None][by_key == Py_True] : NULL;
+    Py_XDECREF(by_name);
+    Py_XDECREF(by_key);
+    return found && found->can_ask ? found : NULL;
+}
 
 /* ---- the engine ---- */
 
@@ -258,16 +299,14 @@ static int use_context(struct wsgi *wsgi, PyObject *context)
 {
     struct core_state *state = wsgi->state;
     struct ssl_ctx_st *ctx = ctx_of(state, context);
-    PyObject *callback = ctx ? PyObject_GetAttrString(context, "sni_callback") : NULL;
-    if (!callback)
-        return -1;
     struct tls_context_options options = {
-        .names = callback == Py_None ? NULL : &names,
+        .names = ctx ? names_of(wsgi, context) : NULL,
         .app = wsgi,
         .ref = context,
         .ktls = true,
     };
-    Py_DECREF(callback);
+    if (PyErr_Occurred())
+        return -1;
     struct tls_context *made = tls_context_create(ctx, &options);
     if (!made) {
         PyErr_NoMemory();

@@ -91,9 +91,13 @@
     F(X509_free)                                                                                   \
     F(X509_verify_cert_error_string)
 
+/* NULL where OpenSSL was built without. */
+#define OPENSSL_OPTIONAL(F) F(SSL_CTX_set_psk_server_callback)
+
 struct openssl {
 #define OPENSSL_POINTER(name) __typeof__(name) *name;
     OPENSSL_FUNCTIONS(OPENSSL_POINTER)
+    OPENSSL_OPTIONAL(OPENSSL_POINTER)
 #undef OPENSSL_POINTER
 };
 

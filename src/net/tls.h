@@ -28,7 +28,8 @@ struct tls;
  */
 bool tls_load(void *handle, char *error, size_t size);
 
-/* A client has said which server it wants, and the application may choose the certificate. */
+/* What the application is asked in a handshake: which certificate, by the server's name that the
+ * client wants, and which key the client shares with us (RFC 4279). */
 struct tls_names {
     /*
      * May this thread run the application's code? Else the handshake waits for one that may: a
@@ -36,8 +37,11 @@ struct tls_names {
      */
     bool (*can_ask)(void *app);
     /* Returns 0 to go on, or the number of the alert that ends the handshake (RFC 8446 §6).
-     * `name` is NULL when the client gave none. May call tls_set_context(). */
+     * `name` is NULL when the client gave none. May call tls_set_context(). NULL: no question. */
     int (*ask)(void *app, struct tls *tls, const char *name);
+    /* Returns the bytes of the key for an identity, at most `size`, 0 for none. NULL: the
+     * context's own callback, if it has one, which has to do without Python's ssl. */
+    unsigned (*find_key)(void *app, const char *identity, unsigned char *key, unsigned size);
 };
 
 struct tls_context_options {
