@@ -8,10 +8,12 @@ own, with the ticket keys of the one before.
 import _ssl  # its class is the one that gevent and eventlet leave as it is
 import copy
 import errno
+import functools
 import os
 import ssl
 import sys
 import time
+import weakref
 
 from gunicorn import _core, sock
 from gunicorn._tls_guard import guard_callbacks
@@ -63,6 +65,7 @@ def make_context(cfg) -> ssl.SSLContext:
 
     Raises ConfigError, in one line that names the setting at fault.
     """
+    _remember_shared_keys()
     try:
         context = sock.ssl_context(cfg)
     except Exception as exc:
@@ -320,6 +323,51 @@ def check(cfg) -> None:
         make_context(cfg)
 
 
+# ---- TLS-PSK ----
+
+_shared_keys: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # callbacks by context
+
+
+def _remember_shared_keys() -> None:
+    """Remember what `set_psk_server_callback()` is given: a context does not tell.
+
+    ssl's own callback looks for an `ssl.SSLSocket`, and refuses the engine's connections.
+    """
+    original = getattr(ssl.SSLContext, "set_psk_server_callback", None)  # new in Python 3.13
+    if original is None or hasattr(original, "__wrapped__"):
+        return
+
+    @functools.wraps(original)
+    def set_psk_server_callback(self, callback, identity_hint=None):
+        original(self, callback, identity_hint)
+        _shared_keys[self] = callback
+
+    ssl.SSLContext.set_psk_server_callback = set_psk_server_callback
+
+
+def has_shared_keys(context: ssl.SSLContext) -> bool:
+    """Whether the context has a callback for TLS-PSK."""
+    return _shared_keys.get(context) is not None
+
+
+def shared_key(context: ssl.SSLContext, identity: bytes, log) -> bytes:
+    """Run the callback; return the key, empty to refuse the client."""
+    try:
+        name = identity.decode()
+    except UnicodeDecodeError:  # OpenSSL asks for session tickets, too
+        log.debug("TLS-PSK: the identity %r is not UTF-8", identity)
+        return b""
+    try:
+        key = _shared_keys[context](name)
+    except Exception:
+        log.exception("Exception in the callback of set_psk_server_callback() for %r", name)
+        return b""
+    if isinstance(key, bytes):
+        return key
+    log.error("set_psk_server_callback: the callback for %r returned no bytes", identity)
+    return b""
+
+
 # ---- what the engine asks for ----
 
 DEFAULT_ALERT = ssl.AlertDescription.ALERT_DESCRIPTION_HANDSHAKE_FAILURE
@@ -336,8 +384,16 @@ class Handshake:
         self.server_hostname = server_hostname
 
 
-def server_name(context: ssl.SSLContext, name: str | None, log) -> tuple[ssl.SSLContext, int]:
-    """Run `context.sni_callback`. Return the context to go on with, and an alert or 0."""
+def server_name(context: ssl.SSLContext, sent: bytes | None, log) -> tuple[ssl.SSLContext, int]:
+    """Run `context.sni_callback`. Return the context to go on with, and an alert or 0.
+
+    As ssl does, refuse a name that is not ASCII; `sent` is None if the client gave none.
+    """
+    try:
+        name = sent if sent is None else sent.decode("ascii")
+    except UnicodeDecodeError:
+        log.info("TLS handshake refused: the server name %r of a client is not ASCII", sent)
+        return context, BAD_ANSWER
     handshake = Handshake(context, name)
     try:
         answer = context.sni_callback(handshake, name, context)

@@ -166,26 +166,27 @@ class Bridge:
             lines.append(f"{name}: {value.strip(' ' + chr(9))}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
-    def look_at_socket(self, fd, what):
-        """Return one thing about the client's socket, which stays the engine's."""
+    def client_socket(self, link, over_tls):
+        """Return what has the attributes of gunicorn.socket."""
+        if over_tls:
+            from gunicorn.http._tls_socket import TlsSocket
+
+            return TlsSocket(link, self.tls.context)
+        from gunicorn.http._client_socket import ClientSocket
+
+        return ClientSocket(link)
+
+    def take_over_socket(self, fd, blocks):
+        """Return a socket for an application that talks on the connection; `fd` is its own."""
         import socket
 
-        sock = socket.socket(fileno=fd)
         try:
-            value = getattr(sock, what)
-            return value() if callable(value) else value
-        finally:
-            sock.detach()
-
-    def take_over_socket(self, fd):
-        """Return the client's socket as a blocking one, for an application that talks on it.
-
-        Its descriptor is a duplicate, which the application may close when it likes.
-        """
-        import socket
-
-        sock = socket.socket(fileno=os.dup(fd))
-        sock.setblocking(True)
+            sock = socket.socket(fileno=fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        if blocks:
+            sock.setblocking(True)
         return sock
 
     # ---- TLS ----
@@ -209,23 +210,23 @@ class Bridge:
 
         return _tls.server_name(self.tls.context, name, self.log)
 
+    def has_shared_keys(self, context) -> bool:
+        """Whether the context has a callback for TLS-PSK."""
+        from gunicorn import _tls
+
+        return _tls.has_shared_keys(context)
+
+    def shared_key(self, identity: bytes) -> bytes:
+        """Return the key that a client shares with us, empty for none."""
+        from gunicorn import _tls
+
+        return _tls.shared_key(self.tls.context, identity, self.log)
+
     def client_variables(self, der):
         """Return the environ's part about a client's certificate."""
         from gunicorn.http import _tls_socket
 
         return _tls_socket.client_variables(der)
-
-    def tls_socket(self, link):
-        """Return what gunicorn.socket is over TLS."""
-        from gunicorn.http._tls_socket import TlsSocket
-
-        return TlsSocket(link, self.tls.context)
-
-    def share_socket(self, fd):
-        """Return the client's socket, on a descriptor of its own, as it is."""
-        import socket
-
-        return socket.socket(fileno=os.dup(fd))
 
     # ---- hooks and logs ----
 

@@ -11,6 +11,9 @@ import socket
 import ssl
 import tempfile
 import time
+from typing import NamedTuple
+
+from gunicorn.http._client_socket import Looks
 
 RECV_DEFAULT = 1024  # bytes, as ssl.SSLSocket.read
 CERTIFICATES_KEPT = 256
@@ -98,7 +101,17 @@ def client_variables(der: bytes | None) -> dict[str, str]:
 # ---- the socket ----
 
 
-class TlsSocket:
+class Session(NamedTuple):
+    """What an `ssl.SSLSession` says."""
+
+    id: bytes
+    time: int
+    timeout: int
+    ticket_lifetime_hint: int
+    has_ticket: bool
+
+
+class TlsSocket(Looks):
     """The connection of a request, with the methods of an `ssl.SSLSocket`.
 
     Who only looks leaves it with the engine. Who sends or receives takes it over, and it is closed
@@ -110,8 +123,7 @@ class TlsSocket:
     suppress_ragged_eofs = True
 
     def __init__(self, link, context: ssl.SSLContext) -> None:
-        self._link = link
-        self._plain: socket.socket | None = None
+        super().__init__(link)
         self._timeout: float | None = None
         self.context = context
 
@@ -143,6 +155,32 @@ class TlsSocket:
     def compression(self) -> None:
         """Return None: TLS compresses nothing."""
 
+    def shared_ciphers(self) -> list[tuple[str, str, int]] | None:
+        """Return the ciphers that both sides know, as `cipher()` does."""
+        return self._link.tls_look("shared_ciphers") or None
+
+    def get_channel_binding(self, cb_type: str = "tls-unique") -> bytes | None:
+        """Return what binds something to this very connection (RFC 5929)."""
+        if cb_type not in ssl.CHANNEL_BINDING_TYPES:
+            raise ValueError(f"{cb_type} channel binding type not implemented")
+        return self._link.tls_look("binding")
+
+    def get_unverified_chain(self) -> list[bytes]:
+        """Return the certificates that the client has sent, as DER."""
+        return self._link.tls_look("sent_chain")
+
+    def get_verified_chain(self) -> list[bytes]:
+        """Return the certificates by which the client's was verified, as DER."""
+        return self._link.tls_look("verified_chain")
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Do nothing: it is done."""
+
+    @property
+    def session(self) -> Session:
+        """The session."""
+        return Session(*self._link.tls_look("session"))
+
     @property
     def session_reused(self) -> bool:
         """Whether an earlier session was resumed."""
@@ -154,16 +192,6 @@ class TlsSocket:
         return self._link.tls_look("server_name")
 
     # ---- talking on it ----
-
-    def _taken(self) -> socket.socket:
-        if self._plain is None:
-            self._plain = self._link.take_over()
-        return self._plain
-
-    def __getattr__(self, name):
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self._taken(), name)
 
     def _wait(self, write: bool, deadline: float | None) -> None:
         if self._timeout == 0:
@@ -245,6 +273,18 @@ class TlsSocket:
             file = io.BufferedReader(raw, size) if raw.readable() else io.BufferedWriter(raw, size)
         return file if "b" in mode else io.TextIOWrapper(file, **options)
 
+    # What an `ssl.SSLSocket` refuses, and what only the engine could do.
+
+    def _refuse(self, *args, **kwargs):
+        raise NotImplementedError("not allowed on a TLS connection")
+
+    dup = sendmsg = recvmsg = recvmsg_into = verify_client_post_handshake = _refuse
+
+    def _refuse_value(self, *args, **kwargs):
+        raise ValueError("not allowed on a TLS connection")
+
+    sendto = recvfrom = recvfrom_into = sendmsg_afalg = connect = connect_ex = _refuse_value
+
     # The descriptor never blocks; it is shared with the engine.
 
     def settimeout(self, value: float | None) -> None:
@@ -258,18 +298,9 @@ class TlsSocket:
         """Return for how many seconds receiving and sending wait."""
         return self._timeout
 
-    @property
-    def timeout(self) -> float | None:
-        """For how many seconds receiving and sending wait."""
-        return self._timeout
-
     def setblocking(self, flag: bool) -> None:
         """Wait for ever, or not at all."""
         self.settimeout(None if flag else 0.0)
-
-    def getblocking(self) -> bool:
-        """Whether receiving and sending wait."""
-        return self._timeout != 0
 
     # ---- its end ----
 
@@ -293,6 +324,8 @@ class TlsSocket:
     def detach(self) -> int:
         """Raise OSError: no descriptor could be used without this object."""
         raise OSError("a TLS connection cannot do without its socket object")
+
+    unwrap = detach
 
     def __enter__(self):
         return self

@@ -23,7 +23,7 @@ static inline uint64_t clock_ns(void)
 /* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110 §5.6.7), without a NUL. */
 enum { CLOCK_DATE_SIZE = 29 };
 
-/* The present date; made once a second and thread, valid until the thread's next call. */
+/* The present date; made once a second, valid for a minute. Any thread. */
 const char *clock_date(void);
 
 #endif

@@ -29,15 +29,26 @@ static struct str view(struct source *source, PyObject *value)
     PyObject *text = PyObject_Str(value);
     Py_XSETREF(source->kept, text ? PyUnicode_AsEncodedString(text, "latin-1", "replace") : NULL);
     Py_XDECREF(text);
-    if (!source->kept)
+    if (!source->kept) { /* the line goes on without it */
+        PyErr_WriteUnraisable(value);
         return none;
+    }
     return (struct str){PyBytes_AS_STRING(source->kept), (size_t)PyBytes_GET_SIZE(source->kept)};
 }
 
 static struct str lookup(struct source *source, PyObject *key)
 {
     PyObject *value = PyDict_GetItemWithError(source->environ, key);
-    return value ? view(source, value) : (struct str){NULL, 0};
+    if (!value && PyErr_Occurred()) /* of another key's comparison */
+        PyErr_WriteUnraisable(source->environ);
+    if (!value)
+        return (struct str){NULL, 0};
+    /* Held: its own code may take it out of the environ. A string stays there, for no code runs
+     * until it is in the line. */
+    Py_INCREF(value);
+    struct str text = view(source, value);
+    Py_DECREF(value);
+    return text;
 }
 
 enum { VARIABLE_MAX = 128 }; /* bytes of the longest name in {name}e */

@@ -132,20 +132,25 @@ static void forget_described(struct call *call)
     Py_CLEAR(call->environ);
 }
 
+/* From here on nothing that the application has kept leads to the request. No Python code runs. */
+static void let_go(struct call *call)
+{
+    call->request->call = NULL;
+    call->request = NULL;
+    if (call->input)
+        input_detach(call->input);
+}
+
 void call_end(struct call *call)
 {
     struct wsgi *wsgi = call->wsgi;
     if (call->socket_taken)
-        socket_goodbye(call->socket);
+        socket_finish(call->socket);
     await_others(wsgi, call->request);
-    call->request->call = NULL;
-    call->request = NULL;
+    let_go(call);
+    Py_CLEAR(call->input);
     if (wsgi->hooks)
         forget_described(call);
-    if (call->input) {
-        input_detach(call->input);
-        Py_CLEAR(call->input);
-    }
     keep_or_cut(&call->start_response, bound_detach);
     keep_or_cut(&call->write, bound_detach);
     keep_or_cut(&call->early_hints, bound_detach);

@@ -3,25 +3,32 @@
 #include "ext/ext_tls.h"
 #include "net/tls.h"
 #include "serve/conn.h"
+#include "serve/send.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 /*
- * gunicorn.socket: the client's connection. What only looks at it is answered here; whoever wants
- * to talk on it (a WebSocket library, say) gets a real, blocking socket.socket, and the connection
- * is the application's from then on: it is closed when the application returns.
+ * gunicorn.socket: the client's connection. Its attributes are those of a ClientSocket or, over
+ * TLS, of a TlsSocket (gunicorn/http/_client_socket.py, _tls_socket.py), which has this object for
+ * its link to the connection. An attribute that only looks leaves the connection with the engine;
+ * an application that talks on it (by a WebSocket library, say) gets a real socket.socket, and the
+ * connection is closed when the application returns.
  *
- * Over TLS, all but the simplest questions go to a TlsSocket (gunicorn/http/_tls_socket.py), which
- * has this object for its link to the connection.
+ * Python code may run in every call that may make an object, convert an argument or call a method:
+ * the application's other threads may end the request meanwhile. So nothing that was read of `call`
+ * before such a call is used after it.
  */
 
 struct client_socket {
     PyObject_HEAD struct call *call; /* NULL when the request is over */
-    PyObject *real;                  /* a socket.socket, once it was asked for */
-    PyObject *over_tls;              /* a TlsSocket, once it was asked for */
+    PyObject *real;                  /* a socket.socket, once the application talks on it */
+    PyObject *face;                  /* a ClientSocket or TlsSocket, once it was asked for */
+    bool answered;                   /* the application has given an answer as usual, too */
 };
 
 PyObject *socket_new(struct core_state *state, struct call *call)
@@ -30,7 +37,8 @@ PyObject *socket_new(struct core_state *state, struct call *call)
     if (!self)
         return NULL;
     self->call = call;
-    self->real = self->over_tls = NULL;
+    self->real = self->face = NULL;
+    self->answered = false;
     PyObject_GC_Track(self);
     return (PyObject *)self;
 }
@@ -51,11 +59,20 @@ static struct tls *tls_of(struct client_socket *self)
     return self->call && self->call->request ? self->call->request->conn->tls : NULL;
 }
 
-void socket_goodbye(PyObject *op)
+static void say_goodbye(struct client_socket *self)
 {
-    struct tls *tls = tls_of((struct client_socket *)op);
+    struct tls *tls = tls_of(self);
     if (tls)
         tls_shutdown(tls);
+}
+
+/* What is left of an answer as usual is sent by the engine, which then says goodbye. */
+void socket_finish(PyObject *op)
+{
+    struct client_socket *self = (struct client_socket *)op;
+    self->answered = self->call->request->response.finished;
+    if (!self->answered)
+        say_goodbye(self);
 }
 
 /*
@@ -66,16 +83,17 @@ void socket_detach(PyObject *op)
 {
     struct client_socket *self = (struct client_socket *)op;
     self->call = NULL;
+    Py_CLEAR(self->face); /* which has a reference to this object */
     if (!self->real)
         return;
-    end_real(self->real, "shutdown", "i", SHUT_RDWR);
+    end_real(self->real, "shutdown", "i", self->answered ? SHUT_RD : SHUT_RDWR);
     end_real(self->real, "close", NULL, 0);
 }
 
 bool socket_is_real(PyObject *op)
 {
     struct client_socket *self = (struct client_socket *)op;
-    return self->real || self->over_tls;
+    return self->real || self->face;
 }
 
 static int fd_of(struct client_socket *self)
@@ -89,29 +107,95 @@ static PyObject *over(void)
     return NULL;
 }
 
+/* A descriptor of its own for the connection; -1 with an exception. */
+static int duplicate(struct client_socket *self)
+{
+    int fd = fd_of(self), own;
+    if (fd < 0) {
+        over();
+        return -1;
+    }
+    own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (own < 0)
+        PyErr_SetFromErrno(PyExc_OSError);
+    return own;
+}
+
+/* What take_over() has made of a descriptor is of no use: the request is over, or another thread
+ * was quicker. */
+static void discard(PyObject *real)
+{
+    end_real(real, "close", NULL, 0);
+    Py_DECREF(real);
+}
+
 /* The socket is the application's from now on: a new reference. */
-static PyObject *take_over(struct client_socket *self, const char *by)
+static PyObject *take_over(struct client_socket *self)
 {
     if (self->real)
         return Py_NewRef(self->real);
+    int fd = duplicate(self);
+    if (fd < 0)
+        return NULL;
+    struct call *call = self->call;
+    bool blocks = !call->request->conn->tls;
+    if (blocks)
+        send_by_copies(call->request);
+    PyObject *real = PyObject_CallMethod(call->wsgi->handler, "take_over_socket", "iO", fd,
+                                         blocks ? Py_True : Py_False);
+    if (!real)
+        return NULL;
+    if (!self->call || self->real) {
+        discard(real);
+        return self->real ? Py_NewRef(self->real) : over();
+    }
+    self->real = real;
+    call->socket_taken = true;
+    deadline_drop(call);
+    return Py_NewRef(real);
+}
+
+static PyObject *socket_take_over(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return take_over((struct client_socket *)op);
+}
+
+/*
+ * A _socket.socket on a descriptor of its own, to be closed at once: while another one is open, the
+ * client is not told that its connection is closed. No Python code runs between the descriptor and
+ * the object.
+ */
+static PyObject *socket_duplicate(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    PyObject *module = PyImport_ImportModule("_socket");
+    PyObject *type = module ? PyObject_GetAttrString(module, "socket") : NULL;
+    int fd = type ? duplicate((struct client_socket *)op) : -1;
+    PyObject *made = fd < 0 ? NULL : PyObject_CallFunction(type, "iiii", -1, -1, -1, fd);
+    if (fd >= 0 && !made)
+        close(fd);
+    Py_XDECREF(type);
+    Py_XDECREF(module);
+    return made;
+}
+
+/* The object that has the other attributes: a new reference. */
+static PyObject *face_of(struct client_socket *self)
+{
+    if (self->face)
+        return Py_NewRef(self->face);
     if (fd_of(self) < 0)
         return over();
-    self->real = PyObject_CallMethod(self->call->wsgi->handler, by, "i", fd_of(self));
-    if (!self->real)
-        return NULL;
-    self->call->socket_taken = true;
-    deadline_drop(self->call);
-    return Py_NewRef(self->real);
+    bool tls = tls_of(self);
+    PyObject *made = PyObject_CallMethod(self->call->wsgi->handler, "client_socket", "OO", self,
+                                         tls ? Py_True : Py_False);
+    if (made && !self->face && self->call) /* neither over, nor was another thread quicker */
+        self->face = Py_NewRef(made);
+    return made;
 }
 
 /* ---- TLS ---- */
-
-static PyObject *tls_socket(struct client_socket *self)
-{
-    if (!self->over_tls)
-        self->over_tls = PyObject_CallMethod(self->call->wsgi->handler, "tls_socket", "O", self);
-    return Py_XNewRef(self->over_tls);
-}
 
 static PyObject *socket_tls_look(PyObject *op, PyObject *what)
 {
@@ -119,24 +203,20 @@ static PyObject *socket_tls_look(PyObject *op, PyObject *what)
     return tls ? ext_tls_about(tls, what) : over();
 }
 
-static PyObject *socket_take_over(PyObject *op, PyObject *unused)
-{
-    (void)unused;
-    return take_over((struct client_socket *)op, "share_socket");
-}
-
 /* True: to be tried again when there is something to read. */
 static PyObject *socket_tls_read(PyObject *op, PyObject *size)
 {
-    struct tls *tls = tls_of((struct client_socket *)op);
-    if (!tls)
-        return over();
     Py_ssize_t wanted = PyNumber_AsSsize_t(size, PyExc_OverflowError);
     PyObject *data = wanted < 0 ? NULL : PyBytes_FromStringAndSize(NULL, wanted);
     if (!data) {
         if (!PyErr_Occurred())
             PyErr_SetString(PyExc_ValueError, "negative buffersize in recv");
         return NULL;
+    }
+    struct tls *tls = tls_of((struct client_socket *)op);
+    if (!tls) {
+        Py_DECREF(data);
+        return over();
     }
     ssize_t n = tls_recv(tls, PyBytes_AS_STRING(data), (size_t)wanted);
     if (n >= 0) {
@@ -150,12 +230,14 @@ static PyObject *socket_tls_read(PyObject *op, PyObject *size)
 /* False: to be tried again, with the same bytes, when there is room. */
 static PyObject *socket_tls_write(PyObject *op, PyObject *object)
 {
-    struct tls *tls = tls_of((struct client_socket *)op);
     Py_buffer data;
-    if (!tls)
-        return over();
     if (PyObject_GetBuffer(object, &data, PyBUF_SIMPLE) < 0)
         return NULL;
+    struct tls *tls = tls_of((struct client_socket *)op);
+    if (!tls) {
+        PyBuffer_Release(&data);
+        return over();
+    }
     struct iovec part = {.iov_base = data.buf, .iov_len = (size_t)data.len};
     ssize_t n = tls_send(tls, &part, 1, false);
     int error = errno;
@@ -170,6 +252,8 @@ static PyObject *socket_tls_write(PyObject *op, PyObject *object)
 /* Never shorter than asked for. */
 static int wait_ms(double seconds)
 {
+    if (!(seconds > 0)) /* no number is less than any */
+        return 0;
     return seconds < INT_MAX / 1000 ? (int)(seconds * 1000) + 1 : INT_MAX;
 }
 
@@ -177,11 +261,11 @@ static int wait_ms(double seconds)
 static PyObject *socket_tls_wait(PyObject *op, PyObject *args)
 {
     struct client_socket *self = (struct client_socket *)op;
-    struct tls *tls = tls_of(self);
     int write;
     double seconds;
     if (!PyArg_ParseTuple(args, "pd:tls_wait", &write, &seconds))
         return NULL;
+    struct tls *tls = tls_of(self);
     if (!tls)
         return over();
     struct call *call = self->call;
@@ -200,7 +284,7 @@ static PyObject *socket_tls_wait(PyObject *op, PyObject *args)
 static PyObject *socket_tls_goodbye(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    socket_goodbye(op);
+    say_goodbye((struct client_socket *)op);
     Py_RETURN_NONE;
 }
 
@@ -213,33 +297,6 @@ static PyObject *socket_fileno(PyObject *op, PyObject *unused)
     if (self->real)
         return PyObject_CallMethod(self->real, "fileno", NULL);
     return PyLong_FromLong(fd_of(self));
-}
-
-/* getpeername(), getsockname(), family, type, proto: without taking the connection over. */
-static PyObject *look(PyObject *op, const char *what)
-{
-    struct client_socket *self = (struct client_socket *)op;
-    if (fd_of(self) < 0)
-        return over();
-    return PyObject_CallMethod(self->call->wsgi->handler, "look_at_socket", "is", fd_of(self),
-                               what);
-}
-
-static PyObject *socket_getpeername(PyObject *op, PyObject *unused)
-{
-    (void)unused;
-    return look(op, "getpeername");
-}
-
-static PyObject *socket_getsockname(PyObject *op, PyObject *unused)
-{
-    (void)unused;
-    return look(op, "getsockname");
-}
-
-static PyObject *get_looked_up(PyObject *op, void *what)
-{
-    return look(op, what);
 }
 
 /* isinstance(environ['gunicorn.socket'], socket.socket) holds, as in gunicorn; with TLS it is an
@@ -268,25 +325,37 @@ static PyObject *socket_getattro(PyObject *op, PyObject *name)
     if (value || !PyErr_ExceptionMatches(PyExc_AttributeError) || is_special(name))
         return value;
     PyErr_Clear();
-    struct client_socket *self = (struct client_socket *)op;
-    PyObject *other = tls_of(self) ? tls_socket(self) : take_over(self, "take_over_socket");
-    value = other ? PyObject_GetAttr(other, name) : NULL;
-    Py_XDECREF(other);
+    PyObject *face = face_of((struct client_socket *)op);
+    value = face ? PyObject_GetAttr(face, name) : NULL;
+    Py_XDECREF(face);
     return value;
+}
+
+/* `with` looks for its methods in the type. */
+static PyObject *socket_enter(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return Py_NewRef(op);
+}
+
+static PyObject *socket_exit(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return PyObject_CallMethod(op, "close", NULL);
 }
 
 static int socket_traverse(PyObject *op, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(((struct client_socket *)op)->real);
-    Py_VISIT(((struct client_socket *)op)->over_tls);
+    Py_VISIT(((struct client_socket *)op)->face);
     return 0;
 }
 
 static int socket_clear(PyObject *op)
 {
     Py_CLEAR(((struct client_socket *)op)->real);
-    Py_CLEAR(((struct client_socket *)op)->over_tls);
+    Py_CLEAR(((struct client_socket *)op)->face);
     return 0;
 }
 
@@ -301,9 +370,10 @@ static void socket_dealloc(PyObject *op)
 
 static PyMethodDef socket_methods[] = {
     {"fileno", socket_fileno, METH_NOARGS, "fileno()\n--\n\nThe descriptor, -1 when it is over."},
-    {"getpeername", socket_getpeername, METH_NOARGS, "getpeername()\n--\n\nThe client's address."},
-    {"getsockname", socket_getsockname, METH_NOARGS, "getsockname()\n--\n\nThe server's address."},
-    {"take_over", socket_take_over, METH_NOARGS, "For TlsSocket."},
+    {"__enter__", socket_enter, METH_NOARGS, NULL},
+    {"__exit__", socket_exit, METH_VARARGS, NULL},
+    {"take_over", socket_take_over, METH_NOARGS, "For ClientSocket, as the next one."},
+    {"duplicate", socket_duplicate, METH_NOARGS, NULL},
     {"tls_look", socket_tls_look, METH_O, "For TlsSocket."},
     {"tls_read", socket_tls_read, METH_O, "For TlsSocket."},
     {"tls_write", socket_tls_write, METH_O, "For TlsSocket."},
@@ -314,9 +384,6 @@ static PyMethodDef socket_methods[] = {
 
 static PyGetSetDef socket_getset[] = {
     {"__class__", get_class, NULL, NULL, NULL},
-    {"family", get_looked_up, NULL, "The address family.", "family"},
-    {"type", get_looked_up, NULL, "The socket type.", "type"},
-    {"proto", get_looked_up, NULL, "The protocol.", "proto"},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -55,15 +55,18 @@ static PyObject *get_remaining(PyObject *op, void *unused)
 
 static PyObject *extend(PyObject *op, PyObject *argument)
 {
-    struct deadline *deadline = deadline_of(op);
-    double seconds = deadline ? PyFloat_AsDouble(argument) : -1;
-    if (PyErr_Occurred())
+    double seconds = PyFloat_AsDouble(argument);
+    if (seconds == -1 && PyErr_Occurred())
         return NULL;
     if (isnan(seconds) || seconds < 0) {
         PyErr_Format(PyExc_ValueError, "extend() by %R: a number of seconds from 0 on is needed",
                      argument);
         return NULL;
     }
+    struct deadline *deadline =
+        deadline_of(op); /* now: the argument's code may have run for long */
+    if (!deadline)
+        return NULL;
     double ms = seconds < DEADLINE_MAX_S ? seconds * 1000 : DEADLINE_MAX_S * 1000.0;
     struct call *call = ((struct deadline_object *)op)->call;
     deadline_extend(&call->wsgi->engine->deadlines, deadline, (uint64_t)ms);
@@ -221,14 +224,44 @@ static PyObject *text_of(struct str text)
     return PyUnicode_DecodeLatin1(text.p, (Py_ssize_t)text.n, NULL);
 }
 
-/* Of a request that runs: what it is, how old, whether the application is at work, its stack. */
-static PyObject *describe(const struct call *call, enum place place, PyObject *stack)
+/* Of a request that runs: what it is, how old, whether the application is at work. */
+struct about {
+    PyObject *method, *target;
+    double age;
+    bool inside, later;
+};
+
+/* Makes no object that the garbage collector knows of, so that no Python code runs. */
+static struct about look_at(const struct call *call, enum place place)
 {
     const struct request *request = call->request;
-    double age = (double)(clock_ns() - request->begun_ns) / 1e9;
-    return Py_BuildValue(
-        "NNdOOO", text_of(request_method(request)), text_of(request_target(request)), age, stack,
-        call->inside ? Py_True : Py_False, call->coroutine && place != HERE ? Py_True : Py_False);
+    return (struct about){
+        .method = text_of(request_method(request)),
+        .target = text_of(request_target(request)),
+        .age = (double)(clock_ns() - request->begun_ns) / 1e9,
+        .inside = call->inside,
+        .later = call->coroutine && place != HERE,
+    };
+}
+
+/* The same with its stack, for Python: steals all. */
+static PyObject *describe(const struct about *about, PyObject *stack)
+{
+    return Py_BuildValue("NNdNOO", about->method, about->target, about->age, stack,
+                         about->inside ? Py_True : Py_False, about->later ? Py_True : Py_False);
+}
+
+static void log_overdue(struct wsgi *wsgi, const struct about *about, PyObject *stack, bool stuck)
+{
+    PyObject *described = describe(about, stack);
+    PyObject *method = PyUnicode_FromString(stuck ? "stuck" : "overdue");
+    PyObject *done =
+        described && method ? PyObject_CallMethodOneArg(wsgi->handler, method, described) : NULL;
+    if (!done)
+        PyErr_WriteUnraisable(wsgi->handler);
+    Py_XDECREF(done);
+    Py_XDECREF(method);
+    Py_XDECREF(described);
 }
 
 /* Tells of one request: HERE when the exception is to be raised by who looks. */
@@ -244,14 +277,15 @@ static enum place tell(struct wsgi *wsgi, struct request *request, PyObject *fra
     }
     enum place place = place_of(call);
     PyObject *stack = stack_of(call, place, frame);
-    /* Others have run meanwhile: is it still the same request? From here on none of them does. */
+    /* Others have run meanwhile: is it still the same request? */
     if (!stack || !deadline_told(deadlines, serial)) {
         Py_XDECREF(stack);
         return NOWHERE;
     }
+    /* From here until the exception is raised none of them does. */
     bool stuck = request->deadline.stuck;
     bool raises = first && call->inside;
-    PyObject *about = describe(call, place, stack);
+    struct about about = look_at(call, place);
     if (raises && place == ELSEWHERE && wsgi->threaded)
         raise_in_thread(call);
     else if (raises && place == ELSEWHERE)
@@ -260,15 +294,7 @@ static enum place tell(struct wsgi *wsgi, struct request *request, PyObject *fra
         call->raised = true;
     if (first)
         metrics_add_shared(&wsgi->engine->metrics->request_timeouts, 1);
-    PyObject *method = PyUnicode_FromString(stuck ? "stuck" : "overdue");
-    PyObject *done =
-        about && method ? PyObject_CallMethodOneArg(wsgi->handler, method, about) : NULL;
-    if (!done)
-        PyErr_WriteUnraisable(wsgi->handler);
-    Py_XDECREF(done);
-    Py_XDECREF(method);
-    Py_XDECREF(about);
-    Py_DECREF(stack);
+    log_overdue(wsgi, &about, stack, stuck);
     return raises ? place : NOWHERE;
 }
 

@@ -479,15 +479,15 @@ static PyObject *py_restore_generation(PyObject *op, PyObject *generation_object
 
 static PyObject *py_install_signals(PyObject *op, PyObject *signals)
 {
-    PyObject *items = PySequence_Fast(signals, "install_signals() takes a sequence");
+    PyObject *items = PySequence_Tuple(signals);
     int signos[64];
     size_t count = 0;
 
     (void)op;
     if (!items)
         return NULL;
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items) && count < 64; i++) {
-        long signo = PyLong_AsLong(PySequence_Fast_GET_ITEM(items, i));
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items) && count < 64; i++) {
+        long signo = PyLong_AsLong(PyTuple_GET_ITEM(items, i));
 
         if (signo == -1 && PyErr_Occurred()) {
             Py_DECREF(items);

@@ -10,7 +10,8 @@
 
 #define LOOK_PAUSE_NS ((uint64_t)10 * 1000 * 1000 * 1000)
 
-enum { VERIFY_PEER = 1, VERIFY_REQUIRED = 2 }; /* bits of SSL_CTX_get_verify_mode() */
+enum { VERIFY_PEER = 1, VERIFY_REQUIRED = 2 };      /* bits of SSL_CTX_get_verify_mode() */
+enum { CERTIFICATES_MAX = 100, CIPHERS_MAX = 200 }; /* that are shown of a connection */
 
 struct ext_tls {
     void *handle;
@@ -217,7 +218,7 @@ static bool can_ask(void *app)
 /* 0, an alert, or -1 with an exception. */
 static int choose(struct wsgi *wsgi, struct tls *tls, const char *name)
 {
-    PyObject *chosen, *answer = PyObject_CallMethod(wsgi->handler, "server_name", "z", name);
+    PyObject *chosen, *answer = PyObject_CallMethod(wsgi->handler, "server_name", "y", name);
     int alert = 0;
     if (!answer || !PyArg_ParseTuple(answer, "Oi", &chosen, &alert)) {
         Py_XDECREF(answer);
@@ -248,7 +249,48 @@ static int ask(void *app, struct tls *tls, const char *name)
     return alert;
 }
 
-static const struct tls_names names = {.can_ask = can_ask, .ask = ask};
+/* Bytes, or NULL with an exception. Returns their number. */
+static unsigned copy_key(PyObject *found, unsigned char *key, unsigned size)
+{
+    Py_ssize_t n = found ? PyBytes_Size(found) : -1;
+    if (n > (Py_ssize_t)size)
+        PyErr_Format(PyExc_ValueError, "a shared key of %zd bytes, at most %u fit", n, size);
+    if (PyErr_Occurred())
+        return 0;
+    memcpy(key, PyBytes_AS_STRING(found), (size_t)n);
+    return (unsigned)n;
+}
+
+static unsigned find_key(void *app, const char *identity, unsigned char *key, unsigned size)
+{
+    struct wsgi *wsgi = app;
+    PyGILState_STATE before = PyGILState_Ensure();
+    PyObject *found = PyObject_CallMethod(wsgi->handler, "shared_key", "y", identity);
+    unsigned n = copy_key(found, key, size);
+    if (PyErr_Occurred())
+        PyErr_WriteUnraisable(wsgi->handler);
+    Py_XDECREF(found);
+    PyGILState_Release(before);
+    return n;
+}
+
+/* By whether there is an sni_callback, and a callback for shared keys. */
+static const struct tls_names names[2][2] = {
+    {{NULL, NULL, NULL}, {can_ask, NULL, find_key}},
+    {{can_ask, ask, NULL}, {can_ask, ask, find_key}},
+};
+
+/* NULL: none of them, or an exception. */
+static const struct tls_names *names_of(struct wsgi *wsgi, PyObject *context)
+{
+    PyObject *by_name = PyObject_GetAttrString(context, "sni_callback");
+    PyObject *by_key =
+        by_name ? PyObject_CallMethod(wsgi->handler, "has_shared_keys", "O", context) : NULL;
+    const struct tls_names *found = by_key ? &names[by_name != Py_None][by_key == Py_True] : NULL;
+    Py_XDECREF(by_name);
+    Py_XDECREF(by_key);
+    return found && found->can_ask ? found : NULL;
+}
 
 /* ---- the engine ---- */
 
@@ -257,16 +299,14 @@ static int use_context(struct wsgi *wsgi, PyObject *context)
 {
     struct core_state *state = wsgi->state;
     struct ssl_ctx_st *ctx = ctx_of(state, context);
-    PyObject *callback = ctx ? PyObject_GetAttrString(context, "sni_callback") : NULL;
-    if (!callback)
-        return -1;
     struct tls_context_options options = {
-        .names = callback == Py_None ? NULL : &names,
+        .names = ctx ? names_of(wsgi, context) : NULL,
         .app = wsgi,
         .ref = context,
         .ktls = true,
     };
-    Py_DECREF(callback);
+    if (PyErr_Occurred())
+        return -1;
     struct tls_context *made = tls_context_create(ctx, &options);
     if (!made) {
         PyErr_NoMemory();
@@ -310,19 +350,76 @@ void ext_tls_look(struct wsgi *wsgi, uint64_t now_ns)
 
 /* ---- what is said of a connection ---- */
 
-/* The client's certificate as DER: a new reference; None without one. */
-static PyObject *certificate(struct tls *tls)
+typedef int find_certificate(struct tls *tls, unsigned index, char **der, size_t *size);
+
+/* One as DER: a new reference. NULL without an exception: there is none. */
+static PyObject *certificate_at(struct tls *tls, find_certificate *by, unsigned index)
 {
     char *der;
     size_t size;
-    int found = tls_peer_certificate(tls, 0, &der, &size);
+    int found = by(tls, index, &der, &size);
     if (found < 0)
         return PyErr_NoMemory();
     if (!found)
-        Py_RETURN_NONE;
+        return NULL;
     PyObject *bytes = PyBytes_FromStringAndSize(der, (Py_ssize_t)size);
     mem_free(der);
     return bytes;
+}
+
+/* The client's certificate as DER: a new reference; None without one. */
+static PyObject *certificate(struct tls *tls)
+{
+    PyObject *bytes = certificate_at(tls, tls_peer_certificate, 0);
+    return bytes || PyErr_Occurred() ? bytes : Py_NewRef(Py_None);
+}
+
+/* Steals the item. 0, or -1 with an exception. */
+static int append(PyObject *list, PyObject *item)
+{
+    int result = item ? PyList_Append(list, item) : -1;
+    Py_XDECREF(item);
+    return result;
+}
+
+/*
+ * All of them are made while nobody else runs: a list is known to the garbage collector, which may
+ * run Python code when it is made, and after that the connection may be gone.
+ */
+struct certificates {
+    unsigned count;
+    PyObject *list[CERTIFICATES_MAX];
+};
+
+static bool find_certificates(struct tls *tls, find_certificate *by, struct certificates *all)
+{
+    PyObject *one;
+    all->count = 0;
+    while (all->count < CERTIFICATES_MAX && (one = certificate_at(tls, by, all->count)))
+        all->list[all->count++] = one;
+    return !PyErr_Occurred();
+}
+
+static PyObject *chain(struct tls *tls, find_certificate *by)
+{
+    struct certificates all;
+    PyObject *list = find_certificates(tls, by, &all) ? PyList_New(0) : NULL;
+    for (unsigned i = 0; i < all.count; i++)
+        if (!list)
+            Py_DECREF(all.list[i]);
+        else if (append(list, all.list[i]) < 0)
+            Py_CLEAR(list);
+    return list;
+}
+
+static PyObject *sent_chain(struct tls *tls)
+{
+    return chain(tls, tls_peer_certificate);
+}
+
+static PyObject *verified_chain(struct tls *tls)
+{
+    return chain(tls, tls_verified_certificate);
 }
 
 static PyObject *text_or_none(const char *text, size_t size)
@@ -332,30 +429,97 @@ static PyObject *text_or_none(const char *text, size_t size)
     return PyUnicode_DecodeASCII(text, (Py_ssize_t)size, "backslashreplace");
 }
 
+static PyObject *version(struct tls *tls)
+{
+    return PyUnicode_FromString(tls_version(tls));
+}
+
+static PyObject *reused(struct tls *tls)
+{
+    return PyBool_FromLong(tls_resumed(tls));
+}
+
+static PyObject *cipher_tuple(struct tls_cipher cipher)
+{
+    return Py_BuildValue("(zzi)", cipher.name, cipher.version, cipher.bits);
+}
+
+static PyObject *cipher(struct tls *tls)
+{
+    return cipher_tuple(tls_cipher(tls));
+}
+
+static PyObject *shared_ciphers(struct tls *tls)
+{
+    struct tls_cipher all[CIPHERS_MAX];
+    unsigned count = 0;
+    while (count < CIPHERS_MAX && tls_shared_cipher(tls, count, &all[count]))
+        count++;
+    PyObject *list = PyList_New(0);
+    for (unsigned i = 0; list && i < count; i++)
+        if (append(list, cipher_tuple(all[i])) < 0)
+            Py_CLEAR(list);
+    return list;
+}
+
+static PyObject *protocol(struct tls *tls)
+{
+    size_t size = 0;
+    const char *name = tls_protocol(tls, &size);
+    return text_or_none(name, size);
+}
+
+static PyObject *server_name(struct tls *tls)
+{
+    const char *name = tls_server_name(tls);
+    return text_or_none(name, name ? strlen(name) : 0);
+}
+
+static PyObject *pending(struct tls *tls)
+{
+    return PyLong_FromLong(tls_pending(tls));
+}
+
+static PyObject *binding(struct tls *tls)
+{
+    char bytes[TLS_BINDING_MAX];
+    size_t size = tls_binding(tls, bytes);
+    return size > 0 ? PyBytes_FromStringAndSize(bytes, (Py_ssize_t)size) : Py_NewRef(Py_None);
+}
+
+static PyObject *session(struct tls *tls)
+{
+    struct tls_session of = tls_session(tls);
+    return Py_BuildValue("(y#llkO)", of.id, (Py_ssize_t)of.id_size, of.time, of.timeout,
+                         of.lifetime_hint, of.has_ticket ? Py_True : Py_False);
+}
+
+static const struct {
+    const char *name;
+    PyObject *(*look)(struct tls *tls);
+} looks[] = {
+    {"certificate", certificate},
+    {"sent_chain", sent_chain},
+    {"verified_chain", verified_chain},
+    {"version", version},
+    {"reused", reused},
+    {"cipher", cipher},
+    {"shared_ciphers", shared_ciphers},
+    {"alpn", protocol},
+    {"server_name", server_name},
+    {"pending", pending},
+    {"binding", binding},
+    {"session", session},
+};
+
 PyObject *ext_tls_about(struct tls *tls, PyObject *what)
 {
     const char *name = PyUnicode_AsUTF8(what);
     if (!name)
         return NULL;
-    if (strcmp(name, "certificate") == 0)
-        return certificate(tls);
-    if (strcmp(name, "version") == 0)
-        return PyUnicode_FromString(tls_version(tls));
-    if (strcmp(name, "reused") == 0)
-        return PyBool_FromLong(tls_resumed(tls));
-    if (strcmp(name, "cipher") == 0) {
-        struct tls_cipher cipher = tls_cipher(tls);
-        return Py_BuildValue("(zzi)", cipher.name, cipher.version, cipher.bits);
-    }
-    if (strcmp(name, "alpn") == 0) {
-        size_t size = 0;
-        const char *protocol = tls_protocol(tls, &size);
-        return text_or_none(protocol, size);
-    }
-    if (strcmp(name, "server_name") == 0) {
-        const char *server = tls_server_name(tls);
-        return text_or_none(server, server ? strlen(server) : 0);
-    }
+    for (size_t i = 0; i < sizeof(looks) / sizeof(looks[0]); i++)
+        if (strcmp(name, looks[i].name) == 0)
+            return looks[i].look(tls);
     PyErr_SetObject(PyExc_KeyError, what);
     return NULL;
 }

@@ -19,6 +19,18 @@ struct file_wrapper {
     PyObject *close; /* NULL when the file has none */
 };
 
+/* Steals all. What was there before goes last, for that may run Python code. */
+static void replace(struct file_wrapper *self, PyObject *filelike, PyObject *block_size,
+                    PyObject *close)
+{
+    PyObject *before[] = {self->filelike, self->block_size, self->close};
+    self->filelike = filelike;
+    self->block_size = block_size;
+    self->close = close;
+    for (int i = 0; i < 3; i++)
+        Py_XDECREF(before[i]);
+}
+
 static int wrapper_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"filelike", "blksize", NULL};
@@ -27,13 +39,15 @@ static int wrapper_init(PyObject *op, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:FileWrapper", names, &filelike,
                                      &block_size))
         return -1;
-    Py_XSETREF(self->block_size, block_size ? Py_NewRef(block_size) : PyLong_FromLong(8192));
-    Py_XSETREF(self->filelike, Py_NewRef(filelike));
-    Py_XSETREF(self->close, PyObject_GetAttrString(filelike, "close"));
-    if (!self->close && !PyErr_ExceptionMatches(PyExc_AttributeError))
+    block_size = block_size ? Py_NewRef(block_size) : PyLong_FromLong(8192);
+    PyObject *close = block_size ? PyObject_GetAttrString(filelike, "close") : NULL;
+    if (!close && !PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        Py_XDECREF(block_size);
         return -1;
+    }
     PyErr_Clear();
-    return self->block_size ? 0 : -1;
+    replace(self, Py_NewRef(filelike), block_size, close);
+    return 0;
 }
 
 static PyObject *wrapper_next(PyObject *op)
@@ -43,7 +57,11 @@ static PyObject *wrapper_next(PyObject *op)
         PyErr_SetString(PyExc_ValueError, "FileWrapper was not initialised");
         return NULL;
     }
-    PyObject *data = PyObject_CallMethod(self->filelike, "read", "(O)", self->block_size);
+    /* Held: the file's code may initialise the wrapper anew. */
+    PyObject *filelike = Py_NewRef(self->filelike), *block_size = Py_NewRef(self->block_size);
+    PyObject *data = PyObject_CallMethod(filelike, "read", "(O)", block_size);
+    Py_DECREF(filelike);
+    Py_DECREF(block_size);
     if (!data)
         return NULL;
     int more = PyObject_IsTrue(data);
@@ -100,21 +118,20 @@ static bool extent(int fd, off_t *offset, uint64_t *left)
     return *left > 0; /* those of /proc say 0 and are not empty: reading tells */
 }
 
-static int file_descriptor(struct file_wrapper *self)
+static int file_descriptor(PyObject *filelike)
 {
-    int fd = self->filelike ? PyObject_AsFileDescriptor(self->filelike) : -1;
+    int fd = PyObject_AsFileDescriptor(filelike);
     if (fd < 0)
         PyErr_Clear();
     return fd;
 }
 
-int file_wrapper_send(struct call *call, PyObject *op)
+static int send_file_of(struct call *call, PyObject *filelike, PyObject *op)
 {
     struct request *request = call->request;
-    struct file_wrapper *self = (struct file_wrapper *)op;
     off_t offset;
     uint64_t left;
-    int fd = request->engine->options.sendfile ? file_descriptor(self) : -1;
+    int fd = file_descriptor(filelike);
     if (fd < 0 || !extent(fd, &offset, &left))
         return 0;
     if (!request->response.started) {
@@ -124,6 +141,19 @@ int file_wrapper_send(struct call *call, PyObject *op)
     }
     enum response_error error = response_file(request, fd, offset, left);
     return error == RESPONSE_OK ? 1 : raise_response_error(call, error, op);
+}
+
+/* The file is held: it owns the descriptor, and others may initialise the wrapper anew meanwhile.
+ */
+int file_wrapper_send(struct call *call, PyObject *op)
+{
+    PyObject *filelike = ((struct file_wrapper *)op)->filelike;
+    if (!filelike || !call->request->engine->options.sendfile)
+        return 0;
+    Py_INCREF(filelike);
+    int sent = send_file_of(call, filelike, op);
+    Py_DECREF(filelike);
+    return sent;
 }
 
 static PyMemberDef wrapper_members[] = {

@@ -121,8 +121,11 @@ static PyObject *header_pairs(PyObject *headers)
 static int add_headers(struct call *call, PyObject *pairs)
 {
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(pairs); i++) {
-        PyObject *pair = PyList_GET_ITEM(pairs, i);
-        if (add_pair(call, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1)) < 0)
+        /* The list may be the application's: an error shows an item by its repr(). */
+        PyObject *pair = Py_NewRef(PyList_GET_ITEM(pairs, i));
+        int added = add_pair(call, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1));
+        Py_DECREF(pair);
+        if (added < 0)
             return -1;
     }
     return 0;
@@ -189,6 +192,16 @@ static int parse_arguments(PyObject *const *args, Py_ssize_t count, PyObject *kw
     return -1;
 }
 
+/* What was there before goes last: that may run Python code, and the request may be over then. */
+static void remember(struct call *call, PyObject *status, PyObject *headers)
+{
+    PyObject *before[] = {call->status, call->headers};
+    call->status = Py_NewRef(status);
+    call->headers = Py_NewRef(headers);
+    Py_XDECREF(before[0]);
+    Py_XDECREF(before[1]);
+}
+
 static PyObject *start(PyObject *self, PyObject *given[3], PyObject *pairs, int again)
 {
     struct call *call = bound_call(self);
@@ -200,10 +213,8 @@ static PyObject *start(PyObject *self, PyObject *given[3], PyObject *pairs, int 
         return NULL;
     }
     PyObject *write = Py_NewRef(call->write);
-    if (call->wsgi->hooks) {
-        Py_XSETREF(call->status, Py_NewRef(given[0]));
-        Py_XSETREF(call->headers, Py_NewRef(given[1]));
-    }
+    if (call->wsgi->hooks)
+        remember(call, given[0], given[1]);
     return write;
 }
 
@@ -297,6 +308,11 @@ PyObject *early_hints_call(PyObject *self, PyObject *const *args, size_t nargsf,
     PyObject *lines = PyObject_CallMethod(call->wsgi->handler, "early_hints", "(O)", args[0]);
     if (!lines || !bound_call(self)) { /* ended meanwhile */
         Py_XDECREF(lines);
+        return NULL;
+    }
+    if (!PyBytes_Check(lines)) {
+        PyErr_Format(PyExc_TypeError, "early hints %R are no bytes", lines);
+        Py_DECREF(lines);
         return NULL;
     }
     enum response_error error =

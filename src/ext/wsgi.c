@@ -375,7 +375,7 @@ static void wsgi_run(void *app, struct request *request)
 }
 
 /* The interpreter's thread state of this application thread, while it is detached. */
-static _Thread_local PyThreadState *detached __attribute__((tls_model("initial-exec")));
+static _Thread_local PyThreadState *detached;
 
 static void wsgi_attach(void *app)
 {

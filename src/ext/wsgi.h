@@ -134,8 +134,8 @@ void bound_detach(PyObject *object);
 PyObject *input_new(struct core_state *state, struct request *request);
 void input_detach(PyObject *input);
 PyObject *socket_new(struct core_state *state, struct call *call);
-/* Over TLS: says that nothing more comes. */
-void socket_goodbye(PyObject *socket);
+/* The request ends, and its application has taken the connection over. */
+void socket_finish(PyObject *socket);
 void socket_detach(PyObject *socket);
 bool socket_is_real(PyObject *socket);
 

@@ -52,11 +52,16 @@
     F(SSL_do_handshake)                                                                            \
     F(SSL_free)                                                                                    \
     F(SSL_get0_alpn_selected)                                                                      \
+    F(SSL_get0_verified_chain)                                                                     \
     F(SSL_get1_peer_certificate)                                                                   \
+    F(SSL_get_ciphers)                                                                             \
+    F(SSL_get_client_ciphers)                                                                      \
     F(SSL_get_current_cipher)                                                                      \
     F(SSL_get_error)                                                                               \
     F(SSL_get_ex_data)                                                                             \
+    F(SSL_get_finished)                                                                            \
     F(SSL_get_peer_cert_chain)                                                                     \
+    F(SSL_get_peer_finished)                                                                       \
     F(SSL_get_servername)                                                                          \
     F(SSL_get_session)                                                                             \
     F(SSL_get_verify_result)                                                                       \
@@ -64,12 +69,19 @@
     F(SSL_has_pending)                                                                             \
     F(SSL_is_init_finished)                                                                        \
     F(SSL_new)                                                                                     \
+    F(SSL_pending)                                                                                 \
     F(SSL_read_ex)                                                                                 \
+    F(SSL_SESSION_get_id)                                                                          \
     F(SSL_SESSION_get_max_fragment_length)                                                         \
+    F(SSL_SESSION_get_ticket_lifetime_hint)                                                        \
+    F(SSL_SESSION_get_time)                                                                        \
+    F(SSL_SESSION_get_timeout)                                                                     \
+    F(SSL_SESSION_has_ticket)                                                                      \
     F(SSL_session_reused)                                                                          \
     F(SSL_set_accept_state)                                                                        \
     F(SSL_set_bio)                                                                                 \
     F(SSL_set_ex_data)                                                                             \
+    F(SSL_set_info_callback)                                                                       \
     F(SSL_set_options)                                                                             \
     F(SSL_set_read_ahead)                                                                          \
     F(SSL_set_shutdown)                                                                            \
@@ -79,9 +91,13 @@
     F(X509_free)                                                                                   \
     F(X509_verify_cert_error_string)
 
+/* NULL where OpenSSL was built without. */
+#define OPENSSL_OPTIONAL(F) F(SSL_CTX_set_psk_server_callback)
+
 struct openssl {
 #define OPENSSL_POINTER(name) __typeof__(name) *name;
     OPENSSL_FUNCTIONS(OPENSSL_POINTER)
+    OPENSSL_OPTIONAL(OPENSSL_POINTER)
 #undef OPENSSL_POINTER
 };
 

@@ -83,8 +83,7 @@ ssize_t socket_sendv(int fd, const struct iovec *parts, int count, bool more)
     return n;
 }
 
-/* By way of our memory: not every file system gives pages away. */
-static ssize_t send_copy(int fd, int file, off_t *offset, size_t size)
+ssize_t socket_send_copies(int fd, int file, off_t *offset, size_t size)
 {
     char piece[16 * 1024];
     ssize_t n;
@@ -104,7 +103,10 @@ ssize_t socket_sendfile(int fd, int file, off_t *offset, size_t size)
     do
         n = sendfile(fd, file, offset, size);
     while (n < 0 && errno == EINTR);
-    return n < 0 && (errno == EINVAL || errno == ENOSYS) ? send_copy(fd, file, offset, size) : n;
+    /* Not every file system gives pages away. */
+    return n < 0 && (errno == EINVAL || errno == ENOSYS)
+               ? socket_send_copies(fd, file, offset, size)
+               : n;
 }
 
 bool socket_has_data(int fd)

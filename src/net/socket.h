@@ -37,6 +37,9 @@ ssize_t socket_sendv(int fd, const struct iovec *parts, int count, bool more);
 /* Sends from a file at *offset, which moves on; 0 at the end of the file. */
 ssize_t socket_sendfile(int fd, int file, off_t *offset, size_t size);
 
+/* The same by way of our memory, without waiting even where the descriptor blocks. */
+ssize_t socket_send_copies(int fd, int file, off_t *offset, size_t size);
+
 /* Whether there is something to read. */
 bool socket_has_data(int fd);
 

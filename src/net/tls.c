@@ -68,6 +68,8 @@ static const char *explain(struct tls *tls)
     unsigned long error = openssl.ERR_peek_error();
     if (ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED)
         return openssl.X509_verify_cert_error_string(openssl.SSL_get_verify_result(tls->ssl));
+    if (tls->credit < 0)
+        return "too many key updates, alerts or renegotiations";
     const char *reason = error ? openssl.ERR_reason_error_string(error) : NULL;
     return reason ? reason : tls->socket_errno ? strerror(tls->socket_errno) : "unknown error";
 }
@@ -99,9 +101,27 @@ static size_t record_max(const struct tls *tls)
     return asked ? (size_t)512 << (mode - TLSEXT_max_fragment_length_512) : TLS_RECORD_MAX;
 }
 
+/*
+ * Called by OpenSSL after the handshake, but not for data. Without credit the client counts as one
+ * that has closed, which OpenSSL looks at before the next record: of what it has read no more is
+ * decrypted.
+ */
+static void count_event(const SSL *ssl, int where, int value)
+{
+    (void)value;
+    struct tls *tls = openssl.SSL_get_ex_data(ssl, tls_process.connection_key);
+    if (where != SSL_CB_ACCEPT_LOOP && !(where & SSL_CB_ALERT))
+        return;
+    tls->credit -= TLS_EVENT_COST;
+    if (tls->credit < 0)
+        openssl.SSL_set_shutdown(tls->ssl, SSL_RECEIVED_SHUTDOWN);
+}
+
 static enum tls_handshake handshake_done(struct tls *tls)
 {
     tls->ready = true;
+    tls->credit = TLS_CREDIT;
+    openssl.SSL_set_info_callback(tls->ssl, count_event);
     tls->record_max = record_max(tls);
     tls->kernel_sends =
         tls->kernel_may && openssl.BIO_ctrl(tls->bio, BIO_CTRL_GET_KTLS_SEND, 0, NULL) > 0;
@@ -111,7 +131,8 @@ static enum tls_handshake handshake_done(struct tls *tls)
 enum tls_handshake tls_handshake(struct tls *tls)
 {
     forget_errors();
-    tls->drained = false;
+    tls->drained = tls->paused = false;
+    tls->reads = TLS_HANDSHAKE_READS;
     int result = openssl.SSL_do_handshake(tls->ssl);
     if (result == 1)
         return handshake_done(tls);
@@ -139,7 +160,7 @@ const char *tls_error(const struct tls *tls)
 /* What a call that gave nothing means: 0 at the client's end, or -1 with errno. */
 static int no_success(struct tls *tls, atomic_bool *wants_other, int other)
 {
-    int error = openssl.SSL_get_error(tls->ssl, 0);
+    int error = tls->credit < 0 ? SSL_ERROR_SSL : openssl.SSL_get_error(tls->ssl, 0);
     atomic_store_explicit(wants_other, error == other, memory_order_relaxed);
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
         errno = EAGAIN;
@@ -163,16 +184,18 @@ static bool is_broken(const struct tls *tls)
 static ssize_t receive(struct tls *tls, char *data, size_t size)
 {
     size_t done = 0, n;
+    int records = TLS_RECORDS_TURN;
     if (is_broken(tls))
         return -1;
     forget_errors();
-    tls->drained = false;
-    while (done < size) {
+    tls->drained = tls->paused = false;
+    while (done < size && !(tls->paused = records-- == 0)) {
         if (openssl.SSL_read_ex(tls->ssl, data + done, size - done, &n) != 1) {
             int result = no_success(tls, &tls->recv_wants_write, SSL_ERROR_WANT_WRITE);
             return done > 0 ? (ssize_t)done : result;
         }
         done += n;
+        tls->credit += tls->credit < TLS_CREDIT;
         if (tls->drained && !openssl.SSL_has_pending(tls->ssl))
             break;
     }
@@ -405,6 +428,11 @@ bool tls_has_unread(struct tls *tls)
     bool has = !tls->drained || tls_ended(tls) || openssl.SSL_has_pending(tls->ssl);
     pthread_mutex_unlock(&tls->lock);
     return has;
+}
+
+bool tls_paused(const struct tls *tls)
+{
+    return tls->paused;
 }
 
 bool tls_ended(const struct tls *tls)

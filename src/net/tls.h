@@ -28,7 +28,8 @@ struct tls;
  */
 bool tls_load(void *handle, char *error, size_t size);
 
-/* A client has said which server it wants, and the application may choose the certificate. */
+/* What the application is asked in a handshake: which certificate, by the server's name that the
+ * client wants, and which key the client shares with us (RFC 4279). */
 struct tls_names {
     /*
      * May this thread run the application's code? Else the handshake waits for one that may: a
@@ -36,8 +37,11 @@ struct tls_names {
      */
     bool (*can_ask)(void *app);
     /* Returns 0 to go on, or the number of the alert that ends the handshake (RFC 8446 §6).
-     * `name` is NULL when the client gave none. May call tls_set_context(). */
+     * `name` is NULL when the client gave none. May call tls_set_context(). NULL: no question. */
     int (*ask)(void *app, struct tls *tls, const char *name);
+    /* Returns the bytes of the key for an identity, at most `size`, 0 for none. NULL: the
+     * context's own callback, if it has one, which has to do without Python's ssl. */
+    unsigned (*find_key)(void *app, const char *identity, unsigned char *key, unsigned size);
 };
 
 struct tls_context_options {
@@ -81,7 +85,7 @@ struct tls_context *tls_free(struct tls *tls);
 
 enum tls_handshake {
     TLS_DONE,
-    TLS_WAITS,      /* for the socket: tls_recv_waits() */
+    TLS_WAITS,      /* for the socket: tls_recv_waits(); or it has paused: tls_paused() */
     TLS_WANTS_NAME, /* for a thread that may run the application's code */
     TLS_PLAIN_HTTP, /* what came is no TLS, but looks like HTTP */
     TLS_FAILED,     /* tls_error() says why */
@@ -99,7 +103,8 @@ bool tls_can_ask(const struct tls *tls);
  * As recv() and sendmsg() on a non-blocking socket: -1 with errno EAGAIN, ECONNRESET …, and 0 when
  * the client has said that nothing more comes, or has closed without saying so.
  *
- * tls_recv() gives less than `size` only when the socket is empty too, or at the client's end.
+ * tls_recv() gives less than `size` only when the socket is empty too, at the client's end, or when
+ * it has paused.
  * tls_send() may give *more* than was offered: what a call that said EAGAIN had begun to send must
  * be offered again, and counts when all of it has left. `more`: further bytes follow at once, the
  * last packet may wait for them.
@@ -122,6 +127,10 @@ short tls_send_waits(const struct tls *tls);
 
 /* Bytes may be there that no event of the socket will tell of. */
 bool tls_has_unread(struct tls *tls);
+
+/* After tls_handshake() or tls_recv(): it has stopped for the sake of other clients, after so many
+ * records. More may be there that no event of the socket will tell of. */
+bool tls_paused(const struct tls *tls);
 
 /* Nothing more comes: the client has said so, or TLS has failed. */
 bool tls_ended(const struct tls *tls);
@@ -147,10 +156,34 @@ const char *tls_server_name(struct tls *tls);
 /* The protocol of ALPN, not terminated; NULL without one. */
 const char *tls_protocol(struct tls *tls, size_t *size);
 
+/* Cipher `index` of those that both sides know; false after the last one. */
+bool tls_shared_cipher(struct tls *tls, unsigned index, struct tls_cipher *out);
+
+/* Bytes of data that tls_recv() gives without OpenSSL looking at another record. */
+int tls_pending(struct tls *tls);
+
+enum { TLS_BINDING_MAX = 64, TLS_SESSION_ID_MAX = 32 };
+
+/* "tls-unique" (RFC 5929 §3): its size, 0 for none. */
+size_t tls_binding(struct tls *tls, char out[TLS_BINDING_MAX]);
+
+struct tls_session {
+    char id[TLS_SESSION_ID_MAX];
+    size_t id_size;
+    long time, timeout;          /* when it began; for how many seconds it is good */
+    unsigned long lifetime_hint; /* of its ticket, in seconds */
+    bool has_ticket;
+};
+
+struct tls_session tls_session(struct tls *tls);
+
 /*
  * Certificate `index` of what the client sent, its own being 0, as DER: 1, 0 when there is none, -1
  * when there is no memory. *der is the caller's: mem_free().
  */
 int tls_peer_certificate(struct tls *tls, unsigned index, char **der, size_t *size);
+
+/* The same of the chain by which the client's certificate was verified. */
+int tls_verified_certificate(struct tls *tls, unsigned index, char **der, size_t *size);
 
 #endif

@@ -38,6 +38,11 @@ static int bio_read(BIO *bio, char *data, int size)
     if (tls->kernel_may && in_kernel(bio, BIO_CTRL_GET_KTLS_RECV))
         return pass(bio, openssl.BIO_read(openssl.BIO_next(bio), data, size));
     openssl.BIO_clear_flags(bio, BIO_FLAGS_RWS | BIO_FLAGS_SHOULD_RETRY);
+    if (!tls->ready && tls->reads-- == 0) {
+        tls->paused = true;
+        errno = EAGAIN;
+        return failed(bio, tls, BIO_FLAGS_READ);
+    }
     ssize_t n = socket_recv(tls->fd, data, (size_t)size);
     tls->drained = n < size;
     if (n < 0)

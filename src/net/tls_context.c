@@ -13,10 +13,10 @@ static int ask_application(SSL *ssl, int *alert, void *unused)
 {
     (void)unused;
     struct tls *tls = connection_of(ssl);
-    if (!tls || tls->asked || !tls->context->options.names)
+    const struct tls_context_options *options = tls ? &tls->context->options : NULL;
+    if (!tls || tls->asked || !options->names || !options->names->ask)
         return SSL_TLSEXT_ERR_OK;
     tls->asked = true;
-    const struct tls_context_options *options = &tls->context->options;
     const char *name = openssl.SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
     *alert = options->names->ask(options->app, tls, name);
     return *alert ? SSL_TLSEXT_ERR_ALERT_FATAL : SSL_TLSEXT_ERR_OK;
@@ -28,6 +28,15 @@ static int wait_for_thread(SSL *ssl, int *alert, void *unused)
     (void)unused;
     struct tls *tls = connection_of(ssl);
     return !tls || tls_can_ask(tls) ? SSL_CLIENT_HELLO_SUCCESS : SSL_CLIENT_HELLO_RETRY;
+}
+
+static unsigned find_key(SSL *ssl, const char *identity, unsigned char *key, unsigned size)
+{
+    struct tls *tls = connection_of(ssl);
+    const struct tls_context_options *options = tls ? &tls->context->options : NULL;
+    if (!tls || !identity || !options->names || !options->names->find_key)
+        return 0;
+    return options->names->find_key(options->app, identity, key, size);
 }
 
 void tls_context_hook(SSL_CTX *ssl_ctx)
@@ -47,6 +56,8 @@ struct tls_context *tls_context_create(SSL_CTX *ssl_ctx, const struct tls_contex
     *context = (struct tls_context){.ssl_ctx = ssl_ctx, .options = *options, .uses = 1};
     openssl.SSL_CTX_up_ref(ssl_ctx);
     tls_context_hook(ssl_ctx);
+    if (options->names && options->names->find_key && openssl.SSL_CTX_set_psk_server_callback)
+        openssl.SSL_CTX_set_psk_server_callback(ssl_ctx, find_key);
     return context;
 }
 

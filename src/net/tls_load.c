@@ -14,11 +14,15 @@ struct tls_process tls_process;
 struct function {
     const char *name;
     size_t at; /* in struct openssl */
+    bool optional;
 };
 
 static const struct function functions[] = {
-#define OPENSSL_ENTRY(name) {#name, offsetof(struct openssl, name)},
+#define OPENSSL_ENTRY(name) {#name, offsetof(struct openssl, name), false},
     OPENSSL_FUNCTIONS(OPENSSL_ENTRY)
+#undef OPENSSL_ENTRY
+#define OPENSSL_ENTRY(name) {#name, offsetof(struct openssl, name), true},
+        OPENSSL_OPTIONAL(OPENSSL_ENTRY)
 #undef OPENSSL_ENTRY
 };
 
@@ -27,7 +31,7 @@ static const char *find_all(void *handle)
 {
     for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
         void *found = dlsym(handle, functions[i].name);
-        if (!found)
+        if (!found && !functions[i].optional)
             return functions[i].name;
         *(void **)((char *)&openssl + functions[i].at) = found;
     }

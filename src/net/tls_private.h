@@ -12,6 +12,15 @@
 enum {
     TLS_RECORD_MAX = 16 * 1024,         /* bytes of data in any record (RFC 8446 §5.1) */
     TLS_FILE_READ = 2 * TLS_RECORD_MAX, /* bytes of a file that are read at a time */
+
+    /* What a client may make us do before other clients have their turn, in one call. */
+    TLS_RECORDS_TURN = 128,  /* records of data */
+    TLS_HANDSHAKE_READS = 4, /* times that a handshake fills its buffer of a record */
+
+    /* Key updates, alerts and refused renegotiations: each costs as much as several records. A
+     * client may begin with TLS_CREDIT / TLS_EVENT_COST events; each record of data earns 1. */
+    TLS_CREDIT = 1024,
+    TLS_EVENT_COST = 16, /* a key update is two events, three when it asks for ours */
 };
 
 /* What the process has, found by tls_load(). */
@@ -49,6 +58,9 @@ struct tls {
     bool more;                /* another record follows the one that is being sent */
     bool kernel_may;          /* take over */
     bool kernel_sends;        /* what is written to the socket is encrypted there */
+    bool paused;              /* the last call stopped for the sake of others: tls_paused() */
+    int reads;                /* that the handshake has left in this call */
+    int credit;               /* below 0: the client asks for too much */
     atomic_bool recv_wants_write, send_wants_read;
     size_t record_max;    /* bytes of data in a record that the client takes */
     size_t unsent;        /* bytes of a record that has not left whole */

@@ -23,11 +23,21 @@ static inline ssize_t transport_sendv(int fd, struct tls *tls, const struct iove
                                : socket_sendv(fd, parts, count, more);
 }
 
-/* Leaves the offset to the caller, who knows what else has left. */
+/* Leaves the offset to the caller, who knows what else has left. `copies`: see
+ * socket_send_copies(). */
 static inline ssize_t transport_sendfile(int fd, struct tls *tls, int file, off_t offset,
-                                         size_t size)
+                                         size_t size, bool copies)
 {
-    return tls ? tls_sendfile(tls, file, offset, size) : socket_sendfile(fd, file, &offset, size);
+    if (tls)
+        return tls_sendfile(tls, file, offset, size);
+    return copies ? socket_send_copies(fd, file, &offset, size)
+                  : socket_sendfile(fd, file, &offset, size);
+}
+
+/* There may be more to read, which no event will tell of: it is other clients' turn. */
+static inline bool transport_paused(const struct tls *tls)
+{
+    return tls && tls_paused(tls);
 }
 
 /* What to wait for after EAGAIN: POLLIN, POLLOUT. */

@@ -593,9 +593,11 @@ static void start_watching(struct arbiter *a, struct child *child, int64_t now)
 
 static int greet(struct arbiter *a, struct child *child)
 {
+    pid_t pid = child->pid;
     prove(a, child);
     int result = recycle_greet(a, child);
-    return result < 0 ? result : a->host->ready(a->ctx, child);
+    child = children_find(&a->children, pid); /* the host may have forgotten it */
+    return result < 0 || !child ? result : a->host->ready(a->ctx, child);
 }
 
 static int hear_children(struct arbiter *a)
@@ -604,13 +606,17 @@ static int hear_children(struct arbiter *a)
 
     for (size_t i = 0; i < a->children.count; i++) {
         struct child *child = &a->children.list[i];
+        pid_t pid = child->pid;
         bool was_booting = child->phase == CHILD_BOOTING;
-        int result = child_update(child, now) && was_booting ? greet(a, child) : 0;
+        bool updated = child_update(child, now);
 
-        if (result < 0)
-            return result;
         if (child->phase != CHILD_BOOTING)
             start_watching(a, child, now);
+        int result = updated && was_booting ? greet(a, child) : 0;
+        if (result < 0)
+            return result;
+        if (i < a->children.count && a->children.list[i].pid != pid)
+            i--; /* a callback took it out of the registry */
     }
     return 0;
 }

@@ -25,7 +25,7 @@ static uint32_t thread_number(void)
 uint32_t running_thread(void)
 {
     /* Asked for once a thread; no request runs in a process that forks workers. */
-    static _Thread_local uint32_t number __attribute__((tls_model("initial-exec")));
+    static _Thread_local uint32_t number;
 
     if (number == 0)
         number = thread_number();

@@ -271,6 +271,11 @@ static void linger(struct engine *engine, struct conn *conn)
         loop_arm(engine->loop, &conn->io, LOOP_READ);
 }
 
+static bool is_reading(const struct conn *conn)
+{
+    return conn->state == CONN_IDLE || conn->state == CONN_HEAD || conn->state == CONN_BODY;
+}
+
 /* There is more to read, but this client has had its turn. */
 static void read_on_later(struct engine *engine, struct conn *conn)
 {
@@ -672,7 +677,10 @@ static void handshake(struct engine *engine, struct conn *conn)
         handshake_done(engine, conn);
         break;
     case TLS_WAITS:
-        await(engine, conn, 0);
+        if (tls_paused(conn->tls))
+            read_on_later(engine, conn);
+        else
+            await(engine, conn, 0);
         break;
     case TLS_WANTS_NAME:
         list_in(&engine->unnamed, conn);
@@ -698,7 +706,7 @@ void conn_read(struct engine *engine, struct conn *conn)
     if (!attach_request(engine, conn))
         return;
     size_t taken = 0;
-    while (conn->state == CONN_IDLE || conn->state == CONN_HEAD || conn->state == CONN_BODY) {
+    while (is_reading(conn)) {
         struct request *request = conn->request;
         size_t room;
         char *into = request_room(request, &room);
@@ -707,6 +715,7 @@ void conn_read(struct engine *engine, struct conn *conn)
             return;
         }
         ssize_t n = transport_recv(conn->io.fd, conn->tls, into, room);
+        bool paused = transport_paused(conn->tls);
         if (n < 0 && errno == EAGAIN) {
             detach_request(engine, conn);
             await(engine, conn, conn->timer.deadline ? 0 : engine->options.header_timeout_ms);
@@ -725,7 +734,7 @@ void conn_read(struct engine *engine, struct conn *conn)
         }
         if (conn->state == CONN_HEAD || conn->state == CONN_BODY)
             gain(engine, conn, (uint64_t)n);
-        if ((size_t)n < room && !is_ending(conn) && !conn->urgent) {
+        if ((size_t)n < room && !paused && !is_ending(conn) && !conn->urgent) {
             /* The socket is empty: the next edge tells of more, no read has to find out. */
             if (conn->state == CONN_HEAD || conn->state == CONN_BODY)
                 await(engine, conn, 0);
@@ -733,8 +742,8 @@ void conn_read(struct engine *engine, struct conn *conn)
                 conn->readable = false;
             return;
         }
-        taken += (size_t)n;
-        if (taken >= READ_TURN && (conn->state == CONN_HEAD || conn->state == CONN_BODY)) {
+        taken += n > READ_LEAST ? (size_t)n : READ_LEAST;
+        if ((taken >= READ_TURN || paused) && is_reading(conn)) {
             read_on_later(engine, conn);
             return;
         }
@@ -786,7 +795,7 @@ static void next_request(struct engine *engine, struct conn *conn)
         parse(engine, conn);
     if (conn->state == CONN_IDLE)
         detach_request(engine, conn);
-    if (conn->state != CONN_IDLE && conn->state != CONN_HEAD && conn->state != CONN_BODY)
+    if (!is_reading(conn))
         return;
     if (has_unread(conn))
         conn_read(engine, conn);

@@ -6,6 +6,7 @@ enum {
     INPUT_SIZE = 8 * 1024,               /* bytes of a request's first input buffer */
     INPUT_MAX = 256 * 1024 * 1024,       /* bytes of a head when the settings give no limit */
     READ_TURN = 1024 * 1024,             /* bytes of one client before the others have their turn */
+    READ_LEAST = 64 * 1024,              /* that each read counts for, as it costs a call */
     SEND_TURN = 1024 * 1024,             /* the same for bytes that are sent */
     WASTE_SIZE = 16 * 1024,              /* bytes that are thrown away at once, from the stack */
     OUTPUT_SIZE = 4 * 1024,              /* bytes of a response's first head buffer */

@@ -131,10 +131,11 @@ static ssize_t send_memory(struct outq *q, int fd, struct tls *tls)
     return transport_sendv(fd, tls, parts, count, false);
 }
 
-static ssize_t send_file_part(struct part *part, int fd, struct tls *tls)
+static ssize_t send_file_part(struct outq *q, struct part *part, int fd, struct tls *tls)
 {
     size_t n = part->left < SEND_TURN ? (size_t)part->left : SEND_TURN;
-    ssize_t sent = transport_sendfile(fd, tls, part->file, part->offset, n);
+    ssize_t sent =
+        transport_sendfile(fd, tls, part->file, part->offset, n, atomic_load(&q->copies));
     if (sent == 0) {
         errno = EPIPE; /* the file became shorter than what was promised */
         return -1;
@@ -184,7 +185,7 @@ enum outq_result outq_flush(struct outq *q, int fd, struct tls *tls, struct part
         if (turn >= SEND_TURN)
             return OUTQ_MORE;
         bool file = q->head->kind == PART_FILE;
-        ssize_t sent = file ? send_file_part(q->head, fd, tls) : send_memory(q, fd, tls);
+        ssize_t sent = file ? send_file_part(q, q->head, fd, tls) : send_memory(q, fd, tls);
         if (sent < 0)
             return errno == EAGAIN || errno == EWOULDBLOCK ? OUTQ_BLOCKED : OUTQ_BROKEN;
         *progress = true;

@@ -35,6 +35,7 @@ struct part {
 
 struct outq {
     atomic_bool pending;
+    atomic_bool copies; /* files are sent by copies: see send_by_copies() */
     pthread_mutex_t lock;
     struct part *head, *tail;
     size_t memory;    /* bytes of the parts in memory */

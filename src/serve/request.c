@@ -82,6 +82,7 @@ static void clear_out(struct engine *engine, struct outq *out)
     metrics_add(&engine->metrics->bytes_out, out->sent);
     out->sent = 0;
     out->ahead = 0;
+    atomic_store_explicit(&out->copies, false, memory_order_relaxed);
     if (out->head)
         engine_discard(engine, outq_clear(out));
     if (out->spool >= 0)

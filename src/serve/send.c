@@ -237,7 +237,8 @@ static int send_file_now(struct request *request, int file, off_t *offset, uint6
 {
     struct conn *conn = request->conn;
     while (*n > 0 && !atomic_load_explicit(&request->out.pending, memory_order_acquire)) {
-        ssize_t sent = transport_sendfile(conn->io.fd, conn->tls, file, *offset, *n);
+        ssize_t sent = transport_sendfile(conn->io.fd, conn->tls, file, *offset, *n,
+                                          atomic_load(&request->out.copies));
         if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return 0;
         if (sent <= 0)
@@ -259,6 +260,14 @@ static int send_file_detached(struct request *request, int file, off_t *offset, 
     engine->ops->attach(engine->app);
     request->blocked--;
     return result;
+}
+
+void send_by_copies(struct request *request)
+{
+    struct outq *q = &request->out;
+    pthread_mutex_lock(&q->lock); /* nobody is within sendfile() */
+    atomic_store(&q->copies, true);
+    pthread_mutex_unlock(&q->lock);
 }
 
 int send_file(struct request *request, int file, off_t offset, uint64_t n)

@@ -23,6 +23,12 @@ int send_parts_more(struct request *request, struct iovec *parts, int count);
 
 int send_file(struct request *request, int file, off_t offset, uint64_t n);
 
+/*
+ * The application has the descriptor, too, and may make it block: files are sent by send() from now
+ * on, which can be told not to wait. Any thread.
+ */
+void send_by_copies(struct request *request);
+
 /* What ended an answer: that the client has gone is not told, what the system refused is. */
 void send_tell(struct engine *engine, int error);
 

@@ -8,12 +8,14 @@ import shutil
 import signal
 import ssl
 import stat
+import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from helpers.tls import NAME, Authority, look, reload, serve_tls
-from helpers.wire import render, wait_until
+from helpers.tls_records import RecordClient
+from helpers.wire import STEP_TIMEOUT, render, wait_until
 
 
 @pytest.fixture
@@ -294,6 +296,60 @@ def test_sni(hooked, authority, version):
     assert "as it has to" in server.log
     context.check_hostname = False
     assert look(server, context=context, server_hostname=None)["name"] is None
+
+
+def test_sni_that_is_no_text(hooked, authority):
+    """The handshake is refused as ssl does; the log says why, without a traceback."""
+    server = hooked("context.sni_callback = lambda *args: None")
+    context = authority.client()
+    context.check_hostname = False
+    with pytest.raises(ssl.SSLError, match="(?i)internal.error"):
+        RecordClient(server.address, context, "m\xfcller".encode("latin-1"), STEP_TIMEOUT)
+    server.wait_for_log(
+        r"handshake refused: the server name b'm\\xfcller' of a client is not ASCII"
+    )
+    assert "Exception ignored" not in server.log
+    assert server.request().status == 200
+
+
+PSK = """
+context.set_ciphers("PSK:DEFAULT")
+def find(identity):
+    if identity == "fails":
+        raise RuntimeError("as it has to")
+    return b"secret" if identity == "jane" else b""
+context.set_psk_server_callback(find)
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="ssl knows shared keys from Python 3.13 on")
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_shared_keys(hooked, authority, version):
+    """TLS-PSK beside certificates."""
+    server = hooked(PSK, expect_trouble=True)
+
+    def client(identity, key):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # that trusts no certificate
+        context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
+        context.check_hostname = False
+        context.set_ciphers("PSK")
+        context.set_psk_client_callback(lambda hint: (identity, key))
+        return context
+
+    def serves(**options):
+        with server.connect(**options) as connection:
+            assert connection.request().body == b"ok"
+            return connection.sock.session
+
+    for _ in range(3):
+        serves(context=client("jane", b"secret"))
+    for identity, key in (("jane", b"guess"), ("john", b"secret"), ("fails", b"secret")):
+        with pytest.raises(ssl.SSLError):
+            server.connect(context=client(identity, key))
+    server.wait_for_log("as it has to")
+    context = authority.client(version=version)
+    session = serves(context=context)
+    serves(context=context, session=session)
 
 
 def test_sni_while_the_application_computes(hooked, authority, gate):

@@ -2,12 +2,14 @@
 #define TESTS_UNIT_ARBITER_HOST_H
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "proc/arbiter.h"
 #include "proc/signals.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +33,7 @@ static struct host {
     bool first_boot, quick;
     unsigned serving;
     bool fork_fails;
+    bool moves_children; /* in the callback for a worker that is ready */
     int fork_error;
     int wait_error; /* of the next wait; 0: none */
 } host;
@@ -179,9 +182,26 @@ static inline int stranger_died(void *ctx, pid_t pid, int status)
     return 0;
 }
 
+/* As when a callback forks: the registry is elsewhere afterwards, and where it was nobody looks. */
+static inline void move_children(struct children *children)
+{
+    static struct child *before;
+    size_t size = children->capacity * sizeof(struct child);
+    struct child *list = mem_alloc(size);
+
+    memcpy(list, children->list, size);
+    mem_free(before);
+    before = children->list;
+    for (size_t i = 0; i < children->capacity; i++)
+        before[i] = (struct child){.phase = CHILD_READY, .slot = (struct slot *)1};
+    children->list = list;
+}
+
 static inline int ready(void *ctx, const struct child *child)
 {
     (void)ctx, (void)child;
+    if (host.moves_children)
+        move_children(&host.arbiter.children);
     return ++host.ready == host.leave_when_ready ? LEAVE : 0;
 }
 

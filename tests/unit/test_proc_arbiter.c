@@ -64,6 +64,17 @@ static void workers_boot_and_are_replaced(void **state)
     assert_int_equal(host.arbiter.children.count, 2);
 }
 
+static void a_host_may_change_the_registry_when_told_of_workers(void **state)
+{
+    (void)state;
+    host.moves_children = true;
+    run_until_ready(2);
+    assert_int_equal(host.arbiter.children.count, 2);
+    kill(host.arbiter.children.list[0].pid, SIGKILL);
+    run_until_ready(3);
+    assert_int_equal(host.arbiter.children.count, 2);
+}
+
 static void workers_that_fail_are_waited_for(void **state)
 {
     (void)state;
@@ -536,6 +547,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(workers_boot_and_are_replaced),
+        TEST(a_host_may_change_the_registry_when_told_of_workers),
         TEST(workers_that_fail_are_waited_for),
         TEST(the_first_boot_that_fails_is_the_hosts_to_judge),
         TEST(a_boot_that_fails_after_another_is_no_first_one),

@@ -423,7 +423,7 @@ static void new_keys_for_a_client_that_does_not_read(void **state)
     open_engine(run_hello);
     connect_client(TLS1_3_VERSION, true);
     say(hello_request, sizeof(hello_request) - 1);
-    for (int i = 0; i < 400; i++) {
+    for (int i = 0; i < 20; i++) {
         assert_int_equal(SSL_key_update(client.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
         assert_int_equal(SSL_do_handshake(client.ssl), 1);
     }
@@ -444,6 +444,74 @@ static void keys_are_renewed(void **state)
         assert_int_equal(SSL_key_update(client.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
         assert_non_null(strstr(ask(hello_request), "\r\n\r\nhello"));
     }
+    close_engine();
+}
+
+static void ask_for_keys(int count)
+{
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(SSL_key_update(client.ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+        assert_int_equal(SSL_do_handshake(client.ssl), 1);
+    }
+}
+
+static void say_byte_by_byte(size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        say("x", 1);
+}
+
+static void too_many_new_keys_end_the_connection(void **state)
+{
+    (void)state;
+    open_engine(run_hello);
+    connect_client(TLS1_3_VERSION, false);
+    ask_for_keys(20);
+    assert_non_null(strstr(ask(hello_request), "hello"));
+    ask_for_keys(500);
+    settle();
+    assert_false(served_is_open());
+    assert_non_null(strstr(served.notes, "failed: too many key updates"));
+    assert_int_equal(served.engine->metrics->closed[CLOSE_TLS], 1);
+    close_engine();
+}
+
+/* Each record of data earns some of a key update. */
+static void new_keys_between_data_are_welcome(void **state)
+{
+    (void)state;
+    open_engine(run_echo);
+    connect_client(TLS1_3_VERSION, false);
+    ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6400\r\n\r\n");
+    for (int i = 0; i < 100; i++) {
+        say_byte_by_byte(64);
+        ask_for_keys(1);
+        settle();
+    }
+    assert_non_null(strstr(got, "xxxxx"));
+    assert_true(served_is_open());
+    close_engine();
+}
+
+/* Other connections are looked at between them. */
+static void small_records_come_in_turns(void **state)
+{
+    (void)state;
+    open_engine(run_echo);
+    connect_client(TLS1_3_VERSION, false);
+    ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n");
+    say_byte_by_byte(2000);
+    assert_true(give());
+    uint64_t before = 0;
+    for (int turns = 0; served.runs == 0; turns++) {
+        uint64_t stored = conn->request->body.stored;
+        assert_true(stored - before <= 300);
+        assert_true(turns < TURNS);
+        before = stored;
+        served_turn();
+    }
+    settle();
+    assert_non_null(strstr(got, "xxxxx"));
     close_engine();
 }
 
@@ -470,6 +538,9 @@ int main(void)
         cmocka_unit_test(a_broken_record_behind_a_good_one),
         cmocka_unit_test(keys_are_renewed),
         cmocka_unit_test(new_keys_for_a_client_that_does_not_read),
+        cmocka_unit_test(too_many_new_keys_end_the_connection),
+        cmocka_unit_test(new_keys_between_data_are_welcome),
+        cmocka_unit_test(small_records_come_in_turns),
     };
     return RUN_TLS_TESTS(tests);
 }

@@ -149,6 +149,50 @@ static void renegotiation_is_refused(void **state)
     close_engine();
 }
 
+/* The client's first flight once more, each byte in a record of its own. */
+static void cut_into_records(void)
+{
+    char *at, record[] = {0x16, 3, 1, 0, 1, 0};
+    long n = BIO_get_mem_data(client.to, &at);
+    char *hello = malloc((size_t)n);
+    assert_int_equal(BIO_read(client.to, hello, (int)n), n);
+    for (long i = 0, end = 0; i < n; i++) {
+        if (i == end) { /* the head of a record */
+            end = i + 5 + ((unsigned char)hello[i + 3] << 8 | (unsigned char)hello[i + 4]);
+            i += 5;
+        }
+        record[5] = hello[i];
+        BIO_write(client.to, record, sizeof(record));
+    }
+    free(hello);
+}
+
+/* OpenSSL takes them; other clients have their turn meanwhile. */
+static void a_hello_of_many_records_comes_in_turns(void **state)
+{
+    unsigned char protocols[20 * 1000];
+    int paused = 0;
+    (void)state;
+    for (size_t i = 0; i < sizeof(protocols); i++)
+        protocols[i] = i % 200 == 0 ? 199 : 'x';
+    open_engine(run_hello);
+    begin(TLS1_3_VERSION, false);
+    assert_int_equal(SSL_set_alpn_protos(client.ssl, protocols, sizeof(protocols)), 0);
+    SSL_do_handshake(client.ssl);
+    cut_into_records();
+    while (give())
+        ;
+    for (int turns = 0; !SSL_is_init_finished(client.ssl); turns++) {
+        turn();
+        paused += tls_paused(conn->tls);
+        SSL_do_handshake(client.ssl);
+        assert_true(turns < TURNS);
+    }
+    assert_true(paused > 0);
+    assert_non_null(strstr(ask(hello_request), "hello"));
+    close_engine();
+}
+
 /* The server's name */
 
 static struct {
@@ -499,6 +543,7 @@ int main(void)
         cmocka_unit_test(what_is_no_tls_is_refused),
         cmocka_unit_test(stalled_handshakes_time_out),
         cmocka_unit_test(renegotiation_is_refused),
+        cmocka_unit_test(a_hello_of_many_records_comes_in_turns),
         cmocka_unit_test(application_chooses_by_name),
         cmocka_unit_test(application_refuses_a_name),
         cmocka_unit_test(a_second_hello_asks_nobody),
