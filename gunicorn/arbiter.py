@@ -19,6 +19,7 @@ from gunicorn import (
     _exchanges,
     _explain,
     _reload,
+    _sharing,
     _upgrade,
     sock,
     systemd,
@@ -80,6 +81,7 @@ class Arbiter:
         self._settled = False  # every worker of the first start has been ready
         self._reloading = None  # a _reload.Snapshot, until the new configuration is proven
         self._shared = _exchanges.NOBODYS
+        self._sharing = _sharing.Sharing()
         self._promoted_pidfile = None  # to be renamed to, once its old owner is gone
         self._watchdog = systemd.watchdog_interval()
         self.tls = None  # a _tls.Tls, when the workers speak TLS by our engine
@@ -497,7 +499,10 @@ class Arbiter:
 
     def spawn_workers(self) -> None:
         """Fork the workers that are missing."""
-        for _ in range(self._core.missing()):
+        missing = self._core.missing()
+        if missing:
+            self._sharing.prepare(self, self._core.generation)
+        for _ in range(missing):
             try:
                 self.spawn_worker()
             except OSError as exc:

@@ -15,6 +15,10 @@ class GeventWorker(GreenletWorker):
     """Runs the application in greenlets, over a standard library that gevent has patched."""
 
     name = "gevent"
+    shared_modules = (
+        "gevent.events", "gevent.local", "gevent.lock", "gevent.queue", "gevent.select",
+        "gevent.selectors", "gevent.signal", "gevent.socket", "gevent.ssl", "gevent.time",
+    )  # fmt: skip
     spawn_greenlet = staticmethod(gevent.spawn)
     kill_greenlet = staticmethod(gevent.kill)
 
