@@ -34,6 +34,26 @@ TICK = 1.0  # seconds between two rounds where something has to be asked again a
 REAP_LIMIT = 2.0  # seconds to wait for workers that were sent SIGKILL
 
 
+class SignalQueue:
+    """`SIG_QUEUE`: a signal that is put here is handled as if it had been sent to this process.
+
+    The queue itself is the C core's, and cannot be read.
+    """
+
+    def put(self, signo: int, block: bool = True, timeout: float | None = None) -> None:
+        """Queue a signal; it may be lost when as many wait as the system holds for a process."""
+        os.kill(os.getpid(), signo)
+
+    put_nowait = append = put  # of queue.SimpleQueue, and of the list that it was once
+
+    def empty(self) -> bool:
+        """True: nothing waits here."""
+        return True
+
+    def __len__(self) -> int:
+        return 0
+
+
 class Arbiter:
     """Starts the workers, replaces the dead, follows signals, until it is told to stop.
 
@@ -47,6 +67,7 @@ class Arbiter:
     WORKER_BOOT_ERROR = 3
     APP_LOAD_ERROR = 4
 
+    SIG_QUEUE = SignalQueue()
     START_CTX: dict = {}
     LISTENERS: list = []
     WORKERS: dict = {}

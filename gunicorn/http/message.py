@@ -59,3 +59,6 @@ class Request:
         if self.must_close or "close" in tokens:
             return True
         return self.version <= (1, 0) and "keep-alive" not in tokens
+
+
+Message = Request  # gunicorn's base class of requests: there is no other message here

@@ -75,3 +75,16 @@ class Response:
         self.must_close = False
         self.upgrade = False
         self.version = "gunicorn"
+
+
+def __getattr__(name):
+    # For workers that read requests themselves; the engine needs none of it.
+    if name in ("base_environ", "create", "default_environ"):
+        from gunicorn.http import _by_hand
+
+        return getattr(_by_hand, name)
+    if name in ("SERVER", "SERVER_SOFTWARE"):
+        import gunicorn
+
+        return getattr(gunicorn, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,8 +1,9 @@
 from collections.abc import Iterable
-from typing import TextIO
+from typing import Any, TextIO
 
 from gunicorn._core import FileWrapper as FileWrapper
 from gunicorn.config import Config
+from gunicorn.http.message import Request
 
 __all__ = ["FileWrapper", "Response", "WSGIErrorsWrapper"]
 
@@ -35,3 +36,18 @@ class Response:
         chunked: bool,
         headers_sent: bool,
     ) -> None: ...
+
+SERVER: str
+SERVER_SOFTWARE: str
+
+def base_environ(cfg: Config) -> dict[str, Any]: ...
+def default_environ(req: Request, sock: Any, cfg: Config) -> dict[str, Any]: ...
+def create(
+    req: Request,
+    sock: Any,
+    client: Any,
+    server: Any,
+    cfg: Config,
+    response_class: type | None = None,
+    response_args: tuple[Any, ...] = (),
+) -> tuple[Any, dict[str, Any]]: ...

@@ -6,6 +6,10 @@ from gunicorn.workers import _overrides
 from gunicorn.workers.base import Worker
 
 
+class StopWaiting(Exception):
+    """Ends the wait for a client, in gunicorn: kept for `except`. The engine waits itself."""
+
+
 class SyncWorker(Worker):
     """Runs the application in the main thread, one request after the other.
 
