@@ -12,6 +12,7 @@ import time
 from gunicorn import _core
 from gunicorn.errors import ConfigError, RequestTimeout
 from gunicorn.http import _bridge  # noqa: F401 - loaded before the fork, shared by all workers
+from gunicorn.workers import _overrides
 from gunicorn.workers.base import Worker
 
 GRACE_SHARE = 0.8  # of graceful_timeout: what is ended then has time to say so
@@ -75,6 +76,7 @@ class LoopWorker(Worker):
             self.log.warning(
                 "The %s worker does not support HTTP/2: HTTP/1.1 is served.", self.name
             )
+        _overrides.warn_of_wrapped(self)
         self._winding_up = False
         self._engine = _core.Engine(self, loop=True, wait=self.wait)
         try:

@@ -175,6 +175,24 @@ def test_what_nothing_calls_is_told(start):
     assert "which nothing calls" not in start("-k", "own_workers.OwnSync").log
 
 
+def test_what_nothing_calls_is_told_where_run_is_wrapped(kind, start):
+    config = (
+        "import own_workers\n"
+        f"base = own_workers.own_class({kind!r}).__mro__[2]\n"
+        "worker_class = own_workers.wrapping(base)\n"
+    )
+    server = start("-w", "2", config=config)
+    server.wait_for_log(r"own_workers.Wrapping has handle\(\), which nothing calls")
+    server.wait_for_log(r"\] run.*\] run")  # both have begun
+    assert server.log.count("which nothing calls") == 1
+
+
+def test_methods_of_a_worker_with_its_own_loop_are_its_own(start):
+    server = start("-k", "own_workers.Replacing")
+    server.wait_for_log("Booting worker")
+    assert "which nothing calls" not in server.log
+
+
 def test_a_worker_that_reads_by_gunicorns_parser(start):
     server = start("-k", "reading_worker.ReadingWorker", app="reading_worker:app")
     with server.connect() as client:
