@@ -89,6 +89,16 @@ static PyObject *over(void)
     return NULL;
 }
 
+/*
+ * For the access log and the hooks: a client that asked for another protocol gets it by an answer
+ * of the application's own, which nobody else sees.
+ */
+static void suppose_upgrade(struct request *request)
+{
+    if (!request->response.started && request->head.seen & (uint64_t)1 << FIELD_UPGRADE)
+        request->response.status = 101;
+}
+
 /* The socket is the application's from now on: a new reference. */
 static PyObject *take_over(struct client_socket *self, const char *by)
 {
@@ -100,6 +110,7 @@ static PyObject *take_over(struct client_socket *self, const char *by)
     if (!self->real)
         return NULL;
     self->call->socket_taken = true;
+    suppose_upgrade(self->call->request);
     deadline_drop(self->call);
     return Py_NewRef(self->real);
 }

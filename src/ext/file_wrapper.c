@@ -123,7 +123,9 @@ int file_wrapper_send(struct call *call, PyObject *op)
         return -1;
     }
     enum response_error error = response_file(request, fd, offset, left);
-    return error == RESPONSE_OK ? 1 : raise_response_error(call, error, op);
+    if (error != RESPONSE_OK)
+        return raise_response_error(call, error, op);
+    return request->response.no_body && call_warn_of_dropped_body(call) < 0 ? -1 : 1;
 }
 
 static PyMemberDef wrapper_members[] = {
