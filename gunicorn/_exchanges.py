@@ -1,19 +1,20 @@
 """Where workers hand over requests that wait: one exchange for all on the same listeners."""
 
-from typing import NamedTuple
+from collections import namedtuple
 
 from gunicorn import _core
 
 
-class Shared(NamedTuple):
+class Shared(namedtuple("Shared", ["listeners", "exchange"])):
     """An exchange, and what the workers need to have in common to understand each other.
+
+    `listeners` is a tuple, `exchange` a _core.Exchange, or None where the system has no such thing.
 
     It lives as long as the master or the object of a worker has it, so that a worker that dies
     takes nothing with it that it had sent.
     """
 
-    listeners: tuple
-    exchange: object  # a _core.Exchange, or None where the system has no such thing
+    __slots__ = ()
 
     def on(self, listeners: tuple, log) -> "Shared":
         """Return the one for these listeners, which may be this one.

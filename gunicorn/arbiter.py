@@ -19,6 +19,7 @@ from gunicorn import (
     _exchanges,
     _explain,
     _reload,
+    _sharing,
     _upgrade,
     glogging,
     sock,
@@ -34,6 +35,26 @@ TICK = 1.0  # seconds between two rounds where something has to be asked again a
 REAP_LIMIT = 2.0  # seconds to wait for workers that were sent SIGKILL
 
 
+class SignalQueue:
+    """`SIG_QUEUE`: a signal that is put here is handled as if it had been sent to this process.
+
+    The queue itself is the C core's, and cannot be read.
+    """
+
+    def put(self, signo: int, block: bool = True, timeout: float | None = None) -> None:
+        """Queue a signal; it may be lost when as many wait as the system holds for a process."""
+        os.kill(os.getpid(), signo)
+
+    put_nowait = append = put  # of queue.SimpleQueue, and of the list that it was once
+
+    def empty(self) -> bool:
+        """True: nothing waits here."""
+        return True
+
+    def __len__(self) -> int:
+        return 0
+
+
 class Arbiter:
     """Starts the workers, replaces the dead, follows signals, until it is told to stop.
 
@@ -47,6 +68,7 @@ class Arbiter:
     WORKER_BOOT_ERROR = 3
     APP_LOAD_ERROR = 4
 
+    SIG_QUEUE = SignalQueue()
     START_CTX: dict = {}
     LISTENERS: list = []
     WORKERS: dict = {}
@@ -82,6 +104,7 @@ class Arbiter:
         self._settled = False  # every worker of the first start has been ready
         self._reloading = None  # a _reload.Snapshot, until the new configuration is proven
         self._shared = _exchanges.NOBODYS
+        self._sharing = _sharing.Sharing()
         self._promoted_pidfile = None  # to be renamed to, once its old owner is gone
         self._watchdog = systemd.watchdog_interval()
         self.tls = None  # a _tls.Tls, when the workers speak TLS by our engine
@@ -510,7 +533,10 @@ class Arbiter:
 
     def spawn_workers(self) -> None:
         """Fork the workers that are missing."""
-        for _ in range(self._core.missing()):
+        missing = self._core.missing()
+        if missing:
+            self._sharing.prepare(self, self._core.generation)
+        for _ in range(missing):
             try:
                 self.spawn_worker()
             except OSError as exc:

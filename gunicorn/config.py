@@ -201,12 +201,22 @@ def _setting_of(row, order):
 KNOWN_SETTINGS.extend(_setting_of(row, order) for order, row in enumerate(ROWS))
 
 
+# Classes of gunicorn's that are not called as their setting is.
+_OTHER_CLASSES = {
+    "BacklogMetric": "enable_backlog_metric", "ConfigCheck": "check_config", "ConfigFile": "config",
+    "Env": "raw_env", "NewSSLContext": "ssl_context", "NumWorkersChanged": "nworkers_changed",
+    "PasteGlobalConf": "raw_paste_global_conf", "ProxyAllowFrom": "proxy_allow_ips",
+    "SecureSchemeHeader": "secure_scheme_headers", "SyslogTo": "syslog_addr",
+    "UWSGIAllowFrom": "uwsgi_allow_ips", "WorkerThreads": "threads",
+}  # fmt: skip
+
+
 def __getattr__(name):
     """Settings by the names that their classes have in gunicorn, such as AccessLogFormat.
 
     Software of others reads their defaults.
     """
-    wanted = name.lower()
+    wanted = _OTHER_CLASSES.get(name, name).replace("_", "").lower()
     for known in KNOWN_SETTINGS:
         if isinstance(known, TableSetting) and known.name.replace("_", "") == wanted:
             return known

@@ -6,8 +6,8 @@ from gunicorn import util
 from gunicorn.app.base import Application
 from gunicorn.errors import ConfigError
 
-# Modules that only the original has, of versions far apart.
-FILES_OF_THE_ORIGINAL = ("http/unreader.py", "http/parser.py")
+# Modules that only the original has, in versions far apart.
+FILES_OF_THE_ORIGINAL = ("workers/base_async.py",)
 
 
 class WSGIApplication(Application):

@@ -1,46 +1,5 @@
 """The request as hooks, worker classes and loggers see it, and may change it."""
 
-import io
-
-
-class Unreader:
-    """What a request was read from: `sock` is the client's, `environ["gunicorn.socket"]`.
-
-    All of the request has been read. `read()` returns bytes that the client sends after it, and
-    takes the connection over, as every read from `sock` does.
-    """
-
-    mxchunk = 8192
-
-    def __init__(self, sock) -> None:
-        self.sock = sock
-        self.buf = io.BytesIO()
-
-    def chunk(self) -> bytes:
-        """Return what the client sends next."""
-        return self.sock.recv(self.mxchunk)
-
-    def read(self, size=None) -> bytes:
-        """Return `size` bytes, or what there is; fewer at the end."""
-        if size is None or size < 0:
-            data = self.take_buffered()
-            return data or self.chunk()
-        while self.buf.tell() < size and (data := self.chunk()):
-            self.buf.write(data)
-        data = self.take_buffered()
-        self.unread(data[size:])
-        return data[:size]
-
-    def unread(self, data: bytes) -> None:
-        """Have the next `read()` return `data` after what was put back before."""
-        self.buf.write(data)
-
-    def take_buffered(self) -> bytes:
-        """Return what was put back."""
-        data = self.buf.getvalue()
-        self.buf = io.BytesIO()
-        return data
-
 
 class Request:
     """One request's head.
@@ -79,8 +38,15 @@ class Request:
         return value
 
 
+def _unreader(req):
+    """Return the reader of the client's socket: all of the request has been read from it."""
+    from gunicorn.http.unreader import SocketUnreader  # few ask for it
+
+    return SocketUnreader(req._sock)
+
+
 _RARE = {
-    "unreader": lambda req: Unreader(req._sock),
+    "unreader": _unreader,
     "limit_request_line": lambda req: req.cfg.limit_request_line,
     "limit_request_fields": lambda req: req.cfg.limit_request_fields,
     "limit_request_field_size": lambda req: req.cfg.limit_request_field_size,
@@ -133,3 +99,6 @@ def told(req, headers) -> tuple:
         req.must_close,
         req.proxy_protocol_info,
     )
+
+
+Message = Request  # gunicorn's base class of requests: there is no other message here

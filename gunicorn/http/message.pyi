@@ -1,22 +1,11 @@
-import io
-import socket
 from typing import Any
 
 from gunicorn.config import Config
-
-class Unreader:
-    sock: socket.socket
-    buf: io.BytesIO
-    mxchunk: int
-    def __init__(self, sock: socket.socket) -> None: ...
-    def chunk(self) -> bytes: ...
-    def read(self, size: int | None = None) -> bytes: ...
-    def unread(self, data: bytes) -> None: ...
-    def take_buffered(self) -> bytes: ...
+from gunicorn.http.unreader import SocketUnreader
 
 class Request:
     cfg: Config
-    unreader: Unreader
+    unreader: SocketUnreader
     method: str
     uri: str
     path: str
@@ -58,3 +47,5 @@ def received(
     number: int,
 ) -> Request: ...
 def told(req: Request, headers: list[tuple[str, str]]) -> tuple[Any, ...]: ...
+
+Message = Request

@@ -135,3 +135,12 @@ class Response:
 
 
 OWN_RESPONSE = Response  # whatever stands in its place later
+
+
+def __getattr__(name):
+    # For workers that read requests themselves; the engine needs none of it.
+    if name in ("base_environ", "create", "default_environ"):
+        from gunicorn.http import _by_hand
+
+        return getattr(_by_hand, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -48,3 +48,15 @@ class Response:
     def default_headers(self) -> list[str]: ...
 
 OWN_RESPONSE: type[Response]
+
+def base_environ(cfg: Config) -> dict[str, Any]: ...
+def default_environ(req: Request, sock: Any, cfg: Config) -> dict[str, Any]: ...
+def create(
+    req: Request,
+    sock: Any,
+    client: Any,
+    server: Any,
+    cfg: Config,
+    response_class: type | None = None,
+    response_args: tuple[Any, ...] = (),
+) -> tuple[Any, dict[str, Any]]: ...

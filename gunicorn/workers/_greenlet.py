@@ -19,6 +19,7 @@ class GreenletWorker(LoopWorker):
     package's, too. It calls `patch()` before the application is imported.
     """
 
+    patches = True  # the standard library, after the fork
     quiet_exceptions = (GreenletExit,)
     current = staticmethod(getcurrent)
 

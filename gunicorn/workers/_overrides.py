@@ -24,10 +24,24 @@ def has_own(worker, name) -> bool:
 
 def warn(worker_class, log) -> None:
     """Log which methods of a subclass are never called."""
-    if not getattr(worker_class, "uses_engine", False):
-        return
-    if not worker_class.run.__module__.startswith("gunicorn."):
-        return
+    if getattr(worker_class, "uses_engine", False) and _is_ours(worker_class.run):
+        _warn(worker_class, log)
+
+
+def warn_of_wrapped(worker) -> None:
+    """Log the same of a worker whose own `run()` has called ours: it was not known before.
+
+    The first worker of a master speaks for all.
+    """
+    if worker.age == 1 and not _is_ours(type(worker).run):
+        _warn(type(worker), worker.log)
+
+
+def _is_ours(method) -> bool:
+    return method.__module__.startswith("gunicorn.")
+
+
+def _warn(worker_class, log) -> None:
     own = [cls for cls in worker_class.__mro__ if not cls.__module__.startswith("gunicorn.")]
     names = sorted({name for cls in own for name in vars(cls)} & UNCALLED)
     if names:

@@ -19,6 +19,20 @@ from gunicorn.http import wsgi
 TICK = 1.0  # seconds between looks at whether to stop, and signs of life
 
 
+class PyWSGIHandler(gevent.pywsgi.WSGIHandler):
+    """gevent's handler with gunicorn's part of the environ: a base for `wsgi_handler`."""
+
+    def get_environ(self):
+        environ = super().get_environ()
+        environ["gunicorn.sock"] = self.socket
+        environ["RAW_URI"] = self.path
+        return environ
+
+
+class PyWSGIServer(gevent.pywsgi.WSGIServer):
+    """gevent's server: a base for `server_class`."""
+
+
 class _Served:
     """What each handler is given beside its own: hooks for the access log and for stopping."""
 
@@ -26,8 +40,8 @@ class _Served:
 
     def get_environ(self):
         environ = super().get_environ()
-        environ["gunicorn.sock"] = self.socket
-        environ["RAW_URI"] = self.path
+        environ.setdefault("gunicorn.sock", self.socket)
+        environ.setdefault("RAW_URI", self.path)
         return environ
 
     def log_request(self):

@@ -1,5 +1,8 @@
 """The gevent worker: a greenlet for each request, up to `worker_connections` clients."""
 
+import importlib
+
+from gunicorn import __version__
 from gunicorn.workers.loop_host import require
 
 require("gevent", (24, 10, 1))
@@ -15,6 +18,10 @@ class GeventWorker(GreenletWorker):
     """Runs the application in greenlets, over a standard library that gevent has patched."""
 
     name = "gevent"
+    shared_modules = (
+        "gevent.events", "gevent.local", "gevent.lock", "gevent.queue", "gevent.select",
+        "gevent.selectors", "gevent.signal", "gevent.socket", "gevent.ssl", "gevent.time",
+    )  # fmt: skip
     spawn_greenlet = staticmethod(gevent.spawn)
     kill_greenlet = staticmethod(gevent.kill)
 
@@ -99,3 +106,28 @@ class GeventPyWSGIWorker(GeventWorker):
         from gunicorn.workers import _pywsgi
 
         _pywsgi.serve(self)
+
+
+# gunicorn's names for what others extend and replace here, imported when asked for.
+_ELSEWHERE = {
+    "PyWSGIHandler": "gunicorn.workers._pywsgi:PyWSGIHandler",
+    "PyWSGIServer": "gunicorn.workers._pywsgi:PyWSGIServer",
+    "Pool": "gevent.pool:Pool",
+    "StreamServer": "gevent.server:StreamServer",
+    "base_environ": "gunicorn.http.wsgi:base_environ",
+    "hub": "gevent.hub",
+    "monkey": "gevent.monkey",
+    "pywsgi": "gevent.pywsgi",
+    "socket": "gevent.socket",
+    "ssl_context": "gunicorn.sock:ssl_context",
+}
+
+
+def __getattr__(name):
+    if name == "VERSION":
+        return f"gevent/{gevent.__version__} gunicorn/{__version__}"
+    module, _, attribute = _ELSEWHERE.get(name, "").partition(":")
+    if not module:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = importlib.import_module(module)
+    return getattr(found, attribute) if attribute else found

@@ -62,6 +62,7 @@ class ThreadWorker(Worker):
 
     def run(self) -> None:
         """Serve until the worker is told to stop."""
+        _overrides.warn_of_wrapped(self)
         self._engine = engine = _core.Engine(self, self.cfg.threads)
         go = threading.Event()
         threads = [threading.Thread(target=self._serve, args=(engine, go), name=f"request-{n}",

@@ -13,6 +13,7 @@ import time
 from gunicorn import _core
 from gunicorn.errors import ConfigError, RequestTimeout
 from gunicorn.http import _bridge  # noqa: F401 - loaded before the fork, shared by all workers
+from gunicorn.workers import _overrides
 from gunicorn.workers.base import Worker
 
 #: How much of graceful_timeout is left when requests are ended, for them to say so and for the end
@@ -79,6 +80,7 @@ class LoopWorker(Worker):
             self.log.warning(
                 "The %s worker does not support HTTP/2: HTTP/1.1 is served.", self.name
             )
+        _overrides.warn_of_wrapped(self)
         self._winding_up = False
         self._engine = _core.Engine(self, loop=True, wait=self.wait)
         try:

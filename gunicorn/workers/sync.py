@@ -6,6 +6,10 @@ from gunicorn.workers import _overrides
 from gunicorn.workers.base import Worker
 
 
+class StopWaiting(Exception):
+    """Ends the wait for a client, in gunicorn: kept for `except`. The engine waits itself."""
+
+
 class SyncWorker(Worker):
     """Runs the application in the main thread, one request after the other.
 
@@ -20,6 +24,7 @@ class SyncWorker(Worker):
         """Serve until the worker is told to stop."""
         if "h2" in self.cfg.http_protocols:
             self.log.warning("The sync worker does not support HTTP/2: HTTP/1.1 is served.")
+        _overrides.warn_of_wrapped(self)
         self._engine = _core.Engine(self)
         try:
             self.rehearse(self._engine)

@@ -62,6 +62,13 @@ void mem_keep_freed(void)
 #endif
 }
 
+void mem_return_freed(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
+
 static void fail(long count, bool once)
 {
     atomic_store(&mem_once, once);

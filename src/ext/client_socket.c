@@ -129,6 +129,16 @@ static void discard(PyObject *real)
     Py_DECREF(real);
 }
 
+/*
+ * For the access log and the hooks: a client that asked for another protocol gets it by an answer
+ * of the application's own, which nobody else sees.
+ */
+static void suppose_upgrade(struct request *request)
+{
+    if (!request->response.started && request->head.seen & (uint64_t)1 << FIELD_UPGRADE)
+        request->response.status = 101;
+}
+
 /* The socket is the application's from now on: a new reference. */
 static PyObject *take_over(struct client_socket *self)
 {
@@ -151,6 +161,7 @@ static PyObject *take_over(struct client_socket *self)
     }
     self->real = real;
     call->socket_taken = true;
+    suppose_upgrade(call->request);
     deadline_drop(call);
     return Py_NewRef(real);
 }

@@ -1,5 +1,6 @@
 #include "ext/ext_proc.h"
 
+#include "base/mem.h"
 #include "ext/state.h"
 #include "proc/memory.h"
 #include "proc/refuse.h"
@@ -53,11 +54,20 @@ static PyObject *py_memory_of(PyObject *module, PyObject *pid_object)
     return PyLong_FromLongLong(memory_of((pid_t)pid));
 }
 
+static PyObject *return_freed(PyObject *module, PyObject *unused)
+{
+    (void)module, (void)unused;
+    mem_return_freed();
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef proc_functions[] = {
     {"refuse_new_connections", py_refuse, METH_O,
      "Lets a TCP listener take no new connection; those in its queue stay. Raises OSError."},
     {"memory_of", py_memory_of, METH_O,
      "Resident bytes of a process that are its own, as max_rss counts them; -1: unknown."},
+    {"return_freed", return_freed, METH_NOARGS,
+     "Gives freed memory back to the system, so that a child that is forked has no share of it."},
     {"replay_signals", replay_signals, METH_NOARGS,
      "Sends this worker the signals that came before it had handlers of its own."},
     {"drop_signals", drop_signals, METH_NOARGS,

@@ -140,7 +140,9 @@ static int send_file_of(struct call *call, PyObject *filelike, PyObject *op)
         return -1;
     }
     enum response_error error = response_file(request, fd, offset, left);
-    return error == RESPONSE_OK ? 1 : raise_response_error(call, error, op);
+    if (error != RESPONSE_OK)
+        return raise_response_error(call, error, op);
+    return request->response.no_body && call_warn_of_dropped_body(call) < 0 ? -1 : 1;
 }
 
 /* The file is held: it owns the descriptor, and others may initialise the wrapper anew meanwhile.

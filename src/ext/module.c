@@ -2,6 +2,7 @@
 
 #include "ext/ext_exchange.h"
 #include "ext/ext_inotify.h"
+#include "ext/ext_parser.h"
 #include "ext/ext_proc.h"
 #include "ext/ext_tls.h"
 
@@ -26,7 +27,8 @@ static int core_exec(PyObject *module)
         core_add_type(module, &file_wrapper_spec, &state->file_wrapper_type) < 0 ||
         core_add_type(module, &engine_spec, &state->engine_type) < 0)
         return -1;
-    if (ext_proc_init(module) < 0 || ext_tls_init(module) < 0 || ext_exchange_init(module) < 0)
+    if (ext_proc_init(module) < 0 || ext_tls_init(module) < 0 || ext_exchange_init(module) < 0 ||
+        ext_parser_init(module) < 0)
         return -1;
     return ext_inotify_init(module);
 }

@@ -231,8 +231,7 @@ PyObject *start_response_call(PyObject *self, PyObject *const *args, size_t narg
     return write;
 }
 
-/* Once a response: HEAD, 1xx, 204 and 304 have no body (RFC 9110 §6.4.1). */
-static int warn_of_dropped_body(struct call *call)
+int call_warn_of_dropped_body(struct call *call)
 {
     if (call->warned)
         return 0;
@@ -274,7 +273,7 @@ int call_write(struct call *call, PyObject *item, bool last)
     if (!kept)
         Py_DECREF(item);
     if (response->no_body && n > 0 && error == RESPONSE_OK)
-        return warn_of_dropped_body(call);
+        return call_warn_of_dropped_body(call);
     return error == RESPONSE_OK ? 0 : raise_response_error(call, error, item);
 }
 

@@ -174,6 +174,10 @@ PyObject *early_hints_call(PyObject *self, PyObject *const *args, size_t nargsf,
 /* Sends an item of the body. 0, or -1 with an exception. */
 int call_write(struct call *call, PyObject *item, bool last);
 
+/* Logs, once a response, that HEAD, 1xx, 204 and 304 have no body (RFC 9110 §6.4.1). 0, or -1 with
+ * an exception. */
+int call_warn_of_dropped_body(struct call *call);
+
 /* file_wrapper.c: sends a wrapper by sendfile. 1: done, 0: it has no file, -1: exception. */
 int file_wrapper_send(struct call *call, PyObject *wrapper);
 

@@ -137,9 +137,10 @@ enum http1_result http1_parse(struct http1_head *head, char *data, size_t size,
 int http1_error_status(enum http1_error error);
 
 /*
- * gunicorn's words for head->error, in UTF-8: as its log has them, and as its error page has them
- * (not escaped for HTML). Both write into out at most size bytes, NUL included (size > 0), never
- * half a character, and return the length without NUL. `data` is what http1_parse() was given.
+ * gunicorn's words for head->error: as its log has them, in UTF-8, and as its error page has them
+ * (not escaped for HTML), with the bytes of the client as they came. Both write into out at most
+ * size bytes, NUL included (size > 0), the first never half a character, and return the length
+ * without NUL. `data` is what http1_parse() was given.
  */
 size_t http1_error_text(const struct http1_head *head, const char *data, char *out, size_t size);
 size_t http1_error_page_text(const struct http1_head *head, const char *data, char *out,

@@ -60,6 +60,7 @@ int http1_error_status(enum http1_error error)
 /* Text in the making. What does not fit is left out, and all that would follow it. */
 struct writer {
     char *p, *end; /* end: the place that is kept for NUL */
+    bool raw;      /* characters go as the client sent them, not as UTF-8 of Latin-1 */
 };
 
 static void put(struct writer *out, const char *bytes, size_t n)
@@ -111,7 +112,7 @@ static void put_repr(struct writer *out, struct str s, bool upper)
             put(out, (char[]){'\\', c}, 2);
         else if (!is_printable(code))
             put_escaped(out, code);
-        else if (code >= 0x80)
+        else if (code >= 0x80 && !out->raw)
             put(out, (char[]){(char)(0xc0 | code >> 6), (char)(0x80 | (code & 0x3f))}, 2);
         else
             put(out, &c, 1);
@@ -156,9 +157,9 @@ static void put_error(struct writer *out, const struct http1_head *head, const c
     }
 }
 
-static struct writer writer_on(char *out, size_t size)
+static struct writer writer_on(char *out, size_t size, bool raw)
 {
-    return (struct writer){out, out + size - 1};
+    return (struct writer){out, out + size - 1, raw};
 }
 
 static size_t writer_end(struct writer *writer, const char *out)
@@ -169,7 +170,7 @@ static size_t writer_end(struct writer *writer, const char *out)
 
 size_t http1_error_text(const struct http1_head *head, const char *data, char *out, size_t size)
 {
-    struct writer writer = writer_on(out, size);
+    struct writer writer = writer_on(out, size, false);
     put_error(&writer, head, data);
     return writer_end(&writer, out);
 }
@@ -177,7 +178,7 @@ size_t http1_error_text(const struct http1_head *head, const char *data, char *o
 size_t http1_error_page_text(const struct http1_head *head, const char *data, char *out,
                              size_t size)
 {
-    struct writer writer = writer_on(out, size);
+    struct writer writer = writer_on(out, size, true);
     bool in_line = head->error == HTTP1_BARE_LF && head->stage == HTTP1_AT_REQUEST_LINE;
     const char *page = in_line ? LINE_PAGE : descriptions[head->error].page;
     if (page != NULL)

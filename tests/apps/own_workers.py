@@ -126,6 +126,29 @@ class Leftover(SyncWorker):
         raise AssertionError
 
 
+def wrapping(base):
+    """A class with a method that nothing calls, whose `run` does more than ours."""
+
+    def run(self):
+        self.log.info("run")
+        return base.run(self)
+
+    body = {"__module__": __name__, "run": run, "handle": lambda self, *args: None}
+    return type("Wrapping", (base,), body)
+
+
+class Replacing(SyncWorker):
+    """Serves by a loop of its own, which calls what the engine does not."""
+
+    def run(self):
+        while self.alive:
+            self.notify()
+            time.sleep(0.05)
+
+    def handle(self, listener, client, addr):
+        raise AssertionError
+
+
 def own_class(kind):
     """A subclass of the worker of that name."""
     module, _, name = BASES[kind].partition(".")

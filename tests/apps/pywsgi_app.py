@@ -3,7 +3,7 @@
 import gevent.pywsgi
 from helpers.gate import pass_gate
 
-from gunicorn.workers.ggevent import GeventPyWSGIWorker
+from gunicorn.workers.ggevent import GeventPyWSGIWorker, PyWSGIHandler, PyWSGIServer
 
 
 class Handler(gevent.pywsgi.WSGIHandler):
@@ -17,6 +17,25 @@ class OwnWorker(GeventPyWSGIWorker):
     """Served by gevent."""
 
     wsgi_handler = Handler
+
+
+class RawHandler(PyWSGIHandler):
+    """The same by gunicorn's own name for the handler."""
+
+    def get_environ(self):
+        environ = super().get_environ()
+        return {**environ, "handler": environ["RAW_URI"]}
+
+
+class RawServer(PyWSGIServer):
+    """By gunicorn's own name for the server."""
+
+
+class RawWorker(GeventPyWSGIWorker):
+    """Served by gevent."""
+
+    server_class = RawServer
+    wsgi_handler = RawHandler
 
 
 class PlainWorker(GeventPyWSGIWorker):

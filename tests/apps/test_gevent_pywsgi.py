@@ -29,7 +29,10 @@ def start(tmp_path):
     assert not problems, "\n".join(problems)
 
 
-@pytest.mark.parametrize(("worker", "handler"), [("OwnWorker", "ours"), ("PlainWorker", "None")])
+@pytest.mark.parametrize(
+    ("worker", "handler"),
+    [("OwnWorker", "ours"), ("RawWorker", "/here?x"), ("PlainWorker", "None")],
+)
 def test_handler(start, worker, handler):
     server = start(worker, "--access-logfile", "-")
     with server.connect() as connection:

@@ -18,9 +18,9 @@ def kind(request):
     return request.param
 
 
-def make_server(directory, *args, config="", authority=None, **options):
+def make_server(directory, *args, config="", authority=None, app="own_workers:app", **options):
     (directory / "gunicorn.conf.py").write_text(config)
-    args = ["--pythonpath", str(HERE), *args, "own_workers:app"]
+    args = ["--pythonpath", str(HERE), *args, app]
     if authority:
         args[:0] = authority.issue().args
     options |= {"env": {"PYTHONPATH": str(HERE)}, "expect_trouble": True}
@@ -173,3 +173,43 @@ def test_what_nothing_calls_is_told(start):
     told = "own_workers.Leftover has handle() and notify(), which nothing calls"
     assert told in start("-k", "own_workers.Leftover").log
     assert "which nothing calls" not in start("-k", "own_workers.OwnSync").log
+
+
+def test_what_nothing_calls_is_told_where_run_is_wrapped(kind, start):
+    config = (
+        "import own_workers\n"
+        f"base = own_workers.own_class({kind!r}).__mro__[2]\n"
+        "worker_class = own_workers.wrapping(base)\n"
+    )
+    server = start("-w", "2", config=config)
+    server.wait_for_log(r"own_workers.Wrapping has handle\(\), which nothing calls")
+    server.wait_for_log(r"\] run.*\] run")  # both have begun
+    assert server.log.count("which nothing calls") == 1
+
+
+def test_methods_of_a_worker_with_its_own_loop_are_its_own(start):
+    server = start("-k", "own_workers.Replacing")
+    server.wait_for_log("Booting worker")
+    assert "which nothing calls" not in server.log
+
+
+def test_a_worker_that_reads_by_gunicorns_parser(start):
+    server = start("-k", "reading_worker.ReadingWorker", app="reading_worker:app")
+    with server.connect() as client:
+        for path, body in (("/one", b"abc"), ("/two", b"")):
+            answer = client.request("POST", target=path, body=body)
+            assert (answer.status, answer.body) == (200, body + b"!")
+            assert dict(answer.headers)["X-Path"] == path
+    with server.connect() as client:
+        client.send(b"GET /\r\n\r\n")
+        assert client.read_response().status == 400
+
+
+def test_signals_may_be_queued_by_a_hook(start):
+    config = (
+        "import signal\n"
+        "def when_ready(server):\n"
+        "    server.SIG_QUEUE.put_nowait(signal.SIGTTIN)\n"
+        "    server.wakeup()\n"
+    )
+    start("-k", "sync", config=config).wait_for_log("Handling signal: ttin")

@@ -122,8 +122,8 @@ def test_files_of_the_original_are_noticed(directory, capsys):
 
     warn_of_the_original(str(directory))
     assert capsys.readouterr().err == ""
-    (directory / "http").mkdir()
-    (directory / "http" / "unreader.py").write_text("")
+    (directory / "workers").mkdir()
+    (directory / "workers" / "base_async.py").write_text("")
     warn_of_the_original(str(directory))
     said = capsys.readouterr().err
     assert said.count("\n") == 1

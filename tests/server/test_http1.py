@@ -485,6 +485,16 @@ def test_error_page_is_escaped(server):
     assert b"&lt;" in page
 
 
+@pytest.mark.parametrize(
+    "request_bytes",
+    [get(line="GET /é".encode() + b" HTTP/1.1"), get("Expect: é\r\n".encode())],
+)
+def test_error_page_has_the_bytes_of_the_client(server, request_bytes):
+    """Not those of their Latin-1 characters in UTF-8, which no reader would take for an é."""
+    page = refused(server, request_bytes, 417 if b"Expect" in request_bytes else 400).body
+    assert "é".encode() in page and "Ã".encode() not in page
+
+
 def test_refusal_is_logged(server):
     start = len(server.log)
     refused(server, get(b"A : b\r\n"), 400)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from helpers.wire import render, wait_until
@@ -59,6 +60,41 @@ def test_common_log_format(logged, tmp_path):
     assert re.fullmatch(
         rf'127\.0\.0\.1 - - {TIME} "POST /chunked HTTP/1\.1" 201 20 "-" "-"', second
     )
+
+
+OWN_LOGGER = """
+from gunicorn.glogging import Logger
+
+class logger_class(Logger):
+    def access(self, resp, req, environ, request_time):
+        super().access(resp, req, environ, request_time)
+"""
+
+
+@pytest.mark.parametrize("by", ["the engine", "Python"])
+def test_a_connection_that_the_application_took_over(logged, tmp_path, by):
+    """A WebSocket is answered by the application itself: with 101, which no line else would say."""
+    own = OWN_LOGGER if by == "Python" else ""
+    server = logged(FILE + 'access_log_format = "%(r)s %(s)s %(M)s"\n' + own, app="takeover")
+    with server.connect() as connection:
+        connection.send(render(target="/echo", headers=[("Upgrade", "lines")]))
+        assert connection.read_head().status == 101
+        began = time.monotonic()
+        connection.send(b"line\n")
+        connection.read(5)
+        time.sleep(0.1)  # the length of a conversation
+        lasted = time.monotonic() - began
+        connection.send(b"bye\n")
+        connection.expect_closed()
+    with server.connect() as connection:
+        connection.send(render(target="/echo"))
+        connection.read_head()
+        connection.send(b"bye\n")
+        connection.expect_closed()
+    first, second = lines_of(tmp_path / "access.log", 2)
+    target, ms = first.rsplit(" ", 1)
+    assert target == "GET /echo HTTP/1.1 101" and int(ms) >= int(lasted * 1000)
+    assert second.startswith("GET /echo HTTP/1.1 0 ")  # it asked for no other protocol
 
 
 def test_standard_output(logged):

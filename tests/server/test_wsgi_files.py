@@ -150,6 +150,16 @@ def test_kept_alive(server, file):
             assert response.keeps_alive
 
 
+def test_a_file_for_head_is_warned_of_as_any_body_is(server, file):
+    start = len(server.log)
+    path, _content = file(100)
+    assert fetch(server, "plain", path, "HEAD").body == b""
+    wait_until(
+        lambda: "body bytes on a no-body response (method=HEAD" in server.log[start:],
+        lambda: f"the warning\n{server.log[start:]}",
+    )
+
+
 @pytest.mark.parametrize("size", [0, 100_000])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_closed_once(server, file, size, method):
