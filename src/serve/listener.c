@@ -94,9 +94,23 @@ bool engine_make_room(struct engine *engine)
     return true;
 }
 
+static bool speaks_tls(struct engine *engine)
+{
+    for (uint32_t i = 0; i < engine->listener_count; i++)
+        if (atomic_load_explicit(&engine->listeners[i].tls, memory_order_relaxed))
+            return true;
+    return false;
+}
+
+static bool has_place(struct engine *engine)
+{
+    return engine->connections < engine->options.worker_connections &&
+           (!speaks_tls(engine) || budget_has(&engine->budget, BUDGET_TLS));
+}
+
 bool engine_has_room(struct engine *engine)
 {
-    return engine->connections < engine->options.worker_connections || longest_idle(engine);
+    return has_place(engine) || longest_idle(engine);
 }
 
 static void tell_of_accept(struct engine *engine, int error)
@@ -128,7 +142,7 @@ static bool accept_one(struct engine *engine, struct listener *listener)
         accept_failed(engine, listener, errno);
         return false;
     }
-    if (engine->connections >= engine->options.worker_connections)
+    if (!has_place(engine))
         engine_make_room(engine);
     struct conn *conn = conn_create(engine, listener, fd, &peer);
     if (!conn) {

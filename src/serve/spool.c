@@ -1,6 +1,6 @@
 #include "serve/spool.h"
 
-#include "base/mem.h"
+#include "serve/budget.h"
 #include "serve/limits.h"
 
 #include <errno.h>
@@ -10,17 +10,25 @@
 #include <string.h>
 #include <unistd.h>
 
-void spool_init(struct spool *spool)
+void spool_init(struct spool *spool, struct budget *budget)
 {
-    *spool = (struct spool){.file = -1};
+    *spool = (struct spool){.budget = budget, .file = -1};
+}
+
+static uint64_t in_file(const struct spool *spool)
+{
+    return spool->size - spool->memory_size;
 }
 
 void spool_free(struct spool *spool)
 {
-    mem_free(spool->memory);
-    if (spool->file >= 0)
+    budget_free(spool->budget, spool->memory, spool->memory_capacity);
+    if (spool->file >= 0) {
         close(spool->file);
-    spool_init(spool);
+        budget_close(spool->budget);
+        budget_unspool(spool->budget, in_file(spool));
+    }
+    spool_init(spool, spool->budget);
 }
 
 int spool_open_file(const char *dir)
@@ -62,14 +70,28 @@ int spool_write(int file, uint64_t at, const char *data, size_t n)
     return 0;
 }
 
+static int open_file(struct spool *spool, const char *dir)
+{
+    if (!budget_open(spool->budget))
+        return -1;
+    spool->file = spool_open_file(dir);
+    if (spool->file >= 0)
+        return 0;
+    budget_close(spool->budget);
+    return -1;
+}
+
 /* Moves what is in memory to the file; the memory stays as the place to receive into. */
 static int spill(struct spool *spool, const char *dir)
 {
-    if (spool->file < 0 && (spool->file = spool_open_file(dir)) < 0)
+    if (spool->file < 0 && open_file(spool, dir) < 0)
         return -1;
-    if (spool_write(spool->file, spool->size - spool->memory_size, spool->memory,
-                    spool->memory_size) < 0)
+    if (!budget_spool(spool->budget, in_file(spool), spool->memory_size))
         return -1;
+    if (spool_write(spool->file, in_file(spool), spool->memory, spool->memory_size) < 0) {
+        budget_unspool(spool->budget, spool->memory_size);
+        return -1;
+    }
     spool->memory_size = 0;
     return 0;
 }
@@ -81,33 +103,71 @@ int spool_to_file(struct spool *spool, const char *dir)
 
 void spool_adopt(struct spool *spool, int file, uint64_t size)
 {
+    budget_adopt(spool->budget, size);
     spool->file = file;
     spool->size = size;
 }
 
-static int grow(struct spool *spool, uint64_t total)
+/* Takes other memory, which has room for what is in the present one. */
+static int resize(struct spool *spool, size_t capacity)
 {
-    size_t capacity = spool->memory_capacity ? spool->memory_capacity * 2 : BODY_STEP;
-    if (total)
-        capacity = total < BODY_MEMORY_MAX ? (size_t)total : BODY_MEMORY_MAX;
-    if (capacity > BODY_MEMORY_MAX)
-        capacity = BODY_MEMORY_MAX;
-    char *memory = mem_realloc(spool->memory, capacity);
+    char *memory = budget_alloc(spool->budget, &capacity);
     if (!memory)
         return -1;
+    if (spool->memory_size > 0)
+        memcpy(memory, spool->memory, spool->memory_size);
+    budget_free(spool->budget, spool->memory, spool->memory_capacity);
     spool->memory = memory;
     spool->memory_capacity = capacity;
     return 0;
 }
 
+static size_t next_capacity(const struct spool *spool, uint64_t total)
+{
+    size_t capacity = spool->memory_capacity ? spool->memory_capacity * 2 : BODY_STEP;
+    if (total)
+        capacity = total < BODY_MEMORY_MAX ? (size_t)total : BODY_MEMORY_MAX;
+    return capacity < BODY_MEMORY_MAX ? capacity : BODY_MEMORY_MAX;
+}
+
+/* The first memory, less of it if need be. */
+static int begin(struct spool *spool, uint64_t total)
+{
+    size_t capacity = next_capacity(spool, total);
+    int result = resize(spool, capacity);
+    for (size_t less = BODY_STEP; result < 0 && errno == ENOBUFS && less >= BODY_LEAST; less /= 2)
+        if (less < capacity)
+            result = resize(spool, less);
+    return result;
+}
+
+static bool may_grow(const struct spool *spool, uint64_t total)
+{
+    return spool->file < 0 && spool->memory_capacity < BODY_MEMORY_MAX &&
+           (total == 0 || spool->memory_capacity < total);
+}
+
+static int make_room(struct spool *spool, uint64_t total, const char *dir)
+{
+    if (!spool->memory)
+        return begin(spool, total);
+    if (may_grow(spool, total)) {
+        if (resize(spool, next_capacity(spool, total)) == 0)
+            return 0;
+        if (errno != ENOBUFS)
+            return -1;
+    }
+    if (spill(spool, dir) < 0)
+        return -1;
+    if (spool->memory_capacity > BODY_SPILLED)
+        resize(spool, BODY_SPILLED);
+    return 0;
+}
+
 char *spool_reserve(struct spool *spool, uint64_t total, size_t want, const char *dir, size_t *room)
 {
-    if (spool->memory_size == spool->memory_capacity) {
-        bool full =
-            spool->memory_capacity >= BODY_MEMORY_MAX || (total && spool->memory_capacity >= total);
-        if ((full ? spill(spool, dir) : grow(spool, total)) < 0)
-            return NULL;
-    }
+    if (spool->memory_size == spool->memory_capacity && make_room(spool, total, dir) < 0)
+        return NULL;
     size_t left = spool->memory_capacity - spool->memory_size;
     *room = want < left ? want : left;
     return spool->memory + spool->memory_size;
@@ -141,11 +201,11 @@ ssize_t spool_read(const struct spool *spool, uint64_t at, char *out, size_t n)
         return 0;
     if (n > spool->size - at)
         n = (size_t)(spool->size - at);
-    uint64_t in_file = spool->size - spool->memory_size;
-    if (at < in_file) {
-        size_t part = n < in_file - at ? n : (size_t)(in_file - at);
+    uint64_t filed = in_file(spool);
+    if (at < filed) {
+        size_t part = n < filed - at ? n : (size_t)(filed - at);
         return read_file(spool->file, at, out, part);
     }
-    memcpy(out, spool->memory + (at - in_file), n);
+    memcpy(out, spool->memory + (at - filed), n);
     return (ssize_t)n;
 }
