@@ -523,13 +523,16 @@ static void park_on(struct engine *engine, struct conn *conn)
 
 /*
  * The budget has no room for what this client wants to send, which is more than many others want:
- * nothing is read from it until there is room, for PARK_MAX_MS at most.
+ * nothing is read from it until there is room, for PARK_MAX_MS at most. Whether one that says no
+ * more has gone cannot be seen, as what it has said is not read; it does not wait.
  */
 static void park(struct engine *engine, struct conn *conn)
 {
-    if (conn->parked_ms >= PARK_MAX_MS && conn->request) {
+    bool waits = conn->parked_ms < PARK_MAX_MS &&
+                 !atomic_load_explicit(&conn->gone, memory_order_relaxed);
+    if (!waits && conn->request) {
         refuse_short(engine, conn);
-    } else if (conn->parked_ms >= PARK_MAX_MS) {
+    } else if (!waits) {
         close_because(engine, conn, CLOSE_LIMIT);
     } else {
         engine_short(engine, "Clients that send much have to wait");
