@@ -463,6 +463,17 @@ SECTIONS = {
         Row("send_timeout", "--send-timeout", SECONDS, 60,
             "A client that takes nothing of its answer for so long is disconnected; 0 never.",
             unit="seconds", since=OURS),
+        Row("stream_window", "--stream-window", SIZE, 4 << 20,
+            "How much of a streamed answer (an iterator, write()) may wait for its client before "
+            "the application waits, too; 0 is no limit.", unit="bytes", since=OURS),
+        Row("client_memory", "--client-memory", SIZE, 256 << 20,
+            "The memory that a worker's clients may occupy together: heads, bodies, answers, TLS. "
+            "Beyond it files are used, then the hungriest wait; 0 is no limit.",
+            unit="bytes", since=OURS),
+        Row("client_disk", "--client-disk", SIZE, 0,
+            "The bytes in files of tmp_upload_dir that a worker's clients may occupy together, one "
+            "of them half; 0 is the room that the disk has when the worker starts, less a "
+            "twentieth of the disk or 1 GiB.", unit="bytes", since=OURS),
         Row("limit_request_body", "--limit-request-body", SIZE, 0,
             "The longest body of a request; 0 is no limit.", unit="bytes", since=OURS),
         Row("stream_request_body", "--stream-request-body", SIZE, 0,

@@ -317,6 +317,26 @@ send_timeout = 30  # directly on the internet
 
 Any byte that the client takes begins it anew.
 """,
+    "stream_window": """\
+```python
+stream_window = "64M"  # 0: the application never waits, and the rest of each answer is on the disk
+```
+
+An answer that is there as a whole (bytes, a list, a file) is taken at once in any case. A thread that waits
+for a client occupies what it occupies in gunicorn.
+""",
+    "client_memory": """\
+```python
+client_memory = "1G"  # K, M, G, T; for each worker
+```
+
+What happens when it is used up: [what clients may occupy](operations.md#what-clients-may-occupy).
+""",
+    "client_disk": """\
+```python
+client_disk = "20G"  # for each worker; the file system of tmp_upload_dir has to have workers times as much
+```
+""",
     "limit_request_body": """\
 ```python
 limit_request_body = "20M"  # K, M, G, T

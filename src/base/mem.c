@@ -5,17 +5,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
 
 #define MEM_NEVER LONG_MAX
-
-enum {
-    HEAP_KEPT = 8 * 1024 * 1024,    /* bytes at the end of each that are not given back */
-    HEAP_LARGEST = 4 * 1024 * 1024, /* bytes of the largest block that comes from one */
-    HEAPS = 2,                      /* the main thread's, and one that all others share */
-};
 
 static atomic_long mem_left = MEM_NEVER;
 static atomic_bool mem_once, mem_has_failed;
@@ -48,17 +43,23 @@ void mem_free(void *block)
     free(block);
 }
 
-void mem_keep_freed(void)
+void *mem_map(size_t size)
 {
-#ifdef M_TRIM_THRESHOLD
-    if (getenv("GLIBC_TUNABLES"))
-        return;
-    if (!getenv("MALLOC_TRIM_THRESHOLD_") && !getenv("MALLOC_MMAP_THRESHOLD_")) {
-        mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
-        mallopt(M_MMAP_THRESHOLD, HEAP_LARGEST);
-    }
-    if (!getenv("MALLOC_ARENA_MAX") && !getenv("MALLOC_ARENA_TEST"))
-        mallopt(M_ARENA_MAX, HEAPS);
+    if (mem_must_fail())
+        return NULL;
+    void *block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return block == MAP_FAILED ? NULL : block;
+}
+
+void mem_unmap(void *block, size_t size)
+{
+    munmap(block, size);
+}
+
+void mem_trim(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
 #endif
 }
 

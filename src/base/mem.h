@@ -17,17 +17,12 @@ void *mem_realloc(void *block, size_t size);
 
 void mem_free(void *block);
 
-/*
- * For a process that serves: bodies of some hundred KiB come and go with each request, and a heap
- * that gives its end back to the system each time pays for the same pages again and again.
- *
- * malloc has a heap for each thread. As each leads at times, the bodies of all clients pass through
- * every one, and each would keep its end: 16 threads keep 75 MiB, where those that share one keep
- * 16 MiB and answer as fast, for requests seldom allocate.
- *
- * Who tunes malloc by its environment is not overruled.
- */
-void mem_keep_freed(void);
+/* Pages of the system's own, zeroed: no heap sees them, and all of them go back at mem_unmap(). */
+void *mem_map(size_t size);
+void mem_unmap(void *block, size_t size);
+
+/* Gives the system back what the heaps hold and nobody uses, where the C library can. */
+void mem_trim(void);
 
 /*
  * Gives the pages of the heap that hold nothing but freed blocks back to the system: before a fork,

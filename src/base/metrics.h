@@ -69,6 +69,11 @@ struct metrics {
     _Atomic uint32_t draining; /* 1: the worker takes no new connection */
     _Atomic uint32_t connections[METRICS_CONN_STATES];
 
+    /* What clients occupy, of one worker alone; written by any thread: see budget.h. */
+    _Atomic uint64_t memory;  /* bytes of buffers */
+    _Atomic uint64_t spooled; /* bytes in files */
+    _Atomic uint32_t files;   /* descriptors beside those of connections */
+
     /* Counters, the leader's. Everything from here on is added to the totals of the server when
      * the worker has died. */
     char apart[METRICS_LINE]; /* what different threads write stands in different cache lines */

@@ -165,7 +165,6 @@ int main(int argc, char **argv)
         .standby = true,
         .loop = argc > 3 ? argv[3] : NULL,
     };
-    mem_keep_freed();
     engine = engine_create(&options, &ops, NULL, &listener, 1);
     if (!engine || pipe2(signal_pipe, O_NONBLOCK | O_CLOEXEC) < 0 ||
         engine_watch_signals(engine, signal_pipe[0]) < 0) {
@@ -174,6 +173,7 @@ int main(int argc, char **argv)
     }
     if (argc > 5)
         speak_tls(argv[4], argv[5]);
+    signal(SIGPIPE, SIG_IGN); /* sendfile() */
     signal(SIGTERM, stop);
     signal(SIGINT, stop);
     pthread_t *others = mem_alloc(sizeof(*others) * threads);

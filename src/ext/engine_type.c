@@ -228,6 +228,10 @@ static int read_patience(struct wsgi *wsgi, struct engine_options *options)
         get_size(wsgi->cfg, "limit_request_body", &options->body_max) < 0 ||
         get_size(wsgi->cfg, "stream_request_body", &options->stream_body) < 0)
         return -1;
+    if (get_size(wsgi->cfg, "stream_window", &options->stream_window) < 0 ||
+        get_size(wsgi->cfg, "client_memory", &options->client_memory) < 0 ||
+        get_size(wsgi->cfg, "client_disk", &options->client_disk) < 0)
+        return -1;
     if (get_number(wsgi->cfg, "max_queue", &options->max_queue) < 0 ||
         get_ms(wsgi->cfg, "max_queue_time", &options->max_queue_ms) < 0 ||
         get_number(wsgi->cfg, "limit_concurrency", &options->limit_concurrency) < 0 ||
@@ -445,7 +449,6 @@ static int engine_init(PyObject *op, PyObject *args, PyObject *kwargs)
         return -1;
     Py_INCREF(self->wsgi.module);
     self->wsgi.state = core_state_of(self->wsgi.module);
-    mem_keep_freed();
     self->wsgi.wait = wait == Py_None ? NULL : Py_NewRef(wait);
     return start(self, worker, threads, loop);
 }

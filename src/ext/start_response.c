@@ -286,6 +286,7 @@ PyObject *write_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObj
         PyErr_SetString(PyExc_TypeError, "write() takes one argument");
         return NULL;
     }
+    call->request->response.streamed = true;
     if (call_write(call, args[0], false) < 0)
         return NULL;
     Py_RETURN_NONE;

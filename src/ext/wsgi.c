@@ -46,6 +46,7 @@ static int send_iterable(struct call *call, PyObject *result)
     }
     PyObject *item;
     int sent = 0;
+    call->request->response.streamed = true;
     while (sent == 0 && (item = PyIter_Next(iterator))) {
         sent = call_write(call, item, false);
         Py_DECREF(item);

@@ -154,6 +154,29 @@ static double queued_in_child(const struct child *child, int64_t now)
     return metrics_level(&child->slot->metrics->queued);
 }
 
+static double client_memory(const struct child *child, int64_t now)
+{
+    (void)now;
+    return (double)value(&child->slot->metrics->memory);
+}
+
+static double client_disk(const struct child *child, int64_t now)
+{
+    (void)now;
+    return (double)value(&child->slot->metrics->spooled);
+}
+
+static double client_descriptors(const struct child *child, int64_t now)
+{
+    const struct metrics *m = child->slot->metrics;
+    double open = level(&m->files);
+
+    (void)now;
+    for (unsigned i = 0; i < METRICS_CONN_STATES; i++)
+        open += level(&m->connections[i]);
+    return open;
+}
+
 static const struct {
     const char *name, *unit, *help;
     measure measure;
@@ -164,6 +187,10 @@ static const struct {
      "Since its request began or its last sign of life; 0: it is idle.", busy_of_child},
     {"worker_requests_running", "", "Requests that it runs.", running_in_child},
     {"worker_requests_queued", "", "Whole requests that wait in it.", queued_in_child},
+    {"worker_client_memory_bytes", "bytes", "Memory that its clients occupy.", client_memory},
+    {"worker_client_disk_bytes", "bytes", "Bytes in files that its clients occupy.", client_disk},
+    {"worker_client_descriptors", "", "Connections, and files of bodies and answers.",
+     client_descriptors},
 };
 
 static void report_each_worker(const struct arbiter *a, struct writer *out, int64_t now)

@@ -144,14 +144,17 @@ static bool begin_tls(struct engine *engine, struct conn *conn)
         engine_drop_tls(engine, context);
         return false;
     }
+    budget_force(&engine->budget, BUDGET_TLS);
     conn->state = CONN_HANDSHAKE;
     return true;
 }
 
 static void end_tls(struct engine *engine, struct conn *conn)
 {
-    if (conn->tls)
-        engine_drop_tls(engine, tls_free(conn->tls));
+    if (!conn->tls)
+        return;
+    engine_drop_tls(engine, tls_free(conn->tls));
+    budget_give(&engine->budget, BUDGET_TLS);
     conn->tls = NULL;
 }
 
@@ -408,6 +411,13 @@ static void ready(struct engine *engine, struct conn *conn)
         wait_for_thread(engine, conn, engine->now_ms);
 }
 
+/* What clients may occupy is used up, and nothing of it has become free. */
+static void refuse_short(struct engine *engine, struct conn *conn)
+{
+    engine_short(engine, "Clients that send much are refused");
+    refuse_whole(engine, conn, REFUSED_NO_ROOM, 503, "The server has no room for the request");
+}
+
 static void refuse_body(struct engine *engine, struct conn *conn)
 {
     char text[128];
@@ -488,7 +498,10 @@ static void went_on(struct engine *engine, struct conn *conn, enum body_progress
         refuse_body(engine, conn);
         break;
     case BODY_NO_ROOM:
-        refuse_for_room(engine, conn, errno);
+        if (errno == ENOBUFS)
+            refuse_short(engine, conn);
+        else
+            refuse_for_room(engine, conn, errno);
         break;
     }
 }
@@ -531,9 +544,11 @@ static void parse(struct engine *engine, struct conn *conn)
         http1_parse(&request->head, request->input, request->input_size, &engine->options.limits)) {
     case HTTP1_OK:
         request->input_at = request->head.size;
+        request_charge_fields(request);
         head_done(engine, conn);
         break;
     case HTTP1_PARTIAL:
+        request_charge_fields(request);
         break;
     case HTTP1_ERROR:
         refuse_head(engine, conn);
@@ -587,12 +602,61 @@ static void end_of_input(struct engine *engine, struct conn *conn)
     conn_close(engine, conn);
 }
 
+/* It waits, and no time-out of its own runs meanwhile. */
+static void park_on(struct engine *engine, struct conn *conn)
+{
+    conn->parked = true;
+    conn->readable = false;
+    if (conn_watch(engine, conn) < 0)
+        close_because(engine, conn, CLOSE_ERROR);
+    else
+        deadline_in(engine, conn, PARK_LOOK_MS);
+}
+
+/*
+ * The budget has no room for what this client wants to send, which is more than many others want:
+ * nothing is read from it until there is room, for PARK_MAX_MS at most. Whether one that says no
+ * more has gone cannot be seen, as what it has said is not read; it does not wait.
+ */
+static void park(struct engine *engine, struct conn *conn)
+{
+    bool waits = conn->parked_ms < PARK_MAX_MS &&
+                 !atomic_load_explicit(&conn->gone, memory_order_relaxed);
+    if (!waits && conn->request) {
+        refuse_short(engine, conn);
+    } else if (!waits) {
+        close_because(engine, conn, CLOSE_LIMIT);
+    } else {
+        engine_short(engine, "Clients that send much have to wait");
+        park_on(engine, conn);
+    }
+}
+
+/* There is room again: its time-outs begin anew. */
+static void unpark(struct engine *engine, struct conn *conn)
+{
+    if (!conn->parked)
+        return;
+    conn->parked = false;
+    timer_cancel(&conn->timer);
+    if (conn->state == CONN_HEAD || conn->state == CONN_IDLE)
+        deadline_at(engine, conn, engine->now_ms, engine->options.header_timeout_ms);
+    if (conn->state == CONN_BODY) {
+        conn->request->body.timed = false;
+        await_body(engine, conn);
+    }
+}
+
 static bool attach_request(struct engine *engine, struct conn *conn)
 {
     if (!conn->request)
         conn->request = request_get(engine, conn);
     if (conn->request)
         return true;
+    if (errno == ENOBUFS) {
+        park(engine, conn);
+        return false;
+    }
     engine_note(engine, NOTE_ERROR, "No memory for a request: connection closed");
     close_because(engine, conn, CLOSE_ERROR);
     return false;
@@ -611,11 +675,15 @@ static void detach_request(struct engine *engine, struct conn *conn)
 static void no_room(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
+    if (errno == ENOBUFS) {
+        park(engine, conn);
+        return;
+    }
     if (conn->state == CONN_BODY) {
         went_on(engine, conn, body_no_room(request));
         return;
     }
-    bool too_long = request->input_capacity >= INPUT_MAX;
+    bool too_long = errno == EMSGSIZE;
     request->head.error = too_long ? HTTP1_HEAD_TOO_LONG : HTTP1_NO_MEMORY;
     refuse_head(engine, conn);
 }
@@ -714,6 +782,7 @@ void conn_read(struct engine *engine, struct conn *conn)
             no_room(engine, conn);
             return;
         }
+        unpark(engine, conn);
         ssize_t n = transport_recv(conn->io.fd, conn->tls, into, room);
         bool paused = transport_paused(conn->tls);
         if (n < 0 && errno == EAGAIN) {
@@ -788,6 +857,7 @@ static void next_request(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
     request_next(engine, request);
+    conn->parked_ms = 0;
     conn_move(engine, conn, CONN_IDLE);
     mark_in(engine, conn, &engine->idle);
     timer_set(&engine->timers, &conn->timer, engine->now_ms + engine->options.keepalive_ms);
@@ -886,6 +956,11 @@ void conn_expired(struct engine *engine, struct conn *conn)
     if (conn->state == CONN_RUNNING) {
         if (ready_remove(&engine->ready, conn->request))
             refuse_overload(engine, conn, REFUSED_QUEUE_TIME);
+        return;
+    }
+    if (conn->parked && !(is_draining(engine) && engine->now_ms >= drain_requests_until(engine))) {
+        conn->parked_ms += PARK_LOOK_MS;
+        conn_read(engine, conn);
         return;
     }
     if (conn->state == CONN_BODY && body_goes_on(engine, conn)) {

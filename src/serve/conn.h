@@ -53,6 +53,7 @@ struct conn {
     atomic_bool gone;               /* the peer has closed or reset */
     bool urgent;                    /* urgent data came: a read may give less than there is */
     bool close_after;               /* no further request */
+    bool parked;                    /* not read from, for want of room: see park() */
     uint8_t why;                    /* enum metrics_close: the first reason that was found */
     struct timer timer;
     struct list link; /* in one of the engine's lists */
@@ -63,6 +64,7 @@ struct conn {
     uint64_t since_ms; /* when it was accepted; in LINGER, when our side was shut */
     uint64_t mark_ms;  /* when it last did what counts as progress: see room.c */
     uint32_t gained;   /* bytes since then; less than PACE_BYTES */
+    uint32_t parked_ms; /* for how long, with this request */
     struct peer peer;
     uint32_t served; /* requests answered so far */
 };

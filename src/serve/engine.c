@@ -126,6 +126,22 @@ static void alarm_rang(void *context)
     engine->alarm_at = 0;
 }
 
+/* As many connections as there are descriptors for. */
+static void fit_connections(struct engine *engine)
+{
+    uint64_t limit = 0;
+    uint32_t wanted = engine->options.worker_connections;
+    uint32_t fit = budget_descriptors(&engine->budget, wanted, &limit);
+    if (fit == wanted)
+        return;
+    engine->options.worker_connections = fit;
+    engine_note(engine, NOTE_WARNING,
+                "worker_connections is %u, but the limit of descriptors (ulimit -Hn) is %llu: "
+                "%u connections at most are open at a time; raise the limit to %llu",
+                wanted, (unsigned long long)limit, fit,
+                (unsigned long long)wanted * 2 + 2 * BUDGET_DESCRIPTORS);
+}
+
 struct engine *engine_create(const struct engine_options *options, const struct app_ops *ops,
                              void *app, const int *listeners, uint32_t count)
 {
@@ -146,6 +162,10 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     timers_init(&engine->timers, engine->now_ms);
     timer_init(&engine->resume);
     timer_init(&engine->cut_off);
+    timer_init(&engine->trim);
+    uint64_t disk = options->client_disk ? options->client_disk : spool_room(options->tmp_dir);
+    budget_init(&engine->budget, engine->metrics, options->client_memory, disk);
+    fit_connections(engine);
     deadlines_init(&engine->deadlines, options->request_timeout_ms, options->request_grace_ms);
     list_init(&engine->idle);
     list_init(&engine->crowd);
@@ -205,6 +225,7 @@ void engine_destroy(struct engine *engine)
     ready_destroy(&engine->ready);
     pthread_mutex_destroy(&engine->tls_lock);
     deadlines_destroy(&engine->deadlines);
+    budget_destroy(&engine->budget);
     mem_free(engine->listeners);
     mem_free(engine);
 }
@@ -353,6 +374,9 @@ static void finish_step(struct engine *engine)
         engine_resume(engine, PAUSE_FULL);
     if (is_rehearsed(engine))
         engine_resume(engine, PAUSE_REHEARSAL);
+    if (atomic_load_explicit(&engine->budget.peaked, memory_order_relaxed) &&
+        engine->trim.deadline == 0)
+        timer_set(&engine->timers, &engine->trim, engine->now_ms + TRIM_LOOK_MS);
     if (engine->options.loop_host)
         set_alarm(engine);
     if (atomic_load_explicit(&engine->draining, memory_order_relaxed) && is_done(engine)) {
@@ -369,10 +393,32 @@ void engine_yield(struct engine *engine)
     } while (atomic_load(&engine->answered) && engine_lead(engine));
 }
 
+/* The peak is over: what it has left in the heaps goes back to the system. That takes some
+ * milliseconds, which the stand-by has. */
+static void look_after_peak(struct engine *engine)
+{
+    if (!budget_calm(&engine->budget))
+        return;
+    if (engine->standby_runs) {
+        atomic_store(&engine->trims, true);
+        standby_arm(engine);
+    } else {
+        engine_trim(engine);
+    }
+}
+
+void engine_trim(struct engine *engine)
+{
+    blocks_trim(&engine->budget.blocks);
+    mem_trim();
+}
+
 static void timer_expired(struct timer *timer, void *context)
 {
     struct engine *engine = context;
-    if (timer == &engine->resume)
+    if (timer == &engine->trim)
+        look_after_peak(engine);
+    else if (timer == &engine->resume)
         engine_resume(engine, PAUSE_ERROR | PAUSE_FULL);
     else if (timer == &engine->cut_off)
         drain_cut_off(engine);

@@ -8,6 +8,7 @@
 #include "proto/forwarded.h"
 #include "proto/http1.h"
 #include "serve/app.h"
+#include "serve/budget.h"
 #include "serve/conn.h"
 #include "serve/deadline.h"
 #include "serve/request.h"
@@ -47,6 +48,10 @@ struct engine_options {
     uint32_t limit_concurrency;        /* requests that wait or run; 0: any number */
     bool check_client;                 /* skip requests whose client has gone */
     uint32_t worker_connections;       /* open connections; idle ones are closed to stay below */
+    uint64_t client_memory;            /* bytes that clients may occupy; 0: any number */
+    uint64_t client_disk;              /* the same in files */
+    uint64_t stream_window;            /* bytes of a streamed answer that wait for its client;
+                                          0: any number */
     uint32_t threads;                  /* application threads */
     uint32_t request_timeout_ms;       /* 0: a request may take as long as it likes */
     uint32_t request_grace_ms;         /* beyond which the worker is given up */
@@ -120,6 +125,7 @@ struct engine {
     struct loop *loop;
     struct timers timers;
     struct timer resume; /* a paused listener tries again */
+    struct timer trim;   /* after a peak of memory */
     uint64_t now_ms;     /* since when there is a leader, or when its loop last woke */
 
     struct listener *listeners;
@@ -137,6 +143,7 @@ struct engine {
     _Atomic(atomic_uint *) pulse; /* of our seat on the exchange's board; without one: no_pulse */
     atomic_uint no_pulse;
 
+    struct budget budget;   /* of all that clients occupy */
     uint64_t out_spool_max; /* OUT_SPOOL_MAX, save in tests */
     struct list idle;       /* connections in HANDSHAKE, IDLE and LINGER, by their marks */
     struct list crowd;      /* those in HEAD, BODY and FLUSH, the same: see room.c */
@@ -153,6 +160,7 @@ struct engine {
     _Atomic uint64_t accept_told_ms;   /* the same for failures to accept */
     _Atomic uint64_t watch_told_ms;    /* the same for connections that the loop does not take */
     _Atomic uint64_t lost_told_ms;     /* the same for lines that the access log has lost */
+    _Atomic uint64_t short_told_ms;    /* the same for a budget that is used up */
     struct request *pool;
     uint32_t pooled;
     struct request *batch_head, *batch_tail; /* made ready by this step */
@@ -169,6 +177,7 @@ struct engine {
     atomic_uint steps;          /* to see whether the engine moves */
     atomic_uint answered_count; /* requests answered, to see whether the threads move */
     atomic_bool slow;           /* requests take long: promote a follower at once */
+    atomic_bool trims;          /* the stand-by is to give memory back */
     _Atomic(struct request *) answered;
     struct ready ready;
 
@@ -246,6 +255,9 @@ void engine_yield(struct engine *engine);
 /* One turn of the loop, at most timeout_ms long (-1: until something happens). Leader only. */
 void engine_step(struct engine *engine, int timeout_ms);
 
+/* Gives the system back what a peak of memory has left. Any thread. */
+void engine_trim(struct engine *engine);
+
 /* Ends the leader's wait, if it waits. */
 void engine_kick(struct engine *engine);
 
@@ -313,15 +325,17 @@ void drain_tell(struct engine *engine);
 
 /* room.c */
 
-/* Whether one connection more can be had, for which engine_make_room() may have to close another.
- * Leader only. */
+/* Whether one connection more can be had as it is. */
+bool engine_has_place(struct engine *engine);
+
+/* The same, or engine_make_room() can close another for it. Leader only. */
 bool engine_has_room(struct engine *engine);
 
 /* Closes the connection whose client deserves it least; false when there is none to be closed.
  * Leader only. */
 bool engine_make_room(struct engine *engine);
 
-/* The same when worker_connections is used up, which is logged. */
+/* The same when there is no place, which is logged. */
 void engine_make_way(struct engine *engine);
 
 /* worker_connections is used up, and nobody can be closed yet: listens again when one may be. */
@@ -336,6 +350,9 @@ void engine_note(struct engine *engine, enum note_level level, const char *forma
  * last, and now set. */
 bool engine_may_tell(_Atomic uint64_t *told_ms);
 
+/* The budget is used up, with this consequence: told, with the settings that bound it. */
+void engine_short(struct engine *engine, const char *consequence);
+
 /* Has the access log written what it has collected; what it cannot write is told. */
 void engine_flush_log(struct engine *engine);
 
@@ -345,6 +362,9 @@ void engine_discard(struct engine *engine, struct part *parts);
 
 /* Finishes all of it: notes are told, lines written, refs given back. Attached. */
 void engine_collect(struct engine *engine);
+
+/* Gives back the refs alone. Attached. */
+void engine_collect_parts(struct engine *engine);
 
 /* Whether there are some that are not to wait. */
 static inline bool engine_has_garbage(struct engine *engine)

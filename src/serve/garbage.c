@@ -48,6 +48,20 @@ void engine_note(struct engine *engine, enum note_level level, const char *forma
         ;
 }
 
+void engine_short(struct engine *engine, const char *consequence)
+{
+    const struct budget *budget = &engine->budget;
+    if (engine_may_tell(&engine->short_told_ms))
+        engine_note(engine, NOTE_WARNING,
+                    "%s: clients occupy %llu MiB of client_memory (%llu MiB), %llu MiB of "
+                    "client_disk (%llu MiB) and %u of %u files",
+                    consequence, (unsigned long long)(atomic_load(budget->memory) >> 20),
+                    (unsigned long long)(budget->memory_max >> 20),
+                    (unsigned long long)(atomic_load(budget->spooled) >> 20),
+                    (unsigned long long)(budget->disk_max >> 20), atomic_load(budget->files),
+                    budget->files_max);
+}
+
 void engine_flush_log(struct engine *engine)
 {
     int error = access_log_flush(engine->access_log);
@@ -118,14 +132,8 @@ static void collect_tls(struct engine *engine)
     }
 }
 
-void engine_collect(struct engine *engine)
+void engine_collect_parts(struct engine *engine)
 {
-    if (atomic_load_explicit(&engine->refused, memory_order_relaxed))
-        refused_collect(engine);
-    if (atomic_load_explicit(&engine->notes, memory_order_relaxed))
-        collect_notes(engine);
-    if (atomic_load_explicit(&engine->garbage_tls, memory_order_relaxed))
-        collect_tls(engine);
     if (!atomic_load_explicit(&engine->garbage_parts, memory_order_relaxed))
         return;
     struct part *part = atomic_exchange(&engine->garbage_parts, NULL);
@@ -135,4 +143,15 @@ void engine_collect(struct engine *engine)
         part_free(part);
         part = next;
     }
+}
+
+void engine_collect(struct engine *engine)
+{
+    if (atomic_load_explicit(&engine->refused, memory_order_relaxed))
+        refused_collect(engine);
+    if (atomic_load_explicit(&engine->notes, memory_order_relaxed))
+        collect_notes(engine);
+    if (atomic_load_explicit(&engine->garbage_tls, memory_order_relaxed))
+        collect_tls(engine);
+    engine_collect_parts(engine);
 }

@@ -100,7 +100,7 @@ static bool accept_one(struct engine *engine, struct listener *listener)
         accept_failed(engine, listener, errno);
         return false;
     }
-    if (engine->connections >= engine->options.worker_connections)
+    if (!engine_has_place(engine))
         engine_make_way(engine);
     struct conn *conn = conn_create(engine, listener, fd, &peer);
     if (!conn) {

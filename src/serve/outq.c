@@ -2,124 +2,197 @@
 
 #include "base/mem.h"
 #include "net/transport.h"
+#include "serve/budget.h"
 #include "serve/limits.h"
 #include "serve/spool.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 enum { FLUSH_PARTS = 16 };
 
-atomic_size_t outq_memory_total;
-
-void outq_init(struct outq *q)
+void outq_init(struct outq *q, struct budget *budget)
 {
     memset(q, 0, sizeof(*q));
     atomic_init(&q->pending, false);
     pthread_mutex_init(&q->lock, NULL);
-    q->spool = -1;
+    q->budget = budget;
 }
 
 void outq_destroy(struct outq *q)
 {
-    if (q->spool >= 0)
-        close(q->spool);
+    outq_end_spool(q);
     pthread_mutex_destroy(&q->lock);
+}
+
+/* Files */
+
+/* Takes fd over, on success. */
+static struct part_file *file_new(struct budget *budget, int fd)
+{
+    struct part_file *file = mem_alloc(sizeof(*file));
+    if (!file || !budget_open(budget)) {
+        mem_free(file);
+        return NULL;
+    }
+    *file = (struct part_file){.budget = budget, .fd = fd};
+    atomic_init(&file->uses, 1);
+    return file;
+}
+
+static void file_drop(struct part_file *file)
+{
+    if (atomic_fetch_sub(&file->uses, 1) > 1)
+        return;
+    close(file->fd);
+    budget_close(file->budget);
+    budget_unspool(file->budget, file->size);
+    mem_free(file);
+}
+
+void outq_end_spool(struct outq *q)
+{
+    if (q->spool)
+        file_drop(q->spool);
+    q->spool = NULL;
 }
 
 void part_free(struct part *part)
 {
     if (part->kind == PART_FILE)
-        close(part->file);
+        file_drop(part->file);
     mem_free(part);
+}
+
+/* Appending */
+
+/* A part with room for `copied` bytes behind it, which is charged for what it holds. */
+static struct part *part_new(struct outq *q, size_t copied, size_t referenced)
+{
+    size_t size = sizeof(struct part) + copied, charged = size + referenced;
+    if (!budget_take(q->budget, BUDGET_ANSWER_SHARE, q->memory, charged))
+        return NULL;
+    struct part *part = mem_alloc(size);
+    if (!part) {
+        budget_give(q->budget, charged);
+        errno = ENOMEM;
+        return NULL;
+    }
+    *part = (struct part){.charged = charged};
+    return part;
 }
 
 static void append(struct outq *q, struct part *part)
 {
-    part->next = NULL;
     if (q->tail)
         q->tail->next = part;
     else
         q->head = part;
     q->tail = part;
     q->memory += part->charged;
-    atomic_fetch_add(&outq_memory_total, part->charged);
     atomic_store(&q->pending, true);
 }
 
 int outq_copy(struct outq *q, const char *data, size_t n)
 {
-    struct part *part = mem_alloc(sizeof(*part) + n);
+    struct part *part = part_new(q, n, 0);
     if (!part)
         return -1;
-    char *copy = (char *)(part + 1);
-    memcpy(copy, data, n);
-    *part = (struct part){.kind = PART_COPY, .data = copy, .left = n, .charged = n};
+    part->kind = PART_COPY;
+    part->data = memcpy(part + 1, data, n);
+    part->left = n;
     append(q, part);
     return 0;
 }
 
-int outq_ref(struct outq *q, const char *data, size_t n, void *ref)
+int outq_ref(struct outq *q, const char *data, size_t n, void *ref, size_t whole)
 {
-    struct part *part = mem_alloc(sizeof(*part));
+    struct part *part = part_new(q, 0, whole);
     if (!part)
         return -1;
-    *part = (struct part){.kind = PART_REF, .ref = ref, .data = data, .left = n, .charged = n};
+    part->kind = PART_REF;
+    part->ref = ref;
+    part->data = data;
+    part->left = n;
     append(q, part);
     return 0;
 }
 
-int outq_file(struct outq *q, int file, off_t offset, uint64_t n)
+/* Takes a use of the file over, on success. */
+static struct part *append_file(struct outq *q, struct part_file *file, off_t offset, uint64_t n)
 {
-    struct part *part = mem_alloc(sizeof(*part));
+    struct part *part = part_new(q, 0, 0);
     if (!part)
-        return -1;
-    *part = (struct part){.kind = PART_FILE, .file = file, .offset = offset, .left = n};
+        return NULL;
+    part->kind = PART_FILE;
+    part->file = file;
+    part->offset = offset;
+    part->left = n;
     append(q, part);
-    return 0;
+    return part;
+}
+
+int outq_file(struct outq *q, int fd, off_t offset, uint64_t n)
+{
+    struct part_file *file = file_new(q->budget, fd);
+    if (file && append_file(q, file, offset, n))
+        return 0;
+    if (file) {
+        budget_close(q->budget);
+        mem_free(file);
+    }
+    return -1;
 }
 
 /* The file to write on. Never an old one's beginning: the network may still hold its pages. */
 static int open_spool(struct outq *q, const char *dir)
 {
-    if (q->spool >= 0 && q->spooled < OUT_SPOOL_FILE)
+    if (q->spool && q->spool->size < OUT_SPOOL_FILE)
         return 0;
-    int file = spool_open_file(dir);
-    if (file < 0)
+    int fd = spool_open_file(dir);
+    struct part_file *file = fd < 0 ? NULL : file_new(q->budget, fd);
+    if (!file) {
+        if (fd >= 0)
+            close(fd);
         return -1;
-    if (q->spool >= 0)
-        close(q->spool);
+    }
+    outq_end_spool(q);
     q->spool = file;
-    q->spooled = 0;
     return 0;
 }
 
-int outq_spool(struct outq *q, const char *data, size_t n, const char *dir)
+int outq_spool_write(struct outq *q, const char *data, size_t n, const char *dir)
 {
-    if (open_spool(q, dir) < 0 || spool_write(q->spool, q->spooled, data, n) < 0)
+    if (open_spool(q, dir) < 0 || !budget_spool(q->budget, q->spool->size, n))
         return -1;
-    uint64_t at = q->spooled;
-    struct part *last = q->tail;
-    if (last && last->spooled && (uint64_t)last->offset + last->left == at) {
-        last->left += n;
-        q->spooled += n;
-        q->kept += n;
+    if (spool_write(q->spool->fd, q->spool->size, data, n) == 0) {
+        q->spool->size += n;
         return 0;
     }
-    int file = fcntl(q->spool, F_DUPFD_CLOEXEC, 0);
-    if (file < 0 || outq_file(q, file, (off_t)at, n) < 0) {
-        if (file >= 0)
-            close(file);
-        return -1;
+    budget_unspool(q->budget, n);
+    return -1;
+}
+
+int outq_spool_append(struct outq *q, size_t n)
+{
+    off_t at = (off_t)(q->spool->size - n);
+    struct part *last = q->tail;
+    if (last && last->spooled && last->file == q->spool && last->offset + (off_t)last->left == at) {
+        last->left += n;
+    } else {
+        struct part *part = append_file(q, q->spool, at, n);
+        if (!part)
+            return -1;
+        atomic_fetch_add(&q->spool->uses, 1);
+        part->spooled = true;
     }
-    q->tail->spooled = true;
-    q->spooled += n;
     q->kept += n;
     return 0;
 }
+
+/* Sending */
 
 /* Sends the parts in memory at the head of the queue by one call. */
 static ssize_t send_memory(struct outq *q, int fd, struct tls *tls)
@@ -135,7 +208,7 @@ static ssize_t send_file_part(struct outq *q, struct part *part, int fd, struct 
 {
     size_t n = part->left < SEND_TURN ? (size_t)part->left : SEND_TURN;
     ssize_t sent =
-        transport_sendfile(fd, tls, part->file, part->offset, n, atomic_load(&q->copies));
+        transport_sendfile(fd, tls, part->file->fd, part->offset, n, atomic_load(&q->copies));
     if (sent == 0) {
         errno = EPIPE; /* the file became shorter than what was promised */
         return -1;
@@ -150,7 +223,7 @@ static struct part *pop(struct outq *q)
     if (!q->head)
         q->tail = NULL;
     q->memory -= part->charged;
-    atomic_fetch_sub(&outq_memory_total, part->charged);
+    budget_give(q->budget, part->charged);
     return part;
 }
 
@@ -200,8 +273,7 @@ enum outq_result outq_flush(struct outq *q, int fd, struct tls *tls, struct part
 struct part *outq_clear(struct outq *q)
 {
     struct part *all = q->head;
-    for (struct part *p = all; p; p = p->next)
-        atomic_fetch_sub(&outq_memory_total, p->charged);
+    budget_give(q->budget, q->memory);
     q->head = q->tail = NULL;
     q->memory = 0;
     q->kept = 0;

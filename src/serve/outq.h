@@ -15,47 +15,68 @@
  * sends: both under the lock, which nobody touches while the queue is empty and `pending` false.
  */
 
+struct budget;
+
 enum part_kind {
     PART_COPY, /* bytes behind the part itself */
     PART_REF,  /* the application's bytes, held by ref */
-    PART_FILE, /* a descriptor that the part owns */
+    PART_FILE, /* bytes of a file */
+};
+
+/* A descriptor that several parts use: closed with the last of them. */
+struct part_file {
+    struct budget *budget; /* borrowed */
+    atomic_uint uses;
+    int fd;
+    uint64_t size; /* bytes on the disk that are the queue's own */
 };
 
 struct part {
     struct part *next;
     enum part_kind kind;
-    void *ref;        /* PART_REF: given back by the engine's release */
-    const char *data; /* PART_COPY, PART_REF */
-    int file;         /* PART_FILE */
-    bool spooled;     /* PART_FILE: one of the queue's own */
-    off_t offset;     /* PART_FILE: the next byte */
+    void *ref;              /* PART_REF: given back by the engine's release */
+    const char *data;       /* PART_COPY, PART_REF */
+    struct part_file *file; /* PART_FILE: one use of it */
+    bool spooled;           /* PART_FILE: one of the queue's own */
+    off_t offset;           /* PART_FILE: the next byte */
     uint64_t left;
-    size_t charged; /* bytes counted against the memory bounds */
+    size_t charged; /* bytes of memory: the part itself, and what it holds */
 };
 
 struct outq {
     atomic_bool pending;
     atomic_bool copies; /* files are sent by copies: see send_by_copies() */
     pthread_mutex_t lock;
+    struct budget *budget; /* borrowed */
     struct part *head, *tail;
-    size_t memory;    /* bytes of the parts in memory */
-    uint64_t sent;    /* bytes that the socket took, with those that were never queued */
-    int spool;        /* -1, or the file that is written: after OUT_SPOOL_FILE bytes a new one, so
-                         that the disk gets back what was sent */
-    uint64_t spooled; /* bytes written to it so far */
-    uint64_t kept;    /* bytes in this and earlier files that are not sent */
-    size_t ahead;     /* bytes that left with the last part, and belong to what is appended next: a
-                         record of TLS was begun before there was place for all that it holds */
+    size_t memory;           /* bytes of memory that the parts hold */
+    uint64_t sent;           /* bytes that the socket took, with those that were never queued */
+    struct part_file *spool; /* NULL, or the file that is written, by the application's thread
+                                alone: after OUT_SPOOL_FILE bytes a new one, so that the disk gets
+                                back what was sent */
+    uint64_t kept;           /* bytes in this and earlier files that are not sent */
+    size_t ahead; /* bytes that left with the last part, and belong to what is appended next: a
+                     record of TLS was begun before there was place for all that it holds */
 };
 
-void outq_init(struct outq *q);
+void outq_init(struct outq *q, struct budget *budget);
 void outq_destroy(struct outq *q);
 
-/* Appends; 0, or -1 with errno ENOMEM or the file's error. All of them need the lock. */
+/* The file for what is spooled is done with: those of its bytes that are queued keep it. */
+void outq_end_spool(struct outq *q);
+
+/*
+ * Appends; 0, or -1 with errno: ENOMEM, EMFILE, the file's error, or ENOBUFS when the budget is
+ * used up. They need the lock. `whole` is how many bytes the ref keeps, of which n are left.
+ */
 int outq_copy(struct outq *q, const char *data, size_t n);
-int outq_ref(struct outq *q, const char *data, size_t n, void *ref);
+int outq_ref(struct outq *q, const char *data, size_t n, void *ref, size_t whole);
 int outq_file(struct outq *q, int file, off_t offset, uint64_t n); /* takes file over, on success */
-int outq_spool(struct outq *q, const char *data, size_t n, const char *dir);
+
+/* By way of a file, in two steps: the first one takes its time, and is for who writes, without the
+ * lock. */
+int outq_spool_write(struct outq *q, const char *data, size_t n, const char *dir);
+int outq_spool_append(struct outq *q, size_t n);
 
 struct tls;
 
@@ -74,8 +95,5 @@ struct part *outq_clear(struct outq *q);
 
 /* Frees one part that holds no ref any more. */
 void part_free(struct part *part);
-
-/* Bytes kept in memory by all queues of the process. */
-extern atomic_size_t outq_memory_total;
 
 #endif

@@ -4,40 +4,52 @@
 #include "serve/engine.h"
 #include "serve/limits.h"
 
-#include <stdlib.h>
+#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
-static struct request *request_create(void)
+/* What each occupies, until its buffers grow. */
+enum { REQUEST_BYTES = sizeof(struct request) + INPUT_SIZE + OUTPUT_SIZE };
+
+static struct request *request_create(struct budget *budget)
 {
-    struct request *request = mem_alloc(sizeof(*request));
-    if (!request)
+    if (!budget_take(budget, BUDGET_SHARE, 0, REQUEST_BYTES))
         return NULL;
-    memset(request, 0, sizeof(*request));
-    request->input = mem_alloc(INPUT_SIZE);
-    request->response.head = mem_alloc(OUTPUT_SIZE);
-    if (!request->input || !request->response.head) {
-        mem_free(request->input);
-        mem_free(request->response.head);
+    struct request *request = mem_alloc(sizeof(*request));
+    if (request) {
+        memset(request, 0, sizeof(*request));
+        request->input = mem_alloc(INPUT_SIZE);
+        request->response.head = mem_alloc(OUTPUT_SIZE);
+    }
+    if (!request || !request->input || !request->response.head) {
+        if (request) {
+            mem_free(request->input);
+            mem_free(request->response.head);
+        }
         mem_free(request);
+        budget_give(budget, REQUEST_BYTES);
+        errno = ENOMEM;
         return NULL;
     }
     request->input_capacity = INPUT_SIZE;
     request->response.head_capacity = OUTPUT_SIZE;
     http1_head_init(&request->head);
-    spool_init(&request->body.spool);
-    outq_init(&request->out);
+    spool_init(&request->body.spool, budget);
+    outq_init(&request->out, budget);
     return request;
 }
 
 void request_free(struct request *request)
 {
+    struct budget *budget = request->out.budget;
     outq_destroy(&request->out);
     spool_free(&request->body.spool);
+    budget_give(budget, request->fields_charged);
+    budget_give(budget, request->response.head_capacity);
     http1_head_free(&request->head);
     mem_free(request->response.head);
-    mem_free(request->input);
+    budget_free(budget, request->input, request->input_capacity);
     mem_free(request);
+    budget_give(budget, sizeof(*request));
 }
 
 struct request *request_get(struct engine *engine, struct conn *conn)
@@ -47,7 +59,7 @@ struct request *request_get(struct engine *engine, struct conn *conn)
         engine->pool = request->next;
         engine->pooled--;
     } else {
-        request = request_create();
+        request = request_create(&engine->budget);
         if (!request)
             return NULL;
     }
@@ -85,10 +97,7 @@ static void clear_out(struct engine *engine, struct outq *out)
     atomic_store_explicit(&out->copies, false, memory_order_relaxed);
     if (out->head)
         engine_discard(engine, outq_clear(out));
-    if (out->spool >= 0)
-        close(out->spool);
-    out->spool = -1;
-    out->spooled = 0;
+    outq_end_spool(out);
 }
 
 void request_next(struct engine *engine, struct request *request)
@@ -110,7 +119,7 @@ void request_put(struct engine *engine, struct request *request)
     request_next(engine, request);
     request->conn = NULL;
     if (engine->pooled >= REQUEST_POOL || request->input_capacity > INPUT_SIZE ||
-        request->response.head_capacity > OUTPUT_SIZE) {
+        request->response.head_capacity > OUTPUT_SIZE || request->fields_charged > FIELDS_KEPT) {
         request_free(request);
         return;
     }
@@ -123,13 +132,19 @@ void request_put(struct engine *engine, struct request *request)
  * none. */
 static bool grow_input(struct request *request)
 {
-    if (request->input_capacity >= INPUT_MAX)
+    struct budget *budget = request->out.budget;
+    size_t capacity = (size_t)request->input_capacity * 2;
+    if (request->input_capacity >= INPUT_MAX || !budget_allows(budget, capacity)) {
+        errno = EMSGSIZE;
         return false;
-    char *input = mem_realloc(request->input, (size_t)request->input_capacity * 2);
+    }
+    char *input = budget_alloc(budget, &capacity);
     if (!input)
         return false;
+    memcpy(input, request->input, request->input_size);
+    budget_free(budget, request->input, request->input_capacity);
     request->input = input;
-    request->input_capacity *= 2;
+    request->input_capacity = (uint32_t)capacity;
     return true;
 }
 
@@ -139,6 +154,13 @@ bool request_reserve(struct request *request, size_t size)
         if (!grow_input(request))
             return false;
     return true;
+}
+
+void request_charge_fields(struct request *request)
+{
+    size_t bytes = (size_t)request->head.field_capacity * sizeof(struct http1_field);
+    budget_force(request->out.budget, bytes - request->fields_charged);
+    request->fields_charged = (uint32_t)bytes;
 }
 
 /* Room for raw bytes behind the head: what was decoded already gives its place. */
@@ -154,11 +176,23 @@ static char *room_in_input(struct request *request, size_t *room)
     return request->input + request->input_size;
 }
 
+/* No more raw bytes than the body that they may become has room for. */
+static char *room_for_chunks(struct request *request, size_t *room)
+{
+    char *into = room_in_input(request, room);
+    if (into &&
+        !spool_reserve(&request->body.spool, 0, *room, request->engine->options.tmp_dir, room))
+        return NULL;
+    return into;
+}
+
 char *request_room(struct request *request, size_t *room)
 {
     struct body *body = &request->body;
-    if (request->conn->state != CONN_BODY || body->framing == HTTP1_CHUNKED)
+    if (request->conn->state != CONN_BODY)
         return room_in_input(request, room);
+    if (body->framing == HTTP1_CHUNKED)
+        return room_for_chunks(request, room);
     uint64_t left = body->wanted - body->stored;
     size_t want = left < SIZE_MAX ? (size_t)left : SIZE_MAX;
     return spool_reserve(&body->spool, body->wanted, want, request->engine->options.tmp_dir, room);

@@ -45,6 +45,8 @@ struct response {
     bool no_body;    /* HEAD, 1xx, 204, 304 */
     bool keep_alive; /* what the Connection field says */
     bool upgrade;    /* the application switches protocols */
+    bool streamed;   /* its body comes in items as the application makes them: see stream_window */
+    bool slow;       /* its client does not take them as fast */
     bool has_length;
     atomic_bool broken; /* the client has gone, seen by either side: further bytes are dropped */
     bool finished;      /* complete, as its framing says */
@@ -61,6 +63,7 @@ struct request {
     uint32_t input_size, input_capacity;
     uint32_t input_at; /* first byte behind the head that is not decoded yet */
     struct http1_head head;
+    uint32_t fields_charged; /* bytes of the head's table that the budget knows */
     struct body body;
     struct response response;
     struct outq out;
@@ -74,7 +77,9 @@ struct request {
     uint32_t blocked; /* calls of the application's threads that wait detached; attached only */
 };
 
-/* From the pool or new; NULL when there is no memory. Leader only. */
+/* From the pool or new; NULL with errno: ENOMEM, or ENOBUFS when the budget is used up. Leader
+ * only.
+ */
 struct request *request_get(struct engine *engine, struct conn *conn);
 void request_put(struct engine *engine, struct request *request);
 void request_free(struct request *request);
@@ -93,10 +98,14 @@ static inline struct str request_target(const struct request *r)
     return http1_slice(r->input, r->head.target, r->head.target_len);
 }
 
-/* Makes the input so many bytes large, at least. False when there is no memory. */
+/* Makes the input so many bytes large, at least. False with errno, as above. */
 bool request_reserve(struct request *request, size_t size);
 
-/* Where the next bytes from the socket go, and how many: the head, the raw or the stored body. */
+/* The head's table of fields has grown. */
+void request_charge_fields(struct request *request);
+
+/* Where the next bytes from the socket go, and how many: the head, the raw or the stored body. NULL
+ * with errno: see spool_reserve(); EMSGSIZE: the head is longer than any. */
 char *request_room(struct request *request, size_t *room);
 
 /* "100 Continue", at once: nothing else of its answer is on the way yet. */

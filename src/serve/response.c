@@ -21,8 +21,9 @@ enum { PREFIX_MAX = 160 }; /* without the status and options.own_fields */
 
 enum { FIELD_KEEP, FIELD_DROP, FIELD_INVALID_LENGTH };
 
-static bool reserve(struct response *response, size_t more)
+static bool reserve(struct request *request, size_t more)
 {
+    struct response *response = &request->response;
     size_t need = (size_t)response->head_size + more;
     if (need <= response->head_capacity)
         return true;
@@ -34,6 +35,7 @@ static bool reserve(struct response *response, size_t more)
     char *head = mem_realloc(response->head, capacity);
     if (!head)
         return false;
+    budget_force(request->out.budget, capacity - response->head_capacity);
     response->head = head;
     response->head_capacity = capacity;
     return true;
@@ -67,7 +69,7 @@ enum response_error response_start(struct request *request, const char *status, 
         return RESPONSE_BAD_VALUE;
     uint32_t gap = PREFIX_MAX + (uint32_t)request->engine->options.own_fields.n;
     response->head_size = 0;
-    if (!reserve(response, n + 1 + gap))
+    if (!reserve(request, n + 1 + gap))
         return RESPONSE_NO_MEMORY;
     memcpy(response->head, status, n);
     if (n == 3) /* the space is there also when no reason follows (RFC 9112 §4) */
@@ -154,7 +156,7 @@ enum response_error response_field(struct request *request, struct str name, str
     if (kind == FIELD_DROP || (name.n == 14 && (had_length || length_forbidden(response)) &&
                                str_ieq(name, STR("content-length"))))
         return RESPONSE_OK;
-    if (!reserve(response, name.n + value.n + 4))
+    if (!reserve(request, name.n + value.n + 4))
         return RESPONSE_NO_MEMORY;
     char *p = response->head + response->head_size;
     memcpy(p, name.p, name.n);
@@ -290,7 +292,7 @@ enum response_error response_write(struct request *request, const char *data, si
     if (n == 0 && !(last && has_head))
         return RESPONSE_OK;
     if (has_head) {
-        if (!reserve(response, 2))
+        if (!reserve(request, 2))
             return RESPONSE_NO_MEMORY;
         parts[count++] = take_head(request);
     }
@@ -328,7 +330,7 @@ enum response_error response_file(struct request *request, int file, off_t offse
     int count = 0;
     bool kept;
     if (!response->sent_head) {
-        if (!reserve(response, 2))
+        if (!reserve(request, 2))
             return RESPONSE_NO_MEMORY;
         parts[count++] = take_head(request);
     }

@@ -73,9 +73,33 @@ bool engine_make_room(struct engine *engine)
     return conn;
 }
 
+static bool speaks_tls(struct engine *engine)
+{
+    for (uint32_t i = 0; i < engine->listener_count; i++)
+        if (atomic_load_explicit(&engine->listeners[i].tls, memory_order_relaxed))
+            return true;
+    return false;
+}
+
+/* As many connections as worker_connections allows. */
+static bool is_full(const struct engine *engine)
+{
+    return engine->connections >= engine->options.worker_connections;
+}
+
+bool engine_has_place(struct engine *engine)
+{
+    return !is_full(engine) && (!speaks_tls(engine) || budget_has(&engine->budget, BUDGET_TLS));
+}
+
 void engine_make_way(struct engine *engine)
 {
+    bool full = is_full(engine);
     engine->evicted += engine_make_room(engine);
+    if (!full) {
+        engine_short(engine, "Idle and slow clients are closed to make room for new ones");
+        return;
+    }
     if (!engine_may_tell(&engine->full_told_ms))
         return;
     engine_note(engine, NOTE_WARNING,
@@ -87,7 +111,7 @@ void engine_make_way(struct engine *engine)
 
 bool engine_has_room(struct engine *engine)
 {
-    return engine->connections < engine->options.worker_connections || least_deserving(engine);
+    return engine_has_place(engine) || least_deserving(engine);
 }
 
 /* When the first of a list may be closed, or `most`. */
@@ -103,7 +127,9 @@ void engine_wait_for_room(struct engine *engine)
     uint64_t now = engine->now_ms;
     uint64_t at = stale_at(&engine->crowd, stale_at(&engine->idle, now + SILENT_MS));
     engine_pause_for(engine, PAUSE_FULL, at > now ? (uint32_t)(at - now) : 1);
-    if (engine_may_tell(&engine->wait_told_ms))
+    if (!is_full(engine))
+        engine_short(engine, "New clients wait");
+    else if (engine_may_tell(&engine->wait_told_ms))
         engine_note(
             engine, NOTE_WARNING,
             "worker_connections (%u) is used up, and no client is idle or slow: new ones wait",

@@ -50,37 +50,120 @@ static ssize_t send_now(struct request *request, struct iovec *parts, int count,
     return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : failed(request);
 }
 
-/*
- * Once there is a file all goes there until it is sent: in turns, each would be a part with a
- * descriptor of its own.
- */
-static bool over_bounds(const struct outq *q, size_t n)
-{
-    if (q->kept > 0)
-        return true;
-    return q->memory > 0 && (q->memory + n > OUT_MEMORY_MAX ||
-                             atomic_load(&outq_memory_total) + n > OUT_MEMORY_TOTAL);
-}
+/* Bytes that the application holds, and of which a part may be queued without a copy. */
+struct held {
+    void *ref; /* NULL: copied */
+    size_t size;
+};
 
-/* With the lock: one part into the queue. 1: stored, with the ref; 0: stored; -1: no place. */
-static int store(struct request *request, const struct iovec *part, void *ref)
+static int store_in_memory(struct outq *q, const struct iovec *part, struct held held)
 {
-    struct outq *q = &request->out;
-    if (over_bounds(q, part->iov_len)) {
-        if (q->kept + part->iov_len > request->engine->out_spool_max)
-            return -1;
-        return outq_spool(q, part->iov_base, part->iov_len, request->engine->options.tmp_dir);
-    }
-    if (ref && part->iov_len > OUT_COPY_MAX)
-        return outq_ref(q, part->iov_base, part->iov_len, ref) < 0 ? -1 : 1;
+    if (held.ref && part->iov_len > OUT_COPY_MAX)
+        return outq_ref(q, part->iov_base, part->iov_len, held.ref, held.size) < 0 ? -1 : 1;
     return outq_copy(q, part->iov_base, part->iov_len);
 }
 
 /*
- * With the lock: sends what the socket takes now. Needed after something was queued, as the edge
- * that says "writable" may have come in between, and nobody was interested in it.
+ * Without the lock, and the interpreter is for others meanwhile if it is much: only this thread
+ * appends. The leader, who sends refusals, has no interpreter and little to send.
  */
-static int flush(struct request *request)
+static int write_to_file(struct request *request, const struct iovec *part)
+{
+    struct engine *engine = request->engine;
+    struct outq *q = &request->out;
+    bool much = part->iov_len > SPOOL_ATTACHED_MAX;
+    pthread_mutex_unlock(&q->lock);
+    request->blocked += much;
+    if (much)
+        engine->ops->detach(engine->app);
+    int result = outq_spool_write(q, part->iov_base, part->iov_len, engine->options.tmp_dir);
+    int error = errno;
+    if (much)
+        engine->ops->attach(engine->app);
+    request->blocked -= much;
+    pthread_mutex_lock(&q->lock);
+    errno = error;
+    return result;
+}
+
+static int store_in_file(struct request *request, const struct iovec *part)
+{
+    struct outq *q = &request->out;
+    if (q->kept + part->iov_len > request->engine->out_spool_max)
+        return -1;
+    if (write_to_file(request, part) < 0)
+        return -1;
+    return outq_spool_append(q, part->iov_len);
+}
+
+/* Bytes of this answer that may wait for its client. */
+static uint64_t window_of(const struct request *request)
+{
+    uint64_t window = request->engine->options.stream_window;
+    if (!request->response.streamed || window == 0)
+        window = UINT64_MAX;
+    return window;
+}
+
+/*
+ * A client that takes a stream as fast as it is made leaves little waiting: what the application
+ * makes is still in the processor's cache when it is sent, and its memory is used again. Whether
+ * this client is one shows when it is waited for a moment, once until it has caught up.
+ */
+static bool may_be_fast(const struct request *request)
+{
+    return request->response.streamed && !request->response.slow;
+}
+
+/* The client has so much before it already that a further item of a stream waits. */
+static bool is_ahead(const struct request *request, size_t n)
+{
+    const struct outq *q = &request->out;
+    uint64_t window = window_of(request), waits = q->memory + q->kept;
+    if (may_be_fast(request) && window > STREAM_FAST)
+        window = STREAM_FAST;
+    return waits > 0 && waits + n > window;
+}
+
+/* Once there is a file all goes there until it is sent, in one part. */
+static bool goes_to_memory(const struct request *request, size_t n)
+{
+    const struct outq *q = &request->out;
+    uint64_t most = OUT_MEMORY_MAX, window = window_of(request);
+    if (window > most && window < UINT64_MAX)
+        most = window;
+    return q->kept == 0 && (q->memory == 0 || q->memory + n <= most);
+}
+
+/*
+ * With the lock: one part into the queue. 1: stored, with the ref; 0: stored; -1: no place. To
+ * memory as long as there is some, then to a file; without a file to memory beyond that bound, for
+ * the budget has one of its own.
+ */
+static int store(struct request *request, const struct iovec *part, struct held held)
+{
+    struct outq *q = &request->out;
+    if (is_ahead(request, part->iov_len))
+        return -1;
+    if (goes_to_memory(request, part->iov_len)) {
+        int stored = store_in_memory(q, part, held);
+        if (stored >= 0)
+            return stored;
+    }
+    if (store_in_file(request, part) == 0)
+        return 0;
+    if (errno == EMFILE || errno == ENFILE) {
+        int stored = store_in_memory(q, part, held);
+        if (stored >= 0)
+            return stored;
+    }
+    if (errno == ENOBUFS || errno == EMFILE)
+        engine_short(request->engine, "Answers wait for their clients");
+    return -1;
+}
+
+/* With the lock: sends what the socket takes now. */
+static enum outq_result flush_now(struct request *request)
 {
     struct part *done = NULL;
     bool progress = false;
@@ -91,11 +174,24 @@ static int flush(struct request *request)
     struct part *rest = result == OUTQ_BROKEN ? outq_clear(&request->out) : NULL;
     engine_discard(request->engine, done);
     engine_discard(request->engine, rest);
+    if (result == OUTQ_BROKEN)
+        gone(request);
+    return result;
+}
+
+/*
+ * With the lock, and the engine sends on. Needed after something was queued, as the edge that says
+ * "writable" may have come in between, and nobody was interested in it.
+ */
+static int flush(struct request *request)
+{
+    struct conn *conn = request->conn;
+    enum outq_result result = flush_now(request);
     if (result == OUTQ_BLOCKED && conn->watched)
         loop_arm(request->engine->loop, &conn->io, conn_send_interest(conn));
     if (result == OUTQ_MORE && conn->watched)
         loop_again(request->engine->loop, &conn->io, LOOP_WRITE);
-    return result == OUTQ_BROKEN ? gone(request) : 0;
+    return result == OUTQ_BROKEN ? -1 : 0;
 }
 
 static int patience_ms(uint32_t timeout_ms)
@@ -114,18 +210,25 @@ static int wait_for_client(struct request *request)
     uint64_t before = q->sent;
     if (request->conn->state != CONN_RUNNING)
         return gone(request);
+    bool briefly = may_be_fast(request) && q->memory + q->kept < window_of(request);
+    int most_ms = briefly ? STREAM_FAST_MS : patience_ms(engine->options.send_timeout_ms);
     pthread_mutex_unlock(&q->lock);
     request->blocked++;
     short events = transport_send_waits(request->conn->tls);
-    int writable = engine->ops->wait(engine->app, request->conn->io.fd, events,
-                                     patience_ms(engine->options.send_timeout_ms));
+    int writable = engine->ops->wait(engine->app, request->conn->io.fd, events, most_ms);
     request->blocked--;
     pthread_mutex_lock(&q->lock);
+    if (writable == 0 && briefly) {
+        request->response.slow = true;
+        return 0;
+    }
     /* Not to have seen it writable says nothing when the engine was quicker to fill it again. */
     bool goes_on = writable > 0 || (writable == 0 && q->sent != before);
     if (writable == 0 && !goes_on)
         conn_because(request->conn, CLOSE_SEND_TIMEOUT);
-    return goes_on ? flush(request) : gone(request);
+    if (!goes_on)
+        return gone(request);
+    return flush_now(request) == OUTQ_BROKEN ? -1 : 0;
 }
 
 static void skip(struct iovec *parts, int count, size_t n)
@@ -159,13 +262,14 @@ static int make_place(struct request *request, struct iovec *parts, int count)
 }
 
 /* With the lock. */
-static int store_parts(struct request *request, struct iovec *parts, int count, int body, void *ref,
-                       bool *kept)
+static int store_parts(struct request *request, struct iovec *parts, int count, int body,
+                       struct held held, bool *kept)
 {
+    const struct held none = {0};
     for (int i = 0; i < count; i++) {
         int stored = 0;
         while (parts[i].iov_len > 0 &&
-               (stored = store(request, &parts[i], i == body ? ref : NULL)) < 0)
+               (stored = store(request, &parts[i], i == body ? held : none)) < 0)
             if (make_place(request, parts + i, count - i) < 0)
                 return -1;
         if (stored == 1)
@@ -178,10 +282,12 @@ static int send_or_store(struct request *request, struct iovec *parts, int count
                          void *ref, bool *kept, bool more)
 {
     struct outq *q = &request->out;
+    struct held held = {ref, body < 0 ? 0 : parts[body].iov_len};
     if (request->response.broken)
         return -1;
     if (!atomic_load_explicit(&q->pending, memory_order_acquire)) {
         size_t total = 0;
+        request->response.slow = false;
         for (int i = 0; i < count; i++)
             total += parts[i].iov_len;
         ssize_t sent = send_now(request, parts, count, more);
@@ -192,12 +298,15 @@ static int send_or_store(struct request *request, struct iovec *parts, int count
         skip(parts, count, (size_t)sent);
     }
     pthread_mutex_lock(&q->lock);
-    int result = store_parts(request, parts, count, body, ref, kept);
+    int result = store_parts(request, parts, count, body, held, kept);
     if (result == 0 && conn_watch(request->engine, request->conn) < 0)
         result = gone(request);
     if (result == 0)
         result = flush(request);
     pthread_mutex_unlock(&q->lock);
+    /* What was sent of a long answer is not to wait for its end; the leader is not attached. */
+    if (request->conn->state == CONN_RUNNING)
+        engine_collect_parts(request->engine);
     return result;
 }
 
@@ -211,25 +320,6 @@ int send_parts_more(struct request *request, struct iovec *parts, int count)
 {
     bool kept;
     return send_or_store(request, parts, count, -1, NULL, &kept, true);
-}
-
-/* Queues the rest of a file on a descriptor of its own, so that the application may close its. */
-static int store_file(struct request *request, int file, off_t offset, uint64_t n)
-{
-    struct outq *q = &request->out;
-    int own = fcntl(file, F_DUPFD_CLOEXEC, 0);
-    if (own < 0)
-        return failed(request);
-    pthread_mutex_lock(&q->lock);
-    int result = outq_file(q, own, offset, n);
-    if (result < 0)
-        close(own);
-    else if (conn_watch(request->engine, request->conn) < 0)
-        result = -1;
-    else
-        result = flush(request);
-    pthread_mutex_unlock(&q->lock);
-    return result < 0 ? gone(request) : 0;
 }
 
 /* Sends what the socket takes now; moves *offset and *n on. */
@@ -270,13 +360,50 @@ void send_by_copies(struct request *request)
     pthread_mutex_unlock(&q->lock);
 }
 
+/* Queues the rest of a file on a descriptor of its own, so that the application may close its. */
+static int store_file(struct request *request, int file, off_t offset, uint64_t n)
+{
+    struct outq *q = &request->out;
+    int own = fcntl(file, F_DUPFD_CLOEXEC, 0);
+    if (own < 0)
+        return -1;
+    pthread_mutex_lock(&q->lock);
+    int result = outq_file(q, own, offset, n);
+    if (result < 0)
+        close(own);
+    else if (conn_watch(request->engine, request->conn) < 0)
+        result = gone(request);
+    else
+        result = flush(request);
+    pthread_mutex_unlock(&q->lock);
+    return result;
+}
+
+/* There is no descriptor for it: this thread waits for the client until all of it is sent. */
+static int send_file_waiting(struct request *request, int file, off_t offset, uint64_t n)
+{
+    struct outq *q = &request->out;
+    int result = 0;
+    engine_short(request->engine, "Answers wait for their clients");
+    while (result == 0 && n > 0) {
+        pthread_mutex_lock(&q->lock);
+        result = wait_for_client(request);
+        pthread_mutex_unlock(&q->lock);
+        if (result == 0)
+            result = send_file_now(request, file, &offset, &n);
+    }
+    return result;
+}
+
 int send_file(struct request *request, int file, off_t offset, uint64_t n)
 {
     if (request->response.broken)
         return -1;
     int result = n > SEND_ATTACHED_MAX ? send_file_detached(request, file, &offset, &n)
                                        : send_file_now(request, file, &offset, &n);
-    if (result < 0)
-        return -1;
-    return n > 0 ? store_file(request, file, offset, n) : 0;
+    if (result < 0 || n == 0)
+        return result;
+    if (store_file(request, file, offset, n) == 0)
+        return 0;
+    return request->response.broken ? -1 : send_file_waiting(request, file, offset, n);
 }

@@ -1,6 +1,6 @@
 #include "serve/spool.h"
 
-#include "base/mem.h"
+#include "serve/budget.h"
 #include "serve/limits.h"
 
 #include <errno.h>
@@ -11,17 +11,25 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-void spool_init(struct spool *spool)
+void spool_init(struct spool *spool, struct budget *budget)
 {
-    *spool = (struct spool){.file = -1};
+    *spool = (struct spool){.budget = budget, .file = -1};
+}
+
+static uint64_t in_file(const struct spool *spool)
+{
+    return spool->size - spool->memory_size;
 }
 
 void spool_free(struct spool *spool)
 {
-    mem_free(spool->memory);
-    if (spool->file >= 0)
+    budget_free(spool->budget, spool->memory, spool->memory_capacity);
+    if (spool->file >= 0) {
         close(spool->file);
-    spool_init(spool);
+        budget_close(spool->budget);
+        budget_unspool(spool->budget, in_file(spool));
+    }
+    spool_init(spool, spool->budget);
 }
 
 static const char *directory(const char *dir)
@@ -31,17 +39,30 @@ static const char *directory(const char *dir)
     return dir && *dir ? dir : "/tmp";
 }
 
-/* What cannot be asked is found out by writing. */
+/* The bytes that are left to others. */
+static uint64_t reserve_of(const struct statvfs *disk)
+{
+    uint64_t share = (uint64_t)disk->f_frsize * disk->f_blocks / DISK_SHARE;
+    return share < DISK_RESERVE_MAX ? share : DISK_RESERVE_MAX;
+}
+
+/* If the system does not say, writing will. */
 static bool leaves_room(int failed, const struct statvfs *disk, uint64_t n)
 {
     uint64_t unit = failed ? 0 : disk->f_frsize, free = unit * disk->f_bavail;
-    uint64_t reserve = unit * disk->f_blocks / DISK_SHARE;
-    if (reserve > DISK_RESERVE_MAX)
-        reserve = DISK_RESERVE_MAX;
-    bool has = unit == 0 || (free >= n && free - n >= reserve);
+    bool has = unit == 0 || (free >= n && free - n >= reserve_of(disk));
     if (!has)
         errno = ENOSPC;
     return has;
+}
+
+uint64_t spool_room(const char *dir)
+{
+    struct statvfs disk;
+    if (statvfs(directory(dir), &disk) != 0)
+        return 0;
+    uint64_t free = (uint64_t)disk.f_frsize * disk.f_bavail, kept = reserve_of(&disk);
+    return free > kept ? free - kept : 1;
 }
 
 bool spool_has_room(const char *dir, uint64_t n)
@@ -88,26 +109,38 @@ int spool_write(int file, uint64_t at, const char *data, size_t n)
 }
 
 /* Looked at once for each DISK_STEP bytes that have been written. */
-static bool may_grow(const struct spool *spool)
+static bool may_spill(const struct spool *spool)
 {
     struct statvfs disk;
-    uint64_t written = spool->size - spool->memory_size;
+    uint64_t written = in_file(spool);
     if (written / DISK_STEP == spool->size / DISK_STEP)
         return true;
     int failed = fstatvfs(spool->file, &disk);
     return leaves_room(failed, &disk, spool->memory_size);
 }
 
+static int open_file(struct spool *spool, const char *dir)
+{
+    if (!budget_open(spool->budget))
+        return -1;
+    spool->file = spool_open_file(dir);
+    if (spool->file >= 0)
+        return 0;
+    budget_close(spool->budget);
+    return -1;
+}
+
 /* Moves what is in memory to the file; the memory stays as the place to receive into. */
 static int spill(struct spool *spool, const char *dir)
 {
-    if (spool->file < 0 && (spool->file = spool_open_file(dir)) < 0)
+    if (spool->file < 0 && open_file(spool, dir) < 0)
         return -1;
-    if (!may_grow(spool))
+    if (!may_spill(spool) || !budget_spool(spool->budget, in_file(spool), spool->memory_size))
         return -1;
-    if (spool_write(spool->file, spool->size - spool->memory_size, spool->memory,
-                    spool->memory_size) < 0)
+    if (spool_write(spool->file, in_file(spool), spool->memory, spool->memory_size) < 0) {
+        budget_unspool(spool->budget, spool->memory_size);
         return -1;
+    }
     spool->memory_size = 0;
     return 0;
 }
@@ -119,34 +152,72 @@ int spool_to_file(struct spool *spool, const char *dir)
 
 void spool_adopt(struct spool *spool, int file, uint64_t size)
 {
+    budget_adopt(spool->budget, size);
     spool->file = file;
     spool->size = size;
 }
 
-static int grow(struct spool *spool, uint64_t total)
+/* Takes other memory, which has room for what is in the present one. */
+static int resize(struct spool *spool, size_t capacity)
 {
-    /* By what came, not by what was announced: to announce costs nothing. */
-    size_t capacity = spool->memory_capacity ? spool->memory_capacity * 2 : BODY_STEP;
-    if (total && total < capacity)
-        capacity = (size_t)total;
-    if (capacity > BODY_MEMORY_MAX)
-        capacity = BODY_MEMORY_MAX;
-    char *memory = mem_realloc(spool->memory, capacity);
+    char *memory = budget_alloc(spool->budget, &capacity);
     if (!memory)
         return -1;
+    if (spool->memory_size > 0)
+        memcpy(memory, spool->memory, spool->memory_size);
+    budget_free(spool->budget, spool->memory, spool->memory_capacity);
     spool->memory = memory;
     spool->memory_capacity = capacity;
     return 0;
 }
 
+/* By what came, not by what was announced: to announce costs nothing. */
+static size_t next_capacity(const struct spool *spool, uint64_t total)
+{
+    size_t capacity = spool->memory_capacity ? spool->memory_capacity * 2 : BODY_STEP;
+    if (total && total < capacity)
+        capacity = (size_t)total;
+    return capacity < BODY_MEMORY_MAX ? capacity : BODY_MEMORY_MAX;
+}
+
+/* The first memory, less of it if need be. */
+static int begin(struct spool *spool, uint64_t total)
+{
+    size_t capacity = next_capacity(spool, total);
+    int result = resize(spool, capacity);
+    for (size_t less = BODY_STEP; result < 0 && errno == ENOBUFS && less >= BODY_LEAST; less /= 2)
+        if (less < capacity)
+            result = resize(spool, less);
+    return result;
+}
+
+static bool may_grow(const struct spool *spool, uint64_t total)
+{
+    return spool->file < 0 && spool->memory_capacity < BODY_MEMORY_MAX &&
+           (total == 0 || spool->memory_capacity < total);
+}
+
+static int make_room(struct spool *spool, uint64_t total, const char *dir)
+{
+    if (!spool->memory)
+        return begin(spool, total);
+    if (may_grow(spool, total)) {
+        if (resize(spool, next_capacity(spool, total)) == 0)
+            return 0;
+        if (errno != ENOBUFS)
+            return -1;
+    }
+    if (spill(spool, dir) < 0)
+        return -1;
+    if (spool->memory_capacity > BODY_SPILLED)
+        resize(spool, BODY_SPILLED);
+    return 0;
+}
+
 char *spool_reserve(struct spool *spool, uint64_t total, size_t want, const char *dir, size_t *room)
 {
-    if (spool->memory_size == spool->memory_capacity) {
-        bool full =
-            spool->memory_capacity >= BODY_MEMORY_MAX || (total && spool->memory_capacity >= total);
-        if ((full ? spill(spool, dir) : grow(spool, total)) < 0)
-            return NULL;
-    }
+    if (spool->memory_size == spool->memory_capacity && make_room(spool, total, dir) < 0)
+        return NULL;
     size_t left = spool->memory_capacity - spool->memory_size;
     *room = want < left ? want : left;
     return spool->memory + spool->memory_size;
@@ -180,11 +251,11 @@ ssize_t spool_read(const struct spool *spool, uint64_t at, char *out, size_t n)
         return 0;
     if (n > spool->size - at)
         n = (size_t)(spool->size - at);
-    uint64_t in_file = spool->size - spool->memory_size;
-    if (at < in_file) {
-        size_t part = n < in_file - at ? n : (size_t)(in_file - at);
+    uint64_t filed = in_file(spool);
+    if (at < filed) {
+        size_t part = n < filed - at ? n : (size_t)(filed - at);
         return read_file(spool->file, at, out, part);
     }
-    memcpy(out, spool->memory + (at - in_file), n);
+    memcpy(out, spool->memory + (at - filed), n);
     return (ssize_t)n;
 }

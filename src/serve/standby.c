@@ -143,6 +143,9 @@ static void watch_while_busy(struct engine *engine)
     struct handover_watch handover = {0};
     while (quiet < STANDBY_REST_TICKS && !atomic_load(&engine->stopped)) {
         sleep_while_loop_does(engine);
+        if (atomic_load_explicit(&engine->trims, memory_order_relaxed) &&
+            atomic_exchange(&engine->trims, false))
+            engine_trim(engine);
         struct progress before = progress_of(engine);
         sleep_one_tick();
         look_at_deadlines(engine);

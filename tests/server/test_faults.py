@@ -15,13 +15,6 @@ DESCRIPTORS = 64
 BODY = b"0123456789abcdef" * (3 << 16)  # 3 MiB: more than is kept in memory
 
 
-def few():
-    """In the server's process."""
-    resource.setrlimit(
-        resource.RLIMIT_NOFILE, (DESCRIPTORS, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-    )
-
-
 def cpu_seconds(pid):
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -29,13 +22,12 @@ def cpu_seconds(pid):
 
 @pytest.fixture
 def few_descriptors(gunicorn):
-    return gunicorn(
-        "busy",
-        "--keep-alive",
-        "60",
-        preexec=few,
-        expect_trouble=True,
-    )
+    """The application has used them up since the worker looked."""
+    server = gunicorn("busy", "--keep-alive", "60", expect_trouble=True)
+    assert server.request().status == 200
+    for pid in server.worker_pids():
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+    return server
 
 
 @contextmanager

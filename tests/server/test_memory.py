@@ -219,14 +219,13 @@ def test_idle_connections_are_small(gunicorn):
 
 
 @pytest.mark.skipif(SANITIZED, reason="memory is not what it is otherwise")
-@pytest.mark.parametrize("told", [None, "5"])
-def test_threads_share_a_heap(gunicorn, gate, worker, told):
-    """Else each keeps what the largest bodies took. Who tunes malloc has the last word."""
+def test_malloc_is_left_to_the_application(gunicorn, gate, worker):
+    """A heap for each thread, as the C library has it; and no setting that is slow for others."""
     if worker != "gthread":
         pytest.skip("the others have one thread")
     if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         pytest.skip("malloc is tuned already")
-    server = gunicorn("heaps", "--threads", "8", env={"MALLOC_ARENA_MAX": told} if told else None)
+    server = gunicorn("heaps", "--threads", "8")
     connections = [server.connect() for _ in range(8)]
     for connection in connections:
         connection.send(render(headers=[("X-Gate", gate.path)]))
@@ -236,4 +235,4 @@ def test_threads_share_a_heap(gunicorn, gate, worker, told):
         connection.close()
     if b"None" in said:
         pytest.skip("this malloc does not tell")
-    assert max(int(heaps) for heaps in said) == int(told or 2)
+    assert max(int(heaps) for heaps in said) > 2

@@ -6,6 +6,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "base/metrics.h"
+#include "serve/budget.h"
 #include "serve/limits.h"
 #include "serve/outq.h"
 
@@ -21,6 +23,8 @@
 enum { FILE_SIZE = 300 * 1000, EXPECTED_MAX = 8 * 1024 * 1024 };
 
 struct world {
+    struct metrics metrics;
+    struct budget budget;
     struct outq q;
     int ours, peer;
     int refs; /* that came back */
@@ -36,7 +40,8 @@ static int open_world(void **state)
     static struct world world;
     int ends[2], size = 4096;
     memset(&world, 0, sizeof(world));
-    outq_init(&world.q);
+    budget_init(&world.budget, &world.metrics, 0, 0);
+    outq_init(&world.q, &world.budget);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
     setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
     world.ours = ends[0];
@@ -65,8 +70,8 @@ static int close_world(void **state)
     struct world *world = *state;
     mem_fail_never();
     discard(world, outq_clear(&world->q));
-    assert_int_equal(atomic_load(&outq_memory_total), 0);
     outq_destroy(&world->q);
+    budget_destroy(&world->budget);
     close(world->ours);
     if (world->peer >= 0)
         close(world->peer);
@@ -90,7 +95,7 @@ static void add_copy(struct world *world, const char *text)
 
 static void add_ref(struct world *world, size_t n)
 {
-    assert_int_equal(outq_ref(&world->q, referenced, n, world), 0);
+    assert_int_equal(outq_ref(&world->q, referenced, n, world, n), 0);
     expect(world, referenced, n);
 }
 
@@ -101,9 +106,16 @@ static void add_file(struct world *world, off_t offset, size_t n)
     world->expected_size += n;
 }
 
+static int spool(struct world *world, const char *data, size_t n, const char *dir)
+{
+    if (outq_spool_write(&world->q, data, n, dir) < 0)
+        return -1;
+    return outq_spool_append(&world->q, n);
+}
+
 static void add_spooled(struct world *world, const char *data, size_t n)
 {
-    assert_int_equal(outq_spool(&world->q, data, n, NULL), 0);
+    assert_int_equal(spool(world, data, n, NULL), 0);
     expect(world, data, n);
 }
 
@@ -158,8 +170,8 @@ static void a_small_copy_leaves_at_once(void **state)
     add_copy(world, text);
     memset(text, 0, sizeof(text)); /* the queue has its own */
     assert_true(atomic_load(&world->q.pending));
-    assert_int_equal(world->q.memory, 5);
-    assert_int_equal(atomic_load(&outq_memory_total), 5);
+    assert_int_equal(world->q.memory, sizeof(struct part) + 5);
+    assert_int_equal(atomic_load(&world->metrics.memory), world->q.memory);
     assert_int_equal(exchange(world), 0);
 }
 
@@ -174,7 +186,8 @@ static void all_kinds_in_their_order(void **state)
     add_spooled(world, referenced, sizeof(referenced));
     add_copy(world, "end");
     add_spooled(world, "again", 5);
-    assert_int_equal(world->q.memory, 4 + sizeof(referenced) + 7 + 3);
+    assert_int_equal(world->q.memory, 7 * sizeof(struct part) + 4 + sizeof(referenced) + 7 + 3);
+    assert_int_equal(atomic_load(&world->metrics.files), 2); /* the other's, and one of ours */
     assert_true(exchange(world) > 3);
     assert_int_equal(world->refs, 1);
 }
@@ -217,8 +230,8 @@ static void a_spool_that_is_sent_makes_room(void **state)
         for (int n = 0; n < 4; n++)
             add_spooled(world, referenced, sizeof(referenced));
         assert_int_equal(world->q.kept, 4 * sizeof(referenced));
-        if (world->q.spooled > largest)
-            largest = world->q.spooled;
+        if (world->q.spool->size > largest)
+            largest = world->q.spool->size;
         exchange(world);
         assert_int_equal(world->q.kept, 0);
     }
@@ -230,11 +243,12 @@ static void what_is_spooled_in_two_files_stays_in_order(void **state)
 {
     struct world *world = *state;
     add_spooled(world, "the end of one", 14);
-    world->q.spooled = OUT_SPOOL_FILE;
+    atomic_fetch_add(&world->metrics.spooled, OUT_SPOOL_FILE - world->q.spool->size);
+    world->q.spool->size = OUT_SPOOL_FILE;
     add_spooled(world, ", the beginning", 15);
     add_spooled(world, " of another", 11);
     assert_ptr_equal(world->q.head->next, world->q.tail);
-    assert_int_equal(world->q.spooled, 26);
+    assert_int_equal(world->q.spool->size, 26);
     assert_int_equal(world->q.kept, 40);
     exchange(world);
     add_spooled(world, "cleared", 7);
@@ -311,10 +325,10 @@ static void no_memory(void **state)
     mem_fail_after(0);
     assert_int_equal(outq_copy(&world->q, "x", 1), -1);
     assert_int_equal(errno, ENOMEM);
-    assert_int_equal(outq_ref(&world->q, "x", 1, world), -1);
+    assert_int_equal(outq_ref(&world->q, "x", 1, world, 1), -1);
     assert_int_equal(outq_file(&world->q, file, 0, 1), -1);
-    assert_int_equal(outq_spool(&world->q, "x", 1, NULL), -1);
-    assert_int_equal(world->q.spooled, 0);
+    assert_int_equal(spool(world, "x", 1, NULL), -1);
+    assert_null(world->q.spool);
     assert_false(atomic_load(&world->q.pending));
     mem_fail_never();
     add_spooled(world, "y", 1);
@@ -325,14 +339,14 @@ static void no_place_on_disk(void **state)
 {
     struct world *world = *state;
     struct rlimit old, small;
-    assert_int_equal(outq_spool(&world->q, "x", 1, "/nonexistent/dir"), -1);
+    assert_int_equal(spool(world, "x", 1, "/nonexistent/dir"), -1);
     assert_int_equal(errno, ENOENT);
     signal(SIGXFSZ, SIG_IGN);
     add_spooled(world, "first", 5);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     small = (struct rlimit){1000, old.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    int result = outq_spool(&world->q, referenced, 2000, NULL);
+    int result = spool(world, referenced, 2000, NULL);
     int error = errno;
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
     assert_int_equal(result, -1);
@@ -345,17 +359,55 @@ static void out_of_descriptors(void **state)
 {
     struct world *world = *state;
     struct rlimit old, none;
-    add_spooled(world, "first", 5);
-    add_copy(world, ","); /* so that the next needs a descriptor of its own */
+    add_copy(world, "first");
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
     none = (struct rlimit){1, old.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-    int result = outq_spool(&world->q, "lost", 4, NULL);
+    int result = spool(world, "lost", 4, NULL);
     int error = errno;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
     assert_int_equal(result, -1);
     assert_int_equal(error, EMFILE);
     add_spooled(world, "second", 6);
+    exchange(world);
+}
+
+/* Its parts share the file. */
+static void a_spool_needs_one_descriptor(void **state)
+{
+    struct world *world = *state;
+    int before = dup(file), after;
+    close(before);
+    for (int i = 0; i < 10; i++) {
+        add_spooled(world, "spooled", 7);
+        add_copy(world, ",");
+    }
+    after = dup(file);
+    close(after);
+    assert_int_equal(after, before + 1);
+    assert_int_equal(atomic_load(&world->metrics.files), 1);
+    exchange(world);
+    assert_int_equal(atomic_load(&world->metrics.spooled), 70);
+    outq_end_spool(&world->q);
+    assert_int_equal(atomic_load(&world->metrics.spooled), 0);
+    assert_int_equal(atomic_load(&world->metrics.files), 0);
+}
+
+static void what_the_budget_refuses(void **state)
+{
+    struct world *world = *state;
+    world->budget.memory_max = BUDGET_ANSWER_SHARE * 1000;
+    assert_int_equal(outq_ref(&world->q, referenced, 10, world, 1000), -1); /* it keeps them all */
+    assert_int_equal(errno, ENOBUFS);
+    assert_int_equal(outq_copy(&world->q, referenced, 1000), -1);
+    add_copy(world, "small");
+    world->budget.disk_max = 20;
+    assert_int_equal(spool(world, referenced, 11, NULL), -1);
+    assert_int_equal(errno, ENOBUFS);
+    add_spooled(world, "half of it", 10);
+    world->budget.files_max = 1;
+    assert_int_equal(outq_file(&world->q, file, 0, 1), -1);
+    assert_int_equal(errno, EMFILE);
     exchange(world);
 }
 
@@ -400,6 +452,8 @@ int main(void)
         IN_WORLD(no_memory),
         IN_WORLD(no_place_on_disk),
         IN_WORLD(out_of_descriptors),
+        IN_WORLD(a_spool_needs_one_descriptor),
+        IN_WORLD(what_the_budget_refuses),
     };
     return cmocka_run_group_tests(tests, open_file, close_file);
 }

@@ -6,6 +6,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "base/metrics.h"
+#include "serve/budget.h"
 #include "serve/limits.h"
 #include "serve/spool.h"
 
@@ -15,6 +17,9 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+static struct metrics metrics;
+static struct budget budget;
 
 /* The byte that stands at `at`: no two pages are alike. */
 static char pattern(uint64_t at)
@@ -60,7 +65,7 @@ static void empty(void **state)
     struct spool spool;
     char byte;
     (void)state;
-    spool_init(&spool);
+    spool_init(&spool, &budget);
     assert_int_equal(spool_read(&spool, 0, &byte, 1), 0);
     spool_free(&spool);
     spool_free(&spool);
@@ -71,7 +76,7 @@ static void small_stays_in_memory(void **state)
     struct spool spool;
     char byte;
     (void)state;
-    spool_init(&spool);
+    spool_init(&spool, &budget);
     assert_int_equal(put(&spool, 100, 100, NULL), 100);
     assert_int_equal(spool.memory_capacity, 100); /* the size that is known */
     assert_int_equal(spool.file, -1);
@@ -85,7 +90,7 @@ static void unknown_size_doubles(void **state)
 {
     struct spool spool;
     (void)state;
-    spool_init(&spool);
+    spool_init(&spool, &budget);
     assert_int_equal(put(&spool, BODY_STEP + 1, 0, NULL), BODY_STEP + 1);
     assert_int_equal(spool.memory_capacity, 2 * BODY_STEP);
     assert_int_equal(put(&spool, BODY_MEMORY_MAX - BODY_STEP - 1, 0, NULL),
@@ -100,12 +105,12 @@ static void past_the_bound_in_a_file(void **state)
     uint64_t total = *state ? 3 * BODY_MEMORY_MAX + 5 : 0;
     struct spool spool;
     char byte;
-    spool_init(&spool);
+    spool_init(&spool, &budget);
     assert_int_equal(put(&spool, BODY_MEMORY_MAX, total, NULL), BODY_MEMORY_MAX);
     assert_int_equal(spool.file, -1);
     assert_int_equal(put(&spool, 2 * BODY_MEMORY_MAX + 5, total, NULL), 2 * BODY_MEMORY_MAX + 5);
     assert_true(spool.file >= 0);
-    assert_int_equal(spool.memory_capacity, BODY_MEMORY_MAX);
+    assert_int_equal(spool.memory_capacity, BODY_SPILLED); /* a place to receive into */
     assert_int_equal(spool.size, 3 * BODY_MEMORY_MAX + 5);
     assert_reads(&spool, 0, 3 * BODY_MEMORY_MAX + 5);
     /* From the file, across into memory, from memory, behind the end. */
@@ -121,7 +126,8 @@ static void no_memory(void **state)
     struct spool spool;
     size_t room;
     (void)state;
-    spool_init(&spool);
+    spool_init(&spool, &budget);
+    blocks_trim(&budget.blocks);
     mem_fail_after(0);
     assert_null(spool_reserve(&spool, 0, 1, NULL, &room));
     assert_int_equal(errno, ENOMEM);
@@ -136,7 +142,7 @@ static void no_such_directory(void **state)
 {
     struct spool spool;
     (void)state;
-    spool_init(&spool);
+    spool_init(&spool, &budget);
     assert_int_equal(put(&spool, BODY_MEMORY_MAX + 1, 0, "/nonexistent/dir"), BODY_MEMORY_MAX);
     assert_int_equal(errno, ENOENT);
     assert_reads(&spool, 0, BODY_MEMORY_MAX);
@@ -163,13 +169,13 @@ static void the_disk_is_full(void **state)
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     small = (struct rlimit){BODY_MEMORY_MAX + 1000, old.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    spool_init(&spool);
+    spool_init(&spool, &budget);
     uint64_t stored = put(&spool, 4 * BODY_MEMORY_MAX, 0, NULL);
     int error = errno;
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
-    assert_int_equal(stored, 2 * BODY_MEMORY_MAX);
+    assert_int_equal(stored, BODY_MEMORY_MAX + BODY_SPILLED);
     assert_int_equal(error, EFBIG);
-    assert_reads(&spool, 0, 2 * BODY_MEMORY_MAX);
+    assert_reads(&spool, 0, stored);
     spool_free(&spool);
 }
 
@@ -189,6 +195,58 @@ static void the_directory_of_the_environment(void **state)
     free(old);
 }
 
+static void beyond_the_budget_in_a_file(void **state)
+{
+    struct spool spool;
+    (void)state;
+    budget.memory_max = (uint64_t)BUDGET_SHARE * BODY_STEP + BODY_STEP;
+    spool_init(&spool, &budget);
+    assert_int_equal(put(&spool, 3 * BODY_STEP, BODY_MEMORY_MAX, NULL), 3 * BODY_STEP);
+    assert_int_equal(spool.memory_capacity, BODY_STEP);
+    assert_true(spool.file >= 0);
+    assert_int_equal(atomic_load(&metrics.memory), BODY_STEP);
+    assert_int_equal(atomic_load(&metrics.spooled), 2 * BODY_STEP);
+    assert_int_equal(atomic_load(&metrics.files), 1);
+    assert_reads(&spool, 0, 3 * BODY_STEP);
+    spool_free(&spool);
+    budget.memory_max = 0;
+}
+
+/* First a smaller buffer, then none; what is there stays readable when the disk's part is used up,
+ * too. */
+static void nothing_left_of_the_budget(void **state)
+{
+    struct spool spool, other;
+    (void)state;
+    budget.memory_max = (uint64_t)(BUDGET_SHARE + 1) * BODY_LEAST;
+    budget.disk_max = 2 * BODY_LEAST;
+    spool_init(&spool, &budget);
+    spool_init(&other, &budget);
+    assert_int_equal(put(&spool, 5 * BODY_LEAST, 0, NULL), 2 * BODY_LEAST);
+    assert_int_equal(errno, ENOBUFS);
+    assert_int_equal(spool.memory_capacity, BODY_LEAST);
+    assert_int_equal(put(&other, BODY_LEAST, 0, NULL), 0);
+    assert_int_equal(errno, ENOBUFS);
+    assert_reads(&spool, 0, 2 * BODY_LEAST);
+    spool_free(&spool);
+    spool_free(&other);
+    budget.memory_max = budget.disk_max = 0;
+}
+
+static int open_budget(void **state)
+{
+    (void)state;
+    budget_init(&budget, &metrics, 0, 0);
+    return 0;
+}
+
+static int close_budget(void **state)
+{
+    (void)state;
+    budget_destroy(&budget);
+    return 0;
+}
+
 int main(void)
 {
     static char known[] = "known";
@@ -203,6 +261,8 @@ int main(void)
         cmocka_unit_test(a_name_too_long),
         cmocka_unit_test(the_disk_is_full),
         cmocka_unit_test(the_directory_of_the_environment),
+        cmocka_unit_test(beyond_the_budget_in_a_file),
+        cmocka_unit_test(nothing_left_of_the_budget),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_budget, close_budget);
 }

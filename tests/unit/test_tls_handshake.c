@@ -221,7 +221,7 @@ static int ask_name(void *app, struct tls *tls, const char *name)
 
 static void open_named(void)
 {
-    static const struct tls_names names = {can_ask, ask_name};
+    static const struct tls_names names = {can_ask, ask_name, NULL};
     struct tls_context_options options = {.names = &names, .app = &naming};
     open_engine(run_hello);
     assert_true(tls_context_drop(served.tls));
