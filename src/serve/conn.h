@@ -61,9 +61,9 @@ struct conn {
     struct tls *tls;         /* owned; NULL: plain */
     struct request *request; /* NULL while idle */
     struct conn *next_dead;
-    uint64_t since_ms; /* when it was accepted; in LINGER, when our side was shut */
-    uint64_t mark_ms;  /* when it last did what counts as progress: see room.c */
-    uint32_t gained;   /* bytes since then; less than PACE_BYTES */
+    uint64_t since_ms;  /* when it was accepted; in LINGER, when our side was shut */
+    uint64_t mark_ms;   /* when it last did what counts as progress: see room.c */
+    uint32_t gained;    /* bytes since then; less than PACE_BYTES */
     uint32_t parked_ms; /* for how long, with this request */
     struct peer peer;
     uint32_t served; /* requests answered so far */

@@ -3,38 +3,38 @@
 
 /* Every bound of the engine that is not a setting, with its unit. */
 enum {
-    INPUT_SIZE = 8 * 1024,               /* bytes of a request's first input buffer */
-    INPUT_MAX = 256 * 1024 * 1024,       /* bytes of a head when the settings give no limit */
-    READ_TURN = 1024 * 1024,             /* bytes of one client before the others have their turn */
-    READ_LEAST = 64 * 1024,              /* that each read counts for, as it costs a call */
-    SEND_TURN = 1024 * 1024,             /* the same for bytes that are sent */
-    WASTE_SIZE = 16 * 1024,              /* bytes that are thrown away at once, from the stack */
-    OUTPUT_SIZE = 4 * 1024,              /* bytes of a response's first head buffer */
-    BODY_MEMORY_MAX = 1024 * 1024,       /* bytes of a request body kept in memory */
-    BODY_STEP = 64 * 1024,               /* bytes by which a body's memory grows at first */
-    OUT_MEMORY_MAX = 2 * 1024 * 1024,    /* bytes a connection keeps in memory for a slow reader */
-    OUT_SPOOL_FILE = 64 * 1024 * 1024,   /* bytes after which a file gives way to the next */
-    OUT_COPY_MAX = 16 * 1024,       /* what is smaller is copied, what is larger is referenced */
+    INPUT_SIZE = 8 * 1024,             /* bytes of a request's first input buffer */
+    INPUT_MAX = 256 * 1024 * 1024,     /* bytes of a head when the settings give no limit */
+    READ_TURN = 1024 * 1024,           /* bytes of one client before the others have their turn */
+    READ_LEAST = 64 * 1024,            /* that each read counts for, as it costs a call */
+    SEND_TURN = 1024 * 1024,           /* the same for bytes that are sent */
+    WASTE_SIZE = 16 * 1024,            /* bytes that are thrown away at once, from the stack */
+    OUTPUT_SIZE = 4 * 1024,            /* bytes of a response's first head buffer */
+    BODY_MEMORY_MAX = 1024 * 1024,     /* bytes of a request body kept in memory */
+    BODY_STEP = 64 * 1024,             /* bytes by which a body's memory grows at first */
+    OUT_MEMORY_MAX = 2 * 1024 * 1024,  /* bytes a connection keeps in memory for a slow reader */
+    OUT_SPOOL_FILE = 64 * 1024 * 1024, /* bytes after which a file gives way to the next */
+    OUT_COPY_MAX = 16 * 1024,          /* what is smaller is copied, what is larger is referenced */
     SEND_ATTACHED_MAX = 256 * 1024, /* bytes of a file sent without letting others run meanwhile */
-    BODY_LEAST = 16 * 1024,            /* the least of them, when the budget is short */
-    BODY_SPILLED = 128 * 1024,         /* bytes in memory of a body that is in a file */
-    STREAM_FAST = 256 * 1024,          /* bytes that wait for a client that keeps pace */
-    STREAM_FAST_MS = 2,                /* until it is seen that a client does not */
+    BODY_LEAST = 16 * 1024,         /* the least of them, when the budget is short */
+    BODY_SPILLED = 128 * 1024,      /* bytes in memory of a body that is in a file */
+    STREAM_FAST = 256 * 1024,       /* bytes that wait for a client that keeps pace */
+    STREAM_FAST_MS = 2,             /* until it is seen that a client does not */
     SPOOL_ATTACHED_MAX = 1024 * 1024, /* the same for bytes that are written to one */
     FIELDS_KEPT = 8 * 1024,           /* bytes of a kept one's table of header fields */
     PARK_LOOK_MS = 100,          /* until a client that the budget had no room for is tried again */
     PARK_MAX_MS = 30 * 1000,     /* for how long it waits, in all, until it is refused */
     TRIM_LOOK_MS = 5 * 1000,     /* after a peak of memory, between two looks whether it is over */
-    REQUEST_POOL = 128,             /* idle request objects kept for reuse */
-    ACCEPT_BATCH = 64,              /* connections accepted for each time a listener is told */
-    ACCEPT_BATCH_SHARED = 8,        /* the same beside other workers, all of them busy */
-    BODY_TIMEOUT_MS = 60 * 1000,    /* without a byte of a body */
-    BODY_WINDOW_MS = 5 * 1000,      /* over which the rate of a body is measured */
-    BODY_RATE = 500,                /* bytes a second of a body, where a client that is slower costs
-                                       more than its connection, whatever the settings say */
-    DISK_STEP = 16 * 1024 * 1024,   /* bytes of a body after which the disk's room is looked at */
-    DISK_SHARE = 20,                /* one part of so many of a disk is left free for others, */
-    LINGER_IDLE_MS = 2 * 1000,      /* without a byte after we are done (RFC 9112 §9.6) */
+    REQUEST_POOL = 128,          /* idle request objects kept for reuse */
+    ACCEPT_BATCH = 64,           /* connections accepted for each time a listener is told */
+    ACCEPT_BATCH_SHARED = 8,     /* the same beside other workers, all of them busy */
+    BODY_TIMEOUT_MS = 60 * 1000, /* without a byte of a body */
+    BODY_WINDOW_MS = 5 * 1000,   /* over which the rate of a body is measured */
+    BODY_RATE = 500,             /* bytes a second of a body, where a client that is slower costs
+                                    more than its connection, whatever the settings say */
+    DISK_STEP = 16 * 1024 * 1024, /* bytes of a body after which the disk's room is looked at */
+    DISK_SHARE = 20,              /* one part of so many of a disk is left free for others, */
+    LINGER_IDLE_MS = 2 * 1000,    /* without a byte after we are done (RFC 9112 §9.6) */
     LINGER_TOTAL_MS = 30 * 1000,
     NOTES_MAX = 1000,             /* lines for the error log that wait for an attached thread */
     REFUSED_KEPT_MAX = 4 << 20,   /* bytes of refused requests whose lines wait for one, too */
