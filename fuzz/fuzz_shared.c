@@ -19,6 +19,7 @@ enum {
     WORKERS = 4,
     FIRST_PID = 1 << 23, /* Linux gives no number so high */
     TURNS = 16,          /* after which the master sleeps, if nothing happens */
+    STEPS = 100,         /* of an input */
     STOP = -7,           /* leaves arbiter_run() */
 };
 
@@ -383,7 +384,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
     world.arbiter.max_queue = 5;
     world.arbiter.goal.target = WORKERS;
     make_turns();
-    while (world.size > 0)
+    for (int i = 0; i < STEPS && world.size > 0; i++)
         step();
     exchange_close(&world.exchange);
     arbiter_close(&world.arbiter);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -47,6 +48,27 @@ static int lock(int fd, short type)
         result = fcntl(fd, F_SETLK, &range);
     while (result < 0 && errno == EINTR);
     return result;
+}
+
+/* The same among the threads of a process, which the kernel does not tell apart. */
+static pthread_mutex_t within = PTHREAD_MUTEX_INITIALIZER;
+
+/* False with errno; EAGAIN: somebody else has it. */
+static bool lock_taking(const struct exchange *exchange)
+{
+    int error = pthread_mutex_trylock(&within);
+    if (!error && lock(exchange->take, F_WRLCK) < 0) {
+        error = errno == EACCES ? EAGAIN : errno;
+        pthread_mutex_unlock(&within);
+    }
+    errno = error == EBUSY ? EAGAIN : error;
+    return error == 0;
+}
+
+static void unlock_taking(const struct exchange *exchange)
+{
+    lock(exchange->take, F_UNLCK);
+    pthread_mutex_unlock(&within);
 }
 
 /* NULL with errno. */
@@ -231,8 +253,8 @@ static ssize_t take_bytes(const struct exchange *exchange, struct parcel_label *
 static bool begin_taking(const struct exchange *exchange)
 {
     const struct timespec pause = {.tv_nsec = 1000000};
-    for (int tries = 0; lock(exchange->take, F_WRLCK) < 0; tries++) {
-        if (tries >= TAKE_YIELDS + TAKE_WAIT_MS || (errno != EAGAIN && errno != EACCES))
+    for (int tries = 0; !lock_taking(exchange); tries++) {
+        if (tries >= TAKE_YIELDS + TAKE_WAIT_MS || errno != EAGAIN)
             return false;
         if (tries < TAKE_YIELDS)
             sched_yield();
@@ -252,7 +274,7 @@ enum exchange_result exchange_receive(const struct exchange *exchange, struct pa
     enum exchange_result result = peek_fds(exchange, fds, &count);
     if (result == EXCHANGE_PARCEL)
         n = take_bytes(exchange, &parcel->label, bytes);
-    lock(exchange->take, F_UNLCK);
+    unlock_taking(exchange);
     if (result == EXCHANGE_NO_ROOM)
         errno = EMFILE;
     if (n < 0) {

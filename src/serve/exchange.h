@@ -83,8 +83,7 @@ enum exchange_result {
     EXCHANGE_NO_ROOM, /* no descriptor is free, the message stays: errno */
 };
 
-/* Takes one message without waiting for one; one thread of a process at a time. `bytes` has room
- * for PARCEL_BYTES_MAX. */
+/* Takes one message without waiting for one. `bytes` has room for PARCEL_BYTES_MAX. */
 enum exchange_result exchange_receive(const struct exchange *exchange, struct parcel *parcel,
                                       char *bytes);
 
