@@ -70,7 +70,8 @@ GREENLETS = gevent or eventlet or greenlet
 
 # What CI has the sanitizers watch beside the C tests, each time with threads: what becomes of bytes
 # of clients and applications, and what threads and processes hand to each other.
-MEMORY = $(patsubst %,tests/server/test_%.py,connection http1 limits wsgi_answers wsgi_environ wsgi_files wsgi_input)
+MEMORY = $(patsubst %,tests/server/test_%.py,connection http1 limits wsgi_answers wsgi_environ wsgi_files wsgi_input) \
+         tests/attack/test_reentrant_application.py
 RACES = $(patsubst %,tests/server/test_%.py,concurrency deadlines slow_clients standby stopping) \
         tests/process/test_dispatch.py
 

@@ -196,8 +196,8 @@ static PyObject *face_of(struct client_socket *self)
 {
     if (self->face)
         return Py_NewRef(self->face);
-    if (fd_of(self) < 0)
-        return over();
+    if (fd_of(self) < 0) /* what was taken over is closed, which its threads may do once more */
+        return self->real ? Py_NewRef(self->real) : over();
     bool tls = tls_of(self);
     PyObject *made = PyObject_CallMethod(self->call->wsgi->handler, "client_socket", "OO", self,
                                          tls ? Py_True : Py_False);
