@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #ifdef __linux__
 #include <sys/sendfile.h>
 #endif
@@ -139,4 +140,20 @@ int socket_wait(int fd, short events, int timeout_ms)
         n = poll(&pollfd, 1, timeout_ms);
     while (n < 0 && errno == EINTR);
     return n;
+}
+
+static uint32_t bytes_in(int fd, unsigned long queue)
+{
+    int bytes = 0;
+    return ioctl(fd, queue, &bytes) == 0 && bytes > 0 ? (uint32_t)bytes : 0;
+}
+
+uint32_t socket_unread(int fd)
+{
+    return bytes_in(fd, FIONREAD);
+}
+
+uint32_t socket_untaken(int fd)
+{
+    return bytes_in(fd, TIOCOUTQ);
 }

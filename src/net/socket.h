@@ -43,6 +43,11 @@ ssize_t socket_send_copies(int fd, int file, off_t *offset, size_t size);
 /* Whether there is something to read. */
 bool socket_has_data(int fd);
 
+/* Bytes that stand in the socket: received and not read, sent and not taken by the other end; 0
+ * when the system does not tell. */
+uint32_t socket_unread(int fd);
+uint32_t socket_untaken(int fd);
+
 enum socket_peer {
     PEER_THERE,
     PEER_SILENT, /* has ended its output, or closed: that looks the same until it is sent something

@@ -83,9 +83,12 @@ void conn_mark(struct engine *engine, struct conn *conn)
 {
     enum conn_state state = conn->state; /* clang before 15 takes no atomic here */
     switch (state) {
+    case CONN_FLUSH:
+        conn->untaken = socket_untaken(conn->io.fd);
+        mark_in(engine, conn, &engine->crowd);
+        break;
     case CONN_HEAD:
     case CONN_BODY:
-    case CONN_FLUSH:
         mark_in(engine, conn, &engine->crowd);
         break;
     case CONN_RUNNING:
@@ -323,8 +326,7 @@ static void read_lingering(struct engine *engine, struct conn *conn)
     deadline_in(engine, conn, LINGER_IDLE_MS);
 }
 
-/* Waits for the client. What waits longest with nothing begun is closed first when room is needed.
- */
+/* Waits for the client. */
 static void await(struct engine *engine, struct conn *conn, uint32_t timeout_ms)
 {
     conn->readable = false;
@@ -908,7 +910,7 @@ void conn_answered(struct engine *engine, struct conn *conn)
     if (atomic_load(&request->out.pending)) {
         if (conn->state != CONN_FLUSH)
             conn_move(engine, conn, CONN_FLUSH);
-        mark_in(engine, conn, &engine->crowd);
+        conn_mark(engine, conn);
         if (conn_watch(engine, conn) < 0) {
             close_because(engine, conn, CLOSE_ERROR);
             return;

@@ -65,6 +65,7 @@ struct conn {
     uint64_t mark_ms;   /* when it last did what counts as progress: see room.c */
     uint32_t gained;    /* bytes since then; less than PACE_BYTES */
     uint32_t parked_ms; /* for how long, with this request */
+    uint32_t untaken;   /* in FLUSH: what stood in the socket then */
     struct peer peer;
     uint32_t served; /* requests answered so far */
 };

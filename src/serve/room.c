@@ -2,8 +2,6 @@
 #include "serve/limits.h"
 #include "serve/refusal.h"
 
-#include <sys/ioctl.h>
-
 /*
  * When no further connection can be had, the one that deserves it least makes room. Deserving is
  * progress: a client's mark is the moment at which it last completed PACE_BYTES of its request or
@@ -29,19 +27,20 @@ static struct conn *first_stale(const struct engine *engine, const struct list *
     return conn && conn->mark_ms + grace_ms(conn) <= engine->now_ms ? conn : NULL;
 }
 
-/* What it has sent stands in the socket: this worker had no time to read it. */
-static bool has_sent(const struct conn *conn)
+/* The sockets know of it, and the engine not yet: it had no time to read, or the system says that
+ * the socket takes more only when a large part of its buffer is empty. */
+static bool has_progress(const struct conn *conn)
 {
-    int unread = 0;
-    bool sends = conn->state == CONN_HEAD || conn->state == CONN_BODY;
-    return sends && ioctl(conn->io.fd, FIONREAD, &unread) == 0 && unread >= PACE_BYTES;
+    if (conn->state == CONN_FLUSH)
+        return socket_untaken(conn->io.fd) + PACE_BYTES <= conn->untaken;
+    return socket_unread(conn->io.fd) >= PACE_BYTES;
 }
 
 static struct conn *slowest(struct engine *engine)
 {
     for (int tries = 0; tries < ROOM_TRIES; tries++) {
         struct conn *conn = first_stale(engine, &engine->crowd);
-        if (!conn || !has_sent(conn))
+        if (!conn || !has_progress(conn))
             return conn;
         conn_mark(engine, conn);
     }

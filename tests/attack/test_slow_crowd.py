@@ -121,6 +121,30 @@ def upload_that_keeps_pace(server):
         assert b'"size": 1048576' in response.body
 
 
+@contextmanager
+def reader_that_keeps_pace(server):
+    """An honest client amid a large answer, which it gets whole."""
+    size = 8 << 20
+    with server.connect(receive_buffer=4096) as connection:
+        connection.send(render(target="/large"))
+        assert connection.read_head().status == 200
+        stop = threading.Event()
+
+        def run():
+            nonlocal size
+            while not stop.wait(0.1):
+                size -= len(connection.read(8192))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+        assert len(connection.read(size)) == size
+
+
 def waits(server):
     """Seconds that honest clients wait, one after the other."""
     times = []
@@ -151,6 +175,7 @@ def server(gunicorn):
 def test_slow_crowd(server, kind):
     with ExitStack() as stack:
         stack.enter_context(upload_that_keeps_pace(server))
+        stack.enter_context(reader_that_keeps_pace(server))
         stack.enter_context(attack(server, kind))
         assert_served(server)
         if kind != "lingerers":  # theirs is the reason for which they linger

@@ -146,6 +146,35 @@ static void who_has_sent_stays(void **state)
     assert_goes(1);
 }
 
+static void put_much(struct request *request)
+{
+    static char much[512 * 1024];
+    bool kept = false;
+    if (!served_put(request, much, sizeof(much), NULL, &kept))
+        response_abort(request);
+}
+
+/* A reader takes what stands in the socket, which takes no more for that. */
+static void who_reads_stays(void **state)
+{
+    static char data[80 * 1024];
+    (void)state;
+    open_with("", post);
+    served.run = put_much;
+    say(0, get, sizeof(get) - 1);
+    assert_int_equal(conns[0]->state, CONN_FLUSH);
+    assert_true(engine_lead(served.engine));
+    list_remove(&conns[0]->link); /* the first of the two to be looked at */
+    list_push(&served.engine->crowd, &conns[0]->link);
+    list_remove(&conns[1]->link);
+    list_push(&served.engine->crowd, &conns[1]->link);
+    engine_yield(served.engine);
+    age(0, 3 * SILENT_MS);
+    age(1, 2 * SILENT_MS);
+    assert_int_equal(recv(clients[0], data, sizeof(data), 0), sizeof(data));
+    assert_goes(1);
+}
+
 static void the_idle_before_the_slow(void **state)
 {
     (void)state;
@@ -201,6 +230,7 @@ int main(void)
         cmocka_unit_test(the_longest_without_progress),
         cmocka_unit_test(bytes_that_drip_do_not_count),
         cmocka_unit_test(who_has_sent_stays),
+        cmocka_unit_test(who_reads_stays),
         cmocka_unit_test(the_idle_before_the_slow),
         cmocka_unit_test(the_slow_who_are_far_behind),
         cmocka_unit_test(nobody_whose_request_runs),
