@@ -143,7 +143,7 @@ compare: $(VENV)/.testing ## Compare with gunicorn: COUNT=5000 requests, configu
 	GUNICORN_ORIGINAL=$(abspath $(VENV)-original/bin/gunicorn) \
 	GUNICORN_REFERENCE=$(abspath $(VENV)-original) GUNICORN_DIFFERENTIAL_COUNT=$(COUNT) \
 	    $(BIN)/pytest -n $(JOBS) --timeout 1800 $(ARGS) tests/compare \
-	    tests/server/test_differential.py tests/config/test_print_config.py
+	    tests/server/test_differential.py tests/config/test_print_config.py tests/config/test_names.py
 
 deploy-check: $(VENV)/.testing ## Run the files of deploy/, and check those that cannot run here
 	tools/prerequisites.sh $(PYTHON) build pytest
