@@ -7,9 +7,10 @@ import time
 
 from gunicorn import _core, sock, util
 from gunicorn.errors import ConfigError
-from gunicorn.workers import _overrides
+from gunicorn.workers import _forked, _overrides
 from gunicorn.workers.workertmp import WorkerTmp
 
+GRACE_SHARE = 0.8  # of graceful_timeout: what is ended then has time to say so
 FAST_EXIT_PAUSE = 0.1  # seconds; what worker_int started may say its last word
 
 
@@ -44,6 +45,8 @@ class Worker:
     exchange = None  # a _core.Exchange: requests that wait go to other workers by it
 
     _stacks_fd = -1
+    _told_at = None  # time.monotonic() of the first signal to stop
+    forked_from = None  # in a process that the application has forked: the worker's pid
 
     def __init__(self, age, ppid, sockets, app, timeout, cfg, log) -> None:
         self.age = age
@@ -114,6 +117,7 @@ class Worker:
         if "random" in sys.modules:
             util.seed()
         self._init_descriptors()
+        _forked.watch(self)
         # Between the master's handlers and our own a signal would do what it does by default.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, self.SIGNALS)
         try:
@@ -128,6 +132,7 @@ class Worker:
         if self.reloader:
             self.reloader.start()
         self.cfg.post_worker_init(self)
+        _forked.end_if_child(self)
         self.booted = True
         if not self._rehearses():
             self.ready()
@@ -209,6 +214,13 @@ class Worker:
             self._stacks_fd = os.dup(_error_descriptor(self.log))
         return self._stacks_fd
 
+    def disown(self) -> None:
+        """In a process that the application has forked: give up what is the worker's alone."""
+        _forked.disown(self)
+
+    def park_copy(self) -> None:
+        """In a forked process: do not return if what runs is the copy of another request."""
+
     def _init_reloader(self) -> None:
         from gunicorn.reloader import reloader_engines
 
@@ -270,11 +282,18 @@ class Worker:
 
     def handle_exit(self, sig, frame) -> None:
         """Stop once what runs is done; its answers say that their connections end with them."""
+        if self._told_at is None:
+            self._told_at = time.monotonic()
         self.alive = False
         if self.cfg.reuse_port:  # the queue is this worker's own, and lost when it closes
             sock.refuse_new_connections(self.sockets, self.log)
         if self._engine is not None:
             self._engine.drain()
+
+    def patience(self) -> float:
+        """Return in how many seconds to end: `graceful_timeout` is the master's."""
+        since = 0.0 if self._told_at is None else time.monotonic() - self._told_at
+        return max(0.0, self.cfg.graceful_timeout * GRACE_SHARE - since)
 
     def handle_quit(self, sig, frame) -> None:
         """Stop now."""

@@ -7,14 +7,11 @@ to the requests.
 """
 
 import importlib
-import time
 
 from gunicorn import _core
 from gunicorn.errors import ConfigError, RequestTimeout
 from gunicorn.http import _bridge  # noqa: F401 - loaded before the fork, shared by all workers
-from gunicorn.workers.base import Worker
-
-GRACE_SHARE = 0.8  # of graceful_timeout: what is ended then has time to say so
+from gunicorn.workers.base import GRACE_SHARE, Worker
 
 
 class LoopWorker(Worker):
@@ -63,8 +60,6 @@ class LoopWorker(Worker):
         if self._engine.may_raise(serial):
             coroutine.throw(RequestTimeout)
 
-    _told_at = None  # time.monotonic() of the first signal to stop
-
     # wait(fd, write, seconds) -> bool: lets others run until fd is ready, or for the time alone
     # when fd is -1. None: the thread waits.
     wait = None
@@ -82,8 +77,12 @@ class LoopWorker(Worker):
             self.watch(self._engine.news_fileno(), self._news)
             self.rehearse(self._engine)
             self.run_loop()
+        except Exception:
+            if not self._engine.lost():  # else it is said
+                raise
         finally:
             self._engine.stop()
+            self._engine.lost()
 
     def _turn(self, *_args) -> None:
         if self._engine.turn(self.start):
@@ -99,17 +98,6 @@ class LoopWorker(Worker):
         elif not self._winding_up:
             self._winding_up = True
             self.call_later(self.patience(), self._out_of_patience)
-
-    def handle_exit(self, sig, frame) -> None:
-        """Stop once what runs is done."""
-        if self._told_at is None:
-            self._told_at = time.monotonic()
-        super().handle_exit(sig, frame)
-
-    def patience(self) -> float:
-        """Return for how many seconds requests may still run: graceful_timeout is the master's."""
-        since = 0.0 if self._told_at is None else time.monotonic() - self._told_at
-        return max(0.0, self.cfg.graceful_timeout * GRACE_SHARE - since)
 
     def _out_of_patience(self) -> None:
         if not self._engine.stopped():

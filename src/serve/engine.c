@@ -1,6 +1,7 @@
 #include "serve/engine.h"
 
 #include "base/clock.h"
+#include "base/forked.h"
 #include "base/mem.h"
 #include "net/tls.h"
 #include "proto/request_start.h"
@@ -23,8 +24,9 @@ bool engine_lead(struct engine *engine)
 
 void engine_kick(struct engine *engine)
 {
-    if (atomic_load(&engine->waiting))
-        loop_wake(engine->loop);
+    int error = atomic_load(&engine->waiting) ? loop_wake(engine->loop) : 0;
+    if (error != 0)
+        engine_lose(engine, "write", error);
 }
 
 /* Connections that no event tells of */
@@ -73,8 +75,12 @@ static void signal_came(struct io *io, unsigned events, void *context)
     (void)events;
     struct engine *engine = context;
     char bytes[256];
-    while (read(io->fd, bytes, sizeof(bytes)) > 0)
-        ;
+    ssize_t n;
+    do
+        n = read(io->fd, bytes, sizeof(bytes));
+    while (n > 0 || (n < 0 && errno == EINTR));
+    if (n == 0 || errno != EAGAIN)
+        engine_lose(engine, "read", n == 0 ? EBADF : errno);
     loop_arm(engine->loop, io, LOOP_READ);
     atomic_store(&engine->interrupted, true);
     ready_wake_all(&engine->ready);
@@ -95,6 +101,7 @@ static int watch(struct engine *engine, struct io *io, int fd,
                  void (*on_event)(struct io *io, unsigned events, void *context))
 {
     *io = (struct io){.fd = fd, .on_event = on_event};
+    engine_mark(engine, fd);
     return loop_add(engine->loop, io, LOOP_READ);
 }
 
@@ -126,11 +133,12 @@ static void alarm_rang(void *context)
 struct engine *engine_create(const struct engine_options *options, const struct app_ops *ops,
                              void *app, const int *listeners, uint32_t count)
 {
-    struct engine *engine = mem_alloc(sizeof(*engine));
+    struct engine *engine = forked_watch() < 0 ? NULL : mem_alloc(sizeof(*engine));
     if (!engine)
         return NULL;
     memset(engine, 0, sizeof(*engine));
     engine->options = *options;
+    engine->born = forked_count;
     engine->metrics = options->metrics ? options->metrics : &engine->own_metrics;
     metrics_set(&engine->metrics->threads, options->loop_host ? 0 : options->threads);
     engine->admits_few = options->max_queue > 0 || options->limit_concurrency > 0;
@@ -151,6 +159,7 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     if (engine->loop) {
         engine->loop->woken = look_at_clock;
         engine->loop->rang = alarm_rang;
+        engine_mark(engine, loop_fd(engine->loop));
     }
     /* Its descriptor is had now: when it is needed there may be none. */
     if (engine->loop && options->loop_host && loop_fd(engine->loop) >= 0)
@@ -183,8 +192,10 @@ void engine_destroy(struct engine *engine)
     close_all(engine, &engine->active);
     close_all(engine, &engine->unread);
     close_all(engine, &engine->unnamed);
-    for (uint32_t i = 0; i < engine->listener_count; i++)
+    for (uint32_t i = 0; i < engine->listener_count; i++) {
         engine_set_tls(engine, i, NULL);
+        forked_forget(engine->listeners[i].io.fd);
+    }
     engine_reap(engine);
     engine_collect(engine);
     while (engine->pool) {
@@ -199,6 +210,7 @@ void engine_destroy(struct engine *engine)
     pthread_mutex_destroy(&engine->tls_lock);
     deadlines_destroy(&engine->deadlines);
     mem_free(engine->listeners);
+    mem_free(engine->marks);
     mem_free(engine);
 }
 
@@ -387,6 +399,17 @@ static void begin_drain(struct engine *engine)
     engine->drained = true;
 }
 
+/* A signal that interrupts the wait is looked after, even if its pipe is not there any more. */
+static void wait_in_loop(struct engine *engine, int timeout_ms)
+{
+    if (loop_wait(engine->loop, timeout_ms, engine) >= 0)
+        return;
+    if (errno == EINTR)
+        atomic_store(&engine->interrupted, true);
+    else if (engine_is_lost(errno))
+        engine_lose(engine, "waiting for events", errno);
+}
+
 void engine_step(struct engine *engine, int timeout_ms)
 {
     int due = timers_wait(&engine->timers, engine->now_ms);
@@ -403,7 +426,7 @@ void engine_step(struct engine *engine, int timeout_ms)
     if (timeout_ms != 0 && !atomic_load_explicit(&engine->standby_leads, memory_order_relaxed))
         handover_rest(engine, !(engine->paused & PAUSE_REHEARSAL) &&
                                   !atomic_load_explicit(&engine->draining, memory_order_relaxed));
-    loop_wait(engine->loop, timeout_ms, engine);
+    wait_in_loop(engine, timeout_ms);
     handover_rest(engine, false);
     atomic_store(&engine->waiting, false);
     engine->now_ms = clock_ms();
