@@ -11,11 +11,13 @@ import os
 import signal
 import sys
 import time
+import weakref
 
 from gunicorn import (
     SERVER_SOFTWARE,
     __version__,
     _core,
+    _ending,
     _exchanges,
     _explain,
     _reload,
@@ -29,7 +31,7 @@ from gunicorn import (
 from gunicorn._status import Status
 from gunicorn.errors import AppImportError, AppModuleNotFound, ConfigError, HaltServer
 from gunicorn.pidfile import Pidfile
-from gunicorn.workers import _overrides
+from gunicorn.workers import _forked, _overrides
 
 TICK = 1.0  # seconds between two rounds where something has to be asked again and again
 REAP_LIMIT = 2.0  # seconds to wait for workers that were sent SIGKILL
@@ -101,6 +103,7 @@ class Arbiter:
         self._status = Status()
         self._stopping = False
         self._titled = False  # the command line is overwritten: there is no way back
+        self._forks = False  # a worker or a second master
         self._settled = False  # every worker of the first start has been ready
         self._reloading = None  # a _reload.Snapshot, until the new configuration is proven
         self._shared = _exchanges.NOBODYS
@@ -238,7 +241,7 @@ class Arbiter:
         try:
             self._open()
         except BaseException:
-            if self.pidfile is not None:
+            if self.pidfile is not None and os.getpid() == self.pid:
                 self.pidfile.unlink()
             raise
 
@@ -309,10 +312,21 @@ class Arbiter:
             self._core.install_signals([*self.SIGNALS, signal.SIGCHLD])
         except OSError as exc:
             raise RuntimeError(f"The master cannot start: {exc.strerror}") from exc
+        disown = weakref.WeakMethod(self._disown)
+        os.register_at_fork(after_in_child=lambda: (disown() or (lambda: None))())
+
+    def _disown(self) -> None:
+        """In a process that a hook has forked: the listeners are not its own."""
+        if self._forks or type(self).spawn_worker is not Arbiter.spawn_worker:
+            return
+        for listener in self.LISTENERS:
+            listener.close()
+        self._status.close(unlink=False)
 
     def run(self) -> None:
         """Be the master. Ends the process."""
         self.start()
+        self._end_copy()
         self._set_title("master")
         try:
             self.manage_workers()
@@ -331,6 +345,16 @@ class Arbiter:
             if self.pidfile is not None:
                 self.pidfile.unlink()
             sys.exit(-1)
+
+    def _end_copy(self) -> None:
+        """Return in the master alone: a hook may have forked a process that came back."""
+        if os.getpid() != self.pid:
+            self.log.warning(
+                "Process %s, which a hook has forked, came back into the server: it is ended. "
+                "End it by os._exit()",
+                os.getpid(),
+            )
+            os._exit(0)
 
     def _set_title(self, role: str) -> None:
         """Show the process by a title, as gunicorn does where setproctitle is installed.
@@ -470,7 +494,10 @@ class Arbiter:
         if self.pidfile is not None:
             self.pidfile.unlink()
         self.cfg.on_exit(self)
-        sys.exit(exit_status)
+        try:
+            sys.exit(exit_status)
+        finally:
+            _ending.guard(self.log, f"The master (pid:{self.pid})", self.cfg.graceful_timeout)
 
     def stop(self, graceful: bool = True) -> None:
         """Close the listeners and stop the workers, within `graceful_timeout`, by SIGKILL then.
@@ -572,7 +599,11 @@ class Arbiter:
         worker.tls = self.tls
         _exchanges.join(self, worker)
         self.cfg.pre_fork(self, worker)
-        pid, slot = self._core.fork(self.worker_age)
+        self._forks = True
+        try:
+            pid, slot = self._core.fork(self.worker_age)
+        finally:
+            self._forks = False
         if pid == 0:
             try:
                 _exchanges.keep_own(self)
@@ -593,6 +624,7 @@ class Arbiter:
         """The worker's whole life. Raises SystemExit alone, for the caller is the master."""
         worker.pid = os.getpid()
         try:
+            _ending.forget_processes()
             worker.tmp.slot = slot
             worker.master_pipe = self._core.master_pipe
             self._status.close(unlink=False)
@@ -603,7 +635,7 @@ class Arbiter:
             if self.cfg.reuse_port:
                 worker.sockets = sock.create_sockets(self.cfg, self.log)
             self.cfg.post_fork(self, worker)
-            worker.init_process()
+            self._serve(worker)
             sys.exit(0)
         except SystemExit:
             raise
@@ -620,12 +652,23 @@ class Arbiter:
             sys.exit(-1 if worker.booted else self.WORKER_BOOT_ERROR)
         finally:
             self.log.info("Worker exiting (pid: %s)", worker.pid)
+            _ending.guard(self.log, f"Worker (pid:{worker.pid})", worker.patience())
             try:
                 worker.tmp.close()
                 self.cfg.worker_exit(self, worker)
             except Exception:
                 self.log.warning("Exception during worker exit:", exc_info=True)
             sock.leave_open([*self.LISTENERS, *worker.sockets])
+
+    @staticmethod
+    def _serve(worker) -> None:
+        """Run the worker. A process that its application has forked does not come back."""
+        try:
+            worker.init_process()
+        except BaseException as exc:
+            _forked.end_if_child(worker, exc)
+            raise
+        _forked.end_if_child(worker)
 
     def kill_workers(self, sig: int) -> None:
         """Send `sig` to every worker."""
@@ -872,10 +915,13 @@ class Arbiter:
             return
         master_pid = os.getpid()
         status_pipe = self._core.await_successor()
+        self._forks = True
         try:
             self.reexec_pid = os.fork()
         except OSError as exc:
             self.log.error("Cannot fork a new master: %s", exc)
+        finally:
+            self._forks = False
         if os.getpid() == master_pid:
             if status_pipe >= 0:
                 os.close(status_pipe)

@@ -413,6 +413,23 @@ def daemonize(enable_stdio_inheritance=False):
         os.close(null)
 
 
+def open_standard_descriptors():
+    """Let no pipe or log take the numbers 0 to 2 where the process was started without them."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            _open_null(fd)
+
+
+def _open_null(fd):
+    null = os.open(os.devnull, os.O_RDWR)
+    if null != fd:
+        os.dup2(null, fd)
+        os.close(null)
+    os.set_inheritable(fd, True)
+
+
 def say(text):
     """Print a line to the standard error; where that takes none, as on a full disk, it is lost."""
     try:

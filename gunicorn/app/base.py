@@ -46,6 +46,7 @@ class BaseApplication:
     """
 
     def __init__(self, usage=None, prog=None):
+        util.open_standard_descriptors()
         self.usage = usage
         self.cfg = None
         self.callable = None

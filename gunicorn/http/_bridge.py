@@ -6,8 +6,9 @@ import signal
 import sys
 
 from gunicorn.errors import RequestTimeout
+from gunicorn.glogging import Logger
 from gunicorn.http import errors, message, wsgi
-from gunicorn.workers import _overrides
+from gunicorn.workers import _forked, _overrides
 
 CLIENT_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
 
@@ -443,6 +444,10 @@ class Bridge:
             self.worker.call_later(0, write)
         else:
             write()
+
+    def end_child(self, exc, method, uri) -> None:
+        """End a process that the application has forked, and that came back into the server."""
+        _forked.end(self.worker, exc, f"in the request {method} {uri}" if method else "")
 
     def retire(self) -> bool:
         """The worker has served `max_requests`. Return whether it has to stop by itself."""

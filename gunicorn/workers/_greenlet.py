@@ -59,6 +59,23 @@ class GreenletWorker(LoopWorker):
         for one in running_requests():
             self.kill_greenlet(one)
 
+    _forker = None  # in a process that the application has forked: the greenlet that did so
+
+    @staticmethod
+    def leave_to_others() -> None:
+        """Switch to the hub, not to be resumed."""
+        raise NotImplementedError
+
+    def disown(self) -> None:
+        self._forker = getcurrent()
+        super().disown()
+
+    def park_copy(self) -> None:
+        one = getcurrent()
+        while isinstance(one, RequestGreenlet) and one is not self._forker:
+            _parked.add(one)
+            self.leave_to_others()
+
     @_overrides.plain
     def handle_request(self, listener_name, req, sock, addr) -> bool:
         """Run the application for one request and send what it returns.
@@ -90,6 +107,9 @@ class GreenletWorker(LoopWorker):
     def _reopen_logs(self, sig, frame) -> None:
         super().handle_usr1(sig, frame)
         os.write(self.PIPE[1], b"\0")  # the engine follows
+
+
+_parked: set[greenlet] = set()
 
 
 class RequestGreenlet(greenlet):

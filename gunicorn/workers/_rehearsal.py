@@ -9,7 +9,6 @@ import threading
 import time
 
 from gunicorn import SERVER_SOFTWARE
-from gunicorn.workers.gthread import start_without_signals
 
 USER_AGENT = f"gunicorn-warmup ({SERVER_SOFTWARE})"
 HEAD_MAX = 65536  # bytes of an answer's head
@@ -28,7 +27,7 @@ def begin(worker, engine) -> None:
     thread = threading.Thread(
         target=_rehearse, args=(worker, engine, ends), name="warmup", daemon=True
     )
-    start_without_signals([thread])
+    thread.start()
 
 
 def _rehearse(worker, engine, ends) -> None:

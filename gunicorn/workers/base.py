@@ -7,9 +7,13 @@ import time
 
 from gunicorn import _core, _explain, glogging, sock, util
 from gunicorn.errors import ConfigError
-from gunicorn.workers import _overrides
+from gunicorn.workers import _forked, _overrides
 from gunicorn.workers.workertmp import WorkerTmp
 
+#: How much of graceful_timeout is left when requests are ended, for them to say so and for the end
+#: of the process: a share, and the most in seconds. The engine has the same (serve/limits.h).
+STOP_SHARE = 0.2
+STOP_MARGIN = 3.0
 FAST_EXIT_PAUSE = 0.1  # seconds; what worker_int started may say its last word
 
 
@@ -45,6 +49,8 @@ class Worker:
     exchange = None  # a _core.Exchange: requests that wait go to other workers by it
 
     _stacks_fd = -1
+    _told_at = None  # time.monotonic() of the first signal to stop
+    forked_from = None  # in a process that the application has forked: the worker's pid
 
     def __init__(self, age, ppid, sockets, app, timeout, cfg, log) -> None:
         self.age = age
@@ -115,6 +121,7 @@ class Worker:
         if "random" in sys.modules:
             util.seed()
         self._init_descriptors()
+        _forked.watch(self)
         # Between the master's handlers and our own a signal would do what it does by default.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, self.SIGNALS)
         try:
@@ -131,6 +138,7 @@ class Worker:
         if self.reloader:
             self.reloader.start()
         self.cfg.post_worker_init(self)
+        _forked.end_if_child(self)
         self.booted = True
         if not self._rehearses():
             self.ready()
@@ -212,6 +220,13 @@ class Worker:
             self._stacks_fd = os.dup(_error_descriptor(self.log))
         return self._stacks_fd
 
+    def disown(self) -> None:
+        """In a process that the application has forked: give up what is the worker's alone."""
+        _forked.disown(self)
+
+    def park_copy(self) -> None:
+        """In a forked process: do not return if what runs is the copy of another request."""
+
     def _init_reloader(self) -> None:
         from gunicorn.reloader import reloader_engines
 
@@ -273,6 +288,8 @@ class Worker:
 
     def handle_exit(self, sig, frame) -> None:
         """Stop once what runs is done; its answers say that their connections end with them."""
+        if self._told_at is None:
+            self._told_at = time.monotonic()
         self.alive = False
         if self.cfg.reuse_port:  # the queue is this worker's own, and lost when it closes
             sock.refuse_new_connections(self.sockets, self.log)
@@ -297,6 +314,15 @@ class Worker:
             self.cfg.graceful_timeout,
             _explain.cut_off(self),
         )
+
+    def patience(self) -> float:
+        """Return for how many seconds requests may still run: graceful_timeout is the master's."""
+        since = 0.0 if self._told_at is None else time.monotonic() - self._told_at
+        return max(0.0, self.cfg.graceful_timeout - self.margin() - since)
+
+    def margin(self) -> float:
+        """Return the seconds of graceful_timeout that are left to the end of the process."""
+        return min(self.cfg.graceful_timeout * STOP_SHARE, STOP_MARGIN)
 
     def handle_quit(self, sig, frame) -> None:
         """Stop now."""

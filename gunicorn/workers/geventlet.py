@@ -33,6 +33,16 @@ class EventletWorker(GreenletWorker):
         self.patch()
         super().init_process()
 
+    @staticmethod
+    def leave_to_others() -> None:
+        """Switch to the hub, not to be resumed."""
+        eventlet.hubs.get_hub().switch()
+
+    def disown(self) -> None:
+        """In a process that the application has forked: give up what is the worker's alone."""
+        super().disown()
+        eventlet.hubs.use_hub()  # one of its own: what the other watches is the parent's
+
     # ---- the loop ----
 
     def run(self) -> None:

@@ -22,6 +22,7 @@ class GeventWorker(GreenletWorker):
         "gevent.events", "gevent.local", "gevent.lock", "gevent.queue", "gevent.select",
         "gevent.selectors", "gevent.signal", "gevent.socket", "gevent.ssl", "gevent.time",
     )  # fmt: skip
+    _hub = None
     spawn_greenlet = staticmethod(gevent.spawn)
     kill_greenlet = staticmethod(gevent.kill)
 
@@ -39,6 +40,21 @@ class GeventWorker(GreenletWorker):
         self.patch()
         gevent.hub.reinit()
         super().init_process()
+
+    @staticmethod
+    def leave_to_others() -> None:
+        """Switch to the hub, not to be resumed."""
+        gevent.get_hub().switch()
+
+    def disown(self) -> None:
+        """In a process that the application has forked: give up what is the worker's alone."""
+        super().disown()
+        if self._hub is None or gevent.get_hub() is not self._hub:
+            return
+        gevent.hub.reinit()  # first: what the loop watches is the parent's before
+        for watcher in self._watchers:
+            watcher.stop()
+        self._watchers.clear()
 
     # ---- the loop ----
 

@@ -1,7 +1,7 @@
 """The threaded worker: `threads` requests at a time, any number of connections."""
 
+import contextlib
 import os
-import signal
 import threading
 import time
 
@@ -9,6 +9,9 @@ from gunicorn import _core
 from gunicorn.http import _bridge  # noqa: F401 - loaded before the fork, shared by all workers
 from gunicorn.workers import _overrides
 from gunicorn.workers.base import Worker
+
+LOOK = 0.02  # seconds between two looks whether requests still run
+THREADS_END = 1.0  # seconds in which threads without a request see that the engine has stopped
 
 
 class TConn:
@@ -64,13 +67,12 @@ class ThreadWorker(Worker):
         """Serve until the worker is told to stop."""
         _overrides.warn_of_wrapped(self)
         self._engine = engine = _core.Engine(self, self.cfg.threads)
-        go = threading.Event()
-        threads = [threading.Thread(target=self._serve, args=(engine, go), name=f"request-{n}",
+        threads = [threading.Thread(target=self._serve, args=(engine,), name=f"request-{n}",
                                     daemon=True)
                    for n in range(1, self.cfg.threads + 1)]  # fmt: skip
         self.rehearse(engine)
-        start_without_signals(threads)
-        go.set()
+        for thread in threads:  # with no signal blocked: what they start would inherit that
+            thread.start()
         try:
             while engine.wait():
                 if not self.alive:
@@ -78,15 +80,24 @@ class ThreadWorker(Worker):
         finally:
             engine.stop()
             self._engine = None
-        for thread in threads:
-            thread.join()
+        self._await_threads(engine, threads)
 
-    def _serve(self, engine, go) -> None:
-        go.wait()  # a first request that keeps the interpreter would keep signals blocked, too
+    def _await_threads(self, engine, threads) -> None:
+        """Let the requests that run end, within `graceful_timeout`, and their threads."""
+        until = time.monotonic() + self.cfg.graceful_timeout
+        while engine.running() and time.monotonic() < until:
+            time.sleep(LOOK)
+        # One may wait in a loop whose descriptor the application has closed: nothing wakes it.
+        until = time.monotonic() + THREADS_END
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _serve(self, engine) -> None:
         try:
             engine.run()
         finally:
-            os.write(self.PIPE[1], b"\0")  # the main thread looks whether that was the end
+            with contextlib.suppress(OSError):  # the application may have closed it
+                os.write(self.PIPE[1], b"\0")  # the main thread looks whether that was the end
 
     @_overrides.plain
     def handle_request(self, req, conn) -> bool:
@@ -105,20 +116,3 @@ class ThreadWorker(Worker):
         """Call `handle_request` for the engine, which does so when it is a subclass's."""
         conn = TConn(self.cfg, client, req.peer_addr, listener.getsockname())
         self.handle_request(req, conn)
-
-
-# What a thread's own fault raises: blocked, it would end the process without a word.
-FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP}
-
-# The other signal for a thread itself: the one to write its stack.
-TAKEN = FAULTS | {_core.DUMP_SIGNAL}
-
-
-def start_without_signals(threads) -> None:
-    """Start threads in which no signal arrives: the main thread is the one to handle them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - TAKEN)
-    try:
-        for thread in threads:
-            thread.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

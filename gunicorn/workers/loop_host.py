@@ -8,18 +8,12 @@ to the requests.
 
 import importlib
 import sys
-import time
 
 from gunicorn import _core
 from gunicorn.errors import ConfigError, RequestTimeout
 from gunicorn.http import _bridge  # noqa: F401 - loaded before the fork, shared by all workers
 from gunicorn.workers import _overrides
 from gunicorn.workers.base import Worker
-
-#: How much of graceful_timeout is left when requests are ended, for them to say so and for the end
-#: of the process: a share, and the most in seconds. The engine has the same (serve/limits.h).
-STOP_SHARE = 0.2
-STOP_MARGIN = 3.0
 
 
 class LoopWorker(Worker):
@@ -68,8 +62,6 @@ class LoopWorker(Worker):
         if self._engine.may_raise(serial):
             coroutine.throw(RequestTimeout)
 
-    _told_at = None  # time.monotonic() of the first signal to stop
-
     # wait(fd, write, seconds) -> bool: lets others run until fd is ready, or for the time alone
     # when fd is -1. None: the thread waits.
     wait = None
@@ -88,8 +80,12 @@ class LoopWorker(Worker):
             self.watch(self._engine.news_fileno(), self._news)
             self.rehearse(self._engine)
             self.run_loop()
+        except Exception:
+            if not self._engine.lost():  # else it is said
+                raise
         finally:
             self._engine.stop()
+            self._engine.lost()
 
     def _turn(self, *_args) -> None:
         if self._engine.turn(self.start):
@@ -106,20 +102,6 @@ class LoopWorker(Worker):
             self._winding_up = True
             self.call_later(self.patience(), self._out_of_patience)
 
-    def handle_exit(self, sig, frame) -> None:
-        """Stop once what runs is done."""
-        if self._told_at is None:
-            self._told_at = time.monotonic()
-        super().handle_exit(sig, frame)
-
-    def patience(self) -> float:
-        """Return for how many seconds requests may still run: graceful_timeout is the master's."""
-        since = 0.0 if self._told_at is None else time.monotonic() - self._told_at
-        return max(0.0, self.cfg.graceful_timeout - self._margin() - since)
-
-    def _margin(self) -> float:
-        return min(self.cfg.graceful_timeout * STOP_SHARE, STOP_MARGIN)
-
     def runs_request(self) -> bool:
         """Whether a request, and not the loop, is what runs right now."""
         return self.slot is not None and bool(self.slot.method)
@@ -135,7 +117,7 @@ class LoopWorker(Worker):
             if not self.broken_off:
                 self._tell_of_break_off()
             self.abort_requests()
-            self.call_later(self._margin() / 2, self.end_loop)
+            self.call_later(self.margin() / 2, self.end_loop)
 
 
 def require(package: str, minimum: tuple[int, ...]) -> None:

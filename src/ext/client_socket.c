@@ -53,10 +53,18 @@ static void end_real(PyObject *real, const char *method, const char *format, int
     Py_XDECREF(result);
 }
 
+/* NULL: the request is over, or it is that of the process that has forked this one. */
+static struct conn *conn_of(const struct client_socket *self)
+{
+    bool is_ours = self->call && self->call->request && engine_is_ours(self->call->wsgi->engine);
+    return is_ours ? self->call->request->conn : NULL;
+}
+
 /* NULL without an exception: there is no TLS, or the request is over. */
 static struct tls *tls_of(struct client_socket *self)
 {
-    return self->call && self->call->request ? self->call->request->conn->tls : NULL;
+    struct conn *conn = conn_of(self);
+    return conn ? conn->tls : NULL;
 }
 
 static void say_goodbye(struct client_socket *self)
@@ -98,7 +106,8 @@ bool socket_is_real(PyObject *op)
 
 static int fd_of(struct client_socket *self)
 {
-    return self->call && self->call->request ? self->call->request->conn->io.fd : -1;
+    const struct conn *conn = conn_of(self);
+    return conn ? conn->io.fd : -1;
 }
 
 static PyObject *over(void)

@@ -9,6 +9,7 @@
 #include "serve/limits.h"
 #include "serve/rehearsal.h"
 
+#include <errno.h>
 #include <math.h>
 #include <poll.h>
 #include <stddef.h>
@@ -376,6 +377,18 @@ static int read_beat(PyObject *cfg, uint32_t *ms)
     return 0;
 }
 
+/* What the worker handles is at its default in a process that the application forks. */
+static int mark_signals(PyObject *worker)
+{
+    PyObject *signals = PyObject_GetAttrString(worker, "SIGNALS");
+    PyObject *list = signals ? PySequence_List(signals) : NULL;
+    for (Py_ssize_t i = 0; list && !PyErr_Occurred() && i < PyList_GET_SIZE(list); i++)
+        forked_default((int)PyLong_AsLong(PyList_GET_ITEM(list, i)));
+    Py_XDECREF(signals);
+    Py_XDECREF(list);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 static int init_deadlines(struct engine_object *self)
 {
     PyObject *overdue = PyObject_GetAttrString((PyObject *)self, "overdue");
@@ -416,7 +429,7 @@ static int start(struct engine_object *self, PyObject *worker, uint32_t threads,
         return -1;
     if (loop_host && engine_loop_init((PyObject *)self) < 0)
         return -1;
-    if (init_deadlines(self) < 0)
+    if (init_deadlines(self) < 0 || mark_signals(worker) < 0)
         return -1;
     if (watch_pipes(self, worker) < 0) {
         if (!PyErr_Occurred())
@@ -458,7 +471,10 @@ struct engine *engine_of(PyObject *op)
     struct engine *engine = ((struct engine_object *)op)->wsgi.engine;
     if (!engine)
         PyErr_SetString(PyExc_RuntimeError, "Engine was not initialised");
-    return engine;
+    if (!engine || engine_is_ours(engine))
+        return engine;
+    PyErr_SetString(PyExc_RuntimeError, "the engine is that of the process that forked this one");
+    return NULL;
 }
 
 /* Serves in this thread until the worker stops; raises what a signal handler raised. */
@@ -474,6 +490,20 @@ static PyObject *engine_run(PyObject *op, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+static void wait_for_signal(struct engine *engine, int fd)
+{
+    struct pollfd pollfd = {.fd = fd, .events = POLLIN};
+    char bytes[64];
+    ssize_t n;
+    if (poll(&pollfd, 1, -1) < 0)
+        return;
+    do
+        n = read(fd, bytes, sizeof(bytes));
+    while (n > 0);
+    if (n == 0 || (errno != EAGAIN && errno != EINTR))
+        engine_lose(engine, "read", n == 0 ? EBADF : errno);
+}
+
 /* Waits for a signal or the engine's end, in the main thread of a threaded worker. */
 static PyObject *engine_wait(PyObject *op, PyObject *unused)
 {
@@ -482,12 +512,9 @@ static PyObject *engine_wait(PyObject *op, PyObject *unused)
     if (!engine)
         return NULL;
     int fd = ((struct engine_object *)op)->wake_fd;
-    Py_BEGIN_ALLOW_THREADS struct pollfd pollfd = {.fd = fd, .events = POLLIN};
-    char bytes[64];
-    poll(&pollfd, 1, -1);
-    while (read(fd, bytes, sizeof(bytes)) > 0)
-        ;
+    Py_BEGIN_ALLOW_THREADS wait_for_signal(engine, fd);
     Py_END_ALLOW_THREADS if (PyErr_CheckSignals() < 0) return NULL;
+    wsgi_check_process(engine_wsgi(op), NULL);
     access_reopen(&((struct engine_object *)op)->wsgi);
     if (deadline_check(&((struct engine_object *)op)->wsgi, NULL) < 0)
         return NULL;
@@ -521,6 +548,13 @@ static PyObject *tell(PyObject *op, void (*function)(struct engine *engine))
     Py_RETURN_NONE;
 }
 
+static PyObject *engine_running(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    struct engine *engine = engine_of(op);
+    return engine ? PyLong_FromUnsignedLong(atomic_load(&engine->metrics->running)) : NULL;
+}
+
 static PyObject *engine_drain_method(PyObject *op, PyObject *unused)
 {
     (void)unused;
@@ -538,6 +572,18 @@ static PyObject *engine_out_of_time(PyObject *op, PyObject *unused)
     (void)unused;
     struct engine *engine = engine_of(op);
     return engine ? PyBool_FromLong(atomic_load(&engine->out_of_time)) : NULL;
+}
+
+/* Also tells of it, to be asked when the loop of the worker is over. */
+static PyObject *engine_lost_method(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    struct engine *engine = engine_of(op);
+    if (!engine)
+        return NULL;
+    engine_look_at_marks(engine);
+    engine_collect(engine);
+    return PyBool_FromLong(atomic_load(&engine->lost));
 }
 
 static PyObject *engine_rehearse(PyObject *op, PyObject *unused)
@@ -605,7 +651,7 @@ static void engine_dealloc(PyObject *op)
     struct wsgi *wsgi = &self->wsgi;
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
-    if (wsgi->engine) {
+    if (wsgi->engine && engine_is_ours(wsgi->engine)) {
         uint32_t count = wsgi->engine->listener_count;
         engine_destroy(wsgi->engine);
         for (uint32_t i = 0; wsgi->templates && i <= count; i++)
@@ -637,6 +683,8 @@ static PyMethodDef engine_methods[] = {
     {"may_raise", engine_may_raise, METH_O,
      "may_raise(serial, /)\n--\n\nWhether RequestTimeout may be raised in a request, as is then "
      "done."},
+    {"running", engine_running, METH_NOARGS,
+     "running()\n--\n\nHow many requests threads or greenlets have taken and not answered."},
     {"drain", engine_drain_method, METH_NOARGS,
      "drain()\n--\n\nTake no new connections; stop when all requests are answered."},
     {"stop", engine_stop_method, METH_NOARGS,
@@ -644,6 +692,8 @@ static PyMethodDef engine_methods[] = {
     {"out_of_time", engine_out_of_time, METH_NOARGS,
      "out_of_time()\n--\n\nWhether graceful_timeout is nearly over: what runs is to be broken "
      "off."},
+    {"lost", engine_lost_method, METH_NOARGS,
+     "lost()\n--\n\nWhether it cannot go on, as the application has closed a descriptor of it."},
     {"rehearse", engine_rehearse, METH_NOARGS,
      "rehearse()\n--\n\nBefore the engine runs: return the client's end of a connection to it. No\n"
      "other connection is taken until end_rehearsal()."},

@@ -78,6 +78,12 @@ static ssize_t fetch(struct input *self, char *out, size_t n)
     ssize_t got;
     if (!request || n == 0)
         return 0;
+    if (body_blocks(request) && !engine_is_ours(request->engine)) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the rest of this request's body can be read by the worker alone, not by a "
+                        "process that it has forked");
+        return -1;
+    }
     if (self->busy) {
         PyErr_SetString(PyExc_RuntimeError, "another thread reads this request's body");
         return -1;

@@ -249,6 +249,7 @@ int call_write(struct call *call, PyObject *item, bool last)
 {
     struct response *response = &call->request->response;
     bool kept = false;
+    wsgi_check_process(call->wsgi, call);
     if (!PyBytes_Check(item)) {
         PyErr_Format(PyExc_TypeError,
                      "%.100R (%.100s) is not a byte string: a WSGI body consists of bytes", item,
@@ -315,6 +316,7 @@ PyObject *early_hints_call(PyObject *self, PyObject *const *args, size_t nargsf,
         Py_DECREF(lines);
         return NULL;
     }
+    wsgi_check_process(call->wsgi, call);
     enum response_error error =
         response_interim(call->request, PyBytes_AS_STRING(lines), (size_t)PyBytes_GET_SIZE(lines));
     Py_DECREF(lines);

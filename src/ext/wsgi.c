@@ -55,8 +55,23 @@ static int send_iterable(struct call *call, PyObject *result)
     return PyErr_Occurred() ? -1 : sent;
 }
 
+void wsgi_end_child(struct wsgi *wsgi, const struct call *call)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback)
+        PyException_SetTraceback(value, traceback);
+    struct str method = call ? request_method(call->request) : STR("");
+    struct str target = call ? request_target(call->request) : STR("");
+    Py_XDECREF(PyObject_CallMethod(wsgi->handler, "end_child", "ONN", value ? value : Py_None,
+                                   text_new(method.p, method.n), text_new(target.p, target.n)));
+    _exit(1);
+}
+
 static int send_body(struct call *call, PyObject *result)
 {
+    wsgi_check_process(call->wsgi, call);
     if (PyObject_TypeCheck(result, wrapper_type(call))) {
         int sent = file_wrapper_send(call, result);
         if (sent != 0)
@@ -69,6 +84,7 @@ static int send_body(struct call *call, PyObject *result)
 
 static int finish_response(struct call *call)
 {
+    wsgi_check_process(call->wsgi, call);
     if (!call->request->response.started) {
         PyErr_SetString(PyExc_AssertionError,
                         "the application returned without calling start_response()");
@@ -110,6 +126,7 @@ static void fail(struct call *call)
     struct wsgi *wsgi = call->wsgi;
     struct request *request = call->request;
     PyObject *type, *value, *traceback;
+    wsgi_check_process(wsgi, call);
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
     if (traceback)
@@ -176,6 +193,7 @@ static int serve_described(struct call *call)
 {
     struct wsgi *wsgi = call->wsgi;
     call->begun = PyObject_CallMethod(wsgi->handler, "before", "O", call->described);
+    wsgi_check_process(wsgi, call);
     if (!call->begun)
         return -1;
     call->environ = environ_build(wsgi, call);
@@ -256,6 +274,7 @@ static int serve_around(struct call *call)
     await_proceeding(call);
     bound_detach(on);
     Py_DECREF(on);
+    wsgi_check_process(wsgi, call);
     Py_XDECREF(done);
     return done ? check_answered(call) : -1;
 }
@@ -358,6 +377,7 @@ static void wsgi_run(void *app, struct request *request)
     struct call *call = call_begin(wsgi, request);
     if (call) {
         answer(call);
+        wsgi_check_process(wsgi, call);
         if (call->socket_taken) {
             conn_because(request->conn, CLOSE_TAKEN);
             response_abort(request);
@@ -393,7 +413,9 @@ static void wsgi_detach(void *app)
 static bool wsgi_interrupted(void *app)
 {
     struct wsgi *wsgi = app;
-    if (PyErr_CheckSignals() < 0) {
+    int raised = PyErr_CheckSignals();
+    wsgi_check_process(wsgi, NULL);
+    if (raised < 0) {
         engine_stop(wsgi->engine); /* run() raises what the handler raised */
         return true;
     }

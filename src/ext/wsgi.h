@@ -121,6 +121,19 @@ PyObject *text_unquoted(struct text_cache *cache, const char *p, size_t n);
 PyObject *text_new(const char *p, size_t n);
 void text_cache_clear(struct text_cache *cache);
 
+/*
+ * wsgi.c: returns in the worker alone. In a process that the application has forked, and that comes
+ * back here, it ends the process, with the exception that is set. `call` is NULL outside requests.
+ */
+void wsgi_end_child(struct wsgi *wsgi, const struct call *call);
+
+/* Wherever Python code of others has run, before anything is sent or the engine is called. */
+static inline void wsgi_check_process(struct wsgi *wsgi, const struct call *call)
+{
+    if (!engine_is_ours(wsgi->engine))
+        wsgi_end_child(wsgi, call);
+}
+
 /* call.c */
 struct call *call_begin(struct wsgi *wsgi, struct request *request);
 void call_end(struct call *call);

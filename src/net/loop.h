@@ -39,11 +39,11 @@ struct loop_ops {
     struct loop *(*create)(void);
     void (*destroy)(struct loop *loop);
     int (*add)(struct loop *loop, struct io *io, unsigned interest);
-    void (*remove)(struct loop *loop, struct io *io);
+    int (*remove)(struct loop *loop, struct io *io);
     void (*arm)(struct loop *loop, struct io *io, unsigned interest);
     void (*again)(struct loop *loop, struct io *io, unsigned interest);
     int (*wait)(struct loop *loop, int timeout_ms, void *context);
-    void (*wake)(struct loop *loop);
+    int (*wake)(struct loop *loop);
     int (*fd)(struct loop *loop);
     int (*alarm)(struct loop *loop, uint32_t ms);
 };
@@ -76,10 +76,13 @@ static inline int loop_add(struct loop *loop, struct io *io, unsigned interest)
     return loop->ops->add(loop, io, interest);
 }
 
-/* No event of io is given after this, except from a wait that is dispatching already. */
-static inline void loop_remove(struct loop *loop, struct io *io)
+/* No event of io is given after this, except from a wait that is dispatching already. -1 with errno
+ * when io->fd is no longer what was added: then events may come for as long as a copy of it is
+ * open.
+ */
+static inline int loop_remove(struct loop *loop, struct io *io)
 {
-    loop->ops->remove(loop, io);
+    return loop->ops->remove(loop, io);
 }
 
 /* Asks for what was told already. Thread-safe. */
@@ -97,17 +100,19 @@ static inline void loop_again(struct loop *loop, struct io *io, unsigned interes
 
 /*
  * Waits at most timeout_ms (-1: for ever) and calls on_event for what became ready.
- * Returns the number of events, or -1 with errno EINTR.
+ * Returns the number of events, or -1 with errno: EINTR, or others when a descriptor of the loop
+ * was closed by somebody.
  */
 static inline int loop_wait(struct loop *loop, int timeout_ms, void *context)
 {
     return loop->ops->wait(loop, timeout_ms, context);
 }
 
-/* Ends a wait that is under way, or the next one. Thread-safe and async-signal-safe. */
-static inline void loop_wake(struct loop *loop)
+/* Ends a wait that is under way, or the next one. Thread-safe and async-signal-safe, errno stays.
+ * 0, or an error number. */
+static inline int loop_wake(struct loop *loop)
 {
-    loop->ops->wake(loop);
+    return loop->ops->wake(loop);
 }
 
 /* A descriptor that polls readable when the loop has events, or -1 where the backend has none. */

@@ -1,5 +1,6 @@
 #include "net/loop.h"
 
+#include "base/forked.h"
 #include "base/list.h"
 #include "base/mem.h"
 
@@ -18,15 +19,19 @@ struct epoll_loop {
     struct epoll_event events[LOOP_BATCH];
 };
 
+static void close_own(int fd)
+{
+    forked_forget(fd);
+    if (fd >= 0)
+        close(fd);
+}
+
 static void epoll_destroy(struct loop *base)
 {
     struct epoll_loop *loop = (struct epoll_loop *)base;
-    if (loop->alarm.fd >= 0)
-        close(loop->alarm.fd);
-    if (loop->wake_fd >= 0)
-        close(loop->wake_fd);
-    if (loop->epoll_fd >= 0)
-        close(loop->epoll_fd);
+    close_own(loop->alarm.fd);
+    close_own(loop->wake_fd);
+    close_own(loop->epoll_fd);
     mem_free(loop);
 }
 
@@ -45,6 +50,8 @@ static struct loop *epoll_loop_create(void)
         epoll_destroy(&loop->base);
         return NULL;
     }
+    forked_close(loop->wake_fd);
+    forked_close(loop->epoll_fd);
     return &loop->base;
 }
 
@@ -76,11 +83,11 @@ static void epoll_again(struct loop *base, struct io *io, unsigned interest)
     control(base, EPOLL_CTL_MOD, io);
 }
 
-static void epoll_remove(struct loop *base, struct io *io)
+static int epoll_remove(struct loop *base, struct io *io)
 {
     struct epoll_loop *loop = (struct epoll_loop *)base;
     struct epoll_event unused = {0};
-    epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, io->fd, &unused);
+    return epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, io->fd, &unused);
 }
 
 static unsigned events_of(uint32_t events)
@@ -115,13 +122,14 @@ static int epoll_loop_wait(struct loop *base, int timeout_ms, void *context)
     return count;
 }
 
-static void epoll_wake(struct loop *base)
+static int epoll_wake(struct loop *base)
 {
     struct epoll_loop *loop = (struct epoll_loop *)base;
     uint64_t one = 1;
     int saved = errno;
-    (void)!write(loop->wake_fd, &one, sizeof(one));
+    int error = write(loop->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN ? errno : 0;
     errno = saved;
+    return error;
 }
 
 static int epoll_fd_of(struct loop *base)
@@ -144,9 +152,10 @@ static int open_alarm(struct epoll_loop *loop)
         return -1;
     loop->alarm = (struct io){.fd = fd, .on_event = alarm_rang};
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = &loop->alarm};
+    forked_close(fd);
     if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0)
         return 0;
-    close(fd);
+    close_own(fd);
     loop->alarm.fd = -1;
     return -1;
 }

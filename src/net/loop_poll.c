@@ -1,5 +1,6 @@
 #include "net/loop.h"
 
+#include "base/forked.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -28,6 +29,8 @@ struct poll_loop {
 static void poll_destroy(struct loop *base)
 {
     struct poll_loop *loop = (struct poll_loop *)base;
+    forked_forget(loop->wake_read);
+    forked_forget(loop->wake_write);
     close(loop->wake_read);
     close(loop->wake_write);
     pthread_mutex_destroy(&loop->lock);
@@ -61,6 +64,7 @@ static int open_wake_pipe(struct poll_loop *loop)
     for (int i = 0; i < 2; i++) {
         fcntl(ends[i], F_SETFL, O_NONBLOCK);
         fcntl(ends[i], F_SETFD, FD_CLOEXEC);
+        forked_close(ends[i]);
     }
     loop->wake_read = ends[0];
     loop->wake_write = ends[1];
@@ -96,12 +100,13 @@ static short poll_events(unsigned interest)
     return events;
 }
 
-static void poll_wake(struct loop *base)
+static int poll_wake(struct loop *base)
 {
     struct poll_loop *loop = (struct poll_loop *)base;
     int saved = errno;
-    (void)!write(loop->wake_write, "", 1);
+    int error = write(loop->wake_write, "", 1) < 0 && errno != EAGAIN ? errno : 0;
     errno = saved;
+    return error;
 }
 
 static int poll_add(struct loop *base, struct io *io, unsigned interest)
@@ -122,7 +127,7 @@ static int poll_add(struct loop *base, struct io *io, unsigned interest)
     return result;
 }
 
-static void poll_remove(struct loop *base, struct io *io)
+static int poll_remove(struct loop *base, struct io *io)
 {
     struct poll_loop *loop = (struct poll_loop *)base;
     pthread_mutex_lock(&loop->lock);
@@ -132,6 +137,7 @@ static void poll_remove(struct loop *base, struct io *io)
     if (loop->ios[io->slot])
         loop->ios[io->slot]->slot = io->slot;
     pthread_mutex_unlock(&loop->lock);
+    return 0;
 }
 
 static void poll_arm(struct loop *base, struct io *io, unsigned interest)

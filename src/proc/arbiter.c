@@ -1,6 +1,7 @@
 #include "proc/arbiter.h"
 
 #include "base/clock.h"
+#include "base/forked.h"
 #include "proc/pipe.h"
 #include "proc/recycle.h"
 #include "proc/signals.h"
@@ -27,7 +28,7 @@ int arbiter_open(struct arbiter *a, const struct arbiter_host *host, void *ctx)
 {
     *a = (struct arbiter){.wake_pipe = {-1, -1}, .life_pipe = {-1, -1}, .host = host, .ctx = ctx};
     children_init(&a->children);
-    if (signals_open() < 0)
+    if (forked_watch() < 0 || signals_open() < 0)
         return -1;
     status_init(&a->status);
     dump_open(&a->dump);
@@ -39,6 +40,8 @@ int arbiter_open(struct arbiter *a, const struct arbiter_host *host, void *ctx)
         errno = saved;
         return -1;
     }
+    forked_replace(a->wake_pipe[0]);
+    forked_replace(a->life_pipe[1]); /* its end is to tell the workers that the master is dead */
     return 0;
 }
 
@@ -47,6 +50,8 @@ void arbiter_close(struct arbiter *a)
     signals_close();
     status_close(&a->status);
     dump_close(&a->dump);
+    forked_forget(a->wake_pipe[0]);
+    forked_forget(a->life_pipe[1]);
     pipe_close(a->wake_pipe);
     pipe_close(a->life_pipe);
     scoreboard_close(&a->board);
@@ -293,8 +298,10 @@ pid_t arbiter_fork(struct arbiter *a, uint32_t age, const struct arbiter_fork_ho
     }
     hooks->before(a->ctx);
     signals_block(&before);
+    forked_expect(true);
     pid_t pid = fork();
     int saved = errno;
+    forked_expect(false);
     if (pid == 0)
         become_worker(a);
     signals_unblock(&before);
@@ -409,6 +416,7 @@ int arbiter_kill(struct arbiter *a, pid_t pid, int signo)
 
 void arbiter_let_go(struct arbiter *a)
 {
+    forked_forget(a->life_pipe[1]);
     if (a->life_pipe[1] >= 0)
         close(a->life_pipe[1]);
     a->life_pipe[1] = -1;

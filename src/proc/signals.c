@@ -1,5 +1,6 @@
 #include "proc/signals.h"
 
+#include "base/forked.h"
 #include "proc/pipe.h"
 
 #include <errno.h>
@@ -45,6 +46,8 @@ int signals_open(void)
     pipe_read = fds[0];
     pipe_write = fds[1];
     users = 1;
+    forked_replace(fds[0]);
+    forked_replace(fds[1]);
     return 0;
 }
 
@@ -54,6 +57,8 @@ static void close_pipe(void)
 
     pipe_read = -1;
     pipe_write = -1;
+    forked_forget(fds[0]);
+    forked_forget(fds[1]);
     batch_at = batch_size = 0;
     pipe_close(fds);
 }
@@ -69,6 +74,12 @@ int signals_fd(void)
     return pipe_read;
 }
 
+static void install(int signo, const struct sigaction *action)
+{
+    forked_default(signo);
+    sigaction(signo, action, NULL);
+}
+
 void signals_install(const int *signos, size_t count)
 {
     struct sigaction action;
@@ -78,7 +89,7 @@ void signals_install(const int *signos, size_t count)
     sigfillset(&action.sa_mask);
     for (size_t i = 0; i < count; i++)
         if (signos[i] > 0 && signos[i] < SIGNAL_LIMIT)
-            sigaction(signos[i], &action, NULL);
+            install(signos[i], &action);
 }
 
 static int take_held(void)

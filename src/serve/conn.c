@@ -1,5 +1,6 @@
 #include "serve/conn.h"
 
+#include "base/forked.h"
 #include "base/mem.h"
 #include "net/transport.h"
 #include "serve/admission.h"
@@ -180,6 +181,7 @@ struct conn *conn_create(struct engine *engine, struct listener *listener, int f
         mem_free(conn);
         return NULL;
     }
+    forked_close(fd);
     timer_init(&conn->timer);
     list_init(&conn->link);
     list_push(&engine->idle, &conn->link);
@@ -227,25 +229,49 @@ static void tell_closed(struct engine *engine, struct conn *conn)
                 metrics_close_name(conn->why));
 }
 
+/* A process that the application has forked may still hold a copy: close() alone would not end the
+ * connection. One that another worker goes on with is not to end. */
+static void close_socket(const struct conn *conn)
+{
+    if (conn->why != CLOSE_TAKEN && atomic_load_explicit(&forked_has_child, memory_order_relaxed))
+        shutdown(conn->io.fd, SHUT_RDWR);
+    forked_forget(conn->io.fd);
+    close(conn->io.fd);
+}
+
+/* The number may be another file's by now. */
+static void tell_stolen(struct engine *engine, const struct conn *conn)
+{
+    forked_forget(conn->io.fd);
+    if (engine_may_tell(&engine->watch_told_ms))
+        engine_note(engine, NOTE_ERROR,
+                    "The application has closed a client's descriptor, which is the server's");
+}
+
 void conn_close(struct engine *engine, struct conn *conn)
 {
     if (engine->options.debug)
         tell_closed(engine, conn);
-    if (conn->watched)
-        loop_remove(engine->loop, &conn->io);
-    say_goodbye(conn);
+    bool is_ours = !conn->watched || loop_remove(engine->loop, &conn->io) == 0;
+    if (is_ours)
+        say_goodbye(conn);
     end_tls(engine, conn);
     conn_move(engine, conn, CONN_CLOSED);
     metrics_add(&engine->metrics->closed[conn->why], 1);
-    close(conn->io.fd);
+    if (is_ours)
+        close_socket(conn);
+    else
+        tell_stolen(engine, conn);
     timer_unlink(&conn->timer);
     list_remove(&conn->link);
     if (conn->request)
         request_put(engine, conn->request);
     conn->request = NULL;
+    engine->connections--;
+    if (!is_ours)
+        return; /* never freed: events may still come for it, see loop_remove() */
     conn->next_dead = engine->dead;
     engine->dead = conn;
-    engine->connections--;
 }
 
 static void close_because(struct engine *engine, struct conn *conn, enum metrics_close reason)

@@ -1,6 +1,7 @@
 #include "serve/engine.h"
 
 #include "base/clock.h"
+#include "base/forked.h"
 #include "base/mem.h"
 #include "net/tls.h"
 #include "proto/request_start.h"
@@ -24,8 +25,9 @@ bool engine_lead(struct engine *engine)
 
 void engine_kick(struct engine *engine)
 {
-    if (atomic_load(&engine->waiting))
-        loop_wake(engine->loop);
+    int error = atomic_load(&engine->waiting) ? loop_wake(engine->loop) : 0;
+    if (error != 0)
+        engine_lose(engine, "write", error);
 }
 
 /* Connections that no event tells of */
@@ -75,9 +77,13 @@ static void signal_came(struct io *io, unsigned events, void *context)
     struct engine *engine = context;
     char bytes[256];
     ssize_t n;
-    while ((n = read(io->fd, bytes, sizeof(bytes))) > 0)
-        if (memchr(bytes, SIGTERM, (size_t)n))
+    do {
+        n = read(io->fd, bytes, sizeof(bytes));
+        if (n > 0 && memchr(bytes, SIGTERM, (size_t)n))
             drain_expect(engine);
+    } while (n > 0 || (n < 0 && errno == EINTR));
+    if (n == 0 || errno != EAGAIN)
+        engine_lose(engine, "read", n == 0 ? EBADF : errno);
     loop_arm(engine->loop, io, LOOP_READ);
     atomic_store(&engine->interrupted, true);
     ready_wake_all(&engine->ready);
@@ -98,6 +104,7 @@ static int watch(struct engine *engine, struct io *io, int fd,
                  void (*on_event)(struct io *io, unsigned events, void *context))
 {
     *io = (struct io){.fd = fd, .on_event = on_event};
+    engine_mark(engine, fd);
     return loop_add(engine->loop, io, LOOP_READ);
 }
 
@@ -145,13 +152,14 @@ static void fit_connections(struct engine *engine)
 struct engine *engine_create(const struct engine_options *options, const struct app_ops *ops,
                              void *app, const int *listeners, uint32_t count)
 {
-    struct engine *engine = mem_alloc(sizeof(*engine));
+    struct engine *engine = forked_watch() < 0 ? NULL : mem_alloc(sizeof(*engine));
     if (!engine)
         return NULL;
     memset(engine, 0, sizeof(*engine));
     engine->options = *options;
     if (!options->own_fields.p)
         engine->options.own_fields = STR("Server: gunicorn\r\n");
+    engine->born = forked_count;
     engine->metrics = options->metrics ? options->metrics : &engine->own_metrics;
     metrics_set(&engine->metrics->threads, options->loop_host ? 0 : options->threads);
     engine->admits_few = options->max_queue > 0 || options->limit_concurrency > 0;
@@ -177,6 +185,7 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     if (engine->loop) {
         engine->loop->woken = look_at_clock;
         engine->loop->rang = alarm_rang;
+        engine_mark(engine, loop_fd(engine->loop));
     }
     /* Its descriptor is had now: when it is needed there may be none. */
     if (engine->loop && options->loop_host && loop_fd(engine->loop) >= 0)
@@ -210,8 +219,10 @@ void engine_destroy(struct engine *engine)
     close_all(engine, &engine->active);
     close_all(engine, &engine->unread);
     close_all(engine, &engine->unnamed);
-    for (uint32_t i = 0; i < engine->listener_count; i++)
+    for (uint32_t i = 0; i < engine->listener_count; i++) {
         engine_set_tls(engine, i, NULL);
+        forked_forget(engine->listeners[i].io.fd);
+    }
     engine_reap(engine);
     engine_collect(engine);
     while (engine->pool) {
@@ -227,6 +238,7 @@ void engine_destroy(struct engine *engine)
     deadlines_destroy(&engine->deadlines);
     budget_destroy(&engine->budget);
     mem_free(engine->listeners);
+    mem_free(engine->marks);
     mem_free(engine);
 }
 
@@ -426,6 +438,17 @@ static void timer_expired(struct timer *timer, void *context)
         conn_expired(engine, list_entry(timer, struct conn, timer));
 }
 
+/* A signal that interrupts the wait is looked after, even if its pipe is not there any more. */
+static void wait_in_loop(struct engine *engine, int timeout_ms)
+{
+    if (loop_wait(engine->loop, timeout_ms, engine) >= 0)
+        return;
+    if (errno == EINTR)
+        atomic_store(&engine->interrupted, true);
+    else if (engine_is_lost(errno))
+        engine_lose(engine, "waiting for events", errno);
+}
+
 void engine_step(struct engine *engine, int timeout_ms)
 {
     int due = timers_wait(&engine->timers, engine->now_ms);
@@ -442,7 +465,7 @@ void engine_step(struct engine *engine, int timeout_ms)
     if (timeout_ms != 0 && !atomic_load_explicit(&engine->standby_leads, memory_order_relaxed))
         handover_rest(engine, !(engine->paused & PAUSE_REHEARSAL) &&
                                   !atomic_load_explicit(&engine->draining, memory_order_relaxed));
-    loop_wait(engine->loop, timeout_ms, engine);
+    wait_in_loop(engine, timeout_ms);
     handover_rest(engine, false);
     atomic_store(&engine->waiting, false);
     engine->now_ms = clock_ms();

@@ -1,6 +1,7 @@
 #ifndef SERVE_ENGINE_H
 #define SERVE_ENGINE_H
 
+#include "base/forked.h"
 #include "base/list.h"
 #include "base/metrics.h"
 #include "net/loop.h"
@@ -17,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /*
  * The engine: connections in, whole requests out, answers back. One state machine that whoever has
@@ -94,6 +96,13 @@ struct listener {
     _Atomic(struct tls_context *) tls; /* one use, under engine->tls_lock; NULL: plain */
 };
 
+/* Which file a descriptor of the engine's is: numbers are used again. */
+struct mark {
+    int fd;
+    dev_t dev;
+    ino_t ino;
+};
+
 struct note {
     struct note *next;
     enum note_level level;
@@ -120,6 +129,7 @@ struct ready {
 
 struct engine {
     struct engine_options options;
+    unsigned born; /* forked_count then: see engine_is_ours() */
     const struct app_ops *ops;
     void *app;
     struct loop *loop;
@@ -130,8 +140,10 @@ struct engine {
 
     struct listener *listeners;
     uint32_t listener_count;
-    unsigned paused; /* PAUSE_* */
-    bool listening;  /* the listeners are in the loop */
+    unsigned paused;    /* PAUSE_* */
+    bool listening;     /* the listeners are in the loop */
+    struct mark *marks; /* descriptors that nobody else is to close */
+    uint32_t mark_count;
     struct io signals;
     struct io master;
 
@@ -203,6 +215,7 @@ struct engine {
     atomic_bool interrupted; /* a signal came: the main thread looks after it */
     atomic_bool draining;    /* no new connection, Connection: close on every answer */
     atomic_bool stopped;     /* nothing more is taken */
+    atomic_bool lost;        /* for want of a descriptor that the application has closed */
     bool drained;            /* the accept queue was emptied for the last time */
     uint64_t stop_ms;        /* since when it is to end; 0: it is not */
     struct timer cut_off;    /* when it has had its time: see drain.c */
@@ -225,6 +238,13 @@ void engine_destroy(struct engine *engine);
  * Both stay the caller's. 0 or -1 with errno. */
 int engine_watch_signals(struct engine *engine, int fd);
 int engine_watch_master(struct engine *engine, int fd);
+
+/* Whether this process has made it. In one that the application has forked nothing of the engine
+ * may be called but this: its threads are not there, its locks may be held for ever. */
+static inline bool engine_is_ours(const struct engine *engine)
+{
+    return engine->born == forked_count;
+}
 
 /* A ready request without waiting, or NULL. */
 struct request *engine_poll(struct engine *engine);
@@ -269,6 +289,19 @@ struct request *engine_take_batch(struct engine *engine);
 
 /* Frees the connections that were closed. Leader only, when no event is being told any more. */
 void engine_reap(struct engine *engine);
+
+/* lost.c */
+
+/* From now on somebody looks whether the descriptor is still that file. -1 is fine. */
+void engine_mark(struct engine *engine, int fd);
+void engine_look_at_marks(struct engine *engine);
+
+/* Whether a call's error says that its descriptor is not what it was. */
+bool engine_is_lost(int error);
+
+/* Without that descriptor the engine serves nobody: it stops, and says which call failed. Any
+ * thread. */
+void engine_lose(struct engine *engine, const char *call, int error);
 
 /* listener.c */
 

@@ -1,6 +1,7 @@
 #include "serve/handover.h"
 
 #include "base/clock.h"
+#include "base/forked.h"
 #include "serve/limits.h"
 
 #include <errno.h>
@@ -23,6 +24,10 @@ int handover_open(struct engine *engine)
     if (!exchange)
         return 0;
     engine->exchange = (struct io){.fd = exchange->take, .on_event = parcels_came};
+    forked_replace(exchange->take);
+    forked_replace(exchange->give);
+    engine_mark(engine, exchange->take);
+    engine_mark(engine, exchange->give);
     handover_accept(engine, true);
     if (!engine->accepts_parcels)
         return -1;
@@ -36,6 +41,10 @@ void handover_close(struct engine *engine)
 {
     if (engine->pulse) /* else it was never opened */
         handover_leave(engine);
+    if (engine->options.exchange) {
+        forked_forget(engine->options.exchange->take);
+        forked_forget(engine->options.exchange->give);
+    }
 }
 
 void handover_leave(struct engine *engine)
@@ -335,6 +344,7 @@ bool handover_take_ready(struct engine *engine)
     struct parcel parcel;
     char bytes[PARCEL_BYTES_MAX];
     enum exchange_result result = EXCHANGE_EMPTY;
+    errno = 0;
     /* Who has stopped runs nothing any more: what comes now is for the others. */
     if (!engine->options.exchange || atomic_load(&engine->stopped))
         return false;
@@ -343,6 +353,8 @@ bool handover_take_ready(struct engine *engine)
     else
         result = exchange_receive(engine->options.exchange, &parcel, bytes);
     bool adopted = result == EXCHANGE_PARCEL && adopt(engine, &parcel);
+    if (result == EXCHANGE_EMPTY && engine_is_lost(errno))
+        engine_lose(engine, "recvmsg", errno);
     if (result == EXCHANGE_EMPTY)
         atomic_store_explicit(&engine->parcels, false, memory_order_relaxed);
     if (result == EXCHANGE_NO_ROOM)

@@ -1,5 +1,6 @@
 #include "serve/engine.h"
 
+#include "base/forked.h"
 #include "base/mem.h"
 #include "net/tls.h"
 #include "serve/handover.h"
@@ -20,6 +21,8 @@ static bool start_listening(struct engine *engine)
     for (uint32_t i = 0; i < engine->listener_count; i++) {
         if (loop_add(engine->loop, &engine->listeners[i].io, LOOP_LISTEN) == 0)
             continue;
+        if (engine_is_lost(errno) || errno == EPERM)
+            engine_lose(engine, "epoll_ctl", errno);
         while (i-- > 0)
             loop_remove(engine->loop, &engine->listeners[i].io);
         return false;
@@ -82,6 +85,10 @@ static void accept_failed(struct engine *engine, struct listener *listener, int 
 {
     if (error == EAGAIN || error == EWOULDBLOCK || error == ECONNABORTED || error == EINTR)
         return;
+    if (engine_is_lost(error)) {
+        engine_lose(engine, "accept", error);
+        return;
+    }
     if (socket_wait(listener->io.fd, POLLIN, 0) == 0 || engine_make_room(engine))
         return;
     tell_of_accept(engine, error);
@@ -127,7 +134,7 @@ static void listener_ready(struct io *io, unsigned events, void *context)
     struct listener *listener = list_entry(io, struct listener, io);
     int batch = engine->options.shared ? shared_batch(engine) : ACCEPT_BATCH;
     for (int i = 0; i < batch; i++)
-        if (!engine->listening || !accept_one(engine, listener))
+        if (!engine->listening || atomic_load(&engine->lost) || !accept_one(engine, listener))
             return;
 }
 
@@ -151,6 +158,8 @@ static int listener_open(struct engine *engine, struct listener *listener, int f
         .io = {.fd = fd, .on_event = listener_ready},
         .local = name.ss_family == AF_UNIX,
     };
+    forked_replace(fd);
+    engine_mark(engine, fd);
     return loop_add(engine->loop, &listener->io, LOOP_LISTEN);
 }
 

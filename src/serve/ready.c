@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/forked.h"
 #include "serve/engine.h"
 #include "serve/limits.h"
 
@@ -13,6 +14,7 @@ static int open_pipe(int fds[2])
     for (int i = 0; i < 2; i++) {
         fcntl(fds[i], F_SETFD, FD_CLOEXEC);
         fcntl(fds[i], F_SETFL, O_NONBLOCK);
+        forked_close(fds[i]);
     }
     return 0;
 }
@@ -31,9 +33,11 @@ int ready_init(struct ready *ready, _Atomic uint32_t *length, bool with_pipe)
 
 void ready_destroy(struct ready *ready)
 {
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
+        forked_forget(ready->pipe[i]);
         if (ready->pipe[i] >= 0)
             close(ready->pipe[i]);
+    }
     pthread_mutex_destroy(&ready->lock);
     pthread_cond_destroy(&ready->wake);
 }

@@ -169,6 +169,7 @@ static void *standby_main(void *argument)
         }
         pthread_mutex_unlock(&engine->standby_lock);
         watch_while_busy(engine);
+        engine_look_at_marks(engine); /* none of the requests has closed what is not its own */
         pthread_mutex_lock(&engine->standby_lock);
         atomic_store(&engine->standby_awake, false);
         /* A request that began just now saw us awake: one more look. */
