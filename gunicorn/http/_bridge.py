@@ -6,7 +6,6 @@ import signal
 import sys
 
 from gunicorn.errors import RequestTimeout
-from gunicorn.glogging import Logger
 from gunicorn.http import errors, message, wsgi
 from gunicorn.workers import _forked, _overrides
 

@@ -7,24 +7,20 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 
-void budget_init(struct budget *budget, struct metrics *metrics, uint64_t memory_max,
-                 uint64_t disk_max)
+void budget_init(struct budget *budget, uint64_t memory_max, uint64_t disk_max)
 {
     *budget = (struct budget){
         .memory_max = memory_max,
         .disk_max = disk_max,
         .files_max = UINT32_MAX,
-        .memory = &metrics->memory,
-        .spooled = &metrics->spooled,
-        .files = &metrics->files,
     };
     blocks_init(&budget->blocks);
 }
 
 void budget_destroy(struct budget *budget)
 {
-    assert(atomic_load(budget->memory) == 0 && atomic_load(budget->spooled) == 0 &&
-           atomic_load(budget->files) == 0);
+    assert(atomic_load(&budget->memory) == 0 && atomic_load(&budget->spooled) == 0 &&
+           atomic_load(&budget->files) == 0);
     blocks_destroy(&budget->blocks);
 }
 
@@ -49,7 +45,7 @@ static bool take(_Atomic uint64_t *gauge, uint64_t most, uint64_t held, uint64_t
 
 static void note_peak(struct budget *budget)
 {
-    uint64_t used = atomic_load_explicit(budget->memory, memory_order_relaxed);
+    uint64_t used = atomic_load_explicit(&budget->memory, memory_order_relaxed);
     if (used < BUDGET_PEAK || used <= atomic_load_explicit(&budget->peak, memory_order_relaxed))
         return;
     atomic_store_explicit(&budget->peak, used, memory_order_relaxed);
@@ -58,7 +54,7 @@ static void note_peak(struct budget *budget)
 
 bool budget_take(struct budget *budget, unsigned share, size_t held, size_t more)
 {
-    if (!take(budget->memory, budget->memory_max, held, more, share))
+    if (!take(&budget->memory, budget->memory_max, held, more, share))
         return false;
     note_peak(budget);
     return true;
@@ -66,18 +62,18 @@ bool budget_take(struct budget *budget, unsigned share, size_t held, size_t more
 
 void budget_force(struct budget *budget, size_t bytes)
 {
-    atomic_fetch_add_explicit(budget->memory, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&budget->memory, bytes, memory_order_relaxed);
     note_peak(budget);
 }
 
 void budget_give(struct budget *budget, size_t bytes)
 {
-    atomic_fetch_sub_explicit(budget->memory, bytes, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&budget->memory, bytes, memory_order_relaxed);
 }
 
 bool budget_has(const struct budget *budget, size_t bytes)
 {
-    uint64_t used = atomic_load_explicit(budget->memory, memory_order_relaxed);
+    uint64_t used = atomic_load_explicit(&budget->memory, memory_order_relaxed);
     return fits(used + bytes, budget->memory_max, bytes, BUDGET_SHARE);
 }
 
@@ -111,7 +107,7 @@ void budget_free(struct budget *budget, void *buffer, size_t size)
 
 bool budget_calm(struct budget *budget)
 {
-    uint64_t used = atomic_load_explicit(budget->memory, memory_order_relaxed);
+    uint64_t used = atomic_load_explicit(&budget->memory, memory_order_relaxed);
     if (used > atomic_load_explicit(&budget->peak, memory_order_relaxed) / 2)
         return false;
     atomic_store_explicit(&budget->peak, 0, memory_order_relaxed);
@@ -119,21 +115,31 @@ bool budget_calm(struct budget *budget)
     return true;
 }
 
+void budget_publish(const struct budget *budget, struct metrics *metrics)
+{
+    uint64_t memory = atomic_load_explicit(&budget->memory, memory_order_relaxed);
+    uint64_t spooled = atomic_load_explicit(&budget->spooled, memory_order_relaxed);
+    uint32_t files = atomic_load_explicit(&budget->files, memory_order_relaxed);
+    atomic_store_explicit(&metrics->memory, memory, memory_order_relaxed);
+    atomic_store_explicit(&metrics->spooled, spooled, memory_order_relaxed);
+    atomic_store_explicit(&metrics->files, files, memory_order_relaxed);
+}
+
 /* Files */
 
 bool budget_spool(struct budget *budget, uint64_t held, uint64_t more)
 {
-    return take(budget->spooled, budget->disk_max, held, more, 1);
+    return take(&budget->spooled, budget->disk_max, held, more, 1);
 }
 
 void budget_unspool(struct budget *budget, uint64_t bytes)
 {
-    atomic_fetch_sub_explicit(budget->spooled, bytes, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&budget->spooled, bytes, memory_order_relaxed);
 }
 
 bool budget_open(struct budget *budget)
 {
-    uint32_t before = atomic_fetch_add_explicit(budget->files, 1, memory_order_relaxed);
+    uint32_t before = atomic_fetch_add_explicit(&budget->files, 1, memory_order_relaxed);
     if (before < budget->files_max)
         return true;
     budget_close(budget);
@@ -143,13 +149,13 @@ bool budget_open(struct budget *budget)
 
 void budget_close(struct budget *budget)
 {
-    atomic_fetch_sub_explicit(budget->files, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&budget->files, 1, memory_order_relaxed);
 }
 
 void budget_adopt(struct budget *budget, uint64_t bytes)
 {
-    atomic_fetch_add_explicit(budget->spooled, bytes, memory_order_relaxed);
-    atomic_fetch_add_explicit(budget->files, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&budget->spooled, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&budget->files, 1, memory_order_relaxed);
 }
 
 /* Descriptors */

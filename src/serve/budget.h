@@ -19,7 +19,8 @@ struct metrics;
  * So the largest are stopped first, a part is always left, and it is as large as what each of many
  * hungry clients has: a client that wants little gets it, whatever the others do.
  *
- * Any thread. The figures are those of the metrics.
+ * Any thread. The counts are the worker's own: the gauges that the master reads are copies of them,
+ * in memory that other workers can write.
  */
 
 enum {
@@ -35,16 +36,15 @@ enum {
 struct budget {
     uint64_t memory_max, disk_max; /* bytes; 0: any number */
     uint32_t files_max;            /* descriptors beside those of connections */
-    _Atomic uint64_t *memory;      /* borrowed: gauges, as the next two */
-    _Atomic uint64_t *spooled;
-    _Atomic uint32_t *files;
+    _Atomic uint64_t memory;       /* bytes of buffers */
+    _Atomic uint64_t spooled;      /* bytes in files */
+    _Atomic uint32_t files;        /* descriptors beside those of connections */
     struct blocks blocks;
     atomic_bool peaked; /* memory was beyond BUDGET_PEAK: see budget_calm() */
     _Atomic uint64_t peak;
 };
 
-void budget_init(struct budget *budget, struct metrics *metrics, uint64_t memory_max,
-                 uint64_t disk_max);
+void budget_init(struct budget *budget, uint64_t memory_max, uint64_t disk_max);
 void budget_destroy(struct budget *budget); /* all was given back */
 
 /*
@@ -85,6 +85,9 @@ void budget_close(struct budget *budget);
  * further, where the hard one lets it. Returns how many connections fit; *limit is the hard limit.
  */
 uint32_t budget_descriptors(struct budget *budget, uint32_t connections, uint64_t *limit);
+
+/* Copies the counts to the gauges. */
+void budget_publish(const struct budget *budget, struct metrics *metrics);
 
 /* After a peak: whether it is over, so that memory can be given back. */
 bool budget_calm(struct budget *budget);

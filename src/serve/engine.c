@@ -172,7 +172,7 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     timer_init(&engine->cut_off);
     timer_init(&engine->trim);
     uint64_t disk = options->client_disk ? options->client_disk : spool_room(options->tmp_dir);
-    budget_init(&engine->budget, engine->metrics, options->client_memory, disk);
+    budget_init(&engine->budget, options->client_memory, disk);
     fit_connections(engine);
     deadlines_init(&engine->deadlines, options->request_timeout_ms, options->request_grace_ms);
     list_init(&engine->idle);
@@ -389,6 +389,7 @@ static void finish_step(struct engine *engine)
     if (atomic_load_explicit(&engine->budget.peaked, memory_order_relaxed) &&
         engine->trim.deadline == 0)
         timer_set(&engine->timers, &engine->trim, engine->now_ms + TRIM_LOOK_MS);
+    budget_publish(&engine->budget, engine->metrics);
     if (engine->options.loop_host)
         set_alarm(engine);
     if (atomic_load_explicit(&engine->draining, memory_order_relaxed) && is_done(engine)) {

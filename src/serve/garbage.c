@@ -55,10 +55,10 @@ void engine_short(struct engine *engine, const char *consequence)
         engine_note(engine, NOTE_WARNING,
                     "%s: clients occupy %llu MiB of client_memory (%llu MiB), %llu MiB of "
                     "client_disk (%llu MiB) and %u of %u files",
-                    consequence, (unsigned long long)(atomic_load(budget->memory) >> 20),
+                    consequence, (unsigned long long)(atomic_load(&budget->memory) >> 20),
                     (unsigned long long)(budget->memory_max >> 20),
-                    (unsigned long long)(atomic_load(budget->spooled) >> 20),
-                    (unsigned long long)(budget->disk_max >> 20), atomic_load(budget->files),
+                    (unsigned long long)(atomic_load(&budget->spooled) >> 20),
+                    (unsigned long long)(budget->disk_max >> 20), atomic_load(&budget->files),
                     budget->files_max);
 }
 

@@ -6,7 +6,6 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "base/metrics.h"
 #include "serve/budget.h"
 
 #include <errno.h>
@@ -18,14 +17,12 @@
 
 enum { MIB = 1 << 20 };
 
-static struct metrics metrics;
 static struct budget budget;
 
 static int open_budget(void **state)
 {
     (void)state;
-    memset(&metrics, 0, sizeof(metrics));
-    budget_init(&budget, &metrics, 64 * MIB, 64 * MIB);
+    budget_init(&budget, 64 * MIB, 64 * MIB);
     return 0;
 }
 
@@ -39,7 +36,7 @@ static int close_budget(void **state)
 
 static uint64_t used(void)
 {
-    return atomic_load(&metrics.memory);
+    return atomic_load(&budget.memory);
 }
 
 static void a_buffer_takes_its_share(void **state)
@@ -139,11 +136,11 @@ static void files(void **state)
     assert_false(budget_open(&budget));
     assert_int_equal(errno, EMFILE);
     budget_adopt(&budget, 60 * MIB); /* it is there already */
-    assert_int_equal(atomic_load(&metrics.files), 3);
+    assert_int_equal(atomic_load(&budget.files), 3);
     assert_false(budget_spool(&budget, 0, 3 * MIB));
     assert_int_equal(errno, ENOBUFS);
     assert_true(budget_spool(&budget, 0, 2 * MIB));
-    assert_int_equal(atomic_load(&metrics.spooled), 62 * MIB);
+    assert_int_equal(atomic_load(&budget.spooled), 62 * MIB);
     budget_unspool(&budget, 62 * MIB);
     for (int i = 0; i < 3; i++)
         budget_close(&budget);

@@ -145,7 +145,8 @@ static void test_engine(void **state)
     served_close();
 }
 
-/* A descriptor that the application closes is noticed in the next wait, or when it is looked for. */
+/* A descriptor that the application closes is noticed in the next wait, or when it is looked for.
+ */
 static void test_lost(void **state)
 {
     (void)state;
@@ -167,7 +168,8 @@ static void test_lost(void **state)
     dup2(kept, epoll);
     close(kept);
     engine_collect(served.engine);
-    assert_non_null(strstr(served.notes, "closed a descriptor of the server (waiting for events: "));
+    assert_non_null(
+        strstr(served.notes, "closed a descriptor of the server (waiting for events: "));
     served_close();
 }
 

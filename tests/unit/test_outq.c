@@ -6,7 +6,6 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "base/metrics.h"
 #include "serve/budget.h"
 #include "serve/limits.h"
 #include "serve/outq.h"
@@ -23,7 +22,6 @@
 enum { FILE_SIZE = 300 * 1000, EXPECTED_MAX = 8 * 1024 * 1024 };
 
 struct world {
-    struct metrics metrics;
     struct budget budget;
     struct outq q;
     int ours, peer;
@@ -40,7 +38,7 @@ static int open_world(void **state)
     static struct world world;
     int ends[2], size = 4096;
     memset(&world, 0, sizeof(world));
-    budget_init(&world.budget, &world.metrics, 0, 0);
+    budget_init(&world.budget, 0, 0);
     outq_init(&world.q, &world.budget);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends), 0);
     setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
@@ -171,7 +169,7 @@ static void a_small_copy_leaves_at_once(void **state)
     memset(text, 0, sizeof(text)); /* the queue has its own */
     assert_true(atomic_load(&world->q.pending));
     assert_int_equal(world->q.memory, sizeof(struct part) + 5);
-    assert_int_equal(atomic_load(&world->metrics.memory), world->q.memory);
+    assert_int_equal(atomic_load(&world->budget.memory), world->q.memory);
     assert_int_equal(exchange(world), 0);
 }
 
@@ -187,7 +185,7 @@ static void all_kinds_in_their_order(void **state)
     add_copy(world, "end");
     add_spooled(world, "again", 5);
     assert_int_equal(world->q.memory, 7 * sizeof(struct part) + 4 + sizeof(referenced) + 7 + 3);
-    assert_int_equal(atomic_load(&world->metrics.files), 2); /* the other's, and one of ours */
+    assert_int_equal(atomic_load(&world->budget.files), 2); /* the other's, and one of ours */
     assert_true(exchange(world) > 3);
     assert_int_equal(world->refs, 1);
 }
@@ -243,7 +241,7 @@ static void what_is_spooled_in_two_files_stays_in_order(void **state)
 {
     struct world *world = *state;
     add_spooled(world, "the end of one", 14);
-    atomic_fetch_add(&world->metrics.spooled, OUT_SPOOL_FILE - world->q.spool->size);
+    atomic_fetch_add(&world->budget.spooled, OUT_SPOOL_FILE - world->q.spool->size);
     world->q.spool->size = OUT_SPOOL_FILE;
     add_spooled(world, ", the beginning", 15);
     add_spooled(world, " of another", 11);
@@ -385,12 +383,12 @@ static void a_spool_needs_one_descriptor(void **state)
     after = dup(file);
     close(after);
     assert_int_equal(after, before + 1);
-    assert_int_equal(atomic_load(&world->metrics.files), 1);
+    assert_int_equal(atomic_load(&world->budget.files), 1);
     exchange(world);
-    assert_int_equal(atomic_load(&world->metrics.spooled), 70);
+    assert_int_equal(atomic_load(&world->budget.spooled), 70);
     outq_end_spool(&world->q);
-    assert_int_equal(atomic_load(&world->metrics.spooled), 0);
-    assert_int_equal(atomic_load(&world->metrics.files), 0);
+    assert_int_equal(atomic_load(&world->budget.spooled), 0);
+    assert_int_equal(atomic_load(&world->budget.files), 0);
 }
 
 static void what_the_budget_refuses(void **state)

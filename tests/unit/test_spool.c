@@ -6,7 +6,6 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "base/metrics.h"
 #include "serve/budget.h"
 #include "serve/limits.h"
 #include "serve/spool.h"
@@ -18,7 +17,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-static struct metrics metrics;
 static struct budget budget;
 
 /* The byte that stands at `at`: no two pages are alike. */
@@ -204,9 +202,9 @@ static void beyond_the_budget_in_a_file(void **state)
     assert_int_equal(put(&spool, 3 * BODY_STEP, BODY_MEMORY_MAX, NULL), 3 * BODY_STEP);
     assert_int_equal(spool.memory_capacity, BODY_STEP);
     assert_true(spool.file >= 0);
-    assert_int_equal(atomic_load(&metrics.memory), BODY_STEP);
-    assert_int_equal(atomic_load(&metrics.spooled), 2 * BODY_STEP);
-    assert_int_equal(atomic_load(&metrics.files), 1);
+    assert_int_equal(atomic_load(&budget.memory), BODY_STEP);
+    assert_int_equal(atomic_load(&budget.spooled), 2 * BODY_STEP);
+    assert_int_equal(atomic_load(&budget.files), 1);
     assert_reads(&spool, 0, 3 * BODY_STEP);
     spool_free(&spool);
     budget.memory_max = 0;
@@ -236,7 +234,7 @@ static void nothing_left_of_the_budget(void **state)
 static int open_budget(void **state)
 {
     (void)state;
-    budget_init(&budget, &metrics, 0, 0);
+    budget_init(&budget, 0, 0);
     return 0;
 }
 
