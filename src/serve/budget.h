@@ -27,9 +27,9 @@ enum {
      * is in memory already. */
     BUDGET_SHARE = 32,
     BUDGET_ANSWER_SHARE = 4,
-    BUDGET_PEAK = 16 << 20,   /* bytes of memory after which it is worth to trim the heaps */
-    BUDGET_DESCRIPTORS = 64,  /* for the application, logs and accepting, at most */
-    BUDGET_TLS = 40 * 1024,   /* bytes that OpenSSL needs for a connection, about */
+    BUDGET_PEAK = 16 << 20,  /* bytes of memory after which it is worth to trim the heaps */
+    BUDGET_DESCRIPTORS = 64, /* for the application, logs and accepting, at most */
+    BUDGET_TLS = 40 * 1024,  /* bytes that OpenSSL needs for a connection, about */
 };
 
 struct budget {

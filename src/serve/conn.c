@@ -528,8 +528,8 @@ static void park_on(struct engine *engine, struct conn *conn)
  */
 static void park(struct engine *engine, struct conn *conn)
 {
-    bool waits = conn->parked_ms < PARK_MAX_MS &&
-                 !atomic_load_explicit(&conn->gone, memory_order_relaxed);
+    bool waits =
+        conn->parked_ms < PARK_MAX_MS && !atomic_load_explicit(&conn->gone, memory_order_relaxed);
     if (!waits && conn->request) {
         refuse_short(engine, conn);
     } else if (!waits) {

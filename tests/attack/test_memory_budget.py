@@ -136,7 +136,9 @@ def test_heads_that_do_not_end(crowd):
     connections = crowd.connect(100)
     head = render(headers=[(f"X-{n}", "a" * 8000) for n in range(48)])
     sent = push(connections, head[:-2])
-    crowd.server.wait_for_log("Clients that send much have to wait: clients occupy .* client_memory")
+    crowd.server.wait_for_log(
+        "Clients that send much have to wait: clients occupy .* client_memory"
+    )
     crowd.assert_bounded()
     assert crowd.server.log.count("have to wait") <= 2
     first, *others = connections
