@@ -1,4 +1,4 @@
-"""Clients that make a worker hold much: what all of them occupy together is bounded, and given back."""
+"""Clients that make a worker hold much: what all occupy together is bounded, and given back."""
 
 import re
 import selectors
@@ -14,8 +14,8 @@ from helpers.wire import render, wait_until
 MEMORY_KIB = 32 << 10
 BUDGET = ("--client-memory", f"{MEMORY_KIB}K")
 
-#: KiB of a worker beside what its clients occupy: each of its threads makes answers of 8 MiB, and has
-#: a heap of malloc's that keeps as much.
+#: KiB of a worker beside what its clients occupy: each of its threads makes answers of 8 MiB, and
+#: has a heap of malloc's that keeps as much.
 BESIDE_KIB = 80 << 10
 
 #: Seconds that an honest client may wait.
