@@ -14,8 +14,7 @@ enum {
     BODY_LEAST = 16 * 1024,            /* the least of them, when the budget is short */
     BODY_SPILLED = 128 * 1024,         /* bytes in memory of a body that is in a file */
     OUT_MEMORY_MAX = 2 * 1024 * 1024,  /* bytes a connection keeps in memory for a slow reader */
-    STREAM_FAST = 256 * 1024,          /* bytes that wait for a client that keeps pace */
-    STREAM_FAST_MS = 2,                /* until it is seen that a client does not */
+    STREAM_FAST_MS = 10,               /* until it is seen that a client does not */
     OUT_SPOOL_FILE = 64 * 1024 * 1024, /* bytes after which a file gives way to the next */
     OUT_COPY_MAX = 16 * 1024,          /* what is smaller is copied, what is larger is referenced */
     SEND_ATTACHED_MAX = 256 * 1024, /* bytes of a file sent without letting others run meanwhile */
