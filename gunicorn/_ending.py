@@ -1,5 +1,6 @@
 """The end of a process that something keeps from ending: it is named, and the process ends."""
 
+import contextlib
 import os
 import sys
 
@@ -18,7 +19,8 @@ def guard(log, who: str, seconds: float) -> None:
     some never end. What is waited for is logged then.
     """
     status = _status(sys.exc_info()[1])
-    start_new_thread(_end, (log, who, max(LEAST, seconds), status))
+    with contextlib.suppress(RuntimeError):  # no thread can be had: it ends without one
+        start_new_thread(_end, (log, who, max(LEAST, seconds), status))
 
 
 def forget_processes() -> None:

@@ -68,6 +68,7 @@ def start_server(
         [
             *("-k", worker, "--threads", str(THREADS), "-w", str(WORKERS)),
             *("--access-logfile", "access.log", "--keep-alive", "2", "--graceful-timeout", "20"),
+            *("--name", "refused"),  # a title reads the command line's place
             *args,
             "busy",
         ],

@@ -15,6 +15,8 @@ from helpers.status_port import Port
 from helpers.wire import chunked, render, wait_until
 from process.load import Load, check, reload_under
 
+from gunicorn._dump import private_name
+
 KINDS = {
     name: arguments
     for name, arguments in WORKER_ARGS.items()
@@ -350,6 +352,7 @@ def test_a_second_master_gets_the_new_clients(start, threads, tmp_path):
     one.kill(signal.SIGUSR2)
     wait_until(Path(f"{pidfile}.2").exists, "the second master")
     second = int(Path(f"{pidfile}.2").read_text())
+    wait_until(lambda: private_name(second), "its private socket")
     port = Port.private(second)
     wait_until(lambda: phases(port) == ["ready", "ready"], "its workers")
     try:

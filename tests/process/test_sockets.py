@@ -274,6 +274,7 @@ def test_a_service_of_which_a_part_boots_is_ready(master, notified, gate, tmp_pa
     gate.open()
     one.wait_for_log("failed to boot; 1 serve meanwhile")
     wait_until(lambda: any(t.startswith("READY=1") for t in notified()), "READY")
+    gate.wait()  # the next try
     one.config("")
     one.kill(signal.SIGHUP)
     gate.open()
