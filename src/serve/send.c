@@ -89,8 +89,10 @@ static int write_to_file(struct request *request, const struct iovec *part)
 static int store_in_file(struct request *request, const struct iovec *part)
 {
     struct outq *q = &request->out;
-    if (q->kept + part->iov_len > request->engine->out_spool_max)
+    if (q->kept + part->iov_len > request->engine->out_spool_max) {
+        errno = EFBIG;
         return -1;
+    }
     if (write_to_file(request, part) < 0)
         return -1;
     return outq_spool_append(q, part->iov_len);
