@@ -131,6 +131,8 @@ static void conn_event(struct io *io, unsigned events, void *context)
     if (!(events & LOOP_READ) && transport_recv_waits(conn->tls) == POLLIN)
         return;
     conn->readable = true;
+    if (conn->parked && !(events & LOOP_GONE))
+        return; /* its timer decides: bytes that drip would put that off again and again */
     if (conn->state != CONN_RUNNING && conn->state != CONN_FLUSH)
         conn_read(engine, conn);
     else if (engine->options.check_client && (events & LOOP_GONE) && conn->state == CONN_RUNNING)
@@ -277,6 +279,13 @@ void conn_close(struct engine *engine, struct conn *conn)
 static void close_because(struct engine *engine, struct conn *conn, enum metrics_close reason)
 {
     conn_because(conn, reason);
+    conn_close(engine, conn);
+}
+
+void conn_cut(struct engine *engine, struct conn *conn, int status, const char *text)
+{
+    conn_move(engine, conn, CONN_FLUSH); /* from now on the answer is the leader's */
+    refusal_send_last(conn->request, status, text);
     conn_close(engine, conn);
 }
 
@@ -568,15 +577,15 @@ static void parse(struct engine *engine, struct conn *conn)
         deadline_at(engine, conn, conn->served == 0 ? conn->since_ms : engine->now_ms,
                     engine->options.header_timeout_ms);
     }
-    switch (
-        http1_parse(&request->head, request->input, request->input_size, &engine->options.limits)) {
+    enum http1_result result =
+        http1_parse(&request->head, request->input, request->input_size, &engine->options.limits);
+    request_charge_fields(request);
+    switch (result) {
     case HTTP1_OK:
         request->input_at = request->head.size;
-        request_charge_fields(request);
         head_done(engine, conn);
         break;
     case HTTP1_PARTIAL:
-        request_charge_fields(request);
         break;
     case HTTP1_ERROR:
         refuse_head(engine, conn);
@@ -594,6 +603,7 @@ bool conn_adopt(struct engine *engine, struct conn *conn, uint32_t head_size, ui
     conn_move(engine, conn, CONN_HEAD);
     enum http1_result result =
         http1_parse(&request->head, request->input, head_size, &engine->options.limits);
+    request_charge_fields(request);
     if (result == HTTP1_PARTIAL || (result == HTTP1_OK && request->head.size != head_size))
         return false;
     /* Ours may be stricter: a reload lies between the sender's settings and these. */
@@ -650,6 +660,7 @@ static void park(struct engine *engine, struct conn *conn)
 {
     bool waits =
         conn->parked_ms < PARK_MAX_MS && !atomic_load_explicit(&conn->gone, memory_order_relaxed);
+    conn->parked = false;
     if (!waits && conn->request) {
         refuse_short(engine, conn);
     } else if (!waits) {
@@ -730,8 +741,11 @@ static void answer_plain(struct engine *engine, struct conn *conn)
     engine_note(engine, NOTE_INFO, "Plain HTTP from ip=%s on a port that speaks TLS",
                 peer_text(&conn->peer, peer));
     end_tls(engine, conn);
-    if (attach_request(engine, conn))
+    conn->request = request_get(engine, conn);
+    if (conn->request)
         refuse(engine, conn, CLOSE_TLS, 400, "This port speaks TLS: ask for it by https://");
+    else
+        close_because(engine, conn, CLOSE_TLS);
 }
 
 static void handshake_failed(struct engine *engine, struct conn *conn, enum tls_handshake how)

@@ -159,6 +159,8 @@ bool request_reserve(struct request *request, size_t size)
 void request_charge_fields(struct request *request)
 {
     size_t bytes = (size_t)request->head.field_capacity * sizeof(struct http1_field);
+    if (bytes == request->fields_charged)
+        return;
     budget_force(request->out.budget, bytes - request->fields_charged);
     request->fields_charged = (uint32_t)bytes;
 }
