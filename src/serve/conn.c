@@ -448,7 +448,7 @@ static void ready(struct engine *engine, struct conn *conn)
         wait_for_thread(engine, conn, engine->now_ms);
 }
 
-/* What clients may occupy is used up, and nothing of it has become free. */
+/* The budget is used up, and nothing of it has become free. */
 static void refuse_short(struct engine *engine, struct conn *conn)
 {
     engine_short(engine, "Clients that send much are refused");
@@ -653,8 +653,8 @@ static void park_on(struct engine *engine, struct conn *conn)
 
 /*
  * The budget has no room for what this client wants to send, which is more than many others want:
- * nothing is read from it until there is room, for PARK_MAX_MS at most. Whether one that says no
- * more has gone cannot be seen, as what it has said is not read; it does not wait.
+ * nothing is read from it until there is room, for PARK_MAX_MS at most. A client that has closed
+ * its side does not wait: as its bytes are not read, it cannot be seen whether it has gone.
  */
 static void park(struct engine *engine, struct conn *conn)
 {

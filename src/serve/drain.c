@@ -3,10 +3,10 @@
 
 /*
  * A worker that was told to stop. It ends when its last connection is closed, and before the master
- * loses patience, which it does after graceful_timeout. What is not whole has DRAIN_IDLE_MS, longer
- * while its client keeps pace, but not beyond one part in DRAIN_SHARE of graceful_timeout: the
- * application has to run after that. Running requests, and answers that are sent, have all of it
- * but a margin for the end of the process.
+ * loses patience, which it does after graceful_timeout. A request that is not whole has
+ * DRAIN_IDLE_MS, longer while its client keeps pace, but not beyond one part in DRAIN_SHARE of
+ * graceful_timeout: the application has to run after that. Running requests, and answers that are
+ * sent, have all of it but a margin for the end of the process.
  */
 
 /* After the beginning of the stop; UINT64_MAX: never. */

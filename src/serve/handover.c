@@ -346,7 +346,7 @@ static bool has_memory(const struct engine *engine)
     return budget_has(&engine->budget, most) || !budget_allows(&engine->budget, most);
 }
 
-/* False: what waits is left to the other workers until there is place here. */
+/* False: waiting requests are left to the other workers until there is place here. */
 static bool has_place(struct engine *engine)
 {
     bool has_room = engine_has_room(engine);
@@ -366,7 +366,7 @@ bool handover_take_ready(struct engine *engine)
 {
     struct parcel parcel;
     char bytes[PARCEL_BYTES_MAX];
-    /* A stopped worker runs nothing more: what comes now is for the others. */
+    /* A stopped worker runs nothing more: requests that come now are for the others. */
     if (!engine->options.exchange || atomic_load(&engine->stopped) || !has_place(engine))
         return false;
     enum exchange_result result = exchange_receive(engine->options.exchange, &parcel, bytes);

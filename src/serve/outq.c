@@ -189,7 +189,7 @@ int outq_spool_write(struct outq *q, const char *data, size_t n, const char *dir
     return -1;
 }
 
-/* What was written last is in no part: the next bytes take its place. */
+/* The bytes written last are in no part: the next ones take their place. */
 static int unwrite(struct outq *q, size_t n)
 {
     q->spool->size -= n;

@@ -73,8 +73,8 @@ int outq_copy(struct outq *q, const char *data, size_t n);
 int outq_ref(struct outq *q, const char *data, size_t n, void *ref, size_t whole);
 int outq_file(struct outq *q, int file, off_t offset, uint64_t n); /* takes file over, on success */
 
-/* By way of a file, in two steps: the first one takes its time, and is for who writes, without the
- * lock. */
+/* By way of a file, in two steps: the first one takes its time, and needs no lock, as one thread
+ * alone appends. If the second fails its bytes are not in the file either. */
 int outq_spool_write(struct outq *q, const char *data, size_t n, const char *dir);
 int outq_spool_append(struct outq *q, size_t n);
 

@@ -306,7 +306,7 @@ static int send_or_store(struct request *request, struct iovec *parts, int count
     if (result == 0)
         result = flush(request);
     pthread_mutex_unlock(&q->lock);
-    /* What was sent of a long answer is not to wait for its end; the leader is not attached. */
+    /* Sent parts of a long answer are not to wait for its end; the leader is not attached. */
     if (request->conn->state == CONN_RUNNING)
         engine_collect_parts(request->engine);
     return result;
