@@ -159,7 +159,7 @@ static int store(struct request *request, const struct iovec *part, struct held 
         if (stored >= 0)
             return stored;
     }
-    if (errno == ENOBUFS || errno == EMFILE)
+    if (errno == ENOBUFS || errno == ENOSPC || errno == EMFILE)
         engine_short(request->engine, "Answers wait for their clients");
     return -1;
 }
