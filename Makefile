@@ -73,7 +73,7 @@ GREENLETS = gevent or eventlet or greenlet
 MEMORY = $(patsubst %,tests/server/test_%.py,connection http1 limits wsgi_answers wsgi_environ wsgi_files wsgi_input) \
          tests/attack/test_reentrant_application.py
 RACES = $(patsubst %,tests/server/test_%.py,concurrency deadlines slow_clients standby stopping) \
-        tests/process/test_dispatch.py
+        tests/process/test_dispatch.py tests/attack/test_memory_budget.py
 
 .PHONY: help run build test unit pytest tls compare asan tsan sanitized valgrind faults fuzz testssl soak siege bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
 .DEFAULT_GOAL := help

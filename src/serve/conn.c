@@ -865,10 +865,9 @@ static void flush(struct engine *engine, struct conn *conn)
 {
     struct outq *out = &conn->request->out;
     struct part *done = NULL;
-    bool progress = false;
+    uint64_t taken = 0;
     pthread_mutex_lock(&out->lock);
-    uint64_t before = out->sent;
-    enum outq_result result = outq_flush(out, conn->io.fd, conn->tls, &done, &progress);
+    enum outq_result result = outq_flush(out, conn->io.fd, conn->tls, &done, &taken);
     if (result == OUTQ_BLOCKED)
         loop_arm(engine->loop, &conn->io, conn_send_interest(conn));
     if (result == OUTQ_MORE)
@@ -878,7 +877,6 @@ static void flush(struct engine *engine, struct conn *conn)
         conn->request->response.broken = true;
     }
     struct part *rest = result == OUTQ_BROKEN ? outq_clear(out) : NULL;
-    uint64_t taken = out->sent - before;
     pthread_mutex_unlock(&out->lock);
     engine_discard(engine, done);
     engine_discard(engine, rest);
@@ -888,7 +886,7 @@ static void flush(struct engine *engine, struct conn *conn)
         conn_close(engine, conn);
     else if (result == OUTQ_EMPTY)
         conn_answered(engine, conn);
-    else if (progress) {
+    else if (taken > 0) {
         deadline_at(engine, conn, engine->now_ms, engine->options.send_timeout_ms);
         gain(engine, conn, taken);
     }

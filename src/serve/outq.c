@@ -273,7 +273,7 @@ static uint64_t advance(struct outq *q, uint64_t n, struct part **done)
 }
 
 enum outq_result outq_flush(struct outq *q, int fd, struct tls *tls, struct part **done,
-                            bool *progress)
+                            uint64_t *taken)
 {
     ssize_t turn = 0;
     while (q->head) {
@@ -283,7 +283,7 @@ enum outq_result outq_flush(struct outq *q, int fd, struct tls *tls, struct part
         ssize_t sent = file ? send_file_part(q, q->head, fd, tls) : send_memory(q, fd, tls);
         if (sent < 0)
             return errno == EAGAIN || errno == EWOULDBLOCK ? OUTQ_BLOCKED : OUTQ_BROKEN;
-        *progress = true;
+        *taken += (uint64_t)sent;
         turn += sent;
         q->sent += (uint64_t)sent;
         q->ahead += (size_t)advance(q, (uint64_t)sent, done);

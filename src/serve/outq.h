@@ -84,11 +84,11 @@ enum outq_result { OUTQ_EMPTY, OUTQ_BLOCKED, OUTQ_MORE, OUTQ_BROKEN };
 
 /*
  * Sends what the socket, or TLS on it, takes; OUTQ_MORE: it takes more, but it is the turn of
- * others (SEND_TURN). Parts that are through go to *done, for the engine to free. *progress says
- * whether anything was sent. Needs the lock.
+ * others (SEND_TURN). Parts that are through go to *done, for the engine to free. *taken grows by
+ * the bytes that were sent. Needs the lock.
  */
 enum outq_result outq_flush(struct outq *q, int fd, struct tls *tls, struct part **done,
-                            bool *progress);
+                            uint64_t *taken);
 
 /* Takes everything out, unsent. Needs the lock. */
 struct part *outq_clear(struct outq *q);

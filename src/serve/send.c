@@ -168,9 +168,9 @@ static int store(struct request *request, const struct iovec *part, struct held 
 static enum outq_result flush_now(struct request *request)
 {
     struct part *done = NULL;
-    bool progress = false;
+    uint64_t taken = 0;
     struct conn *conn = request->conn;
-    enum outq_result result = outq_flush(&request->out, conn->io.fd, conn->tls, &done, &progress);
+    enum outq_result result = outq_flush(&request->out, conn->io.fd, conn->tls, &done, &taken);
     if (result == OUTQ_BROKEN)
         send_tell(request->engine, errno);
     struct part *rest = result == OUTQ_BROKEN ? outq_clear(&request->out) : NULL;

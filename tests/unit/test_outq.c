@@ -128,8 +128,10 @@ static void receive(struct world *world)
 static enum outq_result flush(struct world *world, bool *progress)
 {
     struct part *done = NULL;
-    *progress = false;
-    enum outq_result result = outq_flush(&world->q, world->ours, NULL, &done, progress);
+    uint64_t taken = 0, before = world->q.sent;
+    enum outq_result result = outq_flush(&world->q, world->ours, NULL, &done, &taken);
+    assert_int_equal(world->q.sent - before, taken);
+    *progress = taken > 0;
     discard(world, done);
     return result;
 }
