@@ -51,7 +51,8 @@ BUILT = $(BUILD)/installed
 
 # An interpreter without the sanitizer needs its library loaded first. Python's own leaks at exit
 # are not ours to report; its allocator is bypassed so that each object is watched. A worker that is
-# told to end at once waits for none of its threads: a leak only to a sanitizer.
+# told to end at once waits for none of its threads: a leak only to a sanitizer. ThreadSanitizer would
+# sleep for a second at each exit, longer than graceful_timeout leaves to a worker in some tests.
 #
 # A worker that crashes is to die of the signal, as tests of that want it. Every wait of the tests has
 # four times as long.
@@ -62,7 +63,7 @@ WATCHED = $(PATIENT) LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print
 endif
 ifneq ($(filter thread%,$(SANITIZE)),)
 WATCHED = $(PATIENT) LD_PRELOAD="$$(cc -print-file-name=libtsan.so)" \
-          TSAN_OPTIONS="die_after_fork=0 report_thread_leaks=0 handle_segv=0 suppressions=$(abspath tools/tsan.supp) print_suppressions=0 history_size=7"
+          TSAN_OPTIONS="die_after_fork=0 report_thread_leaks=0 handle_segv=0 atexit_sleep_ms=0 suppressions=$(abspath tools/tsan.supp) print_suppressions=0 history_size=7"
 endif
 
 # The tests that are about them, by their names.
@@ -73,7 +74,7 @@ GREENLETS = gevent or eventlet or greenlet
 MEMORY = $(patsubst %,tests/server/test_%.py,connection http1 limits wsgi_answers wsgi_environ wsgi_files wsgi_input) \
          tests/attack/test_reentrant_application.py
 RACES = $(patsubst %,tests/server/test_%.py,concurrency deadlines slow_clients standby stopping) \
-        tests/process/test_dispatch.py
+        tests/process/test_dispatch.py tests/attack/test_memory_budget.py
 
 .PHONY: help run build test unit pytest tls compare asan tsan sanitized valgrind faults fuzz testssl soak siege bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
 .DEFAULT_GOAL := help

@@ -80,6 +80,7 @@ static const struct app_ops ops = {
     .interrupted = go_on,
     .note = note,
     .wait = wait_for,
+    .cut_off = nothing,
     .release = release,
 };
 
@@ -158,6 +159,37 @@ static void expire(void)
 
 enum { SPECIAL_EXPIRE, SPECIAL_DRAIN, SPECIAL_GO_ON, SPECIAL_MEMORY_BACK, SPECIAL_NO_MEMORY };
 
+/* The last arguments: others have used the budget up, or given it back; a new connection needs
+ * room, or the worker has to end. */
+enum { SPECIAL_CUT_OFF = 28, SPECIAL_ROOM, SPECIAL_BUDGET_BACK, SPECIAL_NO_BUDGET };
+
+static void limit_budget(uint64_t most)
+{
+    world.engine->budget.memory_max = world.engine->budget.disk_max = most;
+}
+
+/* The connections were silent for long. */
+static void make_room(void)
+{
+    struct engine *engine = world.engine;
+    struct list *lists[] = {&engine->idle, &engine->crowd};
+    require(engine_lead(engine));
+    for (int i = 0; i < 2; i++)
+        if (!list_empty(lists[i]))
+            list_entry(lists[i]->next, struct conn, link)->mark_ms = 0;
+    engine_make_way(engine);
+    engine_yield(engine);
+}
+
+static void cut_off(void)
+{
+    engine_drain(world.engine);
+    require(engine_lead(world.engine));
+    engine_step(world.engine, 0);
+    drain_cut_off(world.engine);
+    engine_yield(world.engine);
+}
+
 static void special(unsigned argument)
 {
     switch (argument) {
@@ -172,6 +204,21 @@ static void special(unsigned argument)
         break;
     case SPECIAL_MEMORY_BACK:
         mem_fail_never();
+        break;
+    case SPECIAL_BUDGET_BACK:
+        limit_budget(0);
+        break;
+    case SPECIAL_NO_BUDGET:
+        world.may_be_cut = true;
+        limit_budget(1);
+        break;
+    case SPECIAL_ROOM:
+        world.may_be_cut = true;
+        make_room();
+        break;
+    case SPECIAL_CUT_OFF:
+        world.may_be_cut = true;
+        cut_off();
         break;
     default:
         world.may_be_cut = true;
@@ -243,6 +290,7 @@ static void open_world(const struct wire *wire, uint8_t settings, int *server)
 static void run_out(bool lead)
 {
     mem_fail_never();
+    limit_budget(0);
     world_end_input();
     for (int turns = 0; world.engine->connections > 0; turns++) {
         require(turns < END_TURNS);

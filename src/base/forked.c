@@ -23,8 +23,9 @@ static void decide(int fd, unsigned char fate)
     if (fd < 0 || fd >= FORKED_FDS)
         return;
     atomic_store_explicit(&fates[fd], fate, memory_order_relaxed);
-    if (fd >= atomic_load_explicit(&fates_end, memory_order_relaxed))
-        atomic_store_explicit(&fates_end, fd + 1, memory_order_relaxed);
+    int end = atomic_load_explicit(&fates_end, memory_order_relaxed);
+    while (fd >= end && !atomic_compare_exchange_weak(&fates_end, &end, fd + 1))
+        ; /* another thread has raised it */
 }
 
 void forked_close(int fd)

@@ -63,13 +63,6 @@ void mem_trim(void)
 #endif
 }
 
-void mem_return_freed(void)
-{
-#ifdef __GLIBC__
-    malloc_trim(0);
-#endif
-}
-
 static void fail(long count, bool once)
 {
     atomic_store(&mem_once, once);

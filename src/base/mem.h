@@ -25,12 +25,6 @@ void mem_unmap(void *block, size_t size);
 void mem_trim(void);
 
 /*
- * Gives the pages of the heap that hold nothing but freed blocks back to the system: before a fork,
- * for the child would have a copy of each that either process writes to.
- */
-void mem_return_freed(void);
-
-/*
  * For tests: the next `count` allocations succeed, the one after them fails, and so do all that
  * follow until mem_fail_never().
  */

@@ -15,7 +15,7 @@ enum {
 
 _Static_assert(offsetof(struct metrics, accepted) % sizeof(uint64_t) == 0, "a row of numbers");
 
-/* What runs backwards, or is beyond all bounds, is not believed: what was stands. */
+/* A number that runs backwards, or is beyond all bounds, is not believed: the last one stands. */
 static void accept_counter(_Atomic uint64_t *accepted, uint64_t n)
 {
     if (n <= METRICS_COUNTER_MAX && n > atomic_load_explicit(accepted, memory_order_relaxed))

@@ -28,7 +28,7 @@ void writer_text(struct writer *writer, const char *text);
 void writer_format(struct writer *writer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* What is printable in ASCII as it is, the rest as \xNN: it steers no terminal and ends no line.
+/* Adds the text with all bytes but printable ASCII as \xNN: it steers no terminal and ends no line.
  * With `lines` the ends of lines stay. */
 void writer_escape(struct writer *writer, struct str text, bool lines);
 

@@ -19,8 +19,8 @@ struct source {
     PyObject *kept; /* owns the text that was given last, unless the environ does */
 };
 
-/* A Latin-1 view of a value; characters beyond are question marks. */
-static struct str view(struct source *source, PyObject *value)
+/* A Latin-1 view of a value that is held; characters beyond are question marks. */
+static struct str view_held(struct source *source, PyObject *value)
 {
     struct str none = {NULL, 0};
     if (PyUnicode_Check(value) && PyUnicode_KIND(value) == PyUnicode_1BYTE_KIND)
@@ -36,19 +36,22 @@ static struct str view(struct source *source, PyObject *value)
     return (struct str){PyBytes_AS_STRING(source->kept), (size_t)PyBytes_GET_SIZE(source->kept)};
 }
 
+/* Held: its own code may take it out of the environ. A string stays there, for no code runs until
+ * it is in the line. */
+static struct str view(struct source *source, PyObject *value)
+{
+    Py_INCREF(value);
+    struct str text = view_held(source, value);
+    Py_DECREF(value);
+    return text;
+}
+
 static struct str lookup(struct source *source, PyObject *key)
 {
     PyObject *value = PyDict_GetItemWithError(source->environ, key);
     if (!value && PyErr_Occurred()) /* of another key's comparison */
         PyErr_WriteUnraisable(source->environ);
-    if (!value)
-        return (struct str){NULL, 0};
-    /* Held: its own code may take it out of the environ. A string stays there, for no code runs
-     * until it is in the line. */
-    Py_INCREF(value);
-    struct str text = view(source, value);
-    Py_DECREF(value);
-    return text;
+    return value ? view(source, value) : (struct str){NULL, 0};
 }
 
 enum { VARIABLE_MAX = 128 }; /* bytes of the longest name in {name}e */

@@ -121,7 +121,7 @@ static void await_others(struct wsgi *wsgi, struct request *request)
     }
 }
 
-/* What is there with hooks alone. */
+/* The members that only hooks fill. */
 static void forget_described(struct call *call)
 {
     Py_CLEAR(call->status);

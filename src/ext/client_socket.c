@@ -74,7 +74,7 @@ static void say_goodbye(struct client_socket *self)
         tls_shutdown(tls);
 }
 
-/* What is left of an answer as usual is sent by the engine, which then says goodbye. */
+/* The engine sends the rest of a usual answer, and says goodbye after that. */
 void socket_finish(PyObject *op)
 {
     struct client_socket *self = (struct client_socket *)op;
@@ -130,8 +130,8 @@ static int duplicate(struct client_socket *self)
     return own;
 }
 
-/* What take_over() has made of a descriptor is of no use: the request is over, or another thread
- * was quicker. */
+/* The socket that take_over() has made is of no use: the request is over, or another thread was
+ * quicker. */
 static void discard(PyObject *real)
 {
     end_real(real, "close", NULL, 0);
@@ -205,7 +205,7 @@ static PyObject *face_of(struct client_socket *self)
 {
     if (self->face)
         return Py_NewRef(self->face);
-    if (fd_of(self) < 0) /* what was taken over is closed, which its threads may do once more */
+    if (fd_of(self) < 0) /* threads may close a socket that was taken over once more */
         return self->real ? Py_NewRef(self->real) : over();
     bool tls = tls_of(self);
     PyObject *made = PyObject_CallMethod(self->call->wsgi->handler, "client_socket", "OO", self,

@@ -377,7 +377,7 @@ static int read_beat(PyObject *cfg, uint32_t *ms)
     return 0;
 }
 
-/* What the worker handles is at its default in a process that the application forks. */
+/* A process that the application forks has the default action for the worker's signals. */
 static int mark_signals(PyObject *worker)
 {
     PyObject *signals = PyObject_GetAttrString(worker, "SIGNALS");

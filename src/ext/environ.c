@@ -203,7 +203,7 @@ static int put_body_size(struct wsgi *wsgi, PyObject *environ, const struct requ
                PyUnicode_FromFormat("%llu", (unsigned long long)request->body.stored));
 }
 
-/* What is so whatever a hook makes of the request. */
+/* The part that no hook can change. */
 static int fill_for_all(struct wsgi *wsgi, PyObject *environ, struct call *call)
 {
     struct request *request = call->request;

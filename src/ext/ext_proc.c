@@ -57,7 +57,7 @@ static PyObject *py_memory_of(PyObject *module, PyObject *pid_object)
 static PyObject *return_freed(PyObject *module, PyObject *unused)
 {
     (void)module, (void)unused;
-    mem_return_freed();
+    mem_trim();
     Py_RETURN_NONE;
 }
 

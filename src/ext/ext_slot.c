@@ -7,7 +7,7 @@
 /* Every byte of the longest text escaped. */
 enum { SHOWN_MAX = 4 * RUNNING_PATH_MAX };
 
-/* It has no tp_clear: whoever has the object has the memory. The owner breaks the cycle. */
+/* It has no tp_clear: the memory stays as long as the object. The owner breaks the cycle. */
 struct slot_object {
     PyObject_HEAD PyObject *owner; /* keeps the shared memory mapped */
     struct slot *slot;

@@ -19,7 +19,7 @@ struct file_wrapper {
     PyObject *close; /* NULL when the file has none */
 };
 
-/* Steals all. What was there before goes last, for that may run Python code. */
+/* Steals all. The old objects go last, for that may run Python code. */
 static void replace(struct file_wrapper *self, PyObject *filelike, PyObject *block_size,
                     PyObject *close)
 {

@@ -192,7 +192,7 @@ static int parse_arguments(PyObject *const *args, Py_ssize_t count, PyObject *kw
     return -1;
 }
 
-/* What was there before goes last: that may run Python code, and the request may be over then. */
+/* The old objects go last: that may run Python code, and the request may be over then. */
 static void remember(struct call *call, PyObject *status, PyObject *headers)
 {
     PyObject *before[] = {call->status, call->headers};

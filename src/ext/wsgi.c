@@ -216,7 +216,7 @@ static int take_given(struct call *call, PyObject *const *args, Py_ssize_t count
     return 0;
 }
 
-/* What handle_request() of our worker classes comes to: (request, client, server, socket). */
+/* handle_request() of our worker classes calls it: (request, client, server, socket). */
 static PyObject *proceed(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     (void)kwnames;

@@ -215,7 +215,7 @@ static void pause_ms(int ms)
     poll(NULL, 0, ms);
 }
 
-/* Workers hold its other end, and may write what they like: what does not fit wakes once more. */
+/* Workers hold its other end, and may write any number of bytes: the rest wakes once more. */
 static void empty_pipe(int fd)
 {
     char bytes[4096];

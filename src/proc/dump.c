@@ -390,7 +390,7 @@ static bool is_done(struct dump *dump, int64_t now)
     return atomic_load(&dump->shared->wanted) == 0 && atomic_load(&dump->shared->writing) == 0;
 }
 
-/* It is too long, or takes too long: what there is goes out, and says so. */
+/* It is too long, or takes too long: the part that is there goes out, and says so. */
 static void cut(struct dump *dump)
 {
     static const char mark[] = "…\n";

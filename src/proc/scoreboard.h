@@ -18,19 +18,19 @@
  * stores, the master reads. There is no file and no system call in it, save the rare one of
  * slot_wake().
  *
- * Who may write what. The master may be root and the workers another user that runs any code, so
+ * Rights to write. The master may be root and the workers another user that runs any code, so
  * the master trusts nothing that a worker can write:
  *
  *   shared, written by workers   struct slot_shared, struct metrics, struct running of each slot;
  *                                struct dump_shared (dump.h); the board of serve/exchange.h
- *   the process's own            struct slot, struct child, the pipes: what forking copies
+ *   the process's own            struct slot, struct child, the pipes: forking copies them
  *
- * Any worker may write any byte of what is shared, at any moment, whoever is to write it by the
- * rules. So no pointer, process, descriptor or age is there; the master finds shared memory by
- * pointers of its own, reads a word once into a local, and believes only what is in range:
- * child_update(), child_busy_since(), metrics_accept(), running_copy(). A lie may cost the liar, or
- * its siblings, who have the same user; the master neither crashes, nor waits, nor signals a
- * process that is no child of its own. fuzz/fuzz_shared.c feeds it random bytes.
+ * Any worker may write any byte that is shared, at any moment, also those of other workers. So no
+ * pointer, process, descriptor or age is there; the master finds shared memory by pointers of its
+ * own, reads a word once into a local, and believes only what is in range: child_update(),
+ * child_busy_since(), metrics_accept(), running_copy(). A lie may cost the liar, or its siblings,
+ * who have the same user; the master neither crashes, nor waits, nor signals a process that is no
+ * child of its own. fuzz/fuzz_shared.c feeds it random bytes.
  *
  * The heartbeat. `busy_since` is 0 while the worker has nothing to do, so an idle worker cannot be
  * late and never has to wake up. Anything else is the moment (ms of CLOCK_MONOTONIC) from which the

@@ -62,8 +62,8 @@ void status_close(struct status *status);
 
 /*
  * Opens a socket that only processes of our own user on this machine can use, for `gunicorn
- * --dump`: an abstract one with a name that cannot be guessed. Who may look into this process finds
- * it by its descriptors. 0, or -1 with errno.
+ * --dump`: an abstract one with a name that cannot be guessed. A process that may look into this
+ * one finds it by its descriptors. 0, or -1 with errno.
  */
 int status_open_private(struct status *status);
 

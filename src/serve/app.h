@@ -37,8 +37,8 @@ struct app_ops {
      */
     int (*wait)(void *app, int fd, short events, int timeout_ms);
 
-    /* graceful_timeout is nearly over: what runs is to be broken off, and engine_stop() to be
-     * called. Not attached, and not to wait. */
+    /* graceful_timeout is nearly over: running requests are to be broken off, and engine_stop()
+     * to be called. Not attached, and not to wait. */
     void (*cut_off)(void *app);
 
     /* Gives back a ref of response_write_ref(). Attached. */

@@ -29,14 +29,14 @@ static bool fits(uint64_t used, uint64_t most, uint64_t buffer, unsigned share)
     return most == 0 || (used <= most && buffer <= (most - used) / share);
 }
 
-/* Adds to a gauge what may be had. */
-static bool take(_Atomic uint64_t *gauge, uint64_t most, uint64_t held, uint64_t more,
+/* Adds to a count if the share allows it. */
+static bool take(_Atomic uint64_t *count, uint64_t most, uint64_t held, uint64_t more,
                  unsigned share)
 {
-    uint64_t before = atomic_fetch_add_explicit(gauge, more, memory_order_relaxed);
+    uint64_t before = atomic_fetch_add_explicit(count, more, memory_order_relaxed);
     if (fits(before + more, most, held + more, share))
         return true;
-    atomic_fetch_sub_explicit(gauge, more, memory_order_relaxed);
+    atomic_fetch_sub_explicit(count, more, memory_order_relaxed);
     errno = ENOBUFS;
     return false;
 }
@@ -131,6 +131,10 @@ void budget_publish(const struct budget *budget, struct metrics *metrics)
 
 bool budget_spool(struct budget *budget, uint64_t held, uint64_t more)
 {
+    if (!fits(held + more, budget->disk_max, held + more, 1)) {
+        errno = ENOSPC;
+        return false;
+    }
     return take(&budget->spooled, budget->disk_max, held, more, 1);
 }
 

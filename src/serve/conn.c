@@ -131,6 +131,8 @@ static void conn_event(struct io *io, unsigned events, void *context)
     if (!(events & LOOP_READ) && transport_recv_waits(conn->tls) == POLLIN)
         return;
     conn->readable = true;
+    if (conn->parked && !(events & LOOP_GONE))
+        return; /* its timer decides: bytes that drip would put that off again and again */
     if (conn->state != CONN_RUNNING && conn->state != CONN_FLUSH)
         conn_read(engine, conn);
     else if (engine->options.check_client && (events & LOOP_GONE) && conn->state == CONN_RUNNING)
@@ -277,6 +279,13 @@ void conn_close(struct engine *engine, struct conn *conn)
 static void close_because(struct engine *engine, struct conn *conn, enum metrics_close reason)
 {
     conn_because(conn, reason);
+    conn_close(engine, conn);
+}
+
+void conn_cut(struct engine *engine, struct conn *conn, int status, const char *text)
+{
+    conn_move(engine, conn, CONN_FLUSH); /* from now on the answer is the leader's */
+    refusal_send_last(conn->request, status, text);
     conn_close(engine, conn);
 }
 
@@ -439,7 +448,7 @@ static void ready(struct engine *engine, struct conn *conn)
         wait_for_thread(engine, conn, engine->now_ms);
 }
 
-/* What clients may occupy is used up, and nothing of it has become free. */
+/* The budget is used up, and nothing of it has become free. */
 static void refuse_short(struct engine *engine, struct conn *conn)
 {
     engine_short(engine, "Clients that send much are refused");
@@ -568,15 +577,15 @@ static void parse(struct engine *engine, struct conn *conn)
         deadline_at(engine, conn, conn->served == 0 ? conn->since_ms : engine->now_ms,
                     engine->options.header_timeout_ms);
     }
-    switch (
-        http1_parse(&request->head, request->input, request->input_size, &engine->options.limits)) {
+    enum http1_result result =
+        http1_parse(&request->head, request->input, request->input_size, &engine->options.limits);
+    request_charge_fields(request);
+    switch (result) {
     case HTTP1_OK:
         request->input_at = request->head.size;
-        request_charge_fields(request);
         head_done(engine, conn);
         break;
     case HTTP1_PARTIAL:
-        request_charge_fields(request);
         break;
     case HTTP1_ERROR:
         refuse_head(engine, conn);
@@ -594,6 +603,7 @@ bool conn_adopt(struct engine *engine, struct conn *conn, uint32_t head_size, ui
     conn_move(engine, conn, CONN_HEAD);
     enum http1_result result =
         http1_parse(&request->head, request->input, head_size, &engine->options.limits);
+    request_charge_fields(request);
     if (result == HTTP1_PARTIAL || (result == HTTP1_OK && request->head.size != head_size))
         return false;
     /* Ours may be stricter: a reload lies between the sender's settings and these. */
@@ -643,13 +653,14 @@ static void park_on(struct engine *engine, struct conn *conn)
 
 /*
  * The budget has no room for what this client wants to send, which is more than many others want:
- * nothing is read from it until there is room, for PARK_MAX_MS at most. Whether one that says no
- * more has gone cannot be seen, as what it has said is not read; it does not wait.
+ * nothing is read from it until there is room, for PARK_MAX_MS at most. A client that has closed
+ * its side does not wait: as its bytes are not read, it cannot be seen whether it has gone.
  */
 static void park(struct engine *engine, struct conn *conn)
 {
     bool waits =
         conn->parked_ms < PARK_MAX_MS && !atomic_load_explicit(&conn->gone, memory_order_relaxed);
+    conn->parked = false;
     if (!waits && conn->request) {
         refuse_short(engine, conn);
     } else if (!waits) {
@@ -731,8 +742,11 @@ static void answer_plain(struct engine *engine, struct conn *conn)
     engine_note(engine, NOTE_INFO, "Plain HTTP from ip=%s on a port that speaks TLS",
                 peer_text(&conn->peer, peer));
     end_tls(engine, conn);
-    if (attach_request(engine, conn))
+    conn->request = request_get(engine, conn);
+    if (conn->request)
         refuse(engine, conn, CLOSE_TLS, 400, "This port speaks TLS: ask for it by https://");
+    else
+        close_because(engine, conn, CLOSE_TLS);
 }
 
 static void handshake_failed(struct engine *engine, struct conn *conn, enum tls_handshake how)
@@ -852,10 +866,9 @@ static void flush(struct engine *engine, struct conn *conn)
 {
     struct outq *out = &conn->request->out;
     struct part *done = NULL;
-    bool progress = false;
+    uint64_t taken = 0;
     pthread_mutex_lock(&out->lock);
-    uint64_t before = out->sent;
-    enum outq_result result = outq_flush(out, conn->io.fd, conn->tls, &done, &progress);
+    enum outq_result result = outq_flush(out, conn->io.fd, conn->tls, &done, &taken);
     if (result == OUTQ_BLOCKED)
         loop_arm(engine->loop, &conn->io, conn_send_interest(conn));
     if (result == OUTQ_MORE)
@@ -865,7 +878,6 @@ static void flush(struct engine *engine, struct conn *conn)
         conn->request->response.broken = true;
     }
     struct part *rest = result == OUTQ_BROKEN ? outq_clear(out) : NULL;
-    uint64_t taken = out->sent - before;
     pthread_mutex_unlock(&out->lock);
     engine_discard(engine, done);
     engine_discard(engine, rest);
@@ -875,7 +887,7 @@ static void flush(struct engine *engine, struct conn *conn)
         conn_close(engine, conn);
     else if (result == OUTQ_EMPTY)
         conn_answered(engine, conn);
-    else if (progress) {
+    else if (taken > 0) {
         deadline_at(engine, conn, engine->now_ms, engine->options.send_timeout_ms);
         gain(engine, conn, taken);
     }

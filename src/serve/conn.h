@@ -99,6 +99,10 @@ static inline void conn_because(struct conn *conn, enum metrics_close reason)
 /* Closes at once; the memory goes at the end of the engine's step. */
 void conn_close(struct engine *engine, struct conn *conn);
 
+/* Closes one whose request is not with a thread: answered before, as far as its socket takes that
+ * at once. */
+void conn_cut(struct engine *engine, struct conn *conn, int status, const char *text);
+
 /* Puts the descriptor into the loop, once. Any owner. 0 or -1 with errno. */
 int conn_watch(struct engine *engine, struct conn *conn);
 

@@ -1,13 +1,12 @@
 #include "serve/handover.h"
 #include "serve/limits.h"
-#include "serve/refusal.h"
 
 /*
  * A worker that was told to stop. It ends when its last connection is closed, and before the master
- * loses patience, which it does after graceful_timeout. What is not whole has DRAIN_IDLE_MS, longer
- * while its client keeps pace, but not beyond one part in DRAIN_SHARE of graceful_timeout: the
- * application has to run after that. Running requests, and answers that are sent, have all of it
- * but a margin for the end of the process.
+ * loses patience, which it does after graceful_timeout. A request that is not whole has
+ * DRAIN_IDLE_MS, longer while its client keeps pace, but not beyond one part in DRAIN_SHARE of
+ * graceful_timeout: the application has to run after that. Running requests, and answers that are
+ * sent, have all of it but a margin for the end of the process.
  */
 
 /* After the beginning of the stop; UINT64_MAX: never. */
@@ -61,16 +60,17 @@ static void cut_request(struct engine *engine, struct conn *conn, uint32_t *coun
 {
     (*count)++;
     metrics_add(&engine->metrics->refused[REFUSED_DRAINING], 1);
-    refusal_send_last(conn->request, 503, "The server is stopping");
+    conn_cut(engine, conn, 503, "The server is stopping");
 }
 
 void drain_cut(struct engine *engine, struct conn *conn)
 {
     enum conn_state state = conn->state; /* clang before 15 takes no atomic here */
+    if (state == CONN_RUNNING && !ready_remove(&engine->ready, conn->request))
+        return;
+    conn_because(conn, CLOSE_DRAINED);
     switch (state) {
     case CONN_RUNNING:
-        if (!ready_remove(&engine->ready, conn->request))
-            return;
         cut_request(engine, conn, &engine->cut.waiting);
         break;
     case CONN_HEAD:
@@ -81,12 +81,12 @@ void drain_cut(struct engine *engine, struct conn *conn)
         break;
     case CONN_FLUSH:
         engine->cut.answers++;
+        conn_close(engine, conn);
         break;
     default:
+        conn_close(engine, conn);
         break;
     }
-    conn_because(conn, CLOSE_DRAINED);
-    conn_close(engine, conn);
 }
 
 void drain_expect(struct engine *engine)

@@ -405,8 +405,8 @@ void engine_yield(struct engine *engine)
     } while (atomic_load(&engine->answered) && engine_lead(engine));
 }
 
-/* The peak is over: what it has left in the heaps goes back to the system. That takes some
- * milliseconds, which the stand-by has. */
+/* The peak is over: the memory that it has left in the heaps goes back to the system. That takes
+ * some milliseconds, which the stand-by has. */
 static void look_after_peak(struct engine *engine)
 {
     if (!budget_calm(&engine->budget))

@@ -248,8 +248,8 @@ static ssize_t take_bytes(const struct exchange *exchange, struct parcel_label *
     return message.msg_flags & MSG_TRUNC ? 0 : n;
 }
 
-/* False: who takes does not go on, as it was stopped by a signal or a debugger. Who died between
- * the two steps has left the message, or taken it along: both are whole. */
+/* False: the worker that takes does not go on, as it was stopped by a signal or a debugger. One
+ * that died between the two steps has left the message, or taken it along: both are whole. */
 static bool begin_taking(const struct exchange *exchange)
 {
     const struct timespec pause = {.tv_nsec = 1000000};

@@ -339,19 +339,37 @@ static void no_descriptors(struct engine *engine)
     engine_pause_for(engine, PAUSE_ERROR, ACCEPT_PAUSE_MS);
 }
 
+/* Whether the budget has what a request may occupy. One that never has so much is not asked. */
+static bool has_memory(const struct engine *engine)
+{
+    const size_t most = (size_t)2 * PARCEL_BYTES_MAX; /* while the input grows, both sizes of it */
+    return budget_has(&engine->budget, most) || !budget_allows(&engine->budget, most);
+}
+
+/* False: waiting requests are left to the other workers until there is place here. */
+static bool has_place(struct engine *engine)
+{
+    bool has_room = engine_has_room(engine);
+    if (has_room && has_memory(engine))
+        return true;
+    if (has_room) {
+        engine_short(engine, "Requests from other workers wait");
+        engine_pause_for(engine, PAUSE_ERROR, ACCEPT_PAUSE_MS);
+    } else {
+        engine_wait_for_room(engine);
+    }
+    atomic_store_explicit(&engine->parcels, false, memory_order_relaxed);
+    return false;
+}
+
 bool handover_take_ready(struct engine *engine)
 {
     struct parcel parcel;
     char bytes[PARCEL_BYTES_MAX];
-    enum exchange_result result = EXCHANGE_EMPTY;
-    errno = 0;
-    /* Who has stopped runs nothing any more: what comes now is for the others. */
-    if (!engine->options.exchange || atomic_load(&engine->stopped))
+    /* A stopped worker runs nothing more: requests that come now are for the others. */
+    if (!engine->options.exchange || atomic_load(&engine->stopped) || !has_place(engine))
         return false;
-    if (!engine_has_room(engine))
-        engine_wait_for_room(engine);
-    else
-        result = exchange_receive(engine->options.exchange, &parcel, bytes);
+    enum exchange_result result = exchange_receive(engine->options.exchange, &parcel, bytes);
     bool adopted = result == EXCHANGE_PARCEL && adopt(engine, &parcel);
     if (result == EXCHANGE_EMPTY && engine_is_lost(errno))
         engine_lose(engine, "recvmsg", errno);

@@ -68,12 +68,9 @@ void part_free(struct part *part)
 
 /* Appending */
 
-/* A part with room for `copied` bytes behind it, which is charged for what it holds. */
-static struct part *part_new(struct outq *q, size_t copied, size_t referenced)
+/* A part that is charged already, with so many bytes for itself and what is copied behind it. */
+static struct part *part_made(struct outq *q, size_t size, size_t charged)
 {
-    size_t size = sizeof(struct part) + copied, charged = size + referenced;
-    if (!budget_take(q->budget, BUDGET_ANSWER, q->memory, charged))
-        return NULL;
     struct part *part = mem_alloc(size);
     if (!part) {
         budget_give(q->budget, charged);
@@ -82,6 +79,23 @@ static struct part *part_new(struct outq *q, size_t copied, size_t referenced)
     }
     *part = (struct part){.charged = charged};
     return part;
+}
+
+/* A part with room for `copied` bytes behind it, which is charged for what it holds. */
+static struct part *part_new(struct outq *q, size_t copied, size_t referenced)
+{
+    size_t size = sizeof(struct part) + copied, charged = size + referenced;
+    if (!budget_take(q->budget, BUDGET_ANSWER, q->memory, charged))
+        return NULL;
+    return part_made(q, size, charged);
+}
+
+/* One that holds no memory: files are bounded, and it is they that make place where memory is
+ * short. */
+static struct part *part_of_file(struct outq *q)
+{
+    budget_force(q->budget, sizeof(struct part));
+    return part_made(q, sizeof(struct part), sizeof(struct part));
 }
 
 static void append(struct outq *q, struct part *part)
@@ -123,7 +137,7 @@ int outq_ref(struct outq *q, const char *data, size_t n, void *ref, size_t whole
 /* Takes a use of the file over, on success. */
 static struct part *append_file(struct outq *q, struct part_file *file, off_t offset, uint64_t n)
 {
-    struct part *part = part_new(q, 0, 0);
+    struct part *part = part_of_file(q);
     if (!part)
         return NULL;
     part->kind = PART_FILE;
@@ -175,6 +189,14 @@ int outq_spool_write(struct outq *q, const char *data, size_t n, const char *dir
     return -1;
 }
 
+/* The bytes written last are in no part: the next ones take their place. */
+static int unwrite(struct outq *q, size_t n)
+{
+    q->spool->size -= n;
+    budget_unspool(q->budget, n);
+    return -1;
+}
+
 int outq_spool_append(struct outq *q, size_t n)
 {
     off_t at = (off_t)(q->spool->size - n);
@@ -184,7 +206,7 @@ int outq_spool_append(struct outq *q, size_t n)
     } else {
         struct part *part = append_file(q, q->spool, at, n);
         if (!part)
-            return -1;
+            return unwrite(q, n);
         atomic_fetch_add(&q->spool->uses, 1);
         part->spooled = true;
     }
@@ -251,7 +273,7 @@ static uint64_t advance(struct outq *q, uint64_t n, struct part **done)
 }
 
 enum outq_result outq_flush(struct outq *q, int fd, struct tls *tls, struct part **done,
-                            bool *progress)
+                            uint64_t *taken)
 {
     ssize_t turn = 0;
     while (q->head) {
@@ -261,7 +283,7 @@ enum outq_result outq_flush(struct outq *q, int fd, struct tls *tls, struct part
         ssize_t sent = file ? send_file_part(q, q->head, fd, tls) : send_memory(q, fd, tls);
         if (sent < 0)
             return errno == EAGAIN || errno == EWOULDBLOCK ? OUTQ_BLOCKED : OUTQ_BROKEN;
-        *progress = true;
+        *taken += (uint64_t)sent;
         turn += sent;
         q->sent += (uint64_t)sent;
         q->ahead += (size_t)advance(q, (uint64_t)sent, done);

@@ -73,8 +73,8 @@ int outq_copy(struct outq *q, const char *data, size_t n);
 int outq_ref(struct outq *q, const char *data, size_t n, void *ref, size_t whole);
 int outq_file(struct outq *q, int file, off_t offset, uint64_t n); /* takes file over, on success */
 
-/* By way of a file, in two steps: the first one takes its time, and is for who writes, without the
- * lock. */
+/* By way of a file, in two steps: the first one takes its time, and needs no lock, as one thread
+ * alone appends. If the second fails its bytes are not in the file either. */
 int outq_spool_write(struct outq *q, const char *data, size_t n, const char *dir);
 int outq_spool_append(struct outq *q, size_t n);
 
@@ -84,11 +84,11 @@ enum outq_result { OUTQ_EMPTY, OUTQ_BLOCKED, OUTQ_MORE, OUTQ_BROKEN };
 
 /*
  * Sends what the socket, or TLS on it, takes; OUTQ_MORE: it takes more, but it is the turn of
- * others (SEND_TURN). Parts that are through go to *done, for the engine to free. *progress says
- * whether anything was sent. Needs the lock.
+ * others (SEND_TURN). Parts that are through go to *done, for the engine to free. *taken grows by
+ * the bytes that were sent. Needs the lock.
  */
 enum outq_result outq_flush(struct outq *q, int fd, struct tls *tls, struct part **done,
-                            bool *progress);
+                            uint64_t *taken);
 
 /* Takes everything out, unsent. Needs the lock. */
 struct part *outq_clear(struct outq *q);

@@ -94,7 +94,7 @@ void refusal_send(struct request *request, int status, const char *text)
     request->conn->close_after = true;
 }
 
-/* What was not read would make close() a reset, in which the answer is lost. */
+/* Unread bytes would make close() a reset, in which the answer is lost. */
 static void waste_unread(const struct conn *conn)
 {
     char waste[WASTE_SIZE];

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* What each occupies, until its buffers grow. */
+/* The bytes of each, until its buffers grow. */
 enum { REQUEST_BYTES = sizeof(struct request) + INPUT_SIZE + OUTPUT_SIZE };
 
 static struct request *request_create(struct budget *budget)

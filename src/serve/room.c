@@ -1,6 +1,5 @@
 #include "serve/engine.h"
 #include "serve/limits.h"
-#include "serve/refusal.h"
 
 /*
  * When no further connection can be had, the one that deserves it least makes room. Deserving is
@@ -60,8 +59,9 @@ static void evict(struct engine *engine, struct conn *conn)
 {
     conn_because(conn, CLOSE_ROOM);
     if (conn->state == CONN_HEAD || conn->state == CONN_BODY)
-        refusal_send_last(conn->request, 408, "The request did not arrive in time");
-    conn_close(engine, conn);
+        conn_cut(engine, conn, 408, "The request did not arrive in time");
+    else
+        conn_close(engine, conn);
 }
 
 bool engine_make_room(struct engine *engine)

@@ -157,7 +157,7 @@ static int store(struct request *request, const struct iovec *part, struct held 
         if (stored >= 0)
             return stored;
     }
-    if (errno == ENOBUFS || errno == EMFILE)
+    if (errno == ENOBUFS || errno == ENOSPC || errno == EMFILE)
         engine_short(request->engine, "Answers wait for their clients");
     return -1;
 }
@@ -166,9 +166,9 @@ static int store(struct request *request, const struct iovec *part, struct held 
 static enum outq_result flush_now(struct request *request)
 {
     struct part *done = NULL;
-    bool progress = false;
+    uint64_t taken = 0;
     struct conn *conn = request->conn;
-    enum outq_result result = outq_flush(&request->out, conn->io.fd, conn->tls, &done, &progress);
+    enum outq_result result = outq_flush(&request->out, conn->io.fd, conn->tls, &done, &taken);
     if (result == OUTQ_BROKEN)
         send_tell(request->engine, errno);
     struct part *rest = result == OUTQ_BROKEN ? outq_clear(&request->out) : NULL;
@@ -304,7 +304,7 @@ static int send_or_store(struct request *request, struct iovec *parts, int count
     if (result == 0)
         result = flush(request);
     pthread_mutex_unlock(&q->lock);
-    /* What was sent of a long answer is not to wait for its end; the leader is not attached. */
+    /* Sent parts of a long answer are not to wait for its end; the leader is not attached. */
     if (request->conn->state == CONN_RUNNING)
         engine_collect_parts(request->engine);
     return result;

@@ -166,7 +166,7 @@ static int resize(struct spool *spool, size_t capacity)
     return 0;
 }
 
-/* By what came, not by what was announced: to announce costs nothing. */
+/* By the bytes that came, not by the announced number: to announce costs nothing. */
 static size_t next_capacity(const struct spool *spool, uint64_t total)
 {
     size_t capacity = spool->memory_capacity ? spool->memory_capacity * 2 : BODY_STEP;

@@ -172,8 +172,8 @@ static void *standby_main(void *argument)
         engine_look_at_marks(engine); /* none of the requests has closed what is not its own */
         pthread_mutex_lock(&engine->standby_lock);
         atomic_store(&engine->standby_awake, false);
-        /* A request that began just now saw us awake: one more look. */
-        if (atomic_load(&engine->metrics->running) > 0)
+        /* A request that began just now, or a peak that ended, saw us awake: one more look. */
+        if (atomic_load(&engine->metrics->running) > 0 || atomic_load(&engine->trims))
             atomic_store(&engine->standby_awake, true);
     }
     pthread_mutex_unlock(&engine->standby_lock);

@@ -107,9 +107,11 @@ def test_a_body_read_after_the_end(start, tmp_path):
 
 
 def test_log_lines_of_odd_values(start):
-    server = start("--access-logfile", "-", expect_trouble=True)
+    form = '%(h)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s" "%({any-case}e)s"'
+    server = start("--access-logfile", "-", "--access-logformat", form, expect_trouble=True)
     assert server.json(target="/log_line") == "ok"
     server.wait_for_log("not to be shown")
+    server.wait_for_log("__str__ returned non-string")
     line = '"GET /log_line HTTP/1.1" 200 4 "vanished" '
     wait_until(lambda: line in server.stdout, lambda: f"{line}\n{server.stdout}")
 

@@ -128,6 +128,26 @@ static void what_is_not_allowed_here_is_refused(void **state)
     close_worker();
 }
 
+/* It stays in the exchange, where other workers may take it. */
+static void without_memory_it_waits(void **state)
+{
+    (void)state;
+    open_worker(10);
+    served.engine->budget.memory_max = (uint64_t)64 << 20;
+    budget_force(&served.engine->budget, (size_t)64 << 20);
+    send_parcel(head, 0);
+    assert_string_equal(served_answer(), "");
+    assert_false(is_closed());
+    assert_false(exchange_is_empty(&exchange));
+    assert_non_null(strstr(served.notes, "Requests from other workers wait: clients occupy"));
+    budget_give(&served.engine->budget, (size_t)64 << 20);
+    assert_true(engine_lead(served.engine));
+    engine_resume(served.engine, PAUSE_ERROR); /* as its timer does */
+    engine_yield(served.engine);
+    assert_non_null(strstr(served_answer(), "hello"));
+    close_worker();
+}
+
 static void what_is_no_request_is_closed(void **state)
 {
     static const struct {
@@ -236,6 +256,7 @@ int main(void)
         cmocka_unit_test(a_request_is_answered),
         cmocka_unit_test(who_is_told_of_it_runs_it_before_the_end),
         cmocka_unit_test(what_is_not_allowed_here_is_refused),
+        cmocka_unit_test(without_memory_it_waits),
         cmocka_unit_test(what_is_no_request_is_closed),
         cmocka_unit_test(nonsense_is_told_of),
         cmocka_unit_test(without_memory_the_client_is_let_go),

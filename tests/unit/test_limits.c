@@ -286,6 +286,103 @@ static void for_a_client_that_stopped(void **state)
     }
 }
 
+/* Memory */
+
+enum { ALL = 64 << 20 };
+
+/* With a body of which no byte may be kept. */
+static struct conn *open_parked(void)
+{
+    options.client_memory = ALL;
+    struct conn *conn = open_one();
+    served_say("POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\n");
+    budget_force(&served.engine->budget, ALL);
+    served_say("abc");
+    assert_int_equal(conn->state, CONN_BODY);
+    assert_true(conn->parked);
+    return conn;
+}
+
+static void a_client_waits_for_room(void **state)
+{
+    (void)state;
+    struct conn *conn = open_parked();
+    budget_give(&served.engine->budget, ALL);
+    served_expire(conn);
+    assert_false(conn->parked);
+    served_ask("def");
+    assert_int_equal(served.runs, 1);
+    served_close();
+}
+
+/* What it sends meanwhile does not prolong that; when it was refused it is treated as all are. */
+static void but_not_for_ever(void **state)
+{
+    (void)state;
+    struct conn *conn = open_parked();
+    uint64_t until = served.engine->now_ms + 3600 * 1000;
+    timer_set(&served.engine->timers, &conn->timer, until);
+    served_say("d");
+    assert_int_equal(conn->timer.deadline, until);
+    conn->parked_ms = PARK_MAX_MS - PARK_LOOK_MS;
+    served_expire(conn);
+    served_read();
+    assert_non_null(strstr(served.output, "HTTP/1.1 503 "));
+    assert_int_equal(conn->state, CONN_LINGER);
+    served_expire(conn);
+    assert_closed(CLOSE_REFUSED);
+    budget_give(&served.engine->budget, ALL);
+    served_close();
+}
+
+/* The fields of a head that is refused count, too: so much is not kept for the next request. */
+static void a_table_of_fields_is_charged(void **state)
+{
+    enum { FIELDS = 2 * FIELDS_KEPT / sizeof(struct http1_field) };
+    (void)state;
+    options.limits.fields = FIELDS + 1;
+    open_one();
+    char head[32 + FIELDS * 6] = "GET / HTTP/1.1\r\n";
+    for (int i = 0; i < (int)FIELDS; i++)
+        strcat(head, "a: b\r\n");
+    assert_true(strlen(head) + 6 < INPUT_SIZE);
+    strcat(head, ":\r\n\r\n");
+    served_ask(head);
+    hang_up();
+    assert_closed(CLOSE_MALFORMED);
+    assert_int_equal(served.engine->pooled, 0);
+    assert_int_equal(atomic_load(&served.engine->budget.memory), 0);
+    served_close();
+}
+
+/* The end */
+
+/* The leader answers, which is not attached: what holds references to objects is left alone, even
+ * if the answer has to wait. */
+static void a_request_that_waits_is_cut_off(void **state)
+{
+    (void)state;
+    options.graceful_ms = 60 * 1000;
+    struct conn *conn = open_one();
+    struct part *part = mem_alloc(sizeof(*part));
+    *part = (struct part){.kind = PART_REF, .ref = &served};
+    engine_discard(served.engine, part);
+    while (send(conn->io.fd, large, LARGE, MSG_DONTWAIT) > 0)
+        ;
+    assert_int_equal(send(served.client, "GET / HTTP/1.1\r\n\r\n", 18, 0), 18);
+    engine_drain(served.engine);
+    assert_true(engine_lead(served.engine));
+    engine_step(served.engine, 0);
+    assert_int_equal(conn->state, CONN_RUNNING);
+    drain_cut_off(served.engine);
+    assert_int_equal(served.releases, 0);
+    engine_yield(served.engine);
+    assert_closed(CLOSE_DRAINED);
+    assert_int_equal(served.releases, 1);
+    assert_int_equal(served.runs, 0);
+    served_close();
+}
+
 /* Lingering */
 
 /* The next request is there, though the loop has not told us: closing would reset our answer. */
@@ -519,6 +616,10 @@ int main(void)
         cmocka_unit_test_setup(without_a_fault, usual_options),
         cmocka_unit_test_setup(for_what_was_asked, usual_options),
         cmocka_unit_test_setup(for_a_client_that_stopped, usual_options),
+        cmocka_unit_test_setup(a_client_waits_for_room, usual_options),
+        cmocka_unit_test_setup(but_not_for_ever, usual_options),
+        cmocka_unit_test_setup(a_table_of_fields_is_charged, usual_options),
+        cmocka_unit_test_setup(a_request_that_waits_is_cut_off, usual_options),
         cmocka_unit_test_setup(what_was_not_read_is_thrown_away, usual_options),
         cmocka_unit_test_setup(a_lingering_client_that_goes_on, usual_options),
         cmocka_unit_test_setup(a_body_of_the_length_that_is_allowed, usual_options),

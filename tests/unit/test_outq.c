@@ -128,8 +128,10 @@ static void receive(struct world *world)
 static enum outq_result flush(struct world *world, bool *progress)
 {
     struct part *done = NULL;
-    *progress = false;
-    enum outq_result result = outq_flush(&world->q, world->ours, NULL, &done, progress);
+    uint64_t taken = 0, before = world->q.sent;
+    enum outq_result result = outq_flush(&world->q, world->ours, NULL, &done, &taken);
+    assert_int_equal(world->q.sent - before, taken);
+    *progress = taken > 0;
     discard(world, done);
     return result;
 }
@@ -401,11 +403,43 @@ static void what_the_budget_refuses(void **state)
     add_copy(world, "small");
     world->budget.disk_max = 20;
     assert_int_equal(spool(world, referenced, 11, NULL), -1);
-    assert_int_equal(errno, ENOBUFS);
+    assert_int_equal(errno, ENOSPC);
     add_spooled(world, "half of it", 10);
     world->budget.files_max = 1;
     assert_int_equal(outq_file(&world->q, file, 0, 1), -1);
     assert_int_equal(errno, EMFILE);
+    exchange(world);
+}
+
+/* It holds none, and is there because memory is short. */
+static void a_file_needs_no_memory(void **state)
+{
+    struct world *world = *state;
+    world->budget.memory_max = BUDGET_ANSWER_SHARE * 1000;
+    assert_int_equal(outq_copy(&world->q, referenced, 700), 0);
+    expect(world, referenced, 700);
+    assert_int_equal(outq_copy(&world->q, "x", 1), -1);
+    assert_int_equal(errno, ENOBUFS);
+    add_spooled(world, "spooled", 7);
+    add_file(world, 0, FILE_SIZE);
+    exchange(world);
+    assert_int_equal(atomic_load(&world->budget.memory), 0);
+}
+
+/* What was written for a part that could not be had is written over. */
+static void what_is_in_no_part_takes_no_room(void **state)
+{
+    struct world *world = *state;
+    add_spooled(world, "first", 5);
+    add_copy(world, ",");
+    assert_int_equal(outq_spool_write(&world->q, "lost", 4, NULL), 0);
+    mem_fail_after(0);
+    assert_int_equal(outq_spool_append(&world->q, 4), -1);
+    assert_int_equal(errno, ENOMEM);
+    mem_fail_never();
+    assert_int_equal(atomic_load(&world->budget.spooled), 5);
+    add_spooled(world, "second", 6);
+    assert_int_equal(world->q.spool->size, 11);
     exchange(world);
 }
 
@@ -452,6 +486,8 @@ int main(void)
         IN_WORLD(out_of_descriptors),
         IN_WORLD(a_spool_needs_one_descriptor),
         IN_WORLD(what_the_budget_refuses),
+        IN_WORLD(a_file_needs_no_memory),
+        IN_WORLD(what_is_in_no_part_takes_no_room),
     };
     return cmocka_run_group_tests(tests, open_file, close_file);
 }

@@ -270,18 +270,19 @@ class Unshown:
 
 
 class Vanishing:
-    def __init__(self, environ, key):
-        self.environ, self.key = environ, key
+    def __init__(self, environ, key, text="vanished"):
+        self.environ, self.key, self.text = environ, key, text
 
     def __str__(self):
         del self.environ[self.key]
-        return "vanished"
+        return self.text
 
 
 def log_line(environ, start_response):
     environ["REMOTE_ADDR"] = Unshown()
     environ["HTTP_REFERER"] = Vanishing(environ, "HTTP_REFERER")
     environ["HTTP_USER_AGENT"] = Unshown()
+    environ["Any-Case"] = Vanishing(environ, "Any-Case", text=1)
     return ok(environ, start_response)
 
 
