@@ -12,7 +12,7 @@ enum { REQUEST_BYTES = sizeof(struct request) + INPUT_SIZE + OUTPUT_SIZE };
 
 static struct request *request_create(struct budget *budget)
 {
-    if (!budget_take(budget, BUDGET_SHARE, 0, REQUEST_BYTES))
+    if (!budget_take(budget, BUDGET_REQUEST, 0, REQUEST_BYTES))
         return NULL;
     struct request *request = mem_alloc(sizeof(*request));
     if (request) {
@@ -159,6 +159,8 @@ bool request_reserve(struct request *request, size_t size)
 void request_charge_fields(struct request *request)
 {
     size_t bytes = (size_t)request->head.field_capacity * sizeof(struct http1_field);
+    if (bytes == request->fields_charged)
+        return;
     budget_force(request->out.budget, bytes - request->fields_charged);
     request->fields_charged = (uint32_t)bytes;
 }
