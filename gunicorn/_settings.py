@@ -113,6 +113,7 @@ INT = Kind(check.validate_pos_int, "int", type=int, meta="INT")
 SECONDS = Kind(check.validate_seconds, "number", type=check.seconds, meta="SECONDS")
 SIZE = Kind(check.validate_size, "int, or text with a unit", type=check.size, meta="SIZE")
 MODE = Kind(check.validate_mode, "int", type=check.auto_int, meta="INT")
+FILE_MODE = Kind(check.validate_file_mode, "int", type=check.auto_int, meta="INT")
 FLAG = Kind(check.validate_bool, "bool", action="store_true")
 STRING = Kind(check.validate_string, "string", meta="STRING")
 FILE = Kind(check.validate_string, "path", meta="FILE")
@@ -532,7 +533,7 @@ SECTIONS = {
             "HOST:PORT or unix:PATH", meta="ADDRESS"), None,
             "The address, HOST:PORT or unix:PATH, at which the master answers /live, /ready, "
             "/metrics and /workers.", since=OURS),
-        Row("status_mode", "--status-mode", MODE, 0o600,
+        Row("status_mode", "--status-mode", FILE_MODE, 0o600,
             "The mode of the status port's file, when status_bind is unix:PATH.",
             unit="mode bits", since=OURS),
         Row("drain_delay", "--drain-delay", SECONDS, 0,

@@ -52,6 +52,7 @@ WORKERS_MAX = 2048  # the arbiter has room for twice as many, as a reload needs
 THREADS_MAX = 4096
 ID_MAX = 2**32 - 2  # of users and groups; one more means none
 MODE_MAX = 0o7777
+FILE_MODE_MAX = 0o777
 
 
 def validate_scheme_headers(val):
@@ -96,6 +97,13 @@ def validate_backlog(val):
 
 def validate_mode(val):
     return _at_most(validate_pos_int(val), MODE_MAX, oct)
+
+
+def validate_file_mode(val):
+    val = validate_mode(val)
+    if val > FILE_MODE_MAX:  # 660, and most others without their 0
+        raise ValueError(f"must be at most {FILE_MODE_MAX:#o}; begin an octal number with 0o")
+    return val
 
 
 def validate_count(val):

@@ -468,7 +468,7 @@ status_bind = "unix:/run/shop/status.sock"
 status_mode = 0o660  # and `group`: that of the monitoring
 ```
 
-The default is `0600`: `/workers/SLOT/stack` shows what the application does. The file belongs to `user` and `group`, as that of
+The default is `0600`, and the most `0777`: `/workers/SLOT/stack` shows what the application does. The file belongs to `user` and `group`, as that of
 `bind`; `umask` does not count. It holds from the moment at which the socket is bound.
 """,
     "drain_delay": """\

@@ -229,7 +229,7 @@ OWN = [
     ("preload_freeze", "Recycling and Preloading", "--preload-freeze", "bool", False),
     ("warmup", "Recycling and Preloading", "--warmup", "warmup", []),
     ("status_bind", "Status", "--status-bind", "status_address", None),
-    ("status_mode", "Status", "--status-mode", "mode", 0o600),
+    ("status_mode", "Status", "--status-mode", "file_mode", 0o600),
     ("drain_delay", "Status", "--drain-delay", "seconds", 0),
 ]
 
