@@ -53,6 +53,7 @@ THREADS_MAX = 4096
 ID_MAX = 2**32 - 2  # of users and groups; one more means none
 MODE_MAX = 0o7777
 FILE_MODE_MAX = 0o777
+CLIENT_MEMORY_MIN = 2**20  # bytes: below, heads find no room, and no request is served
 
 
 def validate_scheme_headers(val):
@@ -153,6 +154,13 @@ def validate_size(val):
         except ValueError:
             raise ValueError("must be a number of bytes, as in 1048576, 512K, 64M or 2G") from None
     return validate_pos_int(val)
+
+
+def validate_client_memory(val):
+    val = validate_size(val)
+    if 0 < val < CLIENT_MEMORY_MIN:
+        raise ValueError("must be 0 or at least 1M, in bytes or with a unit, as in 256M")
+    return val
 
 
 WARMUP = re.compile(r"(https?://[^/\s?#]+)?/[!-\"$-~]*")
