@@ -68,7 +68,7 @@ def born_big(log, pid: int, memory: int) -> None:
 
 
 def unasked_exit(log, pid: int, code: int, phase: str, worker) -> None:
-    """A worker ended with a status, and nobody had told it to. That of others than 0 is logged."""
+    """A worker ended with a status, unasked. A status but 0 has a line of the arbiter, too."""
     text = f"Worker (pid:{pid}) ended by itself with status {code}"
     running = request(worker)
     if running:

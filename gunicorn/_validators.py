@@ -52,6 +52,8 @@ WORKERS_MAX = 2048  # the arbiter has room for twice as many, as a reload needs
 THREADS_MAX = 4096
 ID_MAX = 2**32 - 2  # of users and groups; one more means none
 MODE_MAX = 0o7777
+FILE_MODE_MAX = 0o777
+CLIENT_MEMORY_MIN = 2**20  # bytes: below, heads find no room, and no request is served
 
 
 def validate_scheme_headers(val):
@@ -96,6 +98,13 @@ def validate_backlog(val):
 
 def validate_mode(val):
     return _at_most(validate_pos_int(val), MODE_MAX, oct)
+
+
+def validate_file_mode(val):
+    val = validate_mode(val)
+    if val > FILE_MODE_MAX:  # 660, and most others without their 0
+        raise ValueError(f"must be at most {FILE_MODE_MAX:#o}; begin an octal number with 0o")
+    return val
 
 
 def validate_count(val):
@@ -145,6 +154,13 @@ def validate_size(val):
         except ValueError:
             raise ValueError("must be a number of bytes, as in 1048576, 512K, 64M or 2G") from None
     return validate_pos_int(val)
+
+
+def validate_client_memory(val):
+    val = validate_size(val)
+    if 0 < val < CLIENT_MEMORY_MIN:
+        raise ValueError("must be 0 or at least 1M, in bytes or with a unit, as in 256M")
+    return val
 
 
 WARMUP = re.compile(r"(https?://[^/\s?#]+)?/[!-\"$-~]*")

@@ -327,7 +327,7 @@ for a client occupies what it occupies in gunicorn.
 """,
     "client_memory": """\
 ```python
-client_memory = "1G"  # K, M, G, T; for each worker
+client_memory = "1G"  # K, M, G, T; for each worker; at least 1M
 ```
 
 What happens when it is used up: [what clients may occupy](operations.md#what-clients-may-occupy).
@@ -468,8 +468,9 @@ status_bind = "unix:/run/shop/status.sock"
 status_mode = 0o660  # and `group`: that of the monitoring
 ```
 
-The default is `0600`: `/workers/SLOT/stack` shows what the application does. The file belongs to `user` and `group`, as that of
-`bind`; `umask` does not count. It holds from the moment at which the socket is bound.
+The default is `0600`, and the most `0777`: `/workers/SLOT/stack` shows what the application does. The file belongs to `user` and `group`, as that of
+`bind`; `umask` does not count. It holds from the moment at which the socket is bound: a reload with the same `status_bind` leaves
+the file's mode as it is.
 """,
     "drain_delay": """\
 ```python

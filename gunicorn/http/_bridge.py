@@ -127,7 +127,7 @@ class Bridge:
 
         Returns whether the connection ends after the answer, and whether that is HTTP/1.0's.
         """
-        if message.told(req, req.headers) == getattr(req, "_received", None):
+        if message.is_as_received(req):
             if given in (None, (req._client, self.addresses[listener], req._sock)):
                 return None
         client, server, sock = given or (req._client, self.addresses[listener], req._sock)
@@ -135,7 +135,7 @@ class Bridge:
 
         _environ.fill(environ, req, client, server, body_size)
         environ["gunicorn.socket"] = sock
-        return req.should_close(), req.version <= (1, 0)
+        return req.should_close(), tuple(req.version) <= (1, 0)
 
     # ---- answers ----
 
@@ -235,7 +235,7 @@ class Bridge:
         peer = (address, port) if address else ""
         req = message.received(self.cfg, peer, waited, *rest)
         if self.shows_requests:
-            req._received = message.told(req, req.headers.copy())
+            message.remember(req)
         return req
 
     def make_response(self, req, sock, status, headers, code, sent, length, *flags):
@@ -266,11 +266,16 @@ class Bridge:
         self.worker.pass_request(self.worker.sockets[listener], req, client)
 
     def after(self, req, environ, resp, started) -> None:
-        """Write the access log's line and run `post_request`."""
+        """Write the access log's line and run `post_request`.
+
+        `environ` is None where the application was not called.
+        """
         from datetime import datetime
 
         self.worker.nr += 1
-        if environ is not None and not self.access_in_c:
+        if environ is None:
+            environ, resp = {}, None
+        elif not self.access_in_c:
             self.log.access(resp, req, environ, datetime.now() - started)
         self.post_request(req, environ, resp)
 

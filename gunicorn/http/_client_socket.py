@@ -1,8 +1,8 @@
 """What an application sees of its client's connection: `environ["gunicorn.socket"]`.
 
-The engine holds the connection; `link` is its end of it (`gunicorn._core.ClientSocket`). Who only
-looks leaves it there. Who talks on it takes it over, and it is closed when the application returns:
-what sends or receives, shuts down, closes, detaches, duplicates, or lets it block or not.
+The engine holds the connection; `link` is its end of it (`gunicorn._core.ClientSocket`). Calls
+that only look leave it there. A call that sends, receives, shuts down, closes, detaches,
+duplicates, or sets whether it blocks takes it over: it is closed when the application returns.
 """
 
 import _socket

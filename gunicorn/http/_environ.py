@@ -70,7 +70,7 @@ def _put_server(environ, server, host, scheme) -> None:
 
 def _put_path(environ, path, script_name) -> None:
     environ["SCRIPT_NAME"] = script_name
-    if not path.startswith(script_name):
+    if script_name and not path.startswith(script_name):
         raise errors.ConfigurationProblem(
             f"Request path {path!r} does not start with SCRIPT_NAME {script_name!r}"
         )

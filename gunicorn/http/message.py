@@ -1,5 +1,7 @@
 """The request as hooks, worker classes and loggers see it, and may change it."""
 
+from operator import is_
+
 
 class Request:
     """One request's head.
@@ -22,7 +24,7 @@ class Request:
         ]
         if self.must_close or self.method == "CONNECT" or "close" in tokens:
             return True
-        return self.version <= (1, 0) and "keep-alive" not in tokens
+        return tuple(self.version) <= (1, 0) and "keep-alive" not in tokens
 
     def force_close(self) -> None:
         """End the connection after this request."""
@@ -82,13 +84,30 @@ def received(
     return req
 
 
-def told(req, headers) -> tuple:
-    """Return all that an environ and an answer's head depend on, to be compared.
+_OWN_SHOULD_CLOSE = Request.should_close
 
-    `headers` are those of `req`, or a copy of them.
+
+def remember(req) -> None:
+    """Keep what the engine has read, for `is_as_received`."""
+    req._received = (*req.headers, *_rest(req))
+
+
+def is_as_received(req) -> bool:
+    """Return whether nothing is changed on which an environ and an answer's head depend.
+
+    Objects are compared by identity: those of others may say that they equal ours. A list or
+    request of another class may show other fields than it has.
     """
+    if type(req) is not Request or type(req.headers) is not list:
+        return False
+    if getattr(req.should_close, "__func__", None) is not _OWN_SHOULD_CLOSE:
+        return False
+    now = (*req.headers, *_rest(req))
+    return len(now) == len(req._received) and all(map(is_, now, req._received))
+
+
+def _rest(req) -> tuple:
     return (
-        headers,
         req.method,
         req.uri,
         req.path,

@@ -99,7 +99,7 @@ struct call *call_begin(struct wsgi *wsgi, struct request *request)
         call->wsgi = wsgi;
     }
     call->request = request;
-    call->socket_taken = call->warned = false;
+    call->socket_taken = call->warned = call->reported = false;
     request->call = call;
     if (make_objects(call) && (!wsgi->timeout_error || deadline_attach(call) == 0) &&
         (request->head.framing == HTTP1_NO_BODY || (call->input = input_new(wsgi->state, request))))

@@ -200,6 +200,32 @@ static int serve_described(struct call *call)
     return call->environ ? call_application(call, call->environ) : -1;
 }
 
+static void tell_of_answer(struct call *call)
+{
+    struct wsgi *wsgi = call->wsgi;
+    PyObject *environ = call->environ ? call->environ : Py_None;
+    PyObject *response = describe_response(call);
+    PyObject *done = response ? PyObject_CallMethod(wsgi->handler, "after", "OOOO", call->described,
+                                                    environ, response, call->begun)
+                              : NULL;
+    if (!done)
+        PyErr_WriteUnraisable(wsgi->handler);
+    Py_XDECREF(done);
+    Py_XDECREF(response);
+}
+
+/* Once: before the worker's own handle_request() goes on, which may change the request again. */
+static void report(struct call *call)
+{
+    if (call->reported)
+        return;
+    call->reported = true;
+    if (call->wsgi->engine->access_log)
+        access_write(call, call->environ);
+    if (call->begun)
+        tell_of_answer(call);
+}
+
 /* handle_request() of a class may pass on other things than it was given. */
 static int take_given(struct call *call, PyObject *const *args, Py_ssize_t count)
 {
@@ -231,6 +257,8 @@ static PyObject *proceed(PyObject *self, PyObject *const *args, size_t nargsf, P
         return NULL;
     call->proceeds = true;
     int sent = serve_described(call);
+    if (sent == 0)
+        report(call);
     call->proceeds = false;
     return sent < 0 ? NULL : Py_NewRef(Py_None);
 }
@@ -279,20 +307,6 @@ static int serve_around(struct call *call)
     return done ? check_answered(call) : -1;
 }
 
-static void tell_of_answer(struct call *call)
-{
-    struct wsgi *wsgi = call->wsgi;
-    PyObject *environ = call->environ ? call->environ : Py_None;
-    PyObject *response = describe_response(call);
-    PyObject *done = response ? PyObject_CallMethod(wsgi->handler, "after", "OOOO", call->described,
-                                                    environ, response, call->begun)
-                              : NULL;
-    if (!done)
-        PyErr_WriteUnraisable(wsgi->handler);
-    Py_XDECREF(done);
-    Py_XDECREF(response);
-}
-
 static void answer_described(struct call *call)
 {
     struct wsgi *wsgi = call->wsgi;
@@ -302,10 +316,7 @@ static void answer_described(struct call *call)
         sent = wsgi->around ? serve_around(call) : serve_described(call);
     if (sent < 0)
         fail(call);
-    if (wsgi->engine->access_log)
-        access_write(call, call->environ);
-    if (call->begun)
-        tell_of_answer(call);
+    report(call);
     if (!is_alive(wsgi)) /* a hook may end its worker so */
         engine_drain(wsgi->engine);
 }

@@ -56,6 +56,7 @@ struct call {
     bool inside;          /* the application is at work: RequestTimeout may be raised */
     bool raised;          /* it was, in this request */
     bool proceeds;        /* handle_request() has called ours, which has not returned */
+    bool reported;        /* the access log and post_request have it */
     bool warned;          /* that the body of this response is dropped */
     bool socket_taken;    /* the application talks on the socket itself */
     struct call *next;

@@ -43,6 +43,13 @@ def added(*pairs):
     return lambda req: req.headers.extend(pairs)
 
 
+class LazyList(list):
+    """Leaves the field out when it is read, and equals the list that it was made of."""
+
+    def __iter__(self):
+        return (pair for pair in super().__iter__() if pair[0] != "X-USER")
+
+
 def assigned(**values):
     def change(req):
         for name, value in values.items():
@@ -67,6 +74,7 @@ CHANGES = {
     "no-string": added(("X-NUMBER", 5)),
     "iterator": lambda req: setattr(req, "headers", iter(without(req, "X-USER"))),
     "tuple": lambda req: setattr(req, "headers", tuple(without(req, "X-USER"))),
+    "lazy-list": lambda req: setattr(req, "headers", LazyList(req.headers)),
     "content-length": added(("CONTENT-LENGTH", "3")),
     "content-type": added(("CONTENT-TYPE", "text/plain"), ("CONTENT-TYPE", "text/html")),
     "cookie": added(("COOKIE", "c=d")),
@@ -85,6 +93,9 @@ CHANGES = {
     "scheme": assigned(scheme="https"),
     "odd-scheme": assigned(scheme="wss"),
     "version": assigned(version=(1, 0)),
+    "path-is-bytes": assigned(path=b"/app/bytes"),
+    "no-fields": assigned(headers={"X-CASE": 1}),
+    "should-close": assigned(should_close=lambda: True),
     "trailers": lambda req: req.trailers.append(("X-T", "1")),
     "addresses": assigned(remote_addr=("192.0.2.1", 1), peer_addr=("192.0.2.2", 2)),
     "proxied": assigned(proxy_protocol_info=PROXIED),
@@ -128,6 +139,15 @@ PASSED = {
 }
 
 
+#: What a class does when ours has returned: it comes too late for the application and the log.
+LATE = {
+    "late-fields": added(("X-USER", "late")),
+    "late-address": assigned(uri="/late", method="LATE", path="/late"),
+}
+
+order = []  # of the calls within a request
+
+
 def wanted(req, by):
     fields = dict(req.headers)
     return fields.get("X-CASE") if fields.get("X-BY") == by else None
@@ -135,6 +155,10 @@ def wanted(req, by):
 
 def pre_request(worker, req):
     CHANGES.get(wanted(req, "hook"), CHANGES["nothing"])(req)
+
+
+def post_request(worker, req, environ, resp):
+    order.append(f"post_request {sorted(environ)[:1]} {getattr(resp, 'status', None)}")
 
 
 class Listener:
@@ -157,13 +181,20 @@ class Changing:
         case = wanted(req, "class")
         name = server.getsockname() if hasattr(server, "getsockname") else server
         CHANGES.get(case, CHANGES["nothing"])(req)
+        changed = req
         if case in PASSED:
-            req, client, name, sock = PASSED[case](req, client, name, sock)
+            changed, client, name, sock = PASSED[case](req, client, name, sock)
         if len(args) == 2:
             conn.client, conn.server, conn.sock = client, name, sock
-            return super().handle_request(req, conn)
-        server = Listener(name) if hasattr(server, "getsockname") else name
-        return super().handle_request(server, req, sock, client)
+            passed = (changed, conn)
+        else:
+            passed = Listener(name) if hasattr(server, "getsockname") else name
+            passed = (passed, changed, sock, client)
+        try:
+            return super().handle_request(*passed)
+        finally:
+            order.append("handle_request")
+            LATE.get(case, CHANGES["nothing"])(req)
 
 
 def own_class(kind):
@@ -177,6 +208,11 @@ def own_class(kind):
 
 
 def app(environ, start_response):
+    if environ["PATH_INFO"] == "/order":
+        body = json.dumps(order).encode()
+        order.clear()
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
     told = {name: value for name, value in environ.items() if isinstance(value, (str, int))}
     told["body"] = environ["wsgi.input"].read().decode()
     body = json.dumps(told).encode()

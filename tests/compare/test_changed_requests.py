@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from compare.changing import CHANGES, PASSED
+from compare.changing import CHANGES, LATE, PASSED
 from helpers.original import original_gunicorn, skip_without
 from helpers.server import Server, gunicorn_command
 from helpers.wire import Connection, wait_until
@@ -16,7 +16,7 @@ from helpers.wire import Connection, wait_until
 KINDS = ("sync", "gthread", "gevent")
 
 CONFIG = """\
-from compare.changing import own_class, pre_request
+from compare.changing import own_class, post_request, pre_request
 worker_class = own_class({kind!r})
 threads = 2
 accesslog = "access.log"
@@ -106,6 +106,31 @@ def test_changed(pair, case, by):
     compare(pair, case, by)
 
 
-@pytest.mark.parametrize("case", PASSED)
+@pytest.mark.parametrize("case", [*PASSED, *LATE])
 def test_passed(pair, case):
     compare(pair, case, "class")
+
+
+def in_order(server, case):
+    """What was called in a request, in this order. Its status first."""
+    address = server.addresses[0]
+    with Connection(address) as connection:
+        connection.request("GET", "/order")
+    with Connection(address) as connection:
+        connection.send(REQUEST.format(case=case, by="class").encode())
+        status = connection.read_response("POST").status
+    with Connection(address) as connection:
+        return status, json.loads(connection.request("GET", "/order").body)
+
+
+def test_order(pair):
+    """The override goes on when the request is logged and its hook has run."""
+    theirs, ours = (in_order(one, "nothing") for one in pair.servers)
+    assert ours == theirs
+
+
+def test_hook_without_environ(pair):
+    """A request of which no environ can be made."""
+    theirs, ours = (in_order(one, "no-fields") for one in pair.servers)
+    assert ours[0] == theirs[0] == 500
+    assert sorted(ours[1]) == sorted(theirs[1])

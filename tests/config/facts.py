@@ -210,7 +210,7 @@ OWN = [
     ("body_min_rate", "Clients and Requests", "--body-min-rate", "int", 0),
     ("send_timeout", "Clients and Requests", "--send-timeout", "seconds", 60),
     ("stream_window", "Clients and Requests", "--stream-window", "size", 4 << 20),
-    ("client_memory", "Clients and Requests", "--client-memory", "size", 256 << 20),
+    ("client_memory", "Clients and Requests", "--client-memory", "client_memory", 256 << 20),
     ("client_disk", "Clients and Requests", "--client-disk", "size", 0),
     ("limit_request_body", "Clients and Requests", "--limit-request-body", "size", 0),
     ("stream_request_body", "Clients and Requests", "--stream-request-body", "size", 0),
@@ -229,7 +229,7 @@ OWN = [
     ("preload_freeze", "Recycling and Preloading", "--preload-freeze", "bool", False),
     ("warmup", "Recycling and Preloading", "--warmup", "warmup", []),
     ("status_bind", "Status", "--status-bind", "status_address", None),
-    ("status_mode", "Status", "--status-mode", "mode", 0o600),
+    ("status_mode", "Status", "--status-mode", "file_mode", 0o600),
     ("drain_delay", "Status", "--drain-delay", "seconds", 0),
 ]
 
