@@ -18,7 +18,7 @@ def nothing_more(visitor: Visitor) -> None:
 
 @dataclass(frozen=True)
 class Service:
-    """A program that runs beside the application, and its port."""
+    """A program that runs beside the application: a shell's command that becomes it; its port."""
 
     command: str
     port: int
@@ -31,7 +31,8 @@ class Application:
     target: tuple[str, ...]  # the server's last arguments
     pages: tuple[str, ...]  # the first is asked for in many ways
     static: str = ""
-    #: Files and commands that prepare it in an empty directory, which `$STATE` names.
+    #: Files and commands that prepare it in an empty directory, which `$STATE` names; `$SITE` in
+    #: the environ is where packages are.
     files: dict[str, str] = field(default_factory=dict)
     prepare: tuple[str, ...] = ()
     directory: str = ""  # below $STATE, in which the server starts
@@ -154,7 +155,7 @@ def use_httpbin(visitor: Visitor) -> None:
 
 HTTPBIN = Application(
     name="httpbin",
-    install=("httpbin",),
+    install=("httpbin>=0.10.2",),
     target=("httpbin:app",),
     pages=("/get", "/html", "/headers"),
     static="/flasgger_static/swagger-ui.css",
@@ -406,6 +407,9 @@ base = http://127.0.0.1/
     },
     environ={"ISSO_SETTINGS": "$STATE/isso.conf"},
     visit=use_isso,
+    accepted=(
+        (r"/id/1.*: (access log|header content-length)", "a time with as many digits as it takes"),
+    ),
 )
 
 
@@ -626,7 +630,7 @@ MLFLOW = Application(
 LABEL_STUDIO = Application(
     name="label-studio",
     install=("label-studio",),
-    target=("label_studio.core.wsgi:application",),
+    target=("core.wsgi:application",),
     pages=("/user/login/", "/", "/health", "/version", "/api/projects/", "/user/signup/"),
     prepare=(
         "label-studio init one --username admin@example.org "
@@ -634,7 +638,8 @@ LABEL_STUDIO = Application(
     ),
     environ={
         "LABEL_STUDIO_BASE_DATA_DIR": "$STATE",
-        "DJANGO_SETTINGS_MODULE": "label_studio.core.settings.label_studio",
+        "DJANGO_SETTINGS_MODULE": "core.settings.label_studio",
+        "PYTHONPATH": "$SITE/label_studio",
         "DJANGO_DB": "sqlite",
         "SECRET_KEY": "s" * 50,
         "LATEST_VERSION_CHECK": "false",
@@ -664,6 +669,8 @@ POSTGRES = Service(
     port=55432,
 )
 
+REDIS = Service("exec redis-server --bind 127.0.0.1 --port 56379 --save ''", port=56379)
+
 CKAN = Application(
     name="ckan",
     install=("ckan[requirements]", "setuptools<81"),
@@ -682,12 +689,13 @@ app = make_app(CKANConfigLoader("$STATE/ckan.ini").get_config())
         "psql -h 127.0.0.1 -p 55432 -U side -c 'create database ckan' postgres",
         "ckan generate config ckan.ini",
         "ckan config-tool ckan.ini ckan.site_url=http://127.0.0.1 ckan.storage_path=$STATE/files "
-        "sqlalchemy.url=postgresql://side@127.0.0.1:55432/ckan solr_url=http://127.0.0.1:1/solr",
+        "sqlalchemy.url=postgresql://side@127.0.0.1:55432/ckan solr_url=http://127.0.0.1:1/solr "
+        "ckan.redis.url=redis://127.0.0.1:56379/0",
         "ckan -c ckan.ini db init",
         f"ckan -c ckan.ini user add admin email=admin@example.org password={PASSWORD}",
         "echo y | ckan -c ckan.ini sysadmin add admin",
     ),
-    services=(POSTGRES,),
+    services=(POSTGRES, REDIS),
     workers=THREADS,
     visit=log_in(
         "/user/login",

@@ -40,8 +40,12 @@ class Place:
         mine = {name: os.environ[name] for name in MINE if name in os.environ}
         mine["PATH"] = f"{self.venv / 'bin'}:{mine['PATH']}"
         mine |= {"STATE": str(self.state), "PYTHONHASHSEED": "0", "HOME": str(self.state)}
+        site = next(self.venv.glob("lib/python*/site-packages"), self.venv)
         given = self.application.environ.items()
-        return mine | {name: value.replace("$STATE", str(self.state)) for name, value in given}
+        return mine | {name: self.fill_in(value, site) for name, value in given}
+
+    def fill_in(self, text: str, site: Path = Path()) -> str:
+        return text.replace("$STATE", str(self.state)).replace("$SITE", str(site))
 
     def install(self) -> None:
         greenlets = ("gevent",) if "gevent" in self.application.workers else ()
@@ -65,7 +69,7 @@ class Place:
         for name, text in application.files.items():
             path = self.state / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text.replace("$STATE", str(self.state)))
+            path.write_text(self.fill_in(text))
         with services(self):
             for command in application.prepare:
                 run(["sh", "-ec", command], self.state, self.environ())
@@ -227,7 +231,7 @@ def services(place: Place) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for service in place.application.services:
             process = subprocess.Popen(
-                ["sh", "-ec", f"exec {service.command}"],
+                ["sh", "-ec", service.command],
                 cwd=place.state,
                 env=place.environ(),
                 stdout=subprocess.DEVNULL,
