@@ -16,7 +16,10 @@ NEW_EACH_TIME = (
     (re.compile(r"ThreadPoolExecutor-\d+_\d+|\brequest-\d+"), "THREAD"),  # the names of threads
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?([.,]\d+)?( ?[+-]\d\d:?\d\d|Z)?"), "TIME"),
     (re.compile(r"(\w{3}, )?\d\d[ -/]\w{3}[ -/]\d{4}[: ]\d\d:\d\d:\d\d( GMT| [+-]\d{4})?"), "TIME"),
-    (re.compile(r"[\w.+=-]{20,}"), lambda m: "TOKEN" if re.search(r"\d", m[0]) else m[0]),
+    (
+        re.compile(r"[\w.+=-]{20,}"),
+        lambda m: "TOKEN" if re.search(r"\d|[a-z][A-Z]", m[0]) else m[0],
+    ),
     (re.compile(r"0x[0-9a-f]+"), "ADDRESS"),
 )
 #: In the error log and what an application prints, numbers are mostly pids and durations.
@@ -30,6 +33,7 @@ ACCEPTED = (
     (r'access log: .* 20[06] 0 ".* \| .* 20[06] [1-9]', "what sendfile sent is logged, not 0"),
     (r"access log: None .* 500 ", "a request that failed has a line"),
     (r"log: .*Logging is disabled for gunicorn", "the log says that the application silenced it"),
+    (r"log: .* has been booting for", "the log says that an application takes long to load"),
     (r"WEBSOCKET.*: access log: None .* 101 ", "a WebSocket has a line"),
     (r"\(chunked\)", "an application that reads no body without a length sees chunked ones"),
     (r"log: \[TIME\] \[\S+\] \[INFO\] ", "lines of the server about itself"),

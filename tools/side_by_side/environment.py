@@ -48,7 +48,7 @@ class Place:
         return text.replace("$STATE", str(self.state)).replace("$SITE", str(site))
 
     def install(self) -> None:
-        greenlets = ("gevent",) if "gevent" in self.application.workers else ()
+        greenlets = ("gevent>=24.10.1",) if "gevent" in self.application.workers else ()
         wanted = ("packaging", *greenlets, *self.application.install)
         if done(self.directory / ".installed", wanted):
             return

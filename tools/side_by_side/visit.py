@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.client
 import json
 import re
@@ -91,7 +92,7 @@ class Visitor:
             fields["Cookie"] = "; ".join(f"{k}={v}" for k, v in self.cookies.items())
         try:
             self._exchange(answer, method, path, body, chunked, version, fields)
-        except (OSError, http.client.HTTPException) as e:
+        except (OSError, EOFError, http.client.HTTPException) as e:
             answer.status = f"failed: {type(e).__name__}"
         self.answers.append(answer)
         return answer
@@ -113,6 +114,8 @@ class Visitor:
             answer.headers = response.getheaders()
             self._keep_cookies(answer)
             answer.body = response.read()
+            if answer.header("Content-Encoding") == "gzip":
+                answer.body = gzip.decompress(answer.body)
 
     def _keep_cookies(self, answer: Answer) -> None:
         for name, value in answer.headers:
