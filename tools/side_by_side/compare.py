@@ -22,8 +22,8 @@ NEW_EACH_TIME = (
     ),
     (re.compile(r"0x[0-9a-f]+"), "ADDRESS"),
 )
-#: In the error log and what an application prints, numbers are mostly pids and durations.
 SERVER_FRAME = re.compile(r'(?m)^ *File ".*/server/gunicorn/.*\n( {4,}.*\n)*')
+#: In the error log and what an application prints, numbers are mostly pids and durations.
 NUMBER = re.compile(r"\d+(\.\d+)?")
 
 #: Differences that are meant: what they look like, and why.
@@ -35,7 +35,11 @@ ACCEPTED = (
     (r"log: .*Logging is disabled for gunicorn", "the log says that the application silenced it"),
     (r"log: .* has been booting for", "the log says that an application takes long to load"),
     (r"WEBSOCKET.*: access log: None .* 101 ", "a WebSocket has a line"),
-    (r"\(chunked\)", "an application that reads no body without a length sees chunked ones"),
+    (r"^reload: .* \| no request failed", "no request is lost by a reload"),
+    (
+        r"\(chunked\): (?!.*\| (failed|HTTP/1.1 5))",
+        "an application that reads no body without a length sees chunked ones",
+    ),
     (r"log: \[TIME\] \[\S+\] \[INFO\] ", "lines of the server about itself"),
 )
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from applications import Application
-from visit import Answer, Visitor
+from visit import Visitor
 
 ORIGINAL = "gunicorn==27.0.1"
 START = 180.0  # seconds that an application may take to answer first
@@ -252,6 +252,3 @@ def wait_for_port(port: int) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
-
-
-__all__ = ["Answer", "Place", "Served", "install_servers", "services"]
