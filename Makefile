@@ -16,6 +16,7 @@ SANITIZE ?= none
 STACKS ?= watched
 SELECT ?=
 ARGS ?=
+APPS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
@@ -76,7 +77,7 @@ MEMORY = $(patsubst %,tests/server/test_%.py,connection http1 limits wsgi_answer
 RACES = $(patsubst %,tests/server/test_%.py,concurrency deadlines slow_clients standby stopping) \
         tests/process/test_dispatch.py tests/attack/test_memory_budget.py
 
-.PHONY: help run build test unit pytest tls compare asan tsan sanitized valgrind faults fuzz testssl soak siege bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
+.PHONY: help run build test unit pytest tls compare asan tsan sanitized valgrind faults fuzz testssl soak siege side-by-side bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -188,6 +189,10 @@ soak: $(VENV)/.testing ## Random signals, kills, reloads and upgrades under load
 
 siege: $(VENV)/.testing ## All attacks at once beside an honest client, SOAK=3600 seconds
 	$(BIN)/python tests/attack/siege.py --seconds $(SOAK) $(ARGS)
+
+side-by-side: $(INSTALLED) ## Published applications on gunicorn and on this (APPS="wagtail trac")
+	tools/prerequisites.sh $(PYTHON) build
+	$(BIN)/python tools/side_by_side $(BUILT)/*.whl $(APPS) $(ARGS)
 
 bench: $(INSTALLED) ## Compare with nginx and other Python servers (ARGS=--help)
 	tools/prerequisites.sh $(PYTHON) build bench

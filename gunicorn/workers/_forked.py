@@ -25,7 +25,8 @@ def disown(worker) -> None:
     """Give up what only the worker is to have: its signals, its listeners, its pipe."""
     for signo in signal.valid_signals():
         handler = signal.getsignal(signo)
-        if getattr(handler, "__self__", None) in (worker, worker._engine):
+        owner = getattr(handler, "__self__", None)
+        if owner is not None and owner in (worker, worker._engine):  # the latter may be to come
             signal.signal(signo, signal.SIG_DFL)
         elif callable(handler) and signo in worker.SIGNALS:  # the core has reset it
             signal.signal(signo, handler)

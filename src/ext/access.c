@@ -17,9 +17,10 @@ struct source {
     const struct request *request;
     PyObject *environ;
     PyObject *kept; /* owns the text that was given last, unless the environ does */
+    bool utf8;      /* that text is UTF-8: middleware may have decoded a path */
 };
 
-/* A Latin-1 view of a value that is held; characters beyond are question marks. */
+/* A Latin-1 view of a value that is held, or one in UTF-8. */
 static struct str view_held(struct source *source, PyObject *value)
 {
     struct str none = {NULL, 0};
@@ -27,8 +28,10 @@ static struct str view_held(struct source *source, PyObject *value)
         return (struct str){(const char *)PyUnicode_1BYTE_DATA(value),
                             (size_t)PyUnicode_GET_LENGTH(value)};
     PyObject *text = PyObject_Str(value);
-    Py_XSETREF(source->kept, text ? PyUnicode_AsEncodedString(text, "latin-1", "replace") : NULL);
+    Py_XSETREF(source->kept,
+               text ? PyUnicode_AsEncodedString(text, "utf-8", "backslashreplace") : NULL);
     Py_XDECREF(text);
+    source->utf8 = true;
     if (!source->kept) { /* the line goes on without it */
         PyErr_WriteUnraisable(value);
         return none;
@@ -107,6 +110,7 @@ static struct str source_text(void *context, enum access_text what, struct str n
 {
     struct source *source = context;
     const struct core_state *state = source->wsgi->state;
+    source->utf8 = false;
     switch (what) {
     case ACCESS_REMOTE:
         return lookup(source, NAME(state, remote_addr));
@@ -160,6 +164,7 @@ void access_write(struct call *call, PyObject *environ)
         .waited_ns = request->begun_ns - request->ready_ns,
         .text = source_text,
         .context = &source,
+        .utf8 = &source.utf8,
     };
     access_log_add(log, &entry);
     Py_XDECREF(source.kept);

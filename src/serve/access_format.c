@@ -176,14 +176,21 @@ static struct str ask(const struct access_entry *entry, enum access_text what, s
     return entry->text(entry->context, what, name);
 }
 
+static bool is_wide(const struct access_entry *entry)
+{
+    return entry->utf8 && *entry->utf8;
+}
+
 static void put_text(const struct access_entry *entry, int what, struct str name,
                      struct access_line *line)
 {
     struct str text = ask(entry, (enum access_text)what, name);
-    if (text.p)
-        access_put_escaped(line, text);
-    else
+    if (!text.p)
         access_put(line, when_absent(what));
+    else if (is_wide(entry))
+        access_put_utf8(line, text);
+    else
+        access_put_escaped(line, text);
 }
 
 static void put_request(const struct access_entry *entry, struct access_line *line)
@@ -299,7 +306,10 @@ static void json_text(struct access_line *line, const char *key, const struct ac
         return;
     }
     access_put(line, STR("\""));
-    access_put_json(line, text);
+    if (is_wide(entry))
+        access_put_json_utf8(line, text);
+    else
+        access_put_json(line, text);
     access_put(line, STR("\""));
 }
 

@@ -8,8 +8,8 @@
 
 /*
  * access_log_format, compiled once: literal text and atoms. What a line does not mention is neither
- * looked up nor formatted. Text from outside is Latin-1 and leaves as UTF-8, with quotes,
- * backslashes and control characters escaped as gunicorn._access.escape() does.
+ * looked up nor formatted. Text from outside is Latin-1, as a rule, and leaves as UTF-8, with
+ * quotes, backslashes and control characters escaped as gunicorn._access.escape() does.
  */
 
 /* What is asked of the source of a line. */
@@ -40,6 +40,7 @@ struct access_entry {
      * lower-case. */
     struct str (*text)(void *context, enum access_text what, struct str name);
     void *context;
+    const bool *utf8; /* the text that was given last is UTF-8 instead; NULL: none ever is */
 };
 
 /* A line that grows: in place at first. */

@@ -93,6 +93,34 @@ def test_processes_of_a_request_are_ended_by_a_signal(gunicorn, worker):
     assert server.request(target="/pid").body == before
 
 
+FORKS_AT_IMPORT = """
+import os
+import signal
+
+from hostile import app
+
+CHILD = os.fork()
+if not CHILD:
+    signal.pause()
+open("child", "w").write(str(CHILD))
+"""
+
+
+@of_workers("sync", "gthread", "gevent")
+def test_a_process_that_is_forked_while_the_application_loads(gunicorn, children, tmp_path):
+    """As gevent's subprocess does: it has no listener, and ignores what it had ignored."""
+    (tmp_path / "forks.py").write_text(FORKS_AT_IMPORT)
+    paths = f"{Path(__file__).parent.parent / 'server/apps'}"
+    server = gunicorn("forks:app", "--chdir", str(tmp_path), "--pythonpath", paths)
+    server.request(target="/pid")
+    child = int((tmp_path / "child").read_text())
+    children.append(child)
+    wait_until(lambda: not sockets_of(child, server.address[1]), "a process without listeners")
+    ignored = re.search(r"SigIgn:\s*(\w+)", Path(f"/proc/{child}/status").read_text())[1]
+    assert int(ignored, 16) & 1 << signal.SIGPIPE - 1
+    assert "Exception ignored" not in server.log
+
+
 @pytest.mark.parametrize(
     ("worker", "path"),
     [

@@ -306,18 +306,32 @@ def test_nobody_injects_by_the_path(logged, tmp_path):
     assert line == r"/ok\x0a\"\x1b[2J GET /ok%0a%22%1b%5b2J HTTP/1.1"
 
 
-def test_middleware_tells_the_client(logged, tmp_path):
+#: As bottle and wsgidav decode paths, and with a surrogate, which UTF-8 does not have.
+DECODED = "/\u20ac\U0001f600"
+
+
+@pytest.mark.parametrize("format", ["%(h)s|%(U)s|%(f)s|%(r)s", "json"])
+def test_middleware_tells_the_client(logged, tmp_path, format):
     """As ProxyFix does: what the environ says in the end is what is logged."""
     (tmp_path / "fixed.py").write_text(
         "from logged import application as inner\n"
         "def application(environ, start_response):\n"
-        "    environ.update(REMOTE_ADDR='203.0.113.9', PATH_INFO='/ok', HTTP_REFERER='\\u20ac\"')\n"
-        "    return inner(environ, start_response)\n"
+        "    environ['PATH_INFO'] = '/ok'\n"
+        "    body = inner(environ, start_response)\n"
+        f"    environ.update(REMOTE_ADDR='203.0.113.9', PATH_INFO={DECODED + chr(0xDCE4)!a})\n"
+        "    environ['HTTP_REFERER'] = '\\u03b2\"'\n"
+        "    return body\n"
     )
-    server = logged(FILE + 'access_log_format = "%(h)s %(U)s %(f)s %(r)s"\n', app="fixed")
+    server = logged(FILE + f"access_log_format = {format!r}\n", app="fixed")
     server.request(target="/elsewhere")
     (line,) = lines_of(tmp_path / "access.log", 1)
-    assert line == '203.0.113.9 /ok ?\\" GET /elsewhere HTTP/1.1'
+    if format == "json":
+        fields = json.loads(line)
+        assert fields["path"] == DECODED + r"\udce4"
+        assert (fields["remote_addr"], fields["referer"]) == ("203.0.113.9", '\u03b2"')
+    else:
+        path = DECODED + r"\\udce4"
+        assert line == f'203.0.113.9|{path}|\u03b2\\"|GET /elsewhere HTTP/1.1'
 
 
 @pytest.mark.parametrize("format", ["%(m)5s|", "%(s)r"])

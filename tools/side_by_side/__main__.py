@@ -1,0 +1,97 @@
+"""Run published applications on gunicorn and on this, and print what their clients see differ.
+
+    python tools/side_by_side WHEEL [--workers sync,gthread,gevent] [APPLICATION ...]
+
+Each application has a virtual environment in build/side-by-side, and is prepared there once. Then
+both servers run it one after the other: the same options, files, address and requests. Where
+something differs gunicorn runs once more, and what differs between its own two runs does not count.
+Ends with status 1 if a difference is left that no line of `ACCEPTED` or of the application accepts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from applications import APPLICATIONS, Application
+from compare import Record, differing, report
+from environment import Place, Served, install_servers, services
+from visit import Visitor, look_around
+
+BUILD = Path(__file__).resolve().parents[2] / "build/side-by-side"
+OPTIONS = {
+    "sync": ["-k", "sync"],
+    "gthread": ["-k", "gthread", "--threads", "4"],
+    "gevent": ["-k", "gevent"],
+}
+
+
+def record(place: Place, server: Path, worker: str) -> Record:
+    """All that one server shows of the application."""
+    place.lay_anew()
+    visitor, end = Visitor(place.port), {}
+    with services(place), Served(place, server, OPTIONS[worker]) as served:
+        look_around(visitor, place.application.pages, place.application.static)
+        place.application.visit(visitor)
+        before = served.error.read_text("utf-8", "replace")
+        end["reload"] = served.reload()
+        visitor.get(place.application.pages[0], label="(after the reload)")
+        end["stop"] = served.stop()
+    access = served.access.read_text("utf-8", "replace").splitlines()
+    later = served.error.read_text("utf-8", "replace")[len(before) :]
+    return Record(visitor.answers, access, before, later, end)
+
+
+def compare(place: Place, servers: dict[str, Path], worker: str) -> bool:
+    """Print what differs; whether nothing did that is not accepted."""
+    original = record(place, servers["gunicorn"], worker)
+    here = record(place, servers["here"], worker)
+    found = differing(original, here)
+    meant = place.application.accepted
+    if report(found, meant)[0]:
+        unsteady = differing(original, record(place, servers["gunicorn"], worker))
+        found = {where: pair for where, pair in found.items() if where not in unsteady}
+    lines, reasons = report(found, meant)
+    print(
+        f"{place.application.name} {worker}: {len(here.answers)} requests,"
+        f" {len(lines) // 3} differences, {sum(reasons.values())} accepted",
+        flush=True,
+    )
+    for line in lines:
+        print("  " + line)
+    for why, count in reasons.items():
+        print(f"  accepted {count}: {why}")
+    return not lines
+
+
+def try_one(application: Application, servers: dict[str, Path], workers: list[str]) -> bool:
+    place = Place(BUILD, application)
+    try:
+        place.install()
+        place.prepare()
+        return all([compare(place, servers, w) for w in workers if w in application.workers])
+    except RuntimeError as e:
+        print(f"{application.name}: {e}", flush=True)
+        return False
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("wheel", type=Path)
+    parser.add_argument("applications", nargs="*", metavar="APPLICATION")
+    parser.add_argument("--workers", default="sync,gthread,gevent")
+    arguments = parser.parse_intermixed_args()
+    known = {application.name: application for application in APPLICATIONS}
+    unknown = set(arguments.applications) - known.keys()
+    if unknown:
+        parser.error(f"no {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is stopped then
+    servers = install_servers(BUILD, arguments.wheel)
+    chosen = [known[name] for name in arguments.applications or known]
+    return 0 if all([try_one(a, servers, arguments.workers.split(",")) for a in chosen]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

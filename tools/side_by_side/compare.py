@@ -1,0 +1,138 @@
+"""What differs between two visits, save what always does and what is meant to."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from visit import Answer
+
+SHOWN = 3  # differing lines of a body or log that are printed
+COMPARED = 400_000  # bytes of a body up to which its lines are compared
+IGNORED_HEADERS = {"date"}
+NEW_EACH_TIME = (
+    (re.compile(r"ThreadPoolExecutor-\d+_\d+|\brequest-\d+"), "THREAD"),  # the names of threads
+    (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?([.,]\d+)?( ?[+-]\d\d:?\d\d|Z)?"), "TIME"),
+    (re.compile(r"(\w{3}, )?\d\d[ -/]\w{3}[ -/]\d{4}[: ]\d\d:\d\d:\d\d( GMT| [+-]\d{4})?"), "TIME"),
+    (
+        re.compile(r"[\w.+=-]{20,}"),
+        lambda m: "TOKEN" if re.search(r"\d|[a-z][A-Z]", m[0]) else m[0],
+    ),
+    (re.compile(r"0x[0-9a-f]+"), "ADDRESS"),
+)
+SERVER_FRAME = re.compile(r'(?m)^ *File ".*/server/gunicorn/.*\n( {4,}.*\n)*')
+#: In the error log and what an application prints, numbers are mostly pids and durations.
+NUMBER = re.compile(r"\d+(\.\d+)?")
+
+#: Differences that are meant: what they look like, and why.
+ACCEPTED = (
+    (r"header connection:", "connections are kept in sync, too"),
+    (r"access log: .*\\x[0-9a-f]{2}", "the access log escapes control characters"),
+    (r'access log: .* 20[06] 0 ".* \| .* 20[06] [1-9]', "what sendfile sent is logged, not 0"),
+    (r"access log: None .* 500 ", "a request that failed has a line"),
+    (r"log: .*Logging is disabled for gunicorn", "the log says that the application silenced it"),
+    (r"log: .* has been booting for", "the log says that an application takes long to load"),
+    (r"WEBSOCKET.*: access log: None .* 101 ", "a WebSocket has a line"),
+    (r"^reload: .* \| no request failed", "no request is lost by a reload"),
+    (
+        r"\(chunked\): (?!.*\| (failed|HTTP/1.1 5))",
+        "an application that reads no body without a length sees chunked ones",
+    ),
+    (r"log: \[TIME\] \[\S+\] \[INFO\] ", "lines of the server about itself"),
+)
+
+
+@dataclass
+class Record:
+    """One server's answers and logs."""
+
+    answers: list[Answer]
+    access: list[str]
+    error: str
+    later: str  # what came in the error log while it reloaded and stopped
+    end: dict[str, str]  # how the reload and the stop went
+
+    def facts(self) -> dict[str, object]:
+        """All that is compared, by where it is."""
+        facts: dict[str, object] = dict(self.end)
+        for answer in self.answers:
+            facts |= facts_of(answer)
+        for line in self.access:
+            agent = re.search(r"visitor/(\d+)", line)
+            if agent:
+                facts[f"{self.answers[int(agent[1])].label}: access log"] = line
+        facts |= {f"log: {line}": n for line, n in Counter(lines_of_log(self.error)).items()}
+        return facts | {f"later in the log: {line}": True for line in lines_of_log(self.later)}
+
+
+def lines_of_log(text: str) -> list[str]:
+    """Without the server's own frames in tracebacks."""
+    lines = settled(SERVER_FRAME.sub("", text)).splitlines()
+    return [NUMBER.sub("N", line) for line in lines if line.strip(" ~^")]
+
+
+def settled(text: str) -> str:
+    for pattern, name in NEW_EACH_TIME:
+        text = pattern.sub(name, text)
+    return text
+
+
+def shown(body: bytes) -> str:
+    if len(body) <= COMPARED:
+        return body.decode("latin-1")
+    return f"{len(body)} bytes {hashlib.sha256(body).hexdigest()[:16]}"
+
+
+def facts_of(answer: Answer) -> dict[str, object]:
+    facts: dict[str, object] = {f"{answer.label}: status": answer.status}
+    for name, value in answer.headers:
+        name = name.lower()
+        if name == "set-cookie":
+            name, value = f"{name} {value.partition('=')[0]}", value.partition(";")[2]
+        if name not in IGNORED_HEADERS:
+            facts.setdefault(f"{answer.label}: header {name}", []).append(settled(value))
+    names = [n.lower() for n, _ in answer.headers]
+    facts[f"{answer.label}: order of the headers"] = [n for n in names if n not in ("connection",)]
+    lines = settled(shown(answer.body)).splitlines()
+    facts[f"{answer.label}: lines of the body"] = len(lines)
+    facts |= {f"{answer.label}: body line {n:04}": line for n, line in enumerate(lines)}
+    return facts
+
+
+def differing(a: Record, b: Record) -> dict[str, tuple[object, object]]:
+    one, other = a.facts(), b.facts()
+    places = sorted(one.keys() | other.keys())
+    return {p: (one.get(p), other.get(p)) for p in places if one.get(p) != other.get(p)}
+
+
+def accepted(place: str, pair: tuple[object, object], meant) -> str | None:
+    text = f"{place}: {pair[0]} | {pair[1]}"
+    return next((why for pattern, why in (*ACCEPTED, *meant) if re.search(pattern, text)), None)
+
+
+def shorten(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 300 else text[:300] + f"… ({len(text)})"
+
+
+def report(found: dict[str, tuple[object, object]], meant) -> tuple[list[str], Counter]:
+    """The lines to print, and how often each accepted reason was met."""
+    lines: list[str] = []
+    reasons: Counter = Counter()
+    shown: Counter = Counter()
+    for place, pair in found.items():
+        why = accepted(place, pair, meant)
+        if why:
+            reasons[why] += 1
+            continue
+        kind = re.sub(r"line \d+$", "line", place)
+        shown[kind] += 1
+        if shown[kind] <= SHOWN:
+            lines += [
+                place,
+                f"    gunicorn: {shorten(pair[0])}",
+                f"    here:     {shorten(pair[1])}",
+            ]
+    return lines, reasons
