@@ -26,7 +26,7 @@ void budget_destroy(struct budget *budget)
 
 static bool fits(uint64_t used, uint64_t most, uint64_t buffer, unsigned share)
 {
-    return most == 0 || (used <= most && buffer <= (most - used) / share);
+    return most == 0 || share == BUDGET_ANY || (used <= most && buffer <= (most - used) / share);
 }
 
 /* Adds to a gauge what may be had. */
@@ -62,8 +62,7 @@ bool budget_take(struct budget *budget, unsigned share, size_t held, size_t more
 
 void budget_force(struct budget *budget, size_t bytes)
 {
-    atomic_fetch_add_explicit(&budget->memory, bytes, memory_order_relaxed);
-    note_peak(budget);
+    budget_take(budget, BUDGET_ANY, 0, bytes);
 }
 
 void budget_give(struct budget *budget, size_t bytes)
@@ -82,10 +81,10 @@ bool budget_allows(const struct budget *budget, size_t bytes)
     return fits(bytes, budget->memory_max, bytes, BUDGET_SHARE);
 }
 
-void *budget_alloc(struct budget *budget, size_t *size)
+void *budget_alloc(struct budget *budget, unsigned share, size_t *size)
 {
     size_t rounded = blocks_round(*size);
-    if (!budget_take(budget, BUDGET_SHARE, 0, rounded))
+    if (!budget_take(budget, share, 0, rounded))
         return NULL;
     void *buffer = blocks_get(&budget->blocks, rounded);
     if (!buffer) {

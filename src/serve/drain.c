@@ -71,6 +71,7 @@ void drain_cut(struct engine *engine, struct conn *conn)
     case CONN_RUNNING:
         if (!ready_remove(&engine->ready, conn->request))
             return;
+        conn_take_back(engine, conn);
         cut_request(engine, conn, &engine->cut.waiting);
         break;
     case CONN_HEAD:

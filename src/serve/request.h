@@ -77,10 +77,10 @@ struct request {
     uint32_t blocked; /* calls of the application's threads that wait detached; attached only */
 };
 
-/* From the pool or new; NULL with errno: ENOMEM, or ENOBUFS when the budget is used up. Leader
- * only.
+/* From the pool or new; NULL with errno: ENOMEM, or ENOBUFS when that share of the budget is used
+ * up. Leader only.
  */
-struct request *request_get(struct engine *engine, struct conn *conn);
+struct request *request_get(struct engine *engine, struct conn *conn, unsigned share);
 void request_put(struct engine *engine, struct request *request);
 void request_free(struct request *request);
 
@@ -98,7 +98,8 @@ static inline struct str request_target(const struct request *r)
     return http1_slice(r->input, r->head.target, r->head.target_len);
 }
 
-/* Makes the input so many bytes large, at least. False with errno, as above. */
+/* Makes the input so many bytes large, at least, for a request that was admitted elsewhere: the
+ * budget is not asked. False with errno ENOMEM. */
 bool request_reserve(struct request *request, size_t size);
 
 /* The head's table of fields has grown. */

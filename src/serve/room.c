@@ -31,6 +31,8 @@ static struct conn *first_stale(const struct engine *engine, const struct list *
  * the socket takes more only when a large part of its buffer is empty. */
 static bool has_progress(const struct conn *conn)
 {
+    if (conn->parked) /* what it wants is more than there is */
+        return false;
     if (conn->state == CONN_FLUSH)
         return socket_untaken(conn->io.fd) + PACE_BYTES <= conn->untaken;
     return socket_unread(conn->io.fd) >= PACE_BYTES;

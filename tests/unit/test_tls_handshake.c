@@ -96,6 +96,18 @@ static void plain_http_is_told(void **state)
     }
 }
 
+static void plain_http_without_room_is_closed(void **state)
+{
+    (void)state;
+    open_engine(run_hello);
+    conn = served_connect(false);
+    served.engine->budget.memory_max = 1;
+    served_ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_false(served_is_open());
+    assert_int_equal(served.engine->metrics->closed[CLOSE_TLS], 1);
+    close_engine();
+}
+
 static void what_is_no_tls_is_refused(void **state)
 {
     (void)state;
@@ -540,6 +552,7 @@ int main(void)
         cmocka_unit_test(sessions_are_resumed),
         cmocka_unit_test(tickets_are_shared),
         cmocka_unit_test(plain_http_is_told),
+        cmocka_unit_test(plain_http_without_room_is_closed),
         cmocka_unit_test(what_is_no_tls_is_refused),
         cmocka_unit_test(stalled_handshakes_time_out),
         cmocka_unit_test(renegotiation_is_refused),
