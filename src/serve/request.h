@@ -53,6 +53,8 @@ struct response {
     bool skipped;       /* the client had gone: the application was not called */
     uint64_t length;    /* declared */
     uint64_t body_sent; /* body bytes accepted, framing not counted */
+    uint64_t stuck_ms;  /* since when its thread waits for room, about; 0: it does not */
+    uint64_t stuck_at;  /* bytes that the client had taken then */
 };
 
 struct request {

@@ -74,6 +74,23 @@ bool engine_make_room(struct engine *engine)
     return conn;
 }
 
+void room_free(struct engine *engine)
+{
+    atomic_store(&engine->room_wanted, false);
+    struct conn *conn = slowest(engine);
+    if (conn)
+        evict(engine, conn);
+}
+
+void engine_free_room(struct engine *engine)
+{
+    atomic_store(&engine->room_wanted, true);
+    if (engine_lead(engine))
+        engine_yield(engine);
+    else
+        engine_kick(engine);
+}
+
 static bool speaks_tls(struct engine *engine)
 {
     for (uint32_t i = 0; i < engine->listener_count; i++)
