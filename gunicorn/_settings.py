@@ -112,6 +112,7 @@ def _hook(arity):
 INT = Kind(check.validate_pos_int, "int", type=int, meta="INT")
 SECONDS = Kind(check.validate_seconds, "number", type=check.seconds, meta="SECONDS")
 SIZE = Kind(check.validate_size, "int, or text with a unit", type=check.size, meta="SIZE")
+CLIENT_MEMORY = Kind(check.validate_client_memory, SIZE.label, type=check.size, meta="SIZE")
 MODE = Kind(check.validate_mode, "int", type=check.auto_int, meta="INT")
 FLAG = Kind(check.validate_bool, "bool", action="store_true")
 STRING = Kind(check.validate_string, "string", meta="STRING")
@@ -466,7 +467,7 @@ SECTIONS = {
         Row("stream_window", "--stream-window", SIZE, 4 << 20,
             "How much of a streamed answer (an iterator, write()) may wait for its client before "
             "the application waits, too; 0 is no limit.", unit="bytes", since=OURS),
-        Row("client_memory", "--client-memory", SIZE, 256 << 20,
+        Row("client_memory", "--client-memory", CLIENT_MEMORY, 256 << 20,
             "The memory that a worker's clients may occupy together: heads, bodies, answers, TLS. "
             "Beyond it files are used, then the hungriest wait; 0 is no limit.",
             unit="bytes", since=OURS),

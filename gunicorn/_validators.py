@@ -147,6 +147,16 @@ def validate_size(val):
     return validate_pos_int(val)
 
 
+CLIENT_MEMORY_LEAST = 4 << 20  # with less, one client of TLS finds no share of it to begin with
+
+
+def validate_client_memory(val):
+    val = validate_size(val)
+    if 0 < val < CLIENT_MEMORY_LEAST:
+        raise ValueError("must be 0 or at least 4M: each client gets a small share of it")
+    return val
+
+
 WARMUP = re.compile(r"(https?://[^/\s?#]+)?/[!-\"$-~]*")
 
 
