@@ -26,7 +26,7 @@ void budget_destroy(struct budget *budget)
 
 static bool fits(uint64_t used, uint64_t most, uint64_t buffer, unsigned share)
 {
-    return most == 0 || share == BUDGET_ANY || (used <= most && buffer <= (most - used) / share);
+    return most == 0 || (used <= most && buffer <= (most - used) / share);
 }
 
 /* Adds to a gauge what may be had. */
@@ -52,9 +52,13 @@ static void note_peak(struct budget *budget)
     atomic_store_explicit(&budget->peaked, true, memory_order_relaxed);
 }
 
-bool budget_take(struct budget *budget, unsigned share, size_t held, size_t more)
+bool budget_take(struct budget *budget, enum budget_use use, size_t held, size_t more)
 {
-    if (!take(&budget->memory, budget->memory_max, held, more, share))
+    bool answer = use == BUDGET_ANSWER;
+    uint64_t most = budget->memory_max - (answer ? budget->memory_max / 4 : 0);
+    if (use == BUDGET_ADMITTED)
+        budget_force(budget, more);
+    else if (!take(&budget->memory, most, held, more, answer ? BUDGET_ANSWER_SHARE : BUDGET_SHARE))
         return false;
     note_peak(budget);
     return true;
@@ -62,7 +66,8 @@ bool budget_take(struct budget *budget, unsigned share, size_t held, size_t more
 
 void budget_force(struct budget *budget, size_t bytes)
 {
-    budget_take(budget, BUDGET_ANY, 0, bytes);
+    atomic_fetch_add_explicit(&budget->memory, bytes, memory_order_relaxed);
+    note_peak(budget);
 }
 
 void budget_give(struct budget *budget, size_t bytes)
@@ -81,10 +86,10 @@ bool budget_allows(const struct budget *budget, size_t bytes)
     return fits(bytes, budget->memory_max, bytes, BUDGET_SHARE);
 }
 
-void *budget_alloc(struct budget *budget, unsigned share, size_t *size)
+void *budget_alloc(struct budget *budget, enum budget_use use, size_t *size)
 {
     size_t rounded = blocks_round(*size);
-    if (!budget_take(budget, share, 0, rounded))
+    if (!budget_take(budget, use, 0, rounded))
         return NULL;
     void *buffer = blocks_get(&budget->blocks, rounded);
     if (!buffer) {

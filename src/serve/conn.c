@@ -668,6 +668,7 @@ static void unpark(struct engine *engine, struct conn *conn)
     if (!conn->parked)
         return;
     conn->parked = false;
+    conn->since_ms = engine->now_ms;
     timer_cancel(&conn->timer);
     if (conn->state == CONN_HEAD || conn->state == CONN_IDLE)
         deadline_at(engine, conn, engine->now_ms, engine->options.header_timeout_ms);
@@ -680,7 +681,7 @@ static void unpark(struct engine *engine, struct conn *conn)
 static bool attach_request(struct engine *engine, struct conn *conn)
 {
     if (!conn->request)
-        conn->request = request_get(engine, conn, BUDGET_SHARE);
+        conn->request = request_get(engine, conn, BUDGET_REQUEST);
     if (conn->request)
         return true;
     if (errno == ENOBUFS) {
@@ -732,7 +733,7 @@ static void answer_plain(struct engine *engine, struct conn *conn)
     engine_note(engine, NOTE_INFO, "Plain HTTP from ip=%s on a port that speaks TLS",
                 peer_text(&conn->peer, peer));
     end_tls(engine, conn);
-    conn->request = request_get(engine, conn, BUDGET_SHARE);
+    conn->request = request_get(engine, conn, BUDGET_REQUEST);
     if (conn->request)
         refuse(engine, conn, CLOSE_TLS, 400, "This port speaks TLS: ask for it by https://");
     else

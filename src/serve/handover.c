@@ -305,7 +305,7 @@ static bool adopt(struct engine *engine, const struct parcel *parcel)
     struct conn *conn = NULL;
     if (label->listener < engine->listener_count && has_its_file(parcel))
         conn = conn_create(engine, &engine->listeners[label->listener], parcel->fd, &label->peer);
-    struct request *request = conn ? request_get(engine, conn, BUDGET_ANY) : NULL;
+    struct request *request = conn ? request_get(engine, conn, BUDGET_ADMITTED) : NULL;
     if (!request && parcel->file >= 0)
         close(parcel->file);
     if (!conn) {

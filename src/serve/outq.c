@@ -72,7 +72,7 @@ void part_free(struct part *part)
 static struct part *part_new(struct outq *q, size_t copied, size_t referenced)
 {
     size_t size = sizeof(struct part) + copied, charged = size + referenced;
-    if (!budget_take(q->budget, BUDGET_ANSWER_SHARE, q->memory, charged))
+    if (!budget_take(q->budget, BUDGET_ANSWER, q->memory, charged))
         return NULL;
     struct part *part = mem_alloc(size);
     if (!part) {

@@ -4,6 +4,7 @@
 #include "proto/chunked.h"
 #include "proto/forwarded.h"
 #include "proto/http1.h"
+#include "serve/budget.h"
 #include "serve/deadline.h"
 #include "serve/outq.h"
 #include "serve/spool.h"
@@ -79,10 +80,10 @@ struct request {
     uint32_t blocked; /* calls of the application's threads that wait detached; attached only */
 };
 
-/* From the pool or new; NULL with errno: ENOMEM, or ENOBUFS when that share of the budget is used
- * up. Leader only.
+/* From the pool or new; NULL with errno: ENOMEM, or ENOBUFS when the budget is used up. Leader
+ * only.
  */
-struct request *request_get(struct engine *engine, struct conn *conn, unsigned share);
+struct request *request_get(struct engine *engine, struct conn *conn, enum budget_use use);
 void request_put(struct engine *engine, struct request *request);
 void request_free(struct request *request);
 

@@ -229,7 +229,7 @@ def test_sizes_are_bounded(refused, value):
 def test_client_memory_is_enough_for_a_client(refused):
     said, code = refused(file="client_memory = '256'\n")
     assert code == 1
-    assert "Error: Invalid value for client_memory: 256" in said
+    assert "Error: Invalid value for client_memory: '256'" in said
     assert "must be 0 or at least 4M" in said
 
 

@@ -394,7 +394,7 @@ static void a_spool_needs_one_descriptor(void **state)
 static void what_the_budget_refuses(void **state)
 {
     struct world *world = *state;
-    world->budget.memory_max = BUDGET_ANSWER_SHARE * 1000;
+    world->budget.memory_max = BUDGET_ANSWER_SHARE * 1000 * 4 / 3;
     assert_int_equal(outq_ref(&world->q, referenced, 10, world, 1000), -1); /* it keeps them all */
     assert_int_equal(errno, ENOBUFS);
     assert_int_equal(outq_copy(&world->q, referenced, 1000), -1);
