@@ -53,7 +53,6 @@ THREADS_MAX = 4096
 ID_MAX = 2**32 - 2  # of users and groups; one more means none
 MODE_MAX = 0o7777
 FILE_MODE_MAX = 0o777
-CLIENT_MEMORY_MIN = 2**20  # bytes: below, heads find no room, and no request is served
 
 
 def validate_scheme_headers(val):
@@ -156,10 +155,13 @@ def validate_size(val):
     return validate_pos_int(val)
 
 
+CLIENT_MEMORY_LEAST = 4 << 20  # with less, one client of TLS finds no share of it to begin with
+
+
 def validate_client_memory(val):
     val = validate_size(val)
-    if 0 < val < CLIENT_MEMORY_MIN:
-        raise ValueError("must be 0 or at least 1M, in bytes or with a unit, as in 256M")
+    if 0 < val < CLIENT_MEMORY_LEAST:
+        raise ValueError("must be 0 or at least 4M: each client gets a small share of it")
     return val
 
 

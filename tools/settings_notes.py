@@ -327,7 +327,7 @@ for a client occupies what it occupies in gunicorn.
 """,
     "client_memory": """\
 ```python
-client_memory = "1G"  # K, M, G, T; for each worker; at least 1M
+client_memory = "1G"  # K, M, G, T; for each worker, 4M at least
 ```
 
 What happens when it is used up: [what clients may occupy](operations.md#what-clients-may-occupy).

@@ -56,7 +56,9 @@ bool budget_take(struct budget *budget, enum budget_use use, size_t held, size_t
 {
     bool answer = use == BUDGET_ANSWER;
     uint64_t most = budget->memory_max - (answer ? budget->memory_max / 4 : 0);
-    if (!take(&budget->memory, most, held, more, answer ? BUDGET_ANSWER_SHARE : BUDGET_SHARE))
+    if (use == BUDGET_ADMITTED)
+        budget_force(budget, more);
+    else if (!take(&budget->memory, most, held, more, answer ? BUDGET_ANSWER_SHARE : BUDGET_SHARE))
         return false;
     note_peak(budget);
     return true;
@@ -84,10 +86,10 @@ bool budget_allows(const struct budget *budget, size_t bytes)
     return fits(bytes, budget->memory_max, bytes, BUDGET_SHARE);
 }
 
-void *budget_alloc(struct budget *budget, size_t *size)
+void *budget_alloc(struct budget *budget, enum budget_use use, size_t *size)
 {
     size_t rounded = blocks_round(*size);
-    if (!budget_take(budget, BUDGET_REQUEST, 0, rounded))
+    if (!budget_take(budget, use, 0, rounded))
         return NULL;
     void *buffer = blocks_get(&budget->blocks, rounded);
     if (!buffer) {

@@ -32,8 +32,8 @@ enum {
 };
 
 /* For what: answers leave a quarter of the memory to what clients send, for they can go to files
- * and heads cannot. */
-enum budget_use { BUDGET_REQUEST, BUDGET_ANSWER };
+ * and heads cannot. What was admitted by another worker is not refused. */
+enum budget_use { BUDGET_REQUEST, BUDGET_ANSWER, BUDGET_ADMITTED };
 
 struct budget {
     uint64_t memory_max, disk_max; /* bytes; 0: any number */
@@ -67,7 +67,7 @@ bool budget_allows(const struct budget *budget, size_t bytes);
  * A buffer of at least *size bytes, and at *size how large it is. NULL with errno: ENOBUFS as
  * above, or ENOMEM.
  */
-void *budget_alloc(struct budget *budget, size_t *size);
+void *budget_alloc(struct budget *budget, enum budget_use use, size_t *size);
 void budget_free(struct budget *budget, void *buffer, size_t size);
 
 /* The bytes of a file. False with errno: ENOBUFS, or ENOSPC when a file never may have so many, so

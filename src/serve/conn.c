@@ -644,7 +644,7 @@ static void end_of_input(struct engine *engine, struct conn *conn)
 static void park_on(struct engine *engine, struct conn *conn)
 {
     conn->parked = true;
-    conn->readable = false;
+    conn->readable = true;
     if (conn_watch(engine, conn) < 0)
         close_because(engine, conn, CLOSE_ERROR);
     else
@@ -690,7 +690,7 @@ static void unpark(struct engine *engine, struct conn *conn)
 static bool attach_request(struct engine *engine, struct conn *conn)
 {
     if (!conn->request)
-        conn->request = request_get(engine, conn);
+        conn->request = request_get(engine, conn, BUDGET_REQUEST);
     if (conn->request)
         return true;
     if (errno == ENOBUFS) {
@@ -735,14 +735,14 @@ static bool has_unread(const struct conn *conn)
            (conn->tls && tls_has_unread(conn->tls));
 }
 
-/* The client spoke HTTP as it is: so it is answered. */
+/* The client spoke HTTP as it is: so it is answered, unless there is no room for that. */
 static void answer_plain(struct engine *engine, struct conn *conn)
 {
     char peer[PEER_TEXT_SIZE];
     engine_note(engine, NOTE_INFO, "Plain HTTP from ip=%s on a port that speaks TLS",
                 peer_text(&conn->peer, peer));
     end_tls(engine, conn);
-    conn->request = request_get(engine, conn);
+    conn->request = request_get(engine, conn, BUDGET_REQUEST);
     if (conn->request)
         refuse(engine, conn, CLOSE_TLS, 400, "This port speaks TLS: ask for it by https://");
     else
@@ -936,6 +936,11 @@ static void close_answered(struct engine *engine, struct conn *conn)
         linger(engine, conn);
     else
         conn_close(engine, conn);
+}
+
+void conn_take_back(struct engine *engine, struct conn *conn)
+{
+    conn_move(engine, conn, CONN_FLUSH);
 }
 
 void conn_answered(struct engine *engine, struct conn *conn)

@@ -379,6 +379,8 @@ static void finish_step(struct engine *engine)
 {
     put_back_answered(engine);
     flush_batch(engine);
+    if (atomic_load_explicit(&engine->room_wanted, memory_order_relaxed))
+        room_free(engine);
     if (engine->dead)
         engine_reap(engine);
     if ((engine->paused & PAUSE_FULL) && engine_has_room(engine))

@@ -190,6 +190,7 @@ struct engine {
     atomic_uint answered_count; /* requests answered, to see whether the threads move */
     atomic_bool slow;           /* requests take long: promote a follower at once */
     atomic_bool trims;          /* the stand-by is to give memory back */
+    atomic_bool room_wanted;    /* see engine_free_room() */
     _Atomic(struct request *) answered;
     struct ready ready;
 
@@ -367,6 +368,11 @@ bool engine_has_room(struct engine *engine);
 /* Closes the connection whose client deserves it least; false when there is none to be closed.
  * Leader only. */
 bool engine_make_room(struct engine *engine);
+
+/* Neither memory nor files can be had, and a thread waits for them: the slowest client makes room,
+ * if it has had no progress for long enough. Any thread. */
+void engine_free_room(struct engine *engine);
+void room_free(struct engine *engine); /* the same, by the leader */
 
 /* The same when there is no place, which is logged. */
 void engine_make_way(struct engine *engine);

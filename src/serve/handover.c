@@ -297,14 +297,15 @@ static bool has_its_file(const struct parcel *parcel)
                                 (uint64_t)stat.st_size >= parcel->label.file_size);
 }
 
-/* The descriptors are the connection's now, or closed. False: there is no request of it. */
+/* The descriptors are the connection's now, or closed. False: there is no request of it. The budget
+ * is not asked: a thread is free for the request, which would be lost. */
 static bool adopt(struct engine *engine, const struct parcel *parcel)
 {
     const struct parcel_label *label = &parcel->label;
     struct conn *conn = NULL;
     if (label->listener < engine->listener_count && has_its_file(parcel))
         conn = conn_create(engine, &engine->listeners[label->listener], parcel->fd, &label->peer);
-    struct request *request = conn ? request_get(engine, conn) : NULL;
+    struct request *request = conn ? request_get(engine, conn, BUDGET_ADMITTED) : NULL;
     if (!request && parcel->file >= 0)
         close(parcel->file);
     if (!conn) {

@@ -10,9 +10,9 @@
 /* The bytes of each, until its buffers grow. */
 enum { REQUEST_BYTES = sizeof(struct request) + INPUT_SIZE + OUTPUT_SIZE };
 
-static struct request *request_create(struct budget *budget)
+static struct request *request_create(struct budget *budget, enum budget_use use)
 {
-    if (!budget_take(budget, BUDGET_REQUEST, 0, REQUEST_BYTES))
+    if (!budget_take(budget, use, 0, REQUEST_BYTES))
         return NULL;
     struct request *request = mem_alloc(sizeof(*request));
     if (request) {
@@ -52,14 +52,14 @@ void request_free(struct request *request)
     budget_give(budget, sizeof(*request));
 }
 
-struct request *request_get(struct engine *engine, struct conn *conn)
+struct request *request_get(struct engine *engine, struct conn *conn, enum budget_use use)
 {
     struct request *request = engine->pool;
     if (request) {
         engine->pool = request->next;
         engine->pooled--;
     } else {
-        request = request_create(&engine->budget);
+        request = request_create(&engine->budget, use);
         if (!request)
             return NULL;
     }
@@ -130,15 +130,16 @@ void request_put(struct engine *engine, struct request *request)
 
 /* A full buffer doubles. The limits of the head refuse long before INPUT_MAX, unless there are
  * none. */
-static bool grow_input(struct request *request)
+static bool grow_input(struct request *request, enum budget_use use)
 {
     struct budget *budget = request->out.budget;
     size_t capacity = (size_t)request->input_capacity * 2;
-    if (request->input_capacity >= INPUT_MAX || !budget_allows(budget, capacity)) {
+    if (request->input_capacity >= INPUT_MAX ||
+        (use == BUDGET_REQUEST && !budget_allows(budget, capacity))) {
         errno = EMSGSIZE;
         return false;
     }
-    char *input = budget_alloc(budget, &capacity);
+    char *input = budget_alloc(budget, use, &capacity);
     if (!input)
         return false;
     memcpy(input, request->input, request->input_size);
@@ -151,7 +152,7 @@ static bool grow_input(struct request *request)
 bool request_reserve(struct request *request, size_t size)
 {
     while (request->input_capacity < size)
-        if (!grow_input(request))
+        if (!grow_input(request, BUDGET_ADMITTED))
             return false;
     return true;
 }
@@ -172,7 +173,7 @@ static char *room_in_input(struct request *request, size_t *room)
         if (request->input_at == request->input_size)
             request->input_at = request->input_size = request->head.size;
     }
-    if (request->input_size == request->input_capacity && !grow_input(request))
+    if (request->input_size == request->input_capacity && !grow_input(request, BUDGET_REQUEST))
         return NULL;
     *room = request->input_capacity - request->input_size;
     return request->input + request->input_size;

@@ -4,6 +4,7 @@
 #include "proto/chunked.h"
 #include "proto/forwarded.h"
 #include "proto/http1.h"
+#include "serve/budget.h"
 #include "serve/deadline.h"
 #include "serve/outq.h"
 #include "serve/spool.h"
@@ -53,6 +54,8 @@ struct response {
     bool skipped;       /* the client had gone: the application was not called */
     uint64_t length;    /* declared */
     uint64_t body_sent; /* body bytes accepted, framing not counted */
+    uint64_t stuck_ms;  /* since when its thread waits for room, about; 0: it does not */
+    uint64_t stuck_at;  /* bytes that the client had taken then */
 };
 
 struct request {
@@ -80,7 +83,7 @@ struct request {
 /* From the pool or new; NULL with errno: ENOMEM, or ENOBUFS when the budget is used up. Leader
  * only.
  */
-struct request *request_get(struct engine *engine, struct conn *conn);
+struct request *request_get(struct engine *engine, struct conn *conn, enum budget_use use);
 void request_put(struct engine *engine, struct request *request);
 void request_free(struct request *request);
 
@@ -98,7 +101,8 @@ static inline struct str request_target(const struct request *r)
     return http1_slice(r->input, r->head.target, r->head.target_len);
 }
 
-/* Makes the input so many bytes large, at least. False with errno, as above. */
+/* Makes the input so many bytes large, at least, for a request that was admitted elsewhere: the
+ * budget is not asked. False with errno ENOMEM. */
 bool request_reserve(struct request *request, size_t size);
 
 /* The head's table of fields has grown. */

@@ -30,6 +30,8 @@ static struct conn *first_stale(const struct engine *engine, const struct list *
  * the socket takes more only when a large part of its buffer is empty. */
 static bool has_progress(const struct conn *conn)
 {
+    if (conn->parked) /* what it wants is more than there is */
+        return false;
     if (conn->state == CONN_FLUSH)
         return socket_untaken(conn->io.fd) + PACE_BYTES <= conn->untaken;
     return socket_unread(conn->io.fd) >= PACE_BYTES;
@@ -70,6 +72,23 @@ bool engine_make_room(struct engine *engine)
     if (conn)
         evict(engine, conn);
     return conn;
+}
+
+void room_free(struct engine *engine)
+{
+    atomic_store(&engine->room_wanted, false);
+    struct conn *conn = slowest(engine);
+    if (conn)
+        evict(engine, conn);
+}
+
+void engine_free_room(struct engine *engine)
+{
+    atomic_store(&engine->room_wanted, true);
+    if (engine_lead(engine))
+        engine_yield(engine);
+    else
+        engine_kick(engine);
 }
 
 static bool speaks_tls(struct engine *engine)

@@ -1,5 +1,6 @@
 #include "serve/send.h"
 
+#include "base/clock.h"
 #include "net/transport.h"
 #include "serve/engine.h"
 #include "serve/limits.h"
@@ -135,16 +136,26 @@ static bool goes_to_memory(const struct request *request, size_t n)
     return q->kept == 0 && (q->memory == 0 || q->memory + n <= most);
 }
 
+/* No file can be had, or it takes no more. */
+static void tell_of_file(struct engine *engine, int error)
+{
+    if (error != ENOBUFS && error != EMFILE && engine_may_tell(&engine->room_told_ms))
+        engine_note(engine, NOTE_ERROR, "Cannot keep an answer in a file of tmp_upload_dir: %s",
+                    strerror(error));
+}
+
+enum { STORE_AHEAD = -2 }; /* not for want of room */
+
 /*
- * With the lock: one part into the queue. 1: stored, with the ref; 0: stored; -1: no place. To
- * memory as long as there is some, then to a file; without a file to memory beyond that bound, for
- * the budget has one of its own.
+ * With the lock: one part into the queue. 1: stored, with the ref; 0: stored; else it has to wait.
+ * To memory as long as there is some, then to a file; without a file to memory beyond that bound,
+ * for the budget has one of its own.
  */
 static int store(struct request *request, const struct iovec *part, struct held held)
 {
     struct outq *q = &request->out;
     if (is_ahead(request, part->iov_len))
-        return -1;
+        return STORE_AHEAD;
     if (goes_to_memory(request, part->iov_len)) {
         int stored = store_in_memory(q, part, held);
         if (stored >= 0)
@@ -152,14 +163,14 @@ static int store(struct request *request, const struct iovec *part, struct held 
     }
     if (store_in_file(request, part) == 0)
         return 0;
-    if (errno == EMFILE || errno == ENFILE) {
-        int stored = store_in_memory(q, part, held);
-        if (stored >= 0)
-            return stored;
-    }
-    if (errno == ENOBUFS || errno == ENOSPC || errno == EMFILE)
-        engine_short(request->engine, "Answers wait for their clients");
-    return -1;
+    if (errno == EFBIG)
+        return STORE_AHEAD;
+    tell_of_file(request->engine, errno);
+    int stored = store_in_memory(q, part, held);
+    if (stored < 0)
+        engine_short(request->engine,
+                     "Answers wait for their clients, and the slowest clients are closed");
+    return stored;
 }
 
 /* With the lock: sends what the socket takes now. */
@@ -200,10 +211,29 @@ static int patience_ms(uint32_t timeout_ms)
 }
 
 /*
- * Neither memory nor disk takes more: this request waits for the client, and only it. The engine's
- * leader, who sends refusals, has no time for that.
+ * While a thread waits because there is no room, its client has to take BODY_RATE. What is in the
+ * socket still was not taken, and the system may say for long that the socket takes no more.
  */
-static int wait_for_client(struct request *request)
+static bool keeps_pace(struct request *request)
+{
+    struct response *response = &request->response;
+    uint64_t now = clock_ms(), taken = request->out.sent - socket_untaken(request->conn->io.fd);
+    uint64_t least = (uint64_t)BODY_RATE * BODY_WINDOW_MS / 1000;
+    bool begins = response->stuck_ms == 0;
+    if (!begins && now < response->stuck_ms + BODY_WINDOW_MS)
+        return true;
+    bool enough = begins || (int64_t)(taken - response->stuck_at) >= (int64_t)least;
+    response->stuck_ms = now;
+    response->stuck_at = taken;
+    return enough;
+}
+
+/*
+ * There is no place: this request waits for the client, and only it. If it is not its client that
+ * is ahead, but neither memory nor disk takes more, the slowest of the others make room. The
+ * engine's leader, who sends refusals, has no time for that.
+ */
+static int wait_for_client(struct request *request, bool ahead)
 {
     struct engine *engine = request->engine;
     struct outq *q = &request->out;
@@ -212,18 +242,24 @@ static int wait_for_client(struct request *request)
         return gone(request);
     bool briefly = may_be_fast(request);
     int most_ms = briefly ? STREAM_FAST_MS : patience_ms(engine->options.send_timeout_ms);
+    if (!ahead)
+        most_ms = PARK_LOOK_MS;
     pthread_mutex_unlock(&q->lock);
     request->blocked++;
     short events = transport_send_waits(request->conn->tls);
     int writable = engine->ops->wait(engine->app, request->conn->io.fd, events, most_ms);
     request->blocked--;
+    if (writable == 0 && !ahead)
+        engine_free_room(engine);
     pthread_mutex_lock(&q->lock);
-    if (writable == 0 && briefly) {
+    if (writable == 0 && !ahead && keeps_pace(request))
+        return 0;
+    if (writable == 0 && ahead && briefly) {
         request->response.slow = true;
         return 0;
     }
     /* Not to have seen it writable says nothing when the engine was quicker to fill it again. */
-    bool goes_on = writable > 0 || (writable == 0 && q->sent != before);
+    bool goes_on = writable > 0 || (writable == 0 && ahead && q->sent != before);
     if (writable == 0 && !goes_on)
         conn_because(request->conn, CLOSE_SEND_TIMEOUT);
     if (!goes_on)
@@ -246,10 +282,10 @@ static void skip(struct iovec *parts, int count, size_t n)
  * some of what is queued, or of the part itself when nothing is. What TLS has begun to send may be
  * of all parts.
  */
-static int make_place(struct request *request, struct iovec *parts, int count)
+static int make_place(struct request *request, struct iovec *parts, int count, bool ahead)
 {
     struct outq *q = &request->out;
-    if (wait_for_client(request) < 0)
+    if (wait_for_client(request, ahead) < 0)
         return -1;
     skip(parts, count, q->ahead);
     q->ahead = 0;
@@ -270,8 +306,9 @@ static int store_parts(struct request *request, struct iovec *parts, int count, 
         int stored = 0;
         while (parts[i].iov_len > 0 &&
                (stored = store(request, &parts[i], i == body ? held : none)) < 0)
-            if (make_place(request, parts + i, count - i) < 0)
+            if (make_place(request, parts + i, count - i, stored == STORE_AHEAD) < 0)
                 return -1;
+        request->response.stuck_ms = 0;
         if (stored == 1)
             *kept = true;
     }
@@ -384,14 +421,17 @@ static int send_file_waiting(struct request *request, int file, off_t offset, ui
 {
     struct outq *q = &request->out;
     int result = 0;
-    engine_short(request->engine, "Answers wait for their clients");
+    engine_short(request->engine,
+                 "Answers wait for their clients, and the slowest clients are closed");
+    request->response.stuck_ms = 0;
     while (result == 0 && n > 0) {
         pthread_mutex_lock(&q->lock);
-        result = wait_for_client(request);
+        result = wait_for_client(request, false);
         pthread_mutex_unlock(&q->lock);
         if (result == 0)
             result = send_file_now(request, file, &offset, &n);
     }
+    request->response.stuck_ms = 0;
     return result;
 }
 

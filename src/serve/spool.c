@@ -155,7 +155,7 @@ void spool_adopt(struct spool *spool, int file, uint64_t size)
 /* Takes other memory, which has room for what is in the present one. */
 static int resize(struct spool *spool, size_t capacity)
 {
-    char *memory = budget_alloc(spool->budget, &capacity);
+    char *memory = budget_alloc(spool->budget, BUDGET_REQUEST, &capacity);
     if (!memory)
         return -1;
     if (spool->memory_size > 0)

@@ -230,6 +230,13 @@ def test_sizes_are_bounded(refused, value):
     assert "Error: Invalid value for max_rss: " in said
 
 
+def test_client_memory_is_enough_for_a_client(refused):
+    said, code = refused(file="client_memory = '256'\n")
+    assert code == 1
+    assert "Error: Invalid value for client_memory: '256'" in said
+    assert "must be 0 or at least 4M" in said
+
+
 @pytest.mark.parametrize("value", ["2**63", "2**32", "2**31", "-1"])
 @pytest.mark.parametrize("name", ["workers", "threads"])
 def test_workers_and_threads_are_bounded(refused, name, value):

@@ -93,6 +93,23 @@ static void a_request_is_answered(void **state)
     close_worker();
 }
 
+/* It was admitted where it came from, and a thread is free for it. */
+static void one_is_answered_though_the_budget_is_used_up(void **state)
+{
+    static char long_head[12 * 1024];
+    (void)state;
+    open_worker(10);
+    served.engine->budget.memory_max = 1;
+    send_parcel(head, 0);
+    assert_non_null(strstr(served_answer(), "hello"));
+    snprintf(long_head, sizeof(long_head),
+             "GET / HTTP/1.1\r\nHost: a\r\nX: %08000d\r\nY: %03000d\r\n\r\n", 0, 0);
+    send_parcel(long_head, 0);
+    assert_non_null(strstr(served_answer(), "hello"));
+    assert_string_equal(served.notes, "");
+    close_worker();
+}
+
 /* What the system has told this worker of, it has told nobody else, even if that is replaced. */
 static void who_is_told_of_it_runs_it_before_the_end(void **state)
 {
@@ -254,6 +271,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_is_answered),
+        cmocka_unit_test(one_is_answered_though_the_budget_is_used_up),
         cmocka_unit_test(who_is_told_of_it_runs_it_before_the_end),
         cmocka_unit_test(what_is_not_allowed_here_is_refused),
         cmocka_unit_test(without_memory_it_waits),

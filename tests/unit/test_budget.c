@@ -118,13 +118,14 @@ static void buffers(void **state)
 {
     size_t size = 100, large = 100 * 1000, too_large = 64 * MIB;
     (void)state;
-    char *one = budget_alloc(&budget, &size), *other = budget_alloc(&budget, &large);
+    char *one = budget_alloc(&budget, BUDGET_REQUEST, &size),
+         *other = budget_alloc(&budget, BUDGET_REQUEST, &large);
     assert_int_equal(size, 100);
     assert_int_equal(large, 128 * 1024);
     memset(one, 1, size);
     memset(other, 2, large);
     assert_int_equal(used(), size + large);
-    assert_null(budget_alloc(&budget, &too_large));
+    assert_null(budget_alloc(&budget, BUDGET_REQUEST, &too_large));
     assert_int_equal(errno, ENOBUFS);
     budget_free(&budget, one, size);
     budget_free(&budget, other, large);
@@ -137,9 +138,9 @@ static void no_memory(void **state)
     size_t small = 1, large = MIB;
     (void)state;
     mem_fail_after(0);
-    assert_null(budget_alloc(&budget, &small));
+    assert_null(budget_alloc(&budget, BUDGET_REQUEST, &small));
     assert_int_equal(errno, ENOMEM);
-    assert_null(budget_alloc(&budget, &large));
+    assert_null(budget_alloc(&budget, BUDGET_REQUEST, &large));
     assert_int_equal(errno, ENOMEM);
     assert_int_equal(used(), 0);
 }

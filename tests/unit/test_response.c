@@ -427,10 +427,11 @@ static void say_huge(struct request *request)
     assert_int_equal(response_finish(request), RESPONSE_OK);
 }
 
-static void answer_huge(int expected_waits)
+static void answer_huge(uint64_t client_memory, int expected_waits)
 {
     struct engine_options options = served_options();
     options.tmp_dir = tmp_dir;
+    options.client_memory = client_memory;
     served_open(&options, say_huge);
     served_connect(true);
     served_ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -445,14 +446,22 @@ static void past_the_memory_on_disk(void **state)
 {
     (void)state;
     tmp_dir = NULL;
-    answer_huge(0);
+    answer_huge(0, 0);
 }
 
-static void the_thread_waits_when_the_disk_is_full(void **state)
+static void in_memory_when_the_disk_is_full(void **state)
 {
     (void)state;
     tmp_dir = "/nonexistent/dir";
-    answer_huge(1);
+    answer_huge(0, 0);
+    answer_huge((uint64_t)8 * HUGE, 0);
+}
+
+static void the_thread_waits_when_memory_is_used_up_too(void **state)
+{
+    (void)state;
+    tmp_dir = "/nonexistent/dir";
+    answer_huge(HUGE, 1);
 }
 
 /* However much goes over the disk in all, what counts is what lies there. */
@@ -674,7 +683,8 @@ int main(void)
         cmocka_unit_test(a_head_of_any_size),
         cmocka_unit_test(large_answers_in_items_of_any_size),
         cmocka_unit_test(past_the_memory_on_disk),
-        cmocka_unit_test(the_thread_waits_when_the_disk_is_full),
+        cmocka_unit_test(in_memory_when_the_disk_is_full),
+        cmocka_unit_test(the_thread_waits_when_memory_is_used_up_too),
         cmocka_unit_test(the_disk_is_used_again),
         cmocka_unit_test(the_thread_sends_itself_when_memory_is_out),
         cmocka_unit_test(a_client_that_has_gone),

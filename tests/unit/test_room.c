@@ -146,6 +146,42 @@ static void who_has_sent_stays(void **state)
     assert_goes(1);
 }
 
+/* Unless it waits for room in the budget: what it wants is more than there is. */
+static void who_waits_for_room_goes(void **state)
+{
+    (void)state;
+    open_with(post, post);
+    served.engine->budget.memory_max = 1;
+    say(0, bytes, PACE_BYTES); /* on a body's first bytes: see spool_reserve() */
+    assert_true(conns[0]->parked);
+    age(0, 3 * SILENT_MS);
+    age(1, 2 * SILENT_MS);
+    assert_goes(0);
+}
+
+/* However often it sends a byte, and when it is refused it has its answer. */
+static void nobody_waits_for_room_for_longer_by_dripping(void **state)
+{
+    char data[256] = "";
+    (void)state;
+    open_with(post, post);
+    served.engine->budget.memory_max = 1;
+    say(0, bytes, 1);
+    assert_true(conns[0]->parked);
+    conns[0]->timer.deadline -= PARK_LOOK_MS / 2;
+    uint64_t until = conns[0]->timer.deadline;
+    say(0, bytes, 1);
+    assert_int_equal(conns[0]->timer.deadline, until);
+    conns[0]->parked_ms = PARK_MAX_MS;
+    served_expire(conns[0]);
+    assert_true(recv(clients[0], data, sizeof(data) - 1, 0) > 0);
+    assert_memory_equal(data, "HTTP/1.1 503 ", 13);
+    assert_int_equal(socket_unread(conns[0]->io.fd), 0); /* close() would be a reset */
+    close(clients[0]);
+    close(clients[1]);
+    served_close();
+}
+
 static void put_much(struct request *request)
 {
     static char much[512 * 1024];
@@ -230,6 +266,8 @@ int main(void)
         cmocka_unit_test(the_longest_without_progress),
         cmocka_unit_test(bytes_that_drip_do_not_count),
         cmocka_unit_test(who_has_sent_stays),
+        cmocka_unit_test(who_waits_for_room_goes),
+        cmocka_unit_test(nobody_waits_for_room_for_longer_by_dripping),
         cmocka_unit_test(who_reads_stays),
         cmocka_unit_test(the_idle_before_the_slow),
         cmocka_unit_test(the_slow_who_are_far_behind),
