@@ -938,11 +938,6 @@ static void close_answered(struct engine *engine, struct conn *conn)
         conn_close(engine, conn);
 }
 
-void conn_take_back(struct engine *engine, struct conn *conn)
-{
-    conn_move(engine, conn, CONN_FLUSH);
-}
-
 void conn_answered(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;

@@ -86,9 +86,6 @@ bool conn_adopt(struct engine *engine, struct conn *conn, uint32_t head_size, ui
 /* What follows when the application is through with conn->request. */
 void conn_answered(struct engine *engine, struct conn *conn);
 
-/* The request waited for a thread, and does not any more: it is the leader's to answer. */
-void conn_take_back(struct engine *engine, struct conn *conn);
-
 /* A deadline has passed. */
 void conn_expired(struct engine *engine, struct conn *conn);
 

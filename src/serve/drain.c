@@ -71,7 +71,6 @@ void drain_cut(struct engine *engine, struct conn *conn)
     conn_because(conn, CLOSE_DRAINED);
     switch (state) {
     case CONN_RUNNING:
-        conn_take_back(engine, conn);
         cut_request(engine, conn, &engine->cut.waiting);
         break;
     case CONN_HEAD:

@@ -74,7 +74,7 @@ ARGUMENTS = {
     "http2_stream_limit": ("5", 5),
     "count": ("2", 2),
     "seconds": ("1.5", 1.5),
-    "client_memory": ("1M", 2**20),
+    "client_memory": ("8M", 8 << 20),
     "size": ("2G", 2 * 2**30),
     "http2_window_size": ("1000", 1000),
     "header_map_behaviour": ("dangerous", "dangerous"),

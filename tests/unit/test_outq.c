@@ -415,7 +415,7 @@ static void what_the_budget_refuses(void **state)
 static void a_file_needs_no_memory(void **state)
 {
     struct world *world = *state;
-    world->budget.memory_max = BUDGET_ANSWER_SHARE * 1000;
+    world->budget.memory_max = BUDGET_ANSWER_SHARE * 1000 * 4 / 3;
     assert_int_equal(outq_copy(&world->q, referenced, 700), 0);
     expect(world, referenced, 700);
     assert_int_equal(outq_copy(&world->q, "x", 1), -1);
