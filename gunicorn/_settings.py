@@ -471,9 +471,9 @@ SECTIONS = {
             "Beyond it files are used, then the hungriest wait; 0 is no limit.",
             unit="bytes", since=OURS),
         Row("client_disk", "--client-disk", SIZE, 0,
-            "The bytes in files of tmp_upload_dir that a worker's clients may occupy together, one "
-            "of them half; 0 is the room that the disk has when the worker starts, less a "
-            "twentieth of the disk or 1 GiB.", unit="bytes", since=OURS),
+            "The bytes in files of tmp_upload_dir that a worker's clients may occupy together; 0 "
+            "is the room of the disk, less a twentieth of it (at most 1 GiB). One client may "
+            "have half.", unit="bytes", since=OURS),
         Row("limit_request_body", "--limit-request-body", SIZE, 0,
             "The longest body of a request; 0 is no limit.", unit="bytes", since=OURS),
         Row("stream_request_body", "--stream-request-body", SIZE, 0,

@@ -5,6 +5,7 @@ looks leaves it there. Who talks on it takes it over, and it is closed when the 
 what sends or receives, shuts down, closes, detaches, duplicates, or lets it block or not.
 """
 
+import _socket
 import os
 import socket
 
@@ -123,6 +124,7 @@ class ClientSocket(Looks):
         return self._ask("connect_ex", address)
 
     def __getattr__(self, name):
-        if not hasattr(socket.socket, name):
+        # eventlet's class has some of them in its instances alone.
+        if not (hasattr(socket.socket, name) or hasattr(_socket.socket, name)):
             raise AttributeError(f"'socket' object has no attribute {name!r}")
         return getattr(self._taken(), name)

@@ -52,9 +52,11 @@ static void note_peak(struct budget *budget)
     atomic_store_explicit(&budget->peaked, true, memory_order_relaxed);
 }
 
-bool budget_take(struct budget *budget, unsigned share, size_t held, size_t more)
+bool budget_take(struct budget *budget, enum budget_use use, size_t held, size_t more)
 {
-    if (!take(&budget->memory, budget->memory_max, held, more, share))
+    bool answer = use == BUDGET_ANSWER;
+    uint64_t most = budget->memory_max - (answer ? budget->memory_max / 4 : 0);
+    if (!take(&budget->memory, most, held, more, answer ? BUDGET_ANSWER_SHARE : BUDGET_SHARE))
         return false;
     note_peak(budget);
     return true;
@@ -85,7 +87,7 @@ bool budget_allows(const struct budget *budget, size_t bytes)
 void *budget_alloc(struct budget *budget, size_t *size)
 {
     size_t rounded = blocks_round(*size);
-    if (!budget_take(budget, BUDGET_SHARE, 0, rounded))
+    if (!budget_take(budget, BUDGET_REQUEST, 0, rounded))
         return NULL;
     void *buffer = blocks_get(&budget->blocks, rounded);
     if (!buffer) {
@@ -129,10 +131,6 @@ void budget_publish(const struct budget *budget, struct metrics *metrics)
 
 bool budget_spool(struct budget *budget, uint64_t held, uint64_t more)
 {
-    if (!fits(held + more, budget->disk_max, held + more, 1)) {
-        errno = ENOSPC;
-        return false;
-    }
     return take(&budget->spooled, budget->disk_max, held, more, 1);
 }
 

@@ -24,14 +24,16 @@ struct metrics;
  */
 
 enum {
-    /* Which part of what is left a buffer takes, at most: what clients send, and an answer, which
-     * is in memory already. */
-    BUDGET_SHARE = 32,
-    BUDGET_ANSWER_SHARE = 4,
+    BUDGET_SHARE = 32,       /* memory: which part of what is left a buffer takes, at most */
+    BUDGET_ANSWER_SHARE = 4, /* the same for an answer, which is in memory already */
     BUDGET_PEAK = 16 << 20,  /* bytes of memory after which it is worth to trim the heaps */
     BUDGET_DESCRIPTORS = 64, /* for the application, logs and accepting, at most */
     BUDGET_TLS = 40 * 1024,  /* bytes that OpenSSL needs for a connection, about */
 };
+
+/* For what: answers leave a quarter of the memory to what clients send, for they can go to files
+ * and heads cannot. */
+enum budget_use { BUDGET_REQUEST, BUDGET_ANSWER };
 
 struct budget {
     uint64_t memory_max, disk_max; /* bytes; 0: any number */
@@ -51,7 +53,7 @@ void budget_destroy(struct budget *budget); /* all was given back */
  * A buffer that has `held` bytes is to have so many more, as long as it is no larger than the
  * share. False with errno ENOBUFS when it may not.
  */
-bool budget_take(struct budget *budget, unsigned share, size_t held, size_t more);
+bool budget_take(struct budget *budget, enum budget_use use, size_t held, size_t more);
 
 /* The same for what cannot be refused, and is bounded elsewhere. */
 void budget_force(struct budget *budget, size_t bytes);
@@ -68,8 +70,7 @@ bool budget_allows(const struct budget *budget, size_t bytes);
 void *budget_alloc(struct budget *budget, size_t *size);
 void budget_free(struct budget *budget, void *buffer, size_t size);
 
-/* The bytes of a file. False with errno: ENOBUFS, or ENOSPC when a file never may have so many, so
- * that it is of no use to wait. */
+/* The bytes of a file. False with errno ENOBUFS. */
 bool budget_spool(struct budget *budget, uint64_t held, uint64_t more);
 void budget_unspool(struct budget *budget, uint64_t bytes);
 

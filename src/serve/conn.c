@@ -677,6 +677,7 @@ static void unpark(struct engine *engine, struct conn *conn)
     if (!conn->parked)
         return;
     conn->parked = false;
+    conn->since_ms = engine->now_ms;
     timer_cancel(&conn->timer);
     if (conn->state == CONN_HEAD || conn->state == CONN_IDLE)
         deadline_at(engine, conn, engine->now_ms, engine->options.header_timeout_ms);

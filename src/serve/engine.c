@@ -171,8 +171,7 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     timer_init(&engine->resume);
     timer_init(&engine->cut_off);
     timer_init(&engine->trim);
-    uint64_t disk = options->client_disk ? options->client_disk : spool_room(options->tmp_dir);
-    budget_init(&engine->budget, options->client_memory, disk);
+    budget_init(&engine->budget, options->client_memory, options->client_disk);
     fit_connections(engine);
     deadlines_init(&engine->deadlines, options->request_timeout_ms, options->request_grace_ms);
     list_init(&engine->idle);

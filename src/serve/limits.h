@@ -19,7 +19,7 @@ enum {
     BODY_LEAST = 16 * 1024,         /* the least of them, when the budget is short */
     BODY_SPILLED = 128 * 1024,      /* bytes in memory of a body that is in a file */
     STREAM_FAST = 256 * 1024,       /* bytes that wait for a client that keeps pace */
-    STREAM_FAST_MS = 2,             /* until it is seen that a client does not */
+    STREAM_FAST_MS = 10,            /* until it is seen that a client does not */
     SPOOL_ATTACHED_MAX = 1024 * 1024, /* the same for bytes that are written to one */
     FIELDS_KEPT = 8 * 1024,           /* bytes of a kept one's table of header fields */
     PARK_LOOK_MS = 100,          /* until a client that the budget had no room for is tried again */

@@ -85,7 +85,7 @@ static struct part *part_made(struct outq *q, size_t size, size_t charged)
 static struct part *part_new(struct outq *q, size_t copied, size_t referenced)
 {
     size_t size = sizeof(struct part) + copied, charged = size + referenced;
-    if (!budget_take(q->budget, BUDGET_ANSWER_SHARE, q->memory, charged))
+    if (!budget_take(q->budget, BUDGET_ANSWER, q->memory, charged))
         return NULL;
     return part_made(q, size, charged);
 }

@@ -12,7 +12,7 @@ enum { REQUEST_BYTES = sizeof(struct request) + INPUT_SIZE + OUTPUT_SIZE };
 
 static struct request *request_create(struct budget *budget)
 {
-    if (!budget_take(budget, BUDGET_SHARE, 0, REQUEST_BYTES))
+    if (!budget_take(budget, BUDGET_REQUEST, 0, REQUEST_BYTES))
         return NULL;
     struct request *request = mem_alloc(sizeof(*request));
     if (request) {

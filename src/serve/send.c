@@ -108,9 +108,9 @@ static uint64_t window_of(const struct request *request)
 }
 
 /*
- * A client that takes a stream as fast as it is made leaves little waiting: what the application
- * makes is still in the processor's cache when it is sent, and its memory is used again. Whether
- * this client is one shows when it is waited for a moment, once until it has caught up.
+ * A client that takes a stream as fast as it is made is waited for, as nothing is gained by a
+ * queue: what the application makes is still in the processor's cache when it is sent, and its
+ * memory is used again. Whether this client is one shows in a moment, once until it has caught up.
  */
 static bool may_be_fast(const struct request *request)
 {
@@ -121,10 +121,8 @@ static bool may_be_fast(const struct request *request)
 static bool is_ahead(const struct request *request, size_t n)
 {
     const struct outq *q = &request->out;
-    uint64_t window = window_of(request), waits = q->memory + q->kept;
-    if (may_be_fast(request) && window > STREAM_FAST)
-        window = STREAM_FAST;
-    return waits > 0 && waits + n > window;
+    uint64_t waits = q->memory + q->kept;
+    return may_be_fast(request) || (waits > 0 && waits + n > window_of(request));
 }
 
 /* Once there is a file all goes there until it is sent, in one part. */
@@ -159,7 +157,7 @@ static int store(struct request *request, const struct iovec *part, struct held 
         if (stored >= 0)
             return stored;
     }
-    if (errno == ENOBUFS || errno == ENOSPC || errno == EMFILE)
+    if (errno == ENOBUFS || errno == EMFILE)
         engine_short(request->engine, "Answers wait for their clients");
     return -1;
 }
@@ -212,7 +210,7 @@ static int wait_for_client(struct request *request)
     uint64_t before = q->sent;
     if (request->conn->state != CONN_RUNNING)
         return gone(request);
-    bool briefly = may_be_fast(request) && q->memory + q->kept < window_of(request);
+    bool briefly = may_be_fast(request);
     int most_ms = briefly ? STREAM_FAST_MS : patience_ms(engine->options.send_timeout_ms);
     pthread_mutex_unlock(&q->lock);
     request->blocked++;

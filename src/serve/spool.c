@@ -46,30 +46,25 @@ static uint64_t reserve_of(const struct statvfs *disk)
     return share < DISK_RESERVE_MAX ? share : DISK_RESERVE_MAX;
 }
 
-/* If the system does not say, writing will. */
-static bool leaves_room(int failed, const struct statvfs *disk, uint64_t n)
+/*
+ * Whether a file that has `held` bytes may have n more: no more than half of the room, so that one
+ * client does not take it all. If the system does not say, writing will.
+ */
+static bool leaves_room(int failed, const struct statvfs *disk, uint64_t held, uint64_t n)
 {
-    uint64_t unit = failed ? 0 : disk->f_frsize, free = unit * disk->f_bavail;
-    bool has = unit == 0 || (free >= n && free - n >= reserve_of(disk));
+    uint64_t unit = failed ? 0 : disk->f_frsize;
+    uint64_t free = unit * disk->f_bavail, kept = n + reserve_of(disk);
+    bool has = unit == 0 || (free >= kept && held + n <= free - kept);
     if (!has)
         errno = ENOSPC;
     return has;
-}
-
-uint64_t spool_room(const char *dir)
-{
-    struct statvfs disk;
-    if (statvfs(directory(dir), &disk) != 0)
-        return 0;
-    uint64_t free = (uint64_t)disk.f_frsize * disk.f_bavail, kept = reserve_of(&disk);
-    return free > kept ? free - kept : 1;
 }
 
 bool spool_has_room(const char *dir, uint64_t n)
 {
     struct statvfs disk;
     int failed = statvfs(directory(dir), &disk);
-    return leaves_room(failed, &disk, n);
+    return leaves_room(failed, &disk, 0, n);
 }
 
 int spool_open_file(const char *dir)
@@ -116,7 +111,7 @@ static bool may_spill(const struct spool *spool)
     if (written / DISK_STEP == spool->size / DISK_STEP)
         return true;
     int failed = fstatvfs(spool->file, &disk);
-    return leaves_room(failed, &disk, spool->memory_size);
+    return leaves_room(failed, &disk, written, spool->memory_size);
 }
 
 static int open_file(struct spool *spool, const char *dir)

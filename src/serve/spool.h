@@ -50,9 +50,6 @@ int spool_write(int file, uint64_t at, const char *data, size_t n);
  * it does not. */
 bool spool_has_room(const char *dir, uint64_t n);
 
-/* Bytes that the disk of dir takes now, less a share for others; 0 if the system does not say. */
-uint64_t spool_room(const char *dir);
-
 /* An unlinked file of dir (NULL: TMPDIR, else /tmp), or -1 with errno. */
 int spool_open_file(const char *dir);
 

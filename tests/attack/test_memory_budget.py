@@ -1,4 +1,4 @@
-"""Clients that make a worker hold much: all they occupy is bounded, and given back."""
+"""Clients that make a worker hold much: what all occupy together is bounded, and given back."""
 
 import re
 import selectors

@@ -97,7 +97,7 @@ def test_a_status_that_goes_after_the_end(start, tmp_path):
 
 def test_a_body_read_after_the_end(start, tmp_path):
     (tmp_path / "hook.py").write_text(HOOK)
-    server = start("-c", str(tmp_path / "hook.py"), "--stream-request-body", "1G")
+    server = start("-c", str(tmp_path / "hook.py"), "--stream-request-body", "1M")
     with server.connect() as connection:
         connection.send(render("POST", "/late_reader", STREAMED))
         assert connection.read_response().body == b'"ok"'

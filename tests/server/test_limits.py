@@ -126,11 +126,14 @@ def test_a_body_found_too_large_while_it_is_read():
     """The exception that reads raise is an OSError to applications, a 413 to the client."""
     from types import SimpleNamespace
 
+    from gunicorn.config import Config
     from gunicorn.http._bridge import Bridge
 
     lines = []
+    cfg = Config()
+    cfg.set("limit_request_body", 1000)
     worker = SimpleNamespace(
-        cfg=SimpleNamespace(limit_request_body=1000, is_ssl=False),
+        cfg=cfg,
         log=SimpleNamespace(warning=lambda line, *args: lines.append(line % args)),
     )
     bridge = Bridge(worker)
