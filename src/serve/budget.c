@@ -133,10 +133,6 @@ void budget_publish(const struct budget *budget, struct metrics *metrics)
 
 bool budget_spool(struct budget *budget, uint64_t held, uint64_t more)
 {
-    if (!fits(held + more, budget->disk_max, held + more, 1)) {
-        errno = ENOSPC;
-        return false;
-    }
     return take(&budget->spooled, budget->disk_max, held, more, 1);
 }
 

@@ -70,8 +70,7 @@ bool budget_allows(const struct budget *budget, size_t bytes);
 void *budget_alloc(struct budget *budget, enum budget_use use, size_t *size);
 void budget_free(struct budget *budget, void *buffer, size_t size);
 
-/* The bytes of a file. False with errno: ENOBUFS, or ENOSPC when a file never may have so many, so
- * that it is of no use to wait. */
+/* The bytes of a file. False with errno ENOBUFS. */
 bool budget_spool(struct budget *budget, uint64_t held, uint64_t more);
 void budget_unspool(struct budget *budget, uint64_t bytes);
 

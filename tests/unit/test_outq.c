@@ -403,7 +403,7 @@ static void what_the_budget_refuses(void **state)
     add_copy(world, "small");
     world->budget.disk_max = 20;
     assert_int_equal(spool(world, referenced, 11, NULL), -1);
-    assert_int_equal(errno, ENOSPC);
+    assert_int_equal(errno, ENOBUFS);
     add_spooled(world, "half of it", 10);
     world->budget.files_max = 1;
     assert_int_equal(outq_file(&world->q, file, 0, 1), -1);
