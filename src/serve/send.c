@@ -211,18 +211,18 @@ static int patience_ms(uint32_t timeout_ms)
 }
 
 /*
- * While a thread waits because there is no room, its client has to take BODY_RATE. What is in the
- * socket still was not taken, and the system may say for long that the socket takes no more.
+ * While a thread waits because there is no room, its client has to make progress as one that is to
+ * keep its place: see room.c. What is in the socket still was not taken, and the system may say for
+ * long that the socket takes no more.
  */
 static bool keeps_pace(struct request *request)
 {
     struct response *response = &request->response;
     uint64_t now = clock_ms(), taken = request->out.sent - socket_untaken(request->conn->io.fd);
-    uint64_t least = (uint64_t)BODY_RATE * BODY_WINDOW_MS / 1000;
     bool begins = response->stuck_ms == 0;
-    if (!begins && now < response->stuck_ms + BODY_WINDOW_MS)
+    if (!begins && now < response->stuck_ms + SILENT_MS)
         return true;
-    bool enough = begins || (int64_t)(taken - response->stuck_at) >= (int64_t)least;
+    bool enough = begins || (int64_t)(taken - response->stuck_at) >= PACE_BYTES;
     response->stuck_ms = now;
     response->stuck_at = taken;
     return enough;

@@ -21,6 +21,7 @@ import multiprocessing
 import os
 import random
 import resource
+import shlex
 import signal
 import socket
 import sys
@@ -241,7 +242,9 @@ def hurt(port: int, path: str) -> None:
 def siege(args, directory: Path) -> int:
     options = [*WORKER_ARGS[args.kind], "-w", "3", "--timeout", str(TIMEOUT)]
     options += ["--graceful-timeout", "5", "--worker-connections", "300", "--no-control-socket"]
-    server = Server([*options, "attack.siege_app:app"], directory, expect_trouble=True)
+    options += shlex.split(args.settings)
+    environ = {"TMPDIR": "/nonexistent"} if args.no_files else {}
+    server = Server([*options, "attack.siege_app:app"], directory, env=environ, expect_trouble=True)
     server.start(3)
     port = server.address[1]
     context = multiprocessing.get_context("spawn")
@@ -302,6 +305,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=1800)
     parser.add_argument("-k", dest="kind", default="gthread", choices=list(WORKER_ARGS))
     parser.add_argument("--application", action="store_true", help="it attacks as well")
+    parser.add_argument("--settings", default="", help="of the server, as on its command line")
+    parser.add_argument("--no-files", action="store_true", help="there is no room on a disk")
     parser.add_argument("--share", type=float, default=1.0, help="of the attackers")
     parser.add_argument("--bound", type=float, default=5.0, help="seconds of the worst wait")
     parser.add_argument("--memory", type=float, default=400, help="MiB of a worker")
