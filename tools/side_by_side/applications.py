@@ -656,6 +656,7 @@ LABEL_STUDIO = Application(
         {"email": "admin@example.org", "password": PASSWORD},
         ("/projects/", "/api/projects/", "/user/account/", "/api/current-user/whoami"),
     ),
+    accepted=((r"log: .*WSGI app sent body bytes", "its log names the function that logs"),),
 )
 
 #: As root it runs as its own user, who owns its files then.
