@@ -712,7 +712,7 @@ app = make_app(CKANConfigLoader("$STATE/ckan.ini").get_config())
 
 SUPERSET = Application(
     name="superset",
-    install=("apache-superset", "rich", "flask-caching<2.4"),
+    install=("apache-superset", "rich", "cachetools", "flask-caching<2.4"),
     target=("superset.app:create_app()",),
     pages=("/login/", "/", "/health", "/superset/welcome/", "/api/v1/chart/"),
     files={
