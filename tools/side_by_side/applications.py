@@ -656,6 +656,7 @@ LABEL_STUDIO = Application(
         {"email": "admin@example.org", "password": PASSWORD},
         ("/projects/", "/api/projects/", "/user/account/", "/api/current-user/whoami"),
     ),
+    accepted=((r"log: .*WSGI app sent body bytes", "its log names the function that logs"),),
 )
 
 #: As root it runs as its own user, who owns its files then.
@@ -711,7 +712,7 @@ app = make_app(CKANConfigLoader("$STATE/ckan.ini").get_config())
 
 SUPERSET = Application(
     name="superset",
-    install=("apache-superset", "rich", "flask-caching<2.4"),
+    install=("apache-superset", "rich", "cachetools", "flask-caching<2.4"),
     target=("superset.app:create_app()",),
     pages=("/login/", "/", "/health", "/superset/welcome/", "/api/v1/chart/"),
     files={
