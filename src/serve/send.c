@@ -244,6 +244,7 @@ static int wait_for_client(struct request *request, bool ahead)
     int most_ms = briefly ? STREAM_FAST_MS : patience_ms(engine->options.send_timeout_ms);
     if (!ahead)
         most_ms = PARK_LOOK_MS;
+    budget_publish(&engine->budget, engine->metrics); /* the leader may sleep meanwhile */
     pthread_mutex_unlock(&q->lock);
     request->blocked++;
     short events = transport_send_waits(request->conn->tls);
