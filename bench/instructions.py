@@ -64,7 +64,7 @@ def post(_: int) -> bytes:
     return b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % SIZE + bytes(SIZE)
 
 
-#: What is asked of the server with Python, and of the engine without it.
+#: The requests that the server with Python gets, and those that the engine without it gets.
 WORKS: dict[str, Callable[[int], bytes]] = {"hello": hello, "browser": browser, "echo 64K": post}
 PLAIN: dict[str, Callable[[int], bytes]] = {"C echo: hello": hello, "C echo: 64K": post}
 

@@ -162,7 +162,7 @@ max_requests_jitter = 1000
 """,
     "graceful_timeout": """\
 A worker cuts off what is left a fifth of it, at most 3 s, before the end: [how a worker
-stops](operations.md#how-a-worker-stops). Workers that are still there when it has passed are killed. Whoever stops the server (systemd's
+stops](operations.md#how-a-worker-stops). Workers that are still there when it has passed are killed. The program that stops the server (systemd's
 `TimeoutStopSec`, Kubernetes' `terminationGracePeriodSeconds`) has to wait for longer.
 """,
     "keepalive": """\
@@ -272,7 +272,7 @@ def ssl_context(config, default_ssl_context_factory):
 """,
     "post_request": "`resp` is None when the request came to no response.\n",
     "pre_request": """\
-Logs the request at level debug unless it is set. What it changes in `req` is what the application sees:
+Logs the request at level debug unless it is set. The application sees what the hook has changed in `req`:
 
 ```python
 def pre_request(worker, req):
@@ -330,7 +330,7 @@ for a client occupies what it occupies in gunicorn.
 client_memory = "1G"  # K, M, G, T; for each worker, 4M at least
 ```
 
-What happens when it is used up: [what clients may occupy](operations.md#what-clients-may-occupy).
+The order in which clients wait when it is used up: [limits on what clients occupy](operations.md#limits-on-what-clients-occupy).
 """,
     "client_disk": """\
 ```python
@@ -342,7 +342,7 @@ client_disk = "20G"  # for each worker; the file system of tmp_upload_dir has to
 limit_request_body = "20M"  # K, M, G, T
 ```
 
-What is longer is answered with 413 before the application runs. Without it the bound is the room of `tmp_upload_dir`, a twentieth of
+A longer body is answered with 413 before the application runs. Without it the bound is the room of `tmp_upload_dir`, a twentieth of
 which is left free, and 64 GiB.
 """,
     "stream_request_body": """\
