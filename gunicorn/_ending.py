@@ -5,7 +5,7 @@ import os
 import sys
 
 # Taken before a worker's package may patch them: greenlets do not run while the process ends.
-from _thread import start_new_thread
+from _thread import allocate_lock, start_new_thread
 from time import sleep
 
 LEAST = 1.0  # seconds
@@ -19,8 +19,12 @@ def guard(log, who: str, seconds: float) -> None:
     some never end. What is waited for is logged then.
     """
     status = _status(sys.exc_info()[1])
+    started = allocate_lock()
+    started.acquire()
     with contextlib.suppress(RuntimeError):  # no thread can be had: it ends without one
-        start_new_thread(_end, (log, who, max(LEAST, seconds), status))
+        start_new_thread(_end, (log, who, max(LEAST, seconds), status, started))
+        # A thread that begins while the interpreter ends crashes before Python 3.12.
+        started.acquire()
 
 
 def forget_processes() -> None:
@@ -35,7 +39,8 @@ def _status(exc) -> int:
     return code & 0xFF if isinstance(code, int) else int(exc is not None and code is not None)
 
 
-def _end(log, who, seconds, status) -> None:
+def _end(log, who, seconds, status, started) -> None:
+    started.release()
     sleep(seconds)
     try:
         held = [*_threads(), *_processes()]

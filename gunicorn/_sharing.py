@@ -17,14 +17,15 @@ from gunicorn import _core
 DATA = (
     "ast", "base64", "bisect", "calendar", "copy", "datetime", "email.message", "email.parser",
     "email.utils", "hashlib", "heapq", "hmac", "http", "inspect", "ipaddress", "json", "locale",
-    "mimetypes", "pathlib", "pickle", "platform", "random", "struct", "typing", "unicodedata",
-    "urllib.parse", "uuid", "zlib",
+    "mimetypes", "pathlib", "pickle", "random", "struct", "typing", "unicodedata", "urllib.parse",
+    "zlib",
 )  # fmt: skip
 
-#: The same of modules about what waits: not for workers that patch.
-WAITING = ("http.client", "shutil", "ssl", "subprocess", "tempfile")
+#: The same of modules that wait, or import such (`platform` and `uuid` in Python 3.10): not for
+#: workers that patch.
+WAITING = ("http.client", "platform", "shutil", "ssl", "subprocess", "tempfile", "uuid")
 
-#: What a worker of ours imports for itself.
+#: Modules that a worker imports for itself.
 OWN = ("faulthandler",)
 
 

@@ -19,7 +19,7 @@ class GeventWorker(GreenletWorker):
 
     name = "gevent"
     shared_modules = (
-        "gevent.events", "gevent.local", "gevent.lock", "gevent.queue", "gevent.select",
+        "gevent.local", "gevent.lock", "gevent.queue", "gevent.select",
         "gevent.selectors", "gevent.signal", "gevent.socket", "gevent.ssl", "gevent.time",
     )  # fmt: skip
     _hub = None
