@@ -5,6 +5,7 @@ Nothing here imports at once what only some callers need: this module is part of
 
 import os
 import sys
+import time
 
 from gunicorn.errors import AppImportError, AppModuleNotFound, ConfigError
 
@@ -529,7 +530,6 @@ def close_graceful(sock, timeout=2.0, max_drain=65536):
     What the peer still sends is read for up to `timeout` seconds and `max_drain` bytes.
     """
     import socket
-    import time
 
     try:
         sock.shutdown(socket.SHUT_WR)
@@ -629,11 +629,16 @@ def split_request_uri(uri):
     return parts._replace(path=parts.path[1:])
 
 
+# In English whatever the locale is, as strftime() is not.
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
 def http_date(timestamp=None):
     """Return a time (seconds since the epoch; now) as HTTP writes it (RFC 9110 section 5.6.7)."""
-    from email.utils import formatdate
-
-    return formatdate(timestamp, usegmt=True)
+    at = time.gmtime(timestamp)
+    day, month = _DAYS[at.tm_wday], _MONTHS[at.tm_mon - 1]
+    return f"{day}, {at.tm_mday:02} {month} {at.tm_year:04} {time.strftime('%H:%M:%S', at)} GMT"
 
 
 def is_hoppish(header):

@@ -6,7 +6,7 @@ import signal
 import sys
 
 from gunicorn.errors import RequestTimeout
-from gunicorn.http import errors, message, wsgi
+from gunicorn.http import _server_fields, errors, message, wsgi
 from gunicorn.workers import _forked, _overrides
 
 CLIENT_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
@@ -141,8 +141,6 @@ class Bridge:
 
     def server_fields(self) -> bytes:
         """Return the fields of each answer that the user may change."""
-        from gunicorn.http import _server_fields
-
         return _server_fields.lines(self.cfg, self.log)
 
     def raise_error(self, name, culprit):
