@@ -84,13 +84,15 @@ class ThreadWorker(Worker):
 
     def _await_threads(self, engine, threads) -> None:
         """Let the requests that run end, within `graceful_timeout`, and their threads."""
-        until = time.monotonic() + self.cfg.graceful_timeout
-        while engine.running() and time.monotonic() < until:
+        idle_since = time.monotonic()
+        until = idle_since + self.cfg.graceful_timeout
+        while any(thread.is_alive() for thread in threads) and (now := time.monotonic()) < until:
+            if engine.running():
+                idle_since = now
+            elif now > idle_since + THREADS_END:
+                # One may wait in a loop whose descriptor the application has closed: it never ends.
+                break
             time.sleep(LOOK)
-        # One may wait in a loop whose descriptor the application has closed: nothing wakes it.
-        until = time.monotonic() + THREADS_END
-        for thread in threads:
-            thread.join(max(0.0, until - time.monotonic()))
 
     def _serve(self, engine) -> None:
         try:

@@ -551,8 +551,7 @@ static PyObject *tell(PyObject *op, void (*function)(struct engine *engine))
 static PyObject *engine_running(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    struct engine *engine = engine_of(op);
-    return engine ? PyLong_FromUnsignedLong(atomic_load(&engine->metrics->running)) : NULL;
+    return engine_of(op) ? PyLong_FromUnsignedLong(engine_wsgi(op)->running) : NULL;
 }
 
 static PyObject *engine_drain_method(PyObject *op, PyObject *unused)
@@ -684,7 +683,7 @@ static PyMethodDef engine_methods[] = {
      "may_raise(serial, /)\n--\n\nWhether RequestTimeout may be raised in a request, as is then "
      "done."},
     {"running", engine_running, METH_NOARGS,
-     "running()\n--\n\nHow many requests threads or greenlets have taken and not answered."},
+     "running()\n--\n\nHow many requests the application is at."},
     {"drain", engine_drain_method, METH_NOARGS,
      "drain()\n--\n\nTake no new connections; stop when all requests are answered."},
     {"stop", engine_stop_method, METH_NOARGS,

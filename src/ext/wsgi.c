@@ -385,6 +385,7 @@ static void wsgi_run(void *app, struct request *request)
 {
     struct wsgi *wsgi = app;
     int place = begin_slot(wsgi, request);
+    wsgi->running++;
     struct call *call = call_begin(wsgi, request);
     if (call) {
         answer(call);
@@ -401,6 +402,7 @@ static void wsgi_run(void *app, struct request *request)
     }
     if (wsgi->tls)
         ext_tls_look(wsgi, request->begun_ns);
+    wsgi->running--;
     end_slot(wsgi, place);
     if (wsgi->max_requests > 0 && !request->conn->listener->inner)
         count_towards_max(wsgi);

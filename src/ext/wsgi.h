@@ -77,6 +77,7 @@ struct wsgi {
     PyObject *run_one, *collect; /* what turn() of a loop host starts */
     PyObject *timeout_error;     /* RequestTimeout; NULL without request_timeout */
     PyObject *current;           /* says which greenlet runs; NULL: there are none */
+    uint32_t running;            /* requests that run; attached only */
     pthread_t main_thread;       /* for request_timeout, as the next two */
     int wake_fd;                 /* wakes the main thread */
     int stacks_fd;               /* the error log; -1: none */
