@@ -131,7 +131,7 @@ def all_atoms(log, resp, req, environ, request_time):
 class LazyAtoms(dict):
     """The atoms that a format asks for, computed when it does.
 
-    Whoever looks at them as a mapping finds all of them: see `_complete`.
+    As a mapping they are complete, however a reader looks at them: see `_complete`.
     """
 
     def __init__(self, log, resp, req, environ, request_time):

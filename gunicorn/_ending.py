@@ -16,7 +16,7 @@ def guard(log, who: str, seconds: float) -> None:
     """End this process in `seconds` if it has not ended by itself, as it is about to.
 
     Python waits at its end for threads that are no daemons, and multiprocessing for its processes;
-    some never end. What is waited for is logged then.
+    some never end. The log then names those that it waits for.
     """
     status = _status(sys.exc_info()[1])
     started = allocate_lock()

@@ -69,7 +69,7 @@ struct metrics {
     _Atomic uint32_t draining; /* 1: the worker takes no new connection */
     _Atomic uint32_t connections[METRICS_CONN_STATES];
 
-    /* What clients occupy: copies, see budget_publish(). */
+    /* The budget of clients: copies, see budget_publish(). */
     _Atomic uint64_t memory;  /* bytes of buffers */
     _Atomic uint64_t spooled; /* bytes in files */
     _Atomic uint32_t files;   /* descriptors beside those of connections */

@@ -573,7 +573,7 @@ static PyObject *engine_out_of_time(PyObject *op, PyObject *unused)
     return engine ? PyBool_FromLong(atomic_load(&engine->out_of_time)) : NULL;
 }
 
-/* Also tells of it, to be asked when the loop of the worker is over. */
+/* Also has it logged. For the worker whose loop is over. */
 static PyObject *engine_lost_method(PyObject *op, PyObject *unused)
 {
     (void)unused;
