@@ -7,7 +7,7 @@
  * of the request, each text a length byte and its bytes, 255 for a text that is not there.
  */
 #include "base/mem.h"
-#include "serve/access_format.h"
+#include "serve/access/access_format.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
  * The chunked decoder: whole, in pieces and without moving, the same bytes come out, no more than
  * went in. The first byte chooses the limits, the second the size of the pieces.
  */
-#include "proto/chunked.h"
+#include "proto/http1/chunked.h"
 
 #include <stdlib.h>
 

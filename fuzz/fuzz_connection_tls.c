@@ -14,7 +14,7 @@
 
 #include "../tests/unit/tls_client.h"
 
-#include "net/tls.h"
+#include "net/tls/tls.h"
 
 #include <openssl/err.h>
 #include <sys/socket.h>

@@ -47,13 +47,13 @@ static void init_policy(struct forwarded *policy, uint8_t bits)
 }
 
 /* Nothing with an underscore gets past "drop" from a peer that is not trusted, nor its scheme. */
-static void check_result(const struct forwarded *policy, const struct http1_head *head,
-                         const char *data, bool trusted, bool tls)
+static void check_result(const struct forwarded *policy, const struct head *head, const char *data,
+                         bool trusted, bool tls)
 {
     require(trusted || head->https == tls);
     require(head->script_name <= head->field_count);
     for (uint32_t i = 0; i < head->field_count; i++) {
-        const struct http1_field *field = &head->fields[i];
+        const struct head_field *field = &head->fields[i];
         bool underscore = memchr(data + field->name, '_', field->name_len) != NULL;
         require(underscore || field->id != FIELD_DROPPED);
         if (underscore && !trusted && policy->map != FORWARDED_DANGEROUS)
@@ -65,21 +65,21 @@ static void check_policy(uint8_t bits, const char *text, size_t size)
 {
     struct http1_limits limits = {.fields = 100};
     struct forwarded policy;
-    struct http1_head head;
+    struct head head;
     bool trusted = (bits & 64) != 0;
     bool tls = (bits & 128) != 0;
     char *data = malloc(size);
     require(data != NULL);
     memcpy(data, text, size);
     init_policy(&policy, bits & 63);
-    http1_head_init(&head);
+    head_init(&head);
     if (http1_parse(&head, data, size, &limits) == HTTP1_OK) {
         if (forwarded_apply(&policy, &head, data, trusted, tls) == HTTP1_OK)
             check_result(&policy, &head, data, trusted, tls);
         else
             require(head.error == HTTP1_REFUSED_FIELD || head.error == HTTP1_CONTRADICTORY_SCHEME);
     }
-    http1_head_free(&head);
+    head_free(&head);
     forwarded_free(&policy);
     free(data);
 }

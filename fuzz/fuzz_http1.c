@@ -3,7 +3,7 @@
  * lies inside the head.
  * The first byte chooses the settings, the second how the head is cut.
  */
-#include "proto/http1.h"
+#include "proto/http1/parse.h"
 
 #include <stdlib.h>
 
@@ -38,7 +38,7 @@ static void check_inside(uint32_t at, uint32_t len, uint32_t size)
     require(at <= size && len <= size - at);
 }
 
-static void check_head(const struct http1_head *head, const char *data, size_t size)
+static void check_head(const struct head *head, const char *data, size_t size)
 {
     require(head->size <= size && head->size >= 4);
     require(memcmp(data + head->size - 2, "\r\n", 2) == 0);
@@ -47,8 +47,8 @@ static void check_head(const struct http1_head *head, const char *data, size_t s
     check_inside(head->path - head->target, head->path_len, head->target_len);
     check_inside(head->query - head->target, head->query_len, head->target_len);
     for (uint32_t i = 0; i < head->field_count; i++) {
-        const struct http1_field *field = &head->fields[i];
-        struct str name = http1_slice(data, field->name, field->name_len);
+        const struct head_field *field = &head->fields[i];
+        struct str name = head_slice(data, field->name, field->name_len);
         check_inside(field->name, field->name_len, head->size);
         check_inside(field->value, field->value_len, head->size);
         require(field->name_len > 0 && memchr(name.p, ':', name.n) == NULL);
@@ -58,7 +58,7 @@ static void check_head(const struct http1_head *head, const char *data, size_t s
     }
 }
 
-static void check_words(const struct http1_head *head, const char *data)
+static void check_words(const struct head *head, const char *data)
 {
     char words[160];
     int status = http1_error_status(head->error);
@@ -68,7 +68,7 @@ static void check_words(const struct http1_head *head, const char *data)
 }
 
 /* Each call gets a buffer of its own that has no byte more than what is there. */
-static enum http1_result parse(struct http1_head *head, char *copy, size_t size, size_t step,
+static enum http1_result parse(struct head *head, char *copy, size_t size, size_t step,
                                const struct http1_limits *limits)
 {
     enum http1_result result = HTTP1_PARTIAL;
@@ -84,7 +84,7 @@ static enum http1_result parse(struct http1_head *head, char *copy, size_t size,
     return result;
 }
 
-static void compare(const struct http1_head *a, const struct http1_head *b)
+static void compare(const struct head *a, const struct head *b)
 {
     require(a->size == b->size && a->field_count == b->field_count);
     require(a->framing == b->framing && a->content_length == b->content_length);
@@ -105,9 +105,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
     size -= SETTINGS;
     char *whole = malloc(size);
     char *pieces = malloc(size);
-    struct http1_head a, b;
-    http1_head_init(&a);
-    http1_head_init(&b);
+    struct head a, b;
+    head_init(&a);
+    head_init(&b);
     require(whole != NULL && pieces != NULL);
     memcpy(whole, input, size);
     memcpy(pieces, input, size);
@@ -125,8 +125,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
         if (second == HTTP1_ERROR)
             check_words(&b, pieces);
     }
-    http1_head_free(&a);
-    http1_head_free(&b);
+    head_free(&a);
+    head_free(&b);
     free(whole);
     free(pieces);
     return 0;

@@ -4,10 +4,10 @@
  * reports, collects the dead and begins dumps, while time goes on. Whatever stands there, the
  * reports are well-formed, no signal goes to anything but a child, and the master goes to sleep.
  */
-#include "proc/arbiter.h"
-#include "proc/recycle.h"
-#include "proc/report.h"
-#include "serve/exchange.h"
+#include "proc/children/recycle.h"
+#include "proc/loop/arbiter.h"
+#include "proc/port/report.h"
+#include "serve/dispatch/exchange.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -1,7 +1,7 @@
 #include "world.h"
 
 #include "base/mem.h"
-#include "net/tls.h"
+#include "net/tls/tls.h"
 
 #include <poll.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 #ifndef FUZZ_WORLD_H
 #define FUZZ_WORLD_H
 
-#include "serve/engine.h"
+#include "serve/engine/engine.h"
 
 /*
  * One connection through the whole engine, over a socket pair: a client that sends in pieces,

@@ -1,7 +1,7 @@
 #include "world.h"
 
-#include "serve/refusal.h"
-#include "serve/response.h"
+#include "serve/request/refusal.h"
+#include "serve/request/response.h"
 
 #include <fcntl.h>
 #include <stdio.h>

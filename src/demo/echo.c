@@ -4,9 +4,9 @@
  * SIGINT; with PEM files of certificates and a key it speaks TLS.
  */
 #include "base/mem.h"
-#include "net/tls.h"
-#include "serve/host.h"
-#include "serve/response.h"
+#include "net/tls/tls.h"
+#include "serve/engine/host.h"
+#include "serve/request/response.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -53,7 +53,7 @@ static void run(void *app, struct request *request)
     (void)app;
     response_start(request, "200 OK", 6);
     response_field(request, STR("Content-Type"), STR("text/plain"));
-    if (request->head.framing != HTTP1_NO_BODY) {
+    if (request->head.framing != HEAD_NO_BODY) {
         echo_body(request);
         return;
     }

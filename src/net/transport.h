@@ -2,7 +2,7 @@
 #define NET_TRANSPORT_H
 
 #include "net/socket.h"
-#include "net/tls.h"
+#include "net/tls/tls.h"
 
 #include <poll.h>
 

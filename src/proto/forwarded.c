@@ -1,7 +1,7 @@
 #include "proto/forwarded.h"
 
 #include "base/mem.h"
-#include "proto/http1_private.h"
+#include "proto/http1/private.h"
 
 static bool add(struct forwarded_name **list, uint32_t *count, struct str name, struct str value)
 {
@@ -78,16 +78,16 @@ struct scheme_state {
     bool given;
 };
 
-static enum http1_result read_scheme(struct scheme_state *state, struct http1_head *head,
-                                     const char *data, const struct http1_field *field)
+static enum http1_result read_scheme(struct scheme_state *state, struct head *head,
+                                     const char *data, const struct head_field *field)
 {
     const struct forwarded *policy = state->policy;
-    struct str name = http1_slice(data, field->name, field->name_len);
+    struct str name = head_slice(data, field->name, field->name_len);
     const struct forwarded_name *scheme =
         find(policy->schemes, policy->scheme_count, field->id, name);
     if (scheme == NULL)
         return HTTP1_OK;
-    bool https = str_eq(http1_slice(data, field->value, field->value_len), scheme->value);
+    bool https = str_eq(head_slice(data, field->value, field->value_len), scheme->value);
     if (state->given && https != head->https)
         return http1_refuse(head, HTTP1_CONTRADICTORY_SCHEME);
     state->given = true;
@@ -105,11 +105,11 @@ static bool may_keep(const struct forwarded *policy, struct str name, bool trust
 }
 
 /* A field whose name is not in the table, and so may have an underscore. */
-static enum http1_result read_other(const struct forwarded *policy, struct http1_head *head,
+static enum http1_result read_other(const struct forwarded *policy, struct head *head,
                                     const char *data, uint32_t index, bool trusted)
 {
-    struct http1_field *field = &head->fields[index];
-    struct str name = http1_slice(data, field->name, field->name_len);
+    struct head_field *field = &head->fields[index];
+    struct str name = head_slice(data, field->name, field->name_len);
     if (memchr(name.p, '_', name.n) == NULL)
         return HTTP1_OK;
     if (may_keep(policy, name, trusted)) {
@@ -126,13 +126,13 @@ static enum http1_result read_other(const struct forwarded *policy, struct http1
     return http1_refuse(head, HTTP1_REFUSED_FIELD);
 }
 
-static enum http1_result apply(const struct forwarded *policy, struct http1_head *head,
-                               const char *data, bool trusted)
+static enum http1_result apply(const struct forwarded *policy, struct head *head, const char *data,
+                               bool trusted)
 {
     struct scheme_state state = {policy, false};
     enum http1_result result = HTTP1_OK;
     for (uint32_t i = 0; i < head->field_count && result == HTTP1_OK; i++) {
-        const struct http1_field *field = &head->fields[i];
+        const struct head_field *field = &head->fields[i];
         if (trusted && (policy->scheme_ids & http1_bit(field->id)) != 0)
             result = read_scheme(&state, head, data, field);
         if (result == HTTP1_OK && field->id == FIELD_OTHER)
@@ -141,7 +141,7 @@ static enum http1_result apply(const struct forwarded *policy, struct http1_head
     return result;
 }
 
-enum http1_result forwarded_apply(const struct forwarded *policy, struct http1_head *head,
+enum http1_result forwarded_apply(const struct forwarded *policy, struct head *head,
                                   const char *data, bool trusted, bool tls)
 {
     head->https = tls;

@@ -1,7 +1,7 @@
 #ifndef PROTO_FORWARDED_H
 #define PROTO_FORWARDED_H
 
-#include "proto/http1.h"
+#include "proto/http1/parse.h"
 
 /*
  * Whom to believe, and what: the peers that may say how a request reached them
@@ -83,7 +83,7 @@ void forwarded_free(struct forwarded *policy);
  * Returns HTTP1_OK, or HTTP1_ERROR with head->error set. Costs two tests where there is nothing to
  * do. `trusted`: the peer's fields may be believed.
  */
-enum http1_result forwarded_apply(const struct forwarded *policy, struct http1_head *head,
+enum http1_result forwarded_apply(const struct forwarded *policy, struct head *head,
                                   const char *data, bool trusted, bool tls);
 
 #endif

@@ -7,8 +7,8 @@
  * the bytes: a head, a body, and what may follow.
  */
 #include "base/mem.h"
-#include "proto/chunked.h"
 #include "proto/forwarded.h"
+#include "proto/http1/chunked.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,12 +49,12 @@ static void print_key(const char *key, struct str value)
     printf(", ");
 }
 
-static void print_fields(const struct http1_head *head, const char *data)
+static void print_fields(const struct head *head, const char *data)
 {
     const char *separator = "";
     printf("\"headers\": [");
     for (uint32_t i = 0; i < head->field_count; i++) {
-        const struct http1_field *field = &head->fields[i];
+        const struct head_field *field = &head->fields[i];
         if (field->id == FIELD_DROPPED)
             continue;
         printf("%s[", separator);
@@ -75,12 +75,12 @@ static void print_refusal(int status, const char *text)
     printf("\"");
 }
 
-static void print_head(const struct http1_head *head, const char *data)
+static void print_head(const struct head *head, const char *data)
 {
-    print_key("method", http1_slice(data, head->method, head->method_len));
-    print_key("uri", http1_slice(data, head->target, head->target_len));
-    print_key("path", http1_slice(data, head->path, head->path_len));
-    print_key("query", http1_slice(data, head->query, head->query_len));
+    print_key("method", head_slice(data, head->method, head->method_len));
+    print_key("uri", head_slice(data, head->target, head->target_len));
+    print_key("path", head_slice(data, head->path, head->path_len));
+    print_key("query", head_slice(data, head->query, head->query_len));
     printf("\"version\": [%u, %u], \"scheme\": \"%s\", ", head->major, head->minor,
            head->https ? "https" : "http");
     printf("\"close\": %s, \"expect\": %s, ",
@@ -119,11 +119,11 @@ static void decode_chunked(const struct frame *frame, char *data, size_t size)
         printf("\"result\": \"partial\"");
 }
 
-static void read_body(const struct frame *frame, const struct http1_head *head, char *data)
+static void read_body(const struct frame *frame, const struct head *head, char *data)
 {
     char *body = data + head->size;
     size_t there = frame->size - head->size;
-    if (head->framing == HTTP1_CHUNKED)
+    if (head->framing == HEAD_CHUNKED)
         decode_chunked(frame, body, there);
     else if (head->content_length > there)
         printf("\"result\": \"partial\"");
@@ -132,7 +132,7 @@ static void read_body(const struct frame *frame, const struct http1_head *head, 
                    there - head->content_length);
 }
 
-static enum http1_result parse(const struct frame *frame, struct http1_head *head, char *data)
+static enum http1_result parse(const struct frame *frame, struct head *head, char *data)
 {
     struct http1_limits limits = {
         .request_line = frame->request_line,
@@ -156,8 +156,8 @@ static enum http1_result parse(const struct frame *frame, struct http1_head *hea
 static void answer(const struct frame *frame, struct forwarded *policy, char *data)
 {
     char text[4096];
-    struct http1_head head;
-    http1_head_init(&head);
+    struct head head;
+    head_init(&head);
     enum http1_result result = parse(frame, &head, data);
     policy->map = (enum forwarded_map)(frame->flags >> FLAG_MAP_SHIFT & 3);
     policy->any_name = (frame->flags & FLAG_ANY_NAME) != 0;
@@ -175,7 +175,7 @@ static void answer(const struct frame *frame, struct forwarded *policy, char *da
         printf("\"result\": \"partial\"");
     }
     printf("}\n");
-    http1_head_free(&head);
+    head_free(&head);
 }
 
 int main(void)

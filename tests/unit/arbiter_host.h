@@ -3,8 +3,8 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "proc/arbiter.h"
-#include "proc/signals.h"
+#include "proc/loop/arbiter.h"
+#include "proc/loop/signals.h"
 
 #include <errno.h>
 #include <signal.h>

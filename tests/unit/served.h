@@ -3,9 +3,9 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "serve/engine.h"
-#include "serve/refused.h"
-#include "serve/response.h"
+#include "serve/access/refused.h"
+#include "serve/engine/engine.h"
+#include "serve/request/response.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -81,7 +81,7 @@ static inline void served_app_note(void *app, enum note_level level, const char 
 static inline void served_app_refused(void *app, const struct refused *refused)
 {
     char line[256];
-    const struct http1_head *head = &refused->head;
+    const struct head *head = &refused->head;
     snprintf(line, sizeof(line), "%u: %.*s, %u fields, %u", refused->number, (int)head->target_len,
              refused->input + head->target, head->field_count, refused->status);
     served_app_note(app, NOTE_INFO, line);

@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "serve/access_log.h"
-#include "serve/access_text.h"
+#include "serve/access/access_log.h"
+#include "serve/access/access_text.h"
 
 static struct str text(const char *p)
 {

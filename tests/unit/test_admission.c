@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "serve/host.h"
+#include "serve/engine/host.h"
 #include "served.h"
 
 #include <arpa/inet.h>

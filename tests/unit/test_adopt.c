@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "serve/handover.h"
+#include "serve/dispatch/handover.h"
 #include "served.h"
 
 #include <arpa/inet.h>

@@ -8,7 +8,7 @@
 
 #include "served.h"
 
-#include "serve/limits.h"
+#include "serve/engine/limits.h"
 
 enum { LARGE = 3 * BODY_MEMORY_MAX + 77, PIECE = 7000 };
 

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "serve/budget.h"
+#include "serve/engine/budget.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "guarded.h"
-#include "proto/chunked.h"
+#include "proto/http1/chunked.h"
 
 struct vector {
     const char *input;

@@ -5,8 +5,8 @@
 
 #include <cmocka.h>
 
-#include "serve/deadline.h"
-#include "serve/limits.h"
+#include "serve/engine/deadline.h"
+#include "serve/engine/limits.h"
 
 enum { TIMEOUT = 1000, GRACE = 300, NOW = 50000 };
 

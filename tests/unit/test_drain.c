@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "serve/limits.h"
+#include "serve/engine/limits.h"
 #include "served.h"
 
 /* The end of a worker's time, in which the leader answers what has not reached a thread. It has no

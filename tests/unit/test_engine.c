@@ -9,7 +9,7 @@
 #include "served.h"
 
 #include "base/clock.h"
-#include "serve/limits.h"
+#include "serve/engine/limits.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

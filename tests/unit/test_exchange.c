@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "serve/exchange.h"
+#include "serve/dispatch/exchange.h"
 
 #include <errno.h>
 #include <fcntl.h>

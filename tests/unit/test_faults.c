@@ -8,8 +8,8 @@
 
 #include "served.h"
 
-#include "serve/access_log.h"
-#include "serve/limits.h"
+#include "serve/access/access_log.h"
+#include "serve/engine/limits.h"
 
 #include <fcntl.h>
 #include <poll.h>

@@ -119,11 +119,11 @@ static void init_policy(struct forwarded *policy, const struct vector *vector)
     assert_true(forwarded_add_scheme(policy, STR("x-lower"), STR("yes")));
 }
 
-static void check_names(const struct http1_head *head, const char *data, const char *expected)
+static void check_names(const struct head *head, const char *data, const char *expected)
 {
     char names[256] = "";
     for (uint32_t i = 0; i < head->field_count; i++) {
-        const struct http1_field *field = &head->fields[i];
+        const struct head_field *field = &head->fields[i];
         if (field->id == FIELD_DROPPED)
             continue;
         strncat(names, data + field->name, field->name_len);
@@ -137,11 +137,11 @@ static void run(const struct vector *vector)
     char data[512];
     char words[128];
     struct http1_limits none = {0};
-    struct http1_head head;
+    struct head head;
     struct forwarded policy;
     init_policy(&policy, vector);
     int size = snprintf(data, sizeof data, "GET / HTTP/1.1\r\n%s\r\n", vector->fields);
-    http1_head_init(&head);
+    head_init(&head);
     assert_int_equal(http1_parse(&head, data, (size_t)size, &none), HTTP1_OK);
     if (forwarded_apply(&policy, &head, data, !vector->untrusted, vector->tls) == HTTP1_OK) {
         assert_string_equal(head.https ? "https" : "http", vector->expected);
@@ -153,7 +153,7 @@ static void run(const struct vector *vector)
         http1_error_text(&head, data, words, sizeof words);
         assert_string_equal(words, vector->expected);
     }
-    http1_head_free(&head);
+    head_free(&head);
     forwarded_free(&policy);
 }
 

@@ -6,10 +6,10 @@
 
 #include <cmocka.h>
 
-#include "serve/handover.h"
-#include "serve/host.h"
-#include "serve/limits.h"
-#include "serve/loop_host.h"
+#include "serve/dispatch/handover.h"
+#include "serve/engine/host.h"
+#include "serve/engine/limits.h"
+#include "serve/engine/loop_host.h"
 #include "threaded.h"
 
 #include <poll.h>
@@ -68,8 +68,8 @@ static void run(void *app, struct request *request)
     }
     assert_int_equal(n, 0);
     if (str_eq(target, STR("/last-field"))) {
-        const struct http1_field *field = &request->head.fields[request->head.field_count - 1];
-        target = http1_slice(request->input, field->value, field->value_len);
+        const struct head_field *field = &request->head.fields[request->head.field_count - 1];
+        target = head_slice(request->input, field->value, field->value_len);
     }
     int size = snprintf(text, sizeof(text), "%d %.*s %zu %u", (int)(worker - workers),
                         (int)target.n, target.p, total, sum);

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "serve/host.h"
+#include "serve/engine/host.h"
 #include "threaded.h"
 
 #include <signal.h>
@@ -88,7 +88,7 @@ static void run(void *app, struct request *request)
     }
     if (str_eq(target, STR("/large")))
         put(request, large, LARGE);
-    else if (request->head.framing != HTTP1_NO_BODY)
+    else if (request->head.framing != HEAD_NO_BODY)
         put_body(request);
     else
         put(request, target.p, target.n);

@@ -10,7 +10,7 @@
 
 #include "base/mem.h"
 #include "guarded.h"
-#include "proto/http1.h"
+#include "proto/http1/parse.h"
 
 /*
  * A head and what is to be made of it, in one line of text:
@@ -27,25 +27,25 @@ struct vector {
 #define HEAD(text) .head = (text), .size = sizeof(text) - 1
 #define GET "GET / HTTP/1.1\r\n"
 
-static void summarize_head(const struct http1_head *head, const char *data, FILE *out)
+static void summarize_head(const struct head *head, const char *data, FILE *out)
 {
     fprintf(out, "%.*s %.*s?%.*s %u.%u %s%s%s ", (int)head->method_len, data + head->method,
             (int)head->path_len, data + head->path, (int)head->query_len, data + head->query,
             head->major, head->minor, head->keep_alive ? "keep" : "close",
             head->must_close ? "!" : "", head->expect_continue ? " expect" : "");
-    if (head->framing == HTTP1_LENGTH)
+    if (head->framing == HEAD_LENGTH)
         fprintf(out, "%llu", (unsigned long long)head->content_length);
     else
-        fputs(head->framing == HTTP1_CHUNKED ? "chunked" : "none", out);
+        fputs(head->framing == HEAD_CHUNKED ? "chunked" : "none", out);
     fprintf(out, " %u", head->size);
     for (uint32_t i = 0; i < head->field_count; i++) {
-        const struct http1_field *field = &head->fields[i];
+        const struct head_field *field = &head->fields[i];
         fprintf(out, "|%.*s=%.*s", (int)field->name_len, data + field->name, (int)field->value_len,
                 data + field->value);
     }
 }
 
-static char *summarize(enum http1_result result, const struct http1_head *head, const char *data)
+static char *summarize(enum http1_result result, const struct head *head, const char *data)
 {
     char *text = NULL;
     size_t size;
@@ -64,8 +64,8 @@ static char *summarize(enum http1_result result, const struct http1_head *head, 
     return text;
 }
 
-static void check(const struct vector *vector, enum http1_result result,
-                  const struct http1_head *head, const char *data)
+static void check(const struct vector *vector, enum http1_result result, const struct head *head,
+                  const char *data)
 {
     char *text = summarize(result, head, data);
     if (strcmp(text, vector->expected) != 0)
@@ -77,15 +77,15 @@ static void check(const struct vector *vector, enum http1_result result,
 /* And once more: a head that was rewritten says the same, unless it was unfolded. */
 static void parse_whole(const struct vector *vector, char *data)
 {
-    struct http1_head head;
-    http1_head_init(&head);
+    struct head head;
+    head_init(&head);
     enum http1_result result = http1_parse(&head, data, vector->size, &vector->limits);
     check(vector, result, &head, data);
     if (result == HTTP1_OK && !head.unfolded) {
-        http1_head_reset(&head);
+        head_reset(&head);
         check(vector, http1_parse(&head, data, vector->size, &vector->limits), &head, data);
     }
-    http1_head_free(&head);
+    head_free(&head);
 }
 
 /*
@@ -95,12 +95,12 @@ static void parse_whole(const struct vector *vector, char *data)
  */
 static void parse_in_steps(const struct vector *vector, const struct guarded *guarded, size_t step)
 {
-    struct http1_head head;
+    struct head head;
     char *copy = malloc(vector->size + 1);
     char *data = guarded->end;
     enum http1_result result = HTTP1_PARTIAL;
     memcpy(copy, vector->head, vector->size);
-    http1_head_init(&head);
+    head_init(&head);
     for (size_t there = 0; there < vector->size && result == HTTP1_PARTIAL;) {
         there = there + step < vector->size ? there + step : vector->size;
         data = guarded_at_end(guarded, copy, there);
@@ -111,25 +111,25 @@ static void parse_in_steps(const struct vector *vector, const struct guarded *gu
         assert_true(vector->expected[0] >= '4' && vector->expected[0] <= '5');
     else
         check(vector, result, &head, data);
-    http1_head_free(&head);
+    head_free(&head);
     free(copy);
 }
 
 /* A head that is accepted is not accepted, nor refused, before its last byte is there. */
 static void check_prefixes(const struct vector *vector, const struct guarded *guarded)
 {
-    struct http1_head head;
-    http1_head_init(&head);
+    struct head head;
+    head_init(&head);
     if (http1_parse(&head, guarded_at_end(guarded, vector->head, vector->size), vector->size,
                     &vector->limits) == HTTP1_OK) {
         size_t size = head.size;
         for (size_t n = 0; n < size; n++) {
-            http1_head_reset(&head);
+            head_reset(&head);
             char *data = guarded_at_end(guarded, vector->head, n);
             assert_int_equal(http1_parse(&head, data, n, &vector->limits), HTTP1_PARTIAL);
         }
     }
-    http1_head_free(&head);
+    head_free(&head);
 }
 
 static void run(const struct vector *vectors, size_t count)
@@ -502,8 +502,8 @@ static void ids_and_marks(void **state)
     (void)state;
     char data[] = GET "hOsT: a\r\nX_y: b\r\nX-z: c\r\n\r\n";
     struct http1_limits none = {0};
-    struct http1_head head;
-    http1_head_init(&head);
+    struct head head;
+    head_init(&head);
     assert_int_equal(http1_parse(&head, data, sizeof data - 1, &none), HTTP1_OK);
     assert_int_equal(head.fields[0].id, FIELD_HOST);
     assert_int_equal(head.fields[1].id, FIELD_OTHER);
@@ -511,7 +511,7 @@ static void ids_and_marks(void **state)
     assert_true(head.seen == ((1ull << FIELD_HOST) | (1ull << FIELD_OTHER)));
     assert_int_equal(head.target, 4);
     assert_int_equal(head.target_len, 1);
-    http1_head_free(&head);
+    head_free(&head);
 }
 
 #define MANY_FIELDS 200
@@ -530,17 +530,17 @@ static void the_table_grows_and_is_kept(void **state)
     char data[MANY_FIELDS * 20];
     size_t size = write_many_fields(data);
     struct http1_limits none = {0};
-    struct http1_head head;
-    http1_head_init(&head);
+    struct head head;
+    head_init(&head);
     assert_int_equal(http1_parse(&head, data, size, &none), HTTP1_OK);
     assert_int_equal(head.field_count, MANY_FIELDS);
     uint32_t capacity = head.field_capacity;
-    http1_head_reset(&head);
+    head_reset(&head);
     mem_fail_after(0);
     assert_int_equal(http1_parse(&head, data, size, &none), HTTP1_OK);
     mem_fail_never();
     assert_int_equal(head.field_capacity, capacity);
-    http1_head_free(&head);
+    head_free(&head);
 }
 
 static void every_allocation_may_fail(void **state)
@@ -552,8 +552,8 @@ static void every_allocation_may_fail(void **state)
     enum http1_result result = HTTP1_ERROR;
     int failures = 0;
     for (; result == HTTP1_ERROR; failures++) {
-        struct http1_head head;
-        http1_head_init(&head);
+        struct head head;
+        head_init(&head);
         mem_fail_after(failures);
         result = http1_parse(&head, data, size, &none);
         mem_fail_never();
@@ -561,7 +561,7 @@ static void every_allocation_may_fail(void **state)
             assert_int_equal(head.error, HTTP1_NO_MEMORY);
             assert_int_equal(http1_error_status(head.error), 500);
         }
-        http1_head_free(&head);
+        head_free(&head);
     }
     assert_int_equal(result, HTTP1_OK);
     assert_true(failures > 2);
@@ -582,13 +582,13 @@ static void a_dripped_head_costs_its_length(void **state)
         for (size_t i = 32; folded && i + 8 < DRIPPED; i += 8)
             memcpy(data + i, "\r\n b", 4);
         memcpy(data + DRIPPED - 4, "\r\n\r\n", 4);
-        struct http1_head head;
-        http1_head_init(&head);
+        struct head head;
+        head_init(&head);
         for (size_t n = 0; n < DRIPPED; n++)
             assert_int_equal(http1_parse(&head, data, n, &none), HTTP1_PARTIAL);
         assert_int_equal(http1_parse(&head, data, DRIPPED, &none), HTTP1_OK);
         assert_int_equal(head.size, DRIPPED);
-        http1_head_free(&head);
+        head_free(&head);
         free(data);
     }
 }
@@ -613,13 +613,13 @@ static void a_head_beyond_all_offsets(void **state)
     memset(data, 'a', TILE);
     memcpy(data, "GET /", 5);
     struct http1_limits none = {0};
-    struct http1_head head;
-    http1_head_init(&head);
+    struct head head;
+    head_init(&head);
     /* the tiles repeat their first bytes too, blanks included: still one line without an end */
     assert_int_equal(http1_parse(&head, data, TILE * TILES, &none), HTTP1_ERROR);
     assert_int_equal(head.error, HTTP1_HEAD_TOO_LONG);
     assert_int_equal(http1_error_status(head.error), 431);
-    http1_head_free(&head);
+    head_free(&head);
     munmap(data, TILE * TILES);
     close(fd);
 }
@@ -642,16 +642,16 @@ static void pages(void **state)
     };
     struct http1_limits limits = {.request_line = 30, .field_size = 14};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct http1_head head;
+        struct head head;
         char data[64];
         char words[128];
         strcpy(data, cases[i].head);
-        http1_head_init(&head);
+        head_init(&head);
         assert_int_equal(http1_parse(&head, data, strlen(data), &limits), HTTP1_ERROR);
         size_t size = http1_error_page_text(&head, data, words, sizeof words);
         assert_string_equal(words, cases[i].page);
         assert_int_equal(size, strlen(words));
-        http1_head_free(&head);
+        head_free(&head);
     }
 }
 
@@ -660,9 +660,9 @@ static void words_fit_in_any_room(void **state)
     (void)state;
     char data[] = "G\xe9\xff\x01T / HTTP/1.1\r\n\r\n";
     struct http1_limits none = {0};
-    struct http1_head head;
+    struct head head;
     char whole[128];
-    http1_head_init(&head);
+    head_init(&head);
     assert_int_equal(http1_parse(&head, data, sizeof data - 1, &none), HTTP1_ERROR);
     size_t length = http1_error_text(&head, data, whole, sizeof whole);
     assert_string_equal(whole, "Invalid HTTP method: 'G\xc3\xa9\xc3\xbf\\x01T'");
@@ -675,7 +675,7 @@ static void words_fit_in_any_room(void **state)
         assert_true(n == 0 || whole[n] == '\0' || ((unsigned char)whole[n] & 0xc0) != 0x80);
         free(words);
     }
-    http1_head_free(&head);
+    head_free(&head);
 }
 
 int main(void)

@@ -8,7 +8,7 @@
 
 #include "served.h"
 
-#include "serve/limits.h"
+#include "serve/engine/limits.h"
 
 /* What a client may do, and for how long. */
 
@@ -338,7 +338,7 @@ static void but_not_for_ever(void **state)
 /* The fields of a head that is refused count, too: so much is not kept for the next request. */
 static void a_table_of_fields_is_charged(void **state)
 {
-    enum { FIELDS = 2 * FIELDS_KEPT / sizeof(struct http1_field) };
+    enum { FIELDS = 2 * FIELDS_KEPT / sizeof(struct head_field) };
     (void)state;
     options.limits.fields = FIELDS + 1;
     open_one();

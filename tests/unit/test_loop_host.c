@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "serve/loop_host.h"
+#include "serve/engine/loop_host.h"
 #include "served.h"
 
 #include <dlfcn.h>

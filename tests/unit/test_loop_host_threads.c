@@ -6,9 +6,9 @@
 
 #include <cmocka.h>
 
-#include "serve/handover.h"
-#include "serve/host.h"
-#include "serve/loop_host.h"
+#include "serve/dispatch/handover.h"
+#include "serve/engine/host.h"
+#include "serve/engine/loop_host.h"
 #include "threaded.h"
 
 #include <fcntl.h>

@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "proc/backoff.h"
+#include "proc/children/backoff.h"
 
 static void the_first_failures_cost_nothing(void **state)
 {

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "proc/children.h"
+#include "proc/children/children.h"
 
 /* A registry whose workers have slots that the test writes, as the workers would. */
 struct registry {

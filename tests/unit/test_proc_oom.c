@@ -5,8 +5,8 @@
 
 #include <cmocka.h>
 
-#include "proc/memory.h"
-#include "proc/oom.h"
+#include "proc/children/memory.h"
+#include "proc/children/oom.h"
 
 #include <limits.h>
 #include <stdio.h>

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "arbiter_host.h"
-#include "proc/memory.h"
+#include "proc/children/memory.h"
 
 /* Workers that have lived or grown for long enough. */
 

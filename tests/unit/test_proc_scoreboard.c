@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "proc/scoreboard.h"
+#include "proc/children/scoreboard.h"
 
 #include <fcntl.h>
 #include <sys/wait.h>

@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "proc/signals.h"
+#include "proc/loop/signals.h"
 
 #include <poll.h>
 #include <sys/wait.h>

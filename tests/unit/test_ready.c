@@ -6,8 +6,8 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
-#include "serve/engine.h"
-#include "serve/limits.h"
+#include "serve/engine/engine.h"
+#include "serve/engine/limits.h"
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "serve/rehearsal.h"
+#include "serve/engine/rehearsal.h"
 #include "served.h"
 
 #include <errno.h>

@@ -8,8 +8,8 @@
 
 #include "served.h"
 
-#include "serve/limits.h"
-#include "serve/refusal.h"
+#include "serve/engine/limits.h"
+#include "serve/request/refusal.h"
 
 enum { LARGE = 300 * 1000 };
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "serve/limits.h"
+#include "serve/engine/limits.h"
 #include "served.h"
 
 /* Which connection makes room when no further one can be had. */

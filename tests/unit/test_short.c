@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "serve/limits.h"
+#include "serve/engine/limits.h"
 #include "served.h"
 
 #include <fcntl.h>

@@ -6,9 +6,9 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "serve/budget.h"
-#include "serve/limits.h"
-#include "serve/spool.h"
+#include "serve/engine/budget.h"
+#include "serve/engine/limits.h"
+#include "serve/request/spool.h"
 
 #include <errno.h>
 #include <signal.h>

@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "proc/arbiter.h"
-#include "proc/report.h"
+#include "proc/loop/arbiter.h"
+#include "proc/port/report.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "net/openssl.h"
+#include "net/tls/openssl.h"
 #include "tls_served.h"
 
 /* Handshakes: what is agreed upon, with whom, and by which context. */

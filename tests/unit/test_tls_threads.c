@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
-#include "net/tls.h"
-#include "serve/host.h"
+#include "net/tls/tls.h"
+#include "serve/engine/host.h"
 #include "threaded.h"
 #include "tls_client.h"
 
@@ -59,7 +59,7 @@ static void run(void *app, struct request *request)
     ssize_t n;
     (void)app;
     require(strcmp(tls_version(request->conn->tls), "TLSv1.3") == 0);
-    if (request->head.framing == HTTP1_NO_BODY) {
+    if (request->head.framing == HEAD_NO_BODY) {
         send_file(request);
         return;
     }

@@ -1,7 +1,7 @@
 #ifndef TESTS_UNIT_TLS_SERVED_H
 #define TESTS_UNIT_TLS_SERVED_H
 
-#include "net/tls.h"
+#include "net/tls/tls.h"
 #include "served.h"
 #include "tls_client.h"
 

@@ -1,0 +1,14 @@
+#ifndef EXT_CORE_EXT_PARSER_H
+#define EXT_CORE_EXT_PARSER_H
+
+#include "ext/core/state.h"
+
+/*
+ * The engine's parsers for Python: what gunicorn.http.parser and gunicorn.http.body are made of.
+ * Refusals are raised as the classes of gunicorn.http.errors.
+ */
+
+/* Adds parse_head() and ChunkedDecoder to the module. 0, or -1 with an exception. */
+int ext_parser_init(PyObject *module);
+
+#endif

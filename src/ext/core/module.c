@@ -1,0 +1,93 @@
+#include "ext/core/state.h"
+
+#include "ext/core/ext_inotify.h"
+#include "ext/core/ext_parser.h"
+#include "ext/core/ext_proc.h"
+#include "ext/core/ext_tls.h"
+#include "ext/master/ext_exchange.h"
+
+int core_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
+{
+    PyTypeObject *made = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    int result = made ? PyModule_AddType(module, made) : -1;
+    if (type)
+        *type = made;
+    else
+        Py_XDECREF(made);
+    return result;
+}
+
+static int core_exec(PyObject *module)
+{
+    struct core_state *state = core_state_of(module);
+    if (core_names_init(state) < 0 || core_add_type(module, &bound_spec, &state->bound_type) < 0 ||
+        core_add_type(module, &input_spec, &state->input_type) < 0 ||
+        core_add_type(module, &socket_spec, &state->socket_type) < 0 ||
+        core_add_type(module, &deadline_spec, &state->deadline_type) < 0 ||
+        core_add_type(module, &file_wrapper_spec, &state->file_wrapper_type) < 0 ||
+        core_add_type(module, &engine_spec, &state->engine_type) < 0)
+        return -1;
+    if (ext_proc_init(module) < 0 || ext_tls_init(module) < 0 || ext_exchange_init(module) < 0 ||
+        ext_parser_init(module) < 0)
+        return -1;
+    return ext_inotify_init(module);
+}
+
+static int core_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    struct core_state *state = core_state_of(module);
+    Py_VISIT(state->engine_type);
+    Py_VISIT(state->bound_type);
+    Py_VISIT(state->input_type);
+    Py_VISIT(state->socket_type);
+    Py_VISIT(state->deadline_type);
+    Py_VISIT(state->file_wrapper_type);
+    Py_VISIT(state->tls_unavailable);
+    return 0;
+}
+
+static int core_clear(PyObject *module)
+{
+    struct core_state *state = core_state_of(module);
+    Py_CLEAR(state->engine_type);
+    Py_CLEAR(state->bound_type);
+    Py_CLEAR(state->input_type);
+    Py_CLEAR(state->socket_type);
+    Py_CLEAR(state->deadline_type);
+    Py_CLEAR(state->file_wrapper_type);
+    Py_CLEAR(state->tls_unavailable);
+    for (int i = 0; i < NAME_COUNT; i++)
+        Py_CLEAR(state->names[i]);
+    for (int i = 0; i < FIELD_COUNT; i++) {
+        Py_CLEAR(state->header_keys[i]);
+        Py_CLEAR(state->field_names[i]);
+    }
+    return 0;
+}
+
+static void core_free(void *module)
+{
+    core_clear((PyObject *)module);
+    ext_tls_free(core_state_of((PyObject *)module)->tls);
+}
+
+static PyModuleDef_Slot core_slots[] = {
+    {Py_mod_exec, core_exec},
+    {0, NULL},
+};
+
+struct PyModuleDef core_module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "gunicorn._core",
+    .m_doc = "The engine, the WSGI bridge and the arbiter's core, in C.",
+    .m_size = sizeof(struct core_state),
+    .m_slots = core_slots,
+    .m_traverse = core_traverse,
+    .m_clear = core_clear,
+    .m_free = core_free,
+};
+
+PyMODINIT_FUNC PyInit__core(void)
+{
+    return PyModuleDef_Init(&core_module);
+}

@@ -1,0 +1,84 @@
+#ifndef EXT_CORE_STATE_H
+#define EXT_CORE_STATE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <structmember.h>
+
+#include "proto/field.h"
+
+/* Strings that the environ and the hooks need at each request, interned once a module. */
+#define NAME_TABLE(X)                                                                              \
+    X(wsgi_url_scheme, "wsgi.url_scheme")                                                          \
+    X(wsgi_input, "wsgi.input")                                                                    \
+    X(wsgi_early_hints, "wsgi.early_hints")                                                        \
+    X(gunicorn_socket, "gunicorn.socket")                                                          \
+    X(gunicorn_deadline, "gunicorn.deadline")                                                      \
+    X(request_method, "REQUEST_METHOD")                                                            \
+    X(query_string, "QUERY_STRING")                                                                \
+    X(raw_uri, "RAW_URI")                                                                          \
+    X(server_protocol, "SERVER_PROTOCOL")                                                          \
+    X(server_name, "SERVER_NAME")                                                                  \
+    X(server_port, "SERVER_PORT")                                                                  \
+    X(remote_addr, "REMOTE_ADDR")                                                                  \
+    X(remote_port, "REMOTE_PORT")                                                                  \
+    X(path_info, "PATH_INFO")                                                                      \
+    X(script_name, "SCRIPT_NAME")                                                                  \
+    X(http, "http")                                                                                \
+    X(https, "https")                                                                              \
+    X(close, "close")                                                                              \
+    X(alive, "alive")                                                                              \
+    X(exc_info, "exc_info")                                                                        \
+    X(ssl_protocol, "SSL_PROTOCOL")                                                                \
+    X(ssl_cipher, "SSL_CIPHER")                                                                    \
+    X(ssl_session_resumed, "SSL_SESSION_RESUMED")                                                  \
+    X(ssl_tls_sni, "SSL_TLS_SNI")                                                                  \
+    X(resumed, "Resumed")
+
+enum name_id {
+#define NAME_ENUM(identifier, text) NAME_##identifier,
+    NAME_TABLE(NAME_ENUM)
+#undef NAME_ENUM
+        NAME_COUNT
+};
+
+struct ext_tls;
+
+struct core_state {
+    PyTypeObject *engine_type;
+    PyTypeObject *bound_type;
+    PyTypeObject *input_type;
+    PyTypeObject *socket_type;
+    PyTypeObject *deadline_type;
+    PyTypeObject *file_wrapper_type;
+    PyObject *tls_unavailable; /* an exception's class */
+    struct ext_tls *tls;       /* owned; NULL until TLS is used */
+    PyObject *names[NAME_COUNT];
+    PyObject *header_keys[FIELD_COUNT]; /* "HTTP_ACCEPT" … */
+    PyObject *field_names[FIELD_COUNT]; /* "ACCEPT" … */
+};
+
+#define NAME(state, identifier) ((state)->names[NAME_##identifier])
+
+extern struct PyModuleDef core_module;
+
+static inline struct core_state *core_state_of(PyObject *module)
+{
+    return (struct core_state *)PyModule_GetState(module);
+}
+
+/* Makes a type and adds it; *type is a new reference, unless `type` is NULL. 0, or -1 with an
+ * exception. */
+int core_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type);
+
+/* 0, or -1 with an exception. */
+int core_names_init(struct core_state *state);
+
+extern PyType_Spec bound_spec;
+extern PyType_Spec input_spec;
+extern PyType_Spec socket_spec;
+extern PyType_Spec deadline_spec;
+extern PyType_Spec file_wrapper_spec;
+extern PyType_Spec engine_spec;
+
+#endif

@@ -1,0 +1,698 @@
+#include "ext/core/ext_proc.h"
+
+#include "proc/loop/signals.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <unistd.h>
+
+/*
+ * The Python face of proc/arbiter: `owner`, a gunicorn.arbiter.Arbiter, is the host. Every duty and
+ * every decision goes through the owner's method of gunicorn's name, so that a subclass may
+ * override it; the default implementations there come back to the methods here.
+ */
+struct arbiter_object {
+    PyObject_HEAD PyObject *owner;
+    PyTypeObject *slot_type;
+    bool open;
+    struct arbiter arbiter;
+};
+
+/* ---- the host's callbacks ---- */
+
+/* Steals the result of a call. */
+static int done(PyObject *result)
+{
+    if (!result)
+        return -1;
+    Py_DECREF(result);
+    return 0;
+}
+
+static PyObject *owner_of(void *ctx)
+{
+    return ((struct arbiter_object *)ctx)->owner;
+}
+
+static int host_wait(void *ctx, struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    int n, saved;
+
+    (void)ctx;
+    Py_BEGIN_ALLOW_THREADS n = poll(fds, count, timeout_ms);
+    saved = errno;
+    Py_END_ALLOW_THREADS errno = saved;
+    return n;
+}
+
+static int host_between(void *ctx)
+{
+    if (PyErr_CheckSignals() < 0)
+        return -1;
+    return done(PyObject_CallMethod(owner_of(ctx), "_woken", NULL));
+}
+
+static int host_on_signal(void *ctx, int signo)
+{
+    return done(PyObject_CallMethod(owner_of(ctx), "_on_signal", "i", signo));
+}
+
+static int host_reap(void *ctx)
+{
+    return done(PyObject_CallMethod(owner_of(ctx), "reap_workers", NULL));
+}
+
+static int host_murder(void *ctx)
+{
+    return done(PyObject_CallMethod(owner_of(ctx), "murder_workers", NULL));
+}
+
+static int host_manage(void *ctx)
+{
+    return done(PyObject_CallMethod(owner_of(ctx), "manage_workers", NULL));
+}
+
+static int host_spawn(void *ctx, unsigned count)
+{
+    (void)count; /* spawn_workers() asks `missing` again: it may be overridden */
+    return done(PyObject_CallMethod(owner_of(ctx), "spawn_workers", NULL));
+}
+
+static int host_kill(void *ctx, pid_t pid, int signo)
+{
+    return done(PyObject_CallMethod(owner_of(ctx), "kill_worker", "ii", (int)pid, signo));
+}
+
+static unsigned host_between_workers(void *ctx)
+{
+    PyObject *count = PyObject_CallMethod(owner_of(ctx), "_waiting_in_exchanges", NULL);
+    unsigned long number = count ? PyLong_AsUnsignedLong(count) : 0;
+
+    Py_XDECREF(count);
+    if (PyErr_Occurred()) {
+        PyErr_WriteUnraisable(owner_of(ctx));
+        return 0;
+    }
+    return (unsigned)number;
+}
+
+static int host_died(void *ctx, const struct arbiter_death *death)
+{
+    return done(PyObject_CallMethod(
+        owner_of(ctx), "_worker_died", "iisIKdsLIi", (int)death->child.pid, death->status,
+        child_phase_name(death->child.phase), death->child.generation,
+        (unsigned long long)death->requests, (double)death->pause_ms / 1000.0,
+        reason_name(death->reason), (long long)death->peak, death->serving, death->first_boot));
+}
+
+static int host_stranger_died(void *ctx, pid_t pid, int status)
+{
+    return done(PyObject_CallMethod(owner_of(ctx), "_stranger_died", "ii", (int)pid, status));
+}
+
+static int host_ready(void *ctx, const struct child *child)
+{
+    return done(PyObject_CallMethod(owner_of(ctx), "_worker_ready", "iI", (int)child->pid,
+                                    child->generation));
+}
+
+static int host_timed_out(void *ctx, const struct child *child, int64_t silent_ms)
+{
+    return done(PyObject_CallMethod(owner_of(ctx), "_worker_timed_out", "isd", (int)child->pid,
+                                    child_phase_name(child->phase), (double)silent_ms / 1000.0));
+}
+
+static int host_slow_boot(void *ctx, const struct child *child, int64_t booting_ms)
+{
+    return done(PyObject_CallMethod(owner_of(ctx), "_worker_boots_slowly", "id", (int)child->pid,
+                                    (double)booting_ms / 1000.0));
+}
+
+static int host_overdue(void *ctx, const struct child *child)
+{
+    return done(PyObject_CallMethod(owner_of(ctx), "_worker_overdue", "i", (int)child->pid));
+}
+
+static int host_due(void *ctx, const struct child *child)
+{
+    return done(PyObject_CallMethod(owner_of(ctx), "_worker_due", "isL", (int)child->pid,
+                                    reason_name(child->due), (long long)child->memory));
+}
+
+static int host_too_big(void *ctx, const struct child *child)
+{
+    return done(PyObject_CallMethod(owner_of(ctx), "_worker_too_big", "iL", (int)child->pid,
+                                    (long long)child->memory));
+}
+
+static int host_born_big(void *ctx, const struct child *child)
+{
+    return done(PyObject_CallMethod(owner_of(ctx), "_worker_born_big", "iL", (int)child->pid,
+                                    (long long)child->memory));
+}
+
+static int host_hurry(void *ctx)
+{
+    return done(PyObject_CallMethod(owner_of(ctx), "_hurry", NULL));
+}
+
+static void host_cannot_answer(void *ctx, int error)
+{
+    PyObject *log = PyObject_GetAttrString(owner_of(ctx), "log");
+    int result =
+        log ? done(PyObject_CallMethod(log, "error", "ss",
+                                       "Cannot answer a client of the status port or --dump: %s",
+                                       strerror(error)))
+            : -1;
+
+    Py_XDECREF(log);
+    if (result < 0)
+        PyErr_WriteUnraisable(owner_of(ctx));
+}
+
+static const struct arbiter_host python_host = {
+    .wait = host_wait,
+    .between = host_between,
+    .on_signal = host_on_signal,
+    .reap = host_reap,
+    .murder = host_murder,
+    .manage = host_manage,
+    .spawn = host_spawn,
+    .between_workers = host_between_workers,
+    .kill = host_kill,
+    .died = host_died,
+    .stranger_died = host_stranger_died,
+    .ready = host_ready,
+    .timed_out = host_timed_out,
+    .slow_boot = host_slow_boot,
+    .overdue = host_overdue,
+    .due = host_due,
+    .too_big = host_too_big,
+    .born_big = host_born_big,
+    .hurry = host_hurry,
+    .cannot_answer = host_cannot_answer,
+};
+
+static void fork_before(void *ctx)
+{
+    (void)ctx;
+    PyOS_BeforeFork();
+}
+
+static void fork_after(void *ctx, pid_t pid)
+{
+    (void)ctx;
+    if (pid == 0)
+        PyOS_AfterFork_Child();
+    else
+        PyOS_AfterFork_Parent();
+}
+
+static const struct arbiter_fork_hooks python_fork = {fork_before, fork_after};
+
+/* ---- the object ---- */
+
+static struct arbiter *of(PyObject *op)
+{
+    return &((struct arbiter_object *)op)->arbiter;
+}
+
+struct arbiter *ext_arbiter_of(PyObject *core)
+{
+    return of(core);
+}
+
+static PyObject *arbiter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    PyObject *owner, *module, *slot_type;
+
+    if (kwargs && PyDict_GET_SIZE(kwargs) > 0) {
+        PyErr_SetString(PyExc_TypeError, "ArbiterCore takes no keyword arguments");
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(args, "O:ArbiterCore", &owner))
+        return NULL;
+    module = PyType_GetModule(type);
+    slot_type = module ? PyObject_GetAttrString(module, "Slot") : NULL;
+    if (!slot_type)
+        return NULL;
+    struct arbiter_object *self = (struct arbiter_object *)type->tp_alloc(type, 0);
+    if (!self) {
+        Py_DECREF(slot_type);
+        return NULL;
+    }
+    self->slot_type = (PyTypeObject *)slot_type;
+    self->owner = Py_NewRef(owner);
+    if (arbiter_open(&self->arbiter, &python_host, self) < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        Py_DECREF(self);
+        return NULL;
+    }
+    self->open = true;
+    return (PyObject *)self;
+}
+
+static int arbiter_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    struct arbiter_object *self = (struct arbiter_object *)op;
+
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->owner);
+    Py_VISIT(self->slot_type);
+    return 0;
+}
+
+static int arbiter_clear(PyObject *op)
+{
+    Py_CLEAR(((struct arbiter_object *)op)->owner);
+    return 0;
+}
+
+static void arbiter_dealloc(PyObject *op)
+{
+    struct arbiter_object *self = (struct arbiter_object *)op;
+    PyTypeObject *type = Py_TYPE(op);
+
+    PyObject_GC_UnTrack(op);
+    arbiter_clear(op);
+    Py_CLEAR(self->slot_type);
+    if (self->open)
+        arbiter_close(&self->arbiter);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+/* A callback's exception, or poll's errno. */
+static PyObject *result_of(int result)
+{
+    if (result >= 0)
+        Py_RETURN_NONE;
+    if (!PyErr_Occurred())
+        PyErr_SetFromErrno(PyExc_OSError);
+    return NULL;
+}
+
+static PyObject *py_run(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return result_of(arbiter_run(of(op)));
+}
+
+static PyObject *py_reap(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return result_of(arbiter_reap(of(op)));
+}
+
+static PyObject *py_murder(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return result_of(arbiter_murder(of(op)));
+}
+
+static PyObject *py_manage(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return result_of(arbiter_manage(of(op)));
+}
+
+static PyObject *py_drain(PyObject *op, PyObject *args)
+{
+    double limit;
+    int hurried;
+
+    if (!PyArg_ParseTuple(args, "dp:drain", &limit, &hurried))
+        return NULL;
+    return result_of(arbiter_drain(of(op), (int64_t)(limit * 1000), hurried));
+}
+
+static PyObject *py_leave(PyObject *op, PyObject *seconds)
+{
+    double limit = PyFloat_AsDouble(seconds);
+
+    if (PyErr_Occurred())
+        return NULL;
+    int result = arbiter_leave(of(op), (int64_t)(limit * 1000));
+    return result < 0 ? result_of(result) : PyLong_FromLong(result);
+}
+
+static PyObject *py_open_private(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    if (status_open_private(&of(op)->status) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_end_status(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return result_of(arbiter_end_status(of(op)));
+}
+
+static PyObject *py_await_successor(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return PyLong_FromLong(status_await_successor(&of(op)->status));
+}
+
+static PyObject *py_successor_gone(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    status_resume(&of(op)->status);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_fork(PyObject *op, PyObject *age_object)
+{
+    struct arbiter_object *self = (struct arbiter_object *)op;
+    unsigned long age = PyLong_AsUnsignedLong(age_object);
+    struct slot *slot;
+
+    if (age == (unsigned long)-1 && PyErr_Occurred())
+        return NULL;
+    pid_t pid = arbiter_fork(&self->arbiter, (uint32_t)age, &python_fork, &slot);
+    if (pid < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    PyObject *object = ext_slot_new(self->slot_type, op, slot);
+    if (!object && pid == 0)
+        _exit(1); /* an exception here would be taken for the master's */
+    return object ? Py_BuildValue("iN", (int)pid, object) : NULL;
+}
+
+static PyObject *py_kill(PyObject *op, PyObject *args)
+{
+    int pid, signo;
+
+    if (!PyArg_ParseTuple(args, "ii:kill", &pid, &signo))
+        return NULL;
+    if (arbiter_kill(of(op), pid, signo) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_let_go(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    arbiter_let_go(of(op));
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_adopt(PyObject *op, PyObject *args)
+{
+    int pid;
+    unsigned age;
+
+    if (!PyArg_ParseTuple(args, "iI:adopt", &pid, &age))
+        return NULL;
+    if (arbiter_adopt(of(op), pid, age) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_expire(PyObject *op, PyObject *args)
+{
+    int pid;
+    double lifetime;
+
+    if (!PyArg_ParseTuple(args, "id:expire", &pid, &lifetime))
+        return NULL;
+    arbiter_expire(of(op), pid, (int64_t)(lifetime * 1000));
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_forget(PyObject *op, PyObject *pid_object)
+{
+    long pid = PyLong_AsLong(pid_object);
+
+    if (pid == -1 && PyErr_Occurred())
+        return NULL;
+    arbiter_forget(of(op), (pid_t)pid);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_missing(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLong(children_missing(&of(op)->children, &of(op)->goal));
+}
+
+static PyObject *py_children(PyObject *op, PyObject *unused)
+{
+    struct children *children = &of(op)->children;
+    PyObject *list = PyList_New(0);
+
+    (void)unused;
+    for (size_t i = 0; list && i < children->count; i++) {
+        struct child *child = &children->list[i];
+        PyObject *item = Py_BuildValue("iIIs", (int)child->pid, child->age, child->generation,
+                                       child_phase_name(child->phase));
+        if (!item || PyList_Append(list, item) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
+static PyObject *py_fork_failed(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return PyFloat_FromDouble((double)arbiter_fork_failed(of(op)) / 1000.0);
+}
+
+static PyObject *py_new_generation(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    arbiter_new_generation(of(op));
+    return PyLong_FromUnsignedLong(of(op)->goal.generation);
+}
+
+static PyObject *py_restore_generation(PyObject *op, PyObject *generation_object)
+{
+    unsigned long generation = PyLong_AsUnsignedLong(generation_object);
+
+    if (generation == (unsigned long)-1 && PyErr_Occurred())
+        return NULL;
+    arbiter_restore_generation(of(op), (uint32_t)generation);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_install_signals(PyObject *op, PyObject *signals)
+{
+    PyObject *items = PySequence_Tuple(signals);
+    int signos[64];
+    size_t count = 0;
+
+    (void)op;
+    if (!items)
+        return NULL;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items) && count < 64; i++) {
+        long signo = PyLong_AsLong(PyTuple_GET_ITEM(items, i));
+
+        if (signo == -1 && PyErr_Occurred()) {
+            Py_DECREF(items);
+            return NULL;
+        }
+        signos[count++] = (int)signo;
+    }
+    Py_DECREF(items);
+    signals_install(signos, count);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef arbiter_methods[] = {
+    {"run", py_run, METH_NOARGS, "The master's loop; ends with the exception of a callback."},
+    {"reap", py_reap, METH_NOARGS, "Collects the dead."},
+    {"murder", py_murder, METH_NOARGS, "Acts on workers that are silent or overdue."},
+    {"manage", py_manage, METH_NOARGS, "Forks what is missing, stops what is too much."},
+    {"leave", py_leave, METH_O,
+     "leave(seconds): goes on while /ready fails; returns the signal that ended it early, or 0."},
+    {"end_status", py_end_status, METH_NOARGS,
+     "Takes no more clients of the status port; answers those that are there."},
+    {"await_successor", py_await_successor, METH_NOARGS,
+     "Returns a descriptor that a second master inherits, to say that it answers; -1: none."},
+    {"successor_gone", py_successor_gone, METH_NOARGS, "This master answers again."},
+    {"open_private", py_open_private, METH_NOARGS,
+     "Opens the socket that `gunicorn --dump` asks. Raises OSError."},
+    {"drain", py_drain, METH_VARARGS,
+     "drain(limit, hurried): waits until all workers are gone, at most `limit` seconds."},
+    {"fork", py_fork, METH_O,
+     "fork(age): returns (pid, slot), with pid 0 in the worker. Raises OSError."},
+    {"kill", py_kill, METH_VARARGS, "kill(pid, sig): os.kill(), and the registry knows of it."},
+    {"let_go", py_let_go, METH_NOARGS,
+     "let_go(): the workers stop as if this master were dead; for the end."},
+    {"adopt", py_adopt, METH_VARARGS, "adopt(pid, age): a worker that somebody else forked."},
+    {"expire", py_expire, METH_VARARGS, "expire(pid, seconds): it is replaced after this."},
+    {"forget", py_forget, METH_O, "forget(pid): it is no worker any more."},
+    {"missing", py_missing, METH_NOARGS, "How many workers are to be forked now."},
+    {"children", py_children, METH_NOARGS, "[(pid, age, generation, phase)], the oldest first."},
+    {"fork_failed", py_fork_failed, METH_NOARGS, "Returns the pause before the next try, in s."},
+    {"new_generation", py_new_generation, METH_NOARGS, "Returns the generation's number."},
+    {"restore_generation", py_restore_generation, METH_O, "Makes an older generation present."},
+    {"install_signals", py_install_signals, METH_O, "Queues these signals from now on."},
+    {NULL, NULL, 0, NULL},
+};
+
+/* ---- attributes ---- */
+
+static PyObject *get_ms(PyObject *op, void *offset)
+{
+    int64_t ms = *(int64_t *)((char *)of(op) + (size_t)offset);
+    return PyFloat_FromDouble((double)ms / 1000.0);
+}
+
+/* Ten years, as for ever: what is added to a time stays one. */
+#define LONGEST_S (10.0 * 365 * 86400)
+
+static int set_ms(PyObject *op, PyObject *value, void *offset)
+{
+    double seconds = value ? PyFloat_AsDouble(value) : 0;
+
+    if (PyErr_Occurred())
+        return -1;
+    seconds = seconds < LONGEST_S ? seconds : LONGEST_S;
+    *(int64_t *)((char *)of(op) + (size_t)offset) = (int64_t)(seconds * 1000);
+    return 0;
+}
+
+static PyObject *get_bytes(PyObject *op, void *offset)
+{
+    return PyLong_FromLongLong(*(int64_t *)((char *)of(op) + (size_t)offset));
+}
+
+static int set_bytes(PyObject *op, PyObject *value, void *offset)
+{
+    long long bytes = value ? PyLong_AsLongLong(value) : 0;
+
+    if (PyErr_Occurred())
+        return -1;
+    *(int64_t *)((char *)of(op) + (size_t)offset) = bytes;
+    return 0;
+}
+
+static PyObject *get_count(PyObject *op, void *offset)
+{
+    return PyLong_FromUnsignedLong(*(unsigned *)((char *)of(op) + (size_t)offset));
+}
+
+static int set_count(PyObject *op, PyObject *value, void *offset)
+{
+    long count = value ? PyLong_AsLong(value) : 0;
+
+    if (count == -1 && PyErr_Occurred())
+        return -1;
+    if (count > UINT_MAX)
+        count = UINT_MAX;
+    *(unsigned *)((char *)of(op) + (size_t)offset) = count > 0 ? (unsigned)count : 0;
+    return 0;
+}
+
+static PyObject *get_memory_limit(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyLong_FromLongLong(oom_limit(&of(op)->oom));
+}
+
+static PyObject *get_generation(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLong(of(op)->goal.generation);
+}
+
+static PyObject *get_proven(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(of(op)->goal.proven);
+}
+
+static PyObject *get_status_socket(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyLong_FromLong(of(op)->status.listener);
+}
+
+static int set_status_socket(PyObject *op, PyObject *value, void *unused)
+{
+    long fd = value ? PyLong_AsLong(value) : -1;
+
+    (void)unused;
+    if (fd == -1 && PyErr_Occurred())
+        return -1;
+    of(op)->status.listener = (int)fd;
+    return 0;
+}
+
+static PyObject *get_status_paused(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(of(op)->status.paused);
+}
+
+static int set_status_paused(PyObject *op, PyObject *value, void *unused)
+{
+    int truth = value ? PyObject_IsTrue(value) : 0;
+
+    (void)unused;
+    if (truth < 0)
+        return -1;
+    of(op)->status.paused = truth;
+    return 0;
+}
+
+static PyObject *get_master_pipe(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyLong_FromLong(of(op)->life_pipe[0]);
+}
+
+#define OFFSET(field) ((void *)offsetof(struct arbiter, field))
+
+static PyGetSetDef arbiter_getset[] = {
+    {"timeout", get_ms, set_ms, "Seconds of silence after which a worker is aborted; 0: never.",
+     OFFSET(timeout_ms)},
+    {"graceful_timeout", get_ms, set_ms, "Seconds that a worker told to stop may take.",
+     OFFSET(graceful_ms)},
+    {"tick", get_ms, set_ms, "Seconds after which every duty runs without cause; 0: never.",
+     OFFSET(tick_ms)},
+    {"watchdog", get_ms, set_ms, "Seconds after which the owner is woken at the latest; 0: never.",
+     OFFSET(watchdog_ms)},
+    {"boot_timeout", get_ms, set_ms,
+     "Seconds that a worker may take to boot; 0: ten times timeout.", OFFSET(boot_ms)},
+    {"max_rss", get_bytes, set_bytes, "Bytes beyond which a worker is replaced; 0: none.",
+     OFFSET(max_rss)},
+    {"max_rss_hard", get_bytes, set_bytes, "Bytes beyond which a worker is aborted; 0: none.",
+     OFFSET(max_rss_hard)},
+    {"max_unavailable", get_count, set_count, "How many are recycled at a time; 0: all.",
+     OFFSET(goal.max_unavailable)},
+    {"target", get_count, set_count, "How many workers there should be.", OFFSET(goal.target)},
+    {"memory_limit", get_memory_limit, NULL, "Of the control group, in bytes; 0: none.", NULL},
+    {"max_queue", get_count, set_count,
+     "Waiting requests beyond which a worker is full, for /ready; 0: no limit.", OFFSET(max_queue)},
+    {"status_socket", get_status_socket, set_status_socket,
+     "The descriptor of the listener of the status port, which stays its owner's; -1: none.", NULL},
+    {"status_paused", get_status_paused, set_status_paused,
+     "Whether another master answers at the status port.", NULL},
+    {"generation", get_generation, NULL, "The number of the present configuration.", NULL},
+    {"proven", get_proven, NULL, "Whether a worker of this generation has been ready.", NULL},
+    {"master_pipe", get_master_pipe, NULL,
+     "A descriptor that becomes readable, at its end, when the master is gone.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot arbiter_slots[] = {
+    {Py_tp_doc, "The master's loop and registry, in C. Its owner is a gunicorn.arbiter.Arbiter."},
+    {Py_tp_new, arbiter_new},
+    {Py_tp_dealloc, arbiter_dealloc},
+    {Py_tp_traverse, arbiter_traverse},
+    {Py_tp_clear, arbiter_clear},
+    {Py_tp_methods, arbiter_methods},
+    {Py_tp_getset, arbiter_getset},
+    {0, NULL},
+};
+
+PyType_Spec ext_arbiter_spec = {
+    .name = "gunicorn._core.ArbiterCore",
+    .basicsize = sizeof(struct arbiter_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = arbiter_slots,
+};

@@ -1,0 +1,393 @@
+#include "ext/wsgi/wsgi.h"
+
+#include "base/clock.h"
+#include "proc/children/scoreboard.h"
+#include "serve/engine/deadline.h"
+#include "serve/engine/limits.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/*
+ * `request_timeout`: gunicorn.errors.RequestTimeout is raised where the application runs.
+ *
+ * Who is told that a request is due, by overdue(), is a thread that has the interpreter: the main
+ * thread. It raises at once when the request runs in itself (it was interrupted by SIGURG, so a
+ * system call ends, too); in another thread by PyThreadState_SetAsyncExc(); in another greenlet by
+ * way of the hub. Nothing is raised but between deadline_enter() and deadline_leave(), when the
+ * application is at work: hooks, the access log and the next request are never hit. Both run in the
+ * request's own thread with the interpreter held, as does whoever raises, and what was raised in a
+ * thread and has not arrived there is taken back by deadline_leave().
+ */
+
+enum { DEADLINE_SIGNAL = SIGURG, STACKS_SIGNAL = SIGVTALRM, LINE_MAX_SIZE = 512 };
+
+/* environ['gunicorn.deadline'] */
+
+struct deadline_object {
+    PyObject_HEAD struct call *call; /* NULL when the request is over */
+};
+
+static struct deadline *deadline_of(PyObject *op)
+{
+    struct call *call = ((struct deadline_object *)op)->call;
+    if (!call || !call->request) {
+        PyErr_SetString(PyExc_RuntimeError, "the request that this belongs to is over");
+        return NULL;
+    }
+    return &call->request->deadline;
+}
+
+static PyObject *get_remaining(PyObject *op, void *unused)
+{
+    (void)unused;
+    const struct deadline *deadline = deadline_of(op);
+    if (!deadline)
+        return NULL;
+    if (deadline->serial == 0)
+        return PyFloat_FromDouble(Py_HUGE_VAL);
+    return PyFloat_FromDouble((double)deadline->at_ms / 1e3 - (double)clock_ns() / 1e9);
+}
+
+static PyObject *extend(PyObject *op, PyObject *argument)
+{
+    double seconds = PyFloat_AsDouble(argument);
+    if (seconds == -1 && PyErr_Occurred())
+        return NULL;
+    if (isnan(seconds) || seconds < 0) {
+        PyErr_Format(PyExc_ValueError, "extend() by %R: a number of seconds from 0 on is needed",
+                     argument);
+        return NULL;
+    }
+    struct deadline *deadline =
+        deadline_of(op); /* now: the argument's code may have run for long */
+    if (!deadline)
+        return NULL;
+    double ms = seconds < DEADLINE_MAX_S ? seconds * 1000 : DEADLINE_MAX_S * 1000.0;
+    struct call *call = ((struct deadline_object *)op)->call;
+    deadline_extend(&call->wsgi->engine->deadlines, deadline, (uint64_t)ms);
+    Py_RETURN_NONE;
+}
+
+static void deadline_dealloc(PyObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_Free(op);
+    Py_DECREF(type);
+}
+
+static PyMethodDef deadline_methods[] = {
+    {"extend", extend, METH_O,
+     "extend(seconds, /)\n--\n\nGive the request so much more time. After RequestTimeout was "
+     "raised,\nonly until its worker is given up."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef deadline_getset[] = {
+    {"remaining", get_remaining, NULL,
+     "Seconds until RequestTimeout is raised; below 0 afterwards, infinite when the application\n"
+     "has taken the client's socket over.",
+     NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot deadline_slots[] = {
+    {Py_tp_dealloc, deadline_dealloc},
+    {Py_tp_methods, deadline_methods},
+    {Py_tp_getset, deadline_getset},
+    {Py_tp_doc, "How long a request may take: environ['gunicorn.deadline'] with request_timeout."},
+    {0, NULL},
+};
+
+PyType_Spec deadline_spec = {
+    .name = "gunicorn._core.Deadline",
+    .basicsize = sizeof(struct deadline_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = deadline_slots,
+};
+
+void deadline_detach(PyObject *object)
+{
+    ((struct deadline_object *)object)->call = NULL;
+}
+
+/* A request begins, goes into the application, and comes back */
+
+int deadline_attach(struct call *call)
+{
+    struct wsgi *wsgi = call->wsgi;
+    call->raised = false;
+    call->thread = PyThread_get_thread_ident();
+    if (!call->deadline) {
+        struct deadline_object *object =
+            PyObject_New(struct deadline_object, wsgi->state->deadline_type);
+        if (!object)
+            return -1;
+        object->call = call;
+        call->deadline = (PyObject *)object;
+    }
+    if (!wsgi->current)
+        return 0;
+    call->coroutine = PyObject_CallNoArgs(wsgi->current);
+    return call->coroutine ? 0 : -1;
+}
+
+int deadline_enter(struct call *call)
+{
+    if (!call->deadline)
+        return 0;
+    if (call->request->deadline.told) { /* a hook took all the time */
+        call->raised = true;
+        PyErr_SetNone(call->wsgi->timeout_error);
+        return -1;
+    }
+    call->inside = true;
+    return 0;
+}
+
+void deadline_leave(struct call *call)
+{
+    if (!call->inside)
+        return;
+    call->inside = false;
+    if (call->raised && call->wsgi->threaded)
+        PyThreadState_SetAsyncExc(call->thread, NULL);
+}
+
+void deadline_drop(struct call *call)
+{
+    if (call->deadline)
+        deadline_end(&call->wsgi->engine->deadlines, &call->request->deadline);
+}
+
+/* Raising */
+
+enum place { NOWHERE, HERE, ELSEWHERE };
+
+/* Does the request run in the thread, and the greenlet, that looks? */
+static enum place place_of(struct call *call)
+{
+    struct wsgi *wsgi = call->wsgi;
+    if (wsgi->threaded)
+        return ELSEWHERE;
+    if (!call->coroutine)
+        return HERE;
+    PyObject *runs =
+        PyObject_CallMethod(wsgi->handler, "runs_now", "OO", wsgi->current, call->coroutine);
+    int truth = runs ? PyObject_IsTrue(runs) : -1;
+    if (truth < 0)
+        PyErr_WriteUnraisable(wsgi->handler);
+    Py_XDECREF(runs);
+    return truth > 0 ? HERE : ELSEWHERE;
+}
+
+static PyObject *stack_of(struct call *call, enum place place, PyObject *frame)
+{
+    PyObject *handler = call->wsgi->handler, *stack;
+    if (place == HERE)
+        stack = PyObject_CallMethod(handler, "stack_of_frame", "O", frame ? frame : Py_None);
+    else if (call->coroutine)
+        stack = PyObject_CallMethod(handler, "stack_of_greenlet", "O", call->coroutine);
+    else
+        stack = PyObject_CallMethod(handler, "stack_of_thread", "k", call->thread);
+    if (stack)
+        return stack;
+    PyErr_WriteUnraisable(handler);
+    return PyList_New(0);
+}
+
+/* A thread that waits for its client waits in our C code: the client is taken away. */
+static void raise_in_thread(struct call *call)
+{
+    const struct request *request = call->request;
+    call->raised = true;
+    PyThreadState_SetAsyncExc(call->thread, call->wsgi->timeout_error);
+    if (request->blocked > 0)
+        shutdown(request->conn->io.fd, request->response.sent_head ? SHUT_RDWR : SHUT_RD);
+}
+
+static void raise_in_greenlet(struct call *call, uint64_t serial)
+{
+    PyObject *asked = PyObject_CallMethod(call->wsgi->worker, "interrupt", "OK", call->coroutine,
+                                          (unsigned long long)serial);
+    if (!asked)
+        PyErr_WriteUnraisable(call->wsgi->worker);
+    Py_XDECREF(asked);
+}
+
+static PyObject *text_of(struct str text)
+{
+    return PyUnicode_DecodeLatin1(text.p, (Py_ssize_t)text.n, NULL);
+}
+
+/* Of a request that runs: what it is, how old, whether the application is at work. */
+struct about {
+    PyObject *method, *target;
+    double age;
+    bool inside, later;
+};
+
+/* Makes no object that the garbage collector knows of, so that no Python code runs. */
+static struct about look_at(const struct call *call, enum place place)
+{
+    const struct request *request = call->request;
+    return (struct about){
+        .method = text_of(request_method(request)),
+        .target = text_of(request_target(request)),
+        .age = (double)(clock_ns() - request->begun_ns) / 1e9,
+        .inside = call->inside,
+        .later = call->coroutine && place != HERE,
+    };
+}
+
+/* The same with its stack, for Python: steals all. */
+static PyObject *describe(const struct about *about, PyObject *stack)
+{
+    return Py_BuildValue("NNdNOO", about->method, about->target, about->age, stack,
+                         about->inside ? Py_True : Py_False, about->later ? Py_True : Py_False);
+}
+
+static void log_overdue(struct wsgi *wsgi, const struct about *about, PyObject *stack, bool stuck)
+{
+    PyObject *described = describe(about, stack);
+    PyObject *method = PyUnicode_FromString(stuck ? "stuck" : "overdue");
+    PyObject *done =
+        described && method ? PyObject_CallMethodOneArg(wsgi->handler, method, described) : NULL;
+    if (!done)
+        PyErr_WriteUnraisable(wsgi->handler);
+    Py_XDECREF(done);
+    Py_XDECREF(method);
+    Py_XDECREF(described);
+}
+
+/* Tells of one request: HERE when the exception is to be raised by who looks. */
+static enum place tell(struct wsgi *wsgi, struct request *request, PyObject *frame)
+{
+    struct deadlines *deadlines = &wsgi->engine->deadlines;
+    struct call *call = request->call;
+    uint64_t serial = request->deadline.serial;
+    bool first = !request->deadline.told;
+    if (!call) { /* it has just begun, or is as good as over */
+        deadline_told(deadlines, serial);
+        return NOWHERE;
+    }
+    enum place place = place_of(call);
+    PyObject *stack = stack_of(call, place, frame);
+    /* Others have run meanwhile: is it still the same request? */
+    if (!stack || !deadline_told(deadlines, serial)) {
+        Py_XDECREF(stack);
+        return NOWHERE;
+    }
+    /* From here until the exception is raised none of them does. */
+    bool stuck = request->deadline.stuck;
+    bool raises = first && call->inside;
+    struct about about = look_at(call, place);
+    if (raises && place == ELSEWHERE && wsgi->threaded)
+        raise_in_thread(call);
+    else if (raises && place == ELSEWHERE)
+        raise_in_greenlet(call, serial);
+    else if (raises)
+        call->raised = true;
+    if (first)
+        metrics_add_shared(&wsgi->engine->metrics->request_timeouts, 1);
+    log_overdue(wsgi, &about, stack, stuck);
+    return raises ? place : NOWHERE;
+}
+
+int deadline_check(struct wsgi *wsgi, PyObject *frame)
+{
+    struct deadline *deadline;
+    bool here = false;
+    if (!wsgi->timeout_error || wsgi->telling) /* the signal came again meanwhile */
+        return 0;
+    wsgi->telling = true;
+    while ((deadline = deadlines_next(&wsgi->engine->deadlines)))
+        here |= tell(wsgi, list_entry(deadline, struct request, deadline), frame) == HERE;
+    wsgi->telling = false;
+    if (!here)
+        return 0;
+    PyErr_SetNone(wsgi->timeout_error);
+    return -1;
+}
+
+void deadline_tell_at_end(struct call *call)
+{
+    struct wsgi *wsgi = call->wsgi;
+    if (call->deadline && deadline_is_unheard(&wsgi->engine->deadlines, &call->request->deadline))
+        tell(wsgi, call->request, NULL);
+}
+
+bool deadline_may_raise(struct wsgi *wsgi, uint64_t serial)
+{
+    struct deadline *deadline = deadlines_find(&wsgi->engine->deadlines, serial);
+    struct call *call = deadline ? list_entry(deadline, struct request, deadline)->call : NULL;
+    if (!call || !call->inside)
+        return false;
+    call->raised = true;
+    return true;
+}
+
+/* The stand-by calls, in its own thread, without the interpreter */
+
+void wsgi_overdue(void *app)
+{
+    struct wsgi *wsgi = app;
+    if (wsgi->threaded || wsgi->current) /* the main thread waits, or may */
+        (void)!write(wsgi->wake_fd, "", 1);
+    if (!wsgi->threaded)
+        pthread_kill(wsgi->main_thread, DEADLINE_SIGNAL);
+}
+
+/* The interpreter is held by C code: what can be said without it. */
+static void tell_unheard(struct wsgi *wsgi)
+{
+    char line[LINE_MAX_SIZE], when[32];
+    time_t now = time(NULL);
+    struct tm tm;
+    localtime_r(&now, &tm);
+    strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S %z", &tm);
+    int n = snprintf(line, sizeof(line),
+                     "[%s] [%d] [ERROR] A request is over request_timeout and "
+                     "request_timeout_grace, and C code does not let go of the interpreter. This "
+                     "worker is replaced. What runs:\n",
+                     when, (int)getpid());
+    (void)!write(wsgi->stacks_fd, line, (size_t)n);
+    pthread_kill(wsgi->main_thread, STACKS_SIGNAL);
+}
+
+void wsgi_give_up(void *app, bool unheard)
+{
+    struct wsgi *wsgi = app;
+    if (unheard && wsgi->stacks_fd >= 0)
+        tell_unheard(wsgi);
+    if (wsgi->slot)
+        slot_retire(wsgi->slot, REASON_REQUEST_TIMEOUT);
+    else
+        engine_drain(wsgi->engine);
+}
+
+int deadline_init(struct wsgi *wsgi, PyObject *overdue)
+{
+    wsgi->stacks_fd = -1;
+    if (wsgi->engine->deadlines.timeout_ms == 0)
+        return 0;
+    PyObject *watched = PyObject_CallMethod(wsgi->handler, "watch_deadlines", "Oii",
+                                            wsgi->threaded ? Py_None : overdue,
+                                            (int)DEADLINE_SIGNAL, (int)STACKS_SIGNAL);
+    if (!watched)
+        return -1;
+    PyObject *error, *current;
+    int parsed =
+        PyArg_ParseTuple(watched, "OOii", &error, &current, &wsgi->wake_fd, &wsgi->stacks_fd);
+    if (parsed) {
+        wsgi->timeout_error = Py_NewRef(error);
+        wsgi->current = current == Py_None ? NULL : Py_NewRef(current);
+        wsgi->main_thread = pthread_self();
+    }
+    Py_DECREF(watched);
+    return parsed ? 0 : -1;
+}

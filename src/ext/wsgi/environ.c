@@ -1,0 +1,248 @@
+#include "ext/wsgi/wsgi.h"
+
+#include "ext/core/ext_tls.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* All of them steal `value`, which may be NULL with an exception. 0 or -1. */
+
+static int put(PyObject *environ, PyObject *key, PyObject *value)
+{
+    if (!value)
+        return -1;
+    int result = PyDict_SetItem(environ, key, value);
+    Py_DECREF(value);
+    return result;
+}
+
+/* A repeated field is a list (RFC 9110 §5.3): joined by a comma, without a space as gunicorn does.
+ */
+static int join(PyObject *environ, PyObject *key, PyObject *before, PyObject *value)
+{
+    return put(environ, key, PyUnicode_FromFormat("%U,%U", before, value));
+}
+
+static int put_field(PyObject *environ, PyObject *key, PyObject *value)
+{
+    if (!key || !value) {
+        Py_XDECREF(value);
+        return -1;
+    }
+    Py_ssize_t size = PyDict_GET_SIZE(environ);
+    PyObject *there = PyDict_SetDefault(environ, key, value);
+    int result = there ? 0 : -1;
+    if (there && PyDict_GET_SIZE(environ) == size)
+        result = join(environ, key, there, value);
+    Py_DECREF(value);
+    return result;
+}
+
+static int put_fields(struct wsgi *wsgi, PyObject *environ, const struct request *request)
+{
+    const struct head *head = &request->head;
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        const struct head_field *field = &head->fields[i];
+        if (field->id == FIELD_DROPPED)
+            continue;
+        PyObject *value = text_value(&wsgi->texts, request->input + field->value, field->value_len);
+        int result;
+        if (field->id < FIELD_COUNT) {
+            result = put_field(environ, wsgi->state->header_keys[field->id], value);
+        } else {
+            PyObject *key =
+                text_key(&wsgi->texts, head_slice(request->input, field->name, field->name_len));
+            result = put_field(environ, key, value);
+            Py_XDECREF(key);
+        }
+        if (result < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static PyObject *port_text(uint16_t port)
+{
+    char digits[6];
+    int size = 0;
+    do
+        digits[5 - size++] = (char)('0' + port % 10);
+    while (port /= 10);
+    return text_new(digits + 6 - size, (size_t)size);
+}
+
+static int put_peer(struct wsgi *wsgi, PyObject *environ, const struct conn *conn)
+{
+    struct core_state *state = wsgi->state;
+    if (conn->listener->local)
+        return 0;
+    if (put(environ, NAME(state, remote_addr), text_address(&wsgi->texts, &conn->peer)) < 0)
+        return -1;
+    return put(environ, NAME(state, remote_port), port_text(conn->peer.port));
+}
+
+static const struct head_field *find_field(const struct request *request, enum field_id id)
+{
+    for (uint32_t i = 0; i < request->head.field_count; i++)
+        if (request->head.fields[i].id == id)
+            return &request->head.fields[i];
+    return NULL;
+}
+
+/* A Unix socket has no name to serve: SERVER_NAME and SERVER_PORT are what the client asked for. */
+static int put_server_of_host(struct wsgi *wsgi, PyObject *environ, const struct request *request)
+{
+    struct core_state *state = wsgi->state;
+    const struct head_field *host = find_field(request, FIELD_HOST);
+    if (!host)
+        return 0;
+    const char *p = request->input + host->value;
+    const char *colon = memchr(p, ':', host->value_len);
+    size_t n = colon ? (size_t)(colon - p) : host->value_len;
+    struct str port = request->head.https ? STR("443") : STR("80");
+    if (colon) {
+        const char *end = memchr(colon + 1, ':', host->value_len - n - 1);
+        port.p = colon + 1;
+        port.n = (size_t)((end ? end : p + host->value_len) - port.p);
+    }
+    if (put(environ, NAME(state, server_name), text_value(&wsgi->texts, p, n)) < 0)
+        return -1;
+    return put(environ, NAME(state, server_port), text_value(&wsgi->texts, port.p, port.n));
+}
+
+/*
+ * SCRIPT_NAME comes from a trusted peer's header, else from the process's environment (in the
+ * template); the path has to begin with it. 1: it does not.
+ */
+static int put_path(struct wsgi *wsgi, PyObject *environ, const struct request *request)
+{
+    struct core_state *state = wsgi->state;
+    const struct head *head = &request->head;
+    const char *path = request->input + head->path;
+    size_t size = head->path_len;
+    if (head->script_name) {
+        const struct head_field *field = &head->fields[head->script_name - 1];
+        if (put(environ, NAME(state, script_name),
+                text_value(&wsgi->texts, request->input + field->value, field->value_len)) < 0)
+            return -1;
+    }
+    PyObject *script = NULL;
+    if (head->script_name || wsgi->environ_script_name)
+        script = PyDict_GetItemWithError(environ, NAME(state, script_name));
+    if (script && PyUnicode_GET_LENGTH(script) > 0) {
+        size_t n = (size_t)PyUnicode_GET_LENGTH(script);
+        if (PyUnicode_KIND(script) != PyUnicode_1BYTE_KIND || n > size ||
+            memcmp(path, PyUnicode_1BYTE_DATA(script), n) != 0)
+            return 1;
+        path += n;
+        size -= n;
+    }
+    return put(environ, NAME(state, path_info), text_unquoted(&wsgi->texts, path, size));
+}
+
+static int put_request_line(struct wsgi *wsgi, PyObject *environ, const struct request *request)
+{
+    struct core_state *state = wsgi->state;
+    const struct head *head = &request->head;
+    struct str method = request_method(request);
+    if (!str_eq(method, STR("GET")) &&
+        put(environ, NAME(state, request_method), text_value(&wsgi->texts, method.p, method.n)) < 0)
+        return -1;
+    if (head->query_len > 0 &&
+        put(environ, NAME(state, query_string),
+            text_value(&wsgi->texts, request->input + head->query, head->query_len)) < 0)
+        return -1;
+    if ((head->major != 1 || head->minor != 1) &&
+        put(environ, NAME(state, server_protocol),
+            PyUnicode_FromFormat("HTTP/%d.%d", (int)head->major, (int)head->minor)) < 0)
+        return -1;
+    struct str target = request_target(request);
+    return put(environ, NAME(state, raw_uri), text_value(&wsgi->texts, target.p, target.n));
+}
+
+static int put_objects(struct wsgi *wsgi, PyObject *environ, struct call *call)
+{
+    struct core_state *state = wsgi->state;
+    if (PyDict_SetItem(environ, NAME(state, gunicorn_socket), call->socket) < 0 ||
+        PyDict_SetItem(environ, NAME(state, wsgi_early_hints), call->early_hints) < 0)
+        return -1;
+    if (call->deadline &&
+        PyDict_SetItem(environ, NAME(state, gunicorn_deadline), call->deadline) < 0)
+        return -1;
+    if (!call->input)
+        return 0;
+    return PyDict_SetItem(environ, NAME(state, wsgi_input), call->input);
+}
+
+/* The template has that of the listeners; a trusted peer may say otherwise. */
+static int put_scheme(struct wsgi *wsgi, PyObject *environ, const struct request *request)
+{
+    struct core_state *state = wsgi->state;
+    if (request->head.https == wsgi->tls)
+        return 0;
+    return PyDict_SetItem(environ, NAME(state, wsgi_url_scheme),
+                          request->head.https ? NAME(state, https) : NAME(state, http));
+}
+
+/* With another coding before "chunked" the application is left to see that the body has it. */
+bool environ_hides_chunks(const struct request *request)
+{
+    return request->head.framing == HEAD_CHUNKED && request->body.complete &&
+           !request->head.must_close;
+}
+
+/* A body that is here whole has a length (RFC 3875 §4.1.2), and its chunks are gone. */
+static int put_body_size(struct wsgi *wsgi, PyObject *environ, const struct request *request)
+{
+    struct core_state *state = wsgi->state;
+    if (!environ_hides_chunks(request))
+        return 0;
+    if (PyDict_DelItem(environ, state->header_keys[FIELD_TRANSFER_ENCODING]) < 0)
+        return -1;
+    return put(environ, state->header_keys[FIELD_CONTENT_LENGTH],
+               PyUnicode_FromFormat("%llu", (unsigned long long)request->body.stored));
+}
+
+/* The part that no hook can change. */
+static int fill_for_all(struct wsgi *wsgi, PyObject *environ, struct call *call)
+{
+    struct request *request = call->request;
+    if (put_objects(wsgi, environ, call) < 0)
+        return -1;
+    return request->conn->tls ? ext_tls_environ(wsgi, environ, request->conn) : 0;
+}
+
+static int fill(struct wsgi *wsgi, PyObject *environ, struct call *call)
+{
+    struct request *request = call->request;
+    if (fill_for_all(wsgi, environ, call) < 0)
+        return -1;
+    int changed = wsgi->shown ? describe_changes(call, environ) : 0;
+    if (changed != 0)
+        return changed < 0 ? -1 : 0;
+    if (put_request_line(wsgi, environ, request) < 0 ||
+        put_peer(wsgi, environ, request->conn) < 0 || put_fields(wsgi, environ, request) < 0 ||
+        put_scheme(wsgi, environ, request) < 0)
+        return -1;
+    if (call->input && put_body_size(wsgi, environ, request) < 0)
+        return -1;
+    if (request->conn->listener->local && put_server_of_host(wsgi, environ, request) < 0)
+        return -1;
+    return put_path(wsgi, environ, request);
+}
+
+PyObject *environ_build(struct wsgi *wsgi, struct call *call)
+{
+    struct request *request = call->request;
+    size_t listener = (size_t)(request->conn->listener - wsgi->engine->listeners);
+    PyObject *environ = PyDict_Copy(wsgi->templates[listener]);
+    if (!environ)
+        return NULL;
+    int result = fill(wsgi, environ, call);
+    if (result == 0)
+        return environ;
+    if (result > 0) /* raises ConfigurationProblem */
+        Py_XDECREF(PyObject_CallMethod(wsgi->handler, "script_name_mismatch", "O", environ));
+    Py_DECREF(environ);
+    return NULL;
+}

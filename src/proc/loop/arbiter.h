@@ -1,0 +1,197 @@
+#ifndef PROC_LOOP_ARBITER_H
+#define PROC_LOOP_ARBITER_H
+
+#include "proc/children/backoff.h"
+#include "proc/children/children.h"
+#include "proc/children/oom.h"
+#include "proc/children/scoreboard.h"
+#include "proc/dump/dump.h"
+#include "proc/port/status.h"
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * The master: one loop that sleeps until a signal, a worker's word or a deadline, and then decides.
+ * What it decides on is here; what a worker is, how it is forked and what is said to the log is the
+ * host's. With every worker idle it sleeps without a limit.
+ *
+ * Each callback returns 0, or a negative value to leave the loop at once: arbiter_run() and the
+ * others return that value.
+ */
+struct arbiter;
+
+struct arbiter_death {
+    struct child child; /* as it was; no longer in the registry */
+    int status;         /* of waitpid(2) */
+    bool quick;         /* it lived too short, and nobody had told it to go */
+    bool first_boot;    /* it was booting, and no worker has served since the start: see below */
+    unsigned serving;   /* workers that serve now */
+    int64_t pause_ms;   /* before the next fork, 0 for none */
+    uint64_t requests;  /* it had begun */
+    enum reason reason;
+    int64_t peak; /* bytes of its memory at most, shared ones included */
+};
+
+struct arbiter_host {
+    /* poll(2); whoever holds a lock gives it away meanwhile. Returns as poll does, errno kept. */
+    int (*wait)(void *ctx, struct pollfd *fds, nfds_t count, int timeout_ms);
+    /* Runs what the process has to do between two waits (foreign signal handlers). */
+    int (*between)(void *ctx);
+    int (*on_signal)(void *ctx, int signo);
+    /* The three duties; each is expected to call arbiter_reap(), _murder() and _manage(). */
+    int (*reap)(void *ctx);
+    int (*murder)(void *ctx);
+    int (*manage)(void *ctx);
+    /* arbiter_manage(): fork `count` workers, by arbiter_fork(). */
+    int (*spawn)(void *ctx, unsigned count);
+    /* Requests that wait for a worker, and are in none. NULL: there is no such place. */
+    unsigned (*between_workers)(void *ctx);
+    /* Send a signal to a worker, by arbiter_kill(). */
+    int (*kill)(void *ctx, pid_t pid, int signo);
+    int (*died)(void *ctx, const struct arbiter_death *death);
+    int (*stranger_died)(void *ctx, pid_t pid, int status);
+    int (*ready)(void *ctx, const struct child *child);
+    int (*timed_out)(void *ctx, const struct child *child, int64_t silent_ms);
+    int (*slow_boot)(void *ctx, const struct child *child, int64_t booting_ms);
+    int (*overdue)(void *ctx, const struct child *child);
+    /* It has reached a limit that the master looks after, and waits for its turn. */
+    int (*due)(void *ctx, const struct child *child);
+    /* It is beyond max_rss_hard: expected to be aborted. */
+    int (*too_big)(void *ctx, const struct child *child);
+    /* It is beyond a limit of memory before its first request. */
+    int (*born_big)(void *ctx, const struct child *child);
+    /* arbiter_drain(): a second INT or QUIT came. */
+    int (*hurry)(void *ctx);
+    /* The system refuses what a client of the status port needs for its answer. */
+    void (*cannot_answer)(void *ctx, int error);
+};
+
+/*
+ * A boot that fails ends the server only if `first_boot` is set: no worker of any generation has
+ * been ready since the start. From the first ready worker on, a worker that does not boot is forked
+ * again, with the pauses of proc/backoff.h, even while no other serves: what is missing (a
+ * database, a file of a deployment that is under way) may be there at the next try.
+ *
+ *   a worker does not boot, and it is       | then
+ *   ----------------------------------------+--------------------------------------------------
+ *   of an older generation (HUP amid boot)  | nothing: it is not wanted any more, so there is no
+ *                                           | pause either
+ *   the first of a new generation           | the host restores the generation before: see
+ *                                           | arbiter_restore_generation()
+ *   of the present generation, after others | it is forked again; those that serve go on, also
+ *   (first start, TTIN, recycling, a death) | those that it was to replace
+ *   the first of all                        | `first_boot`: the host ends the server
+ */
+
+/* A worker may take this many times `timeout` to boot before it is killed. It is reported after
+ * one. */
+#define ARBITER_BOOT_FACTOR 10
+#define ARBITER_ABORT_MS 1000 /* from SIGABRT to SIGKILL */
+#define ARBITER_SLACK_MS 1000 /* beyond graceful_timeout, for a worker that keeps it by itself */
+#define ARBITER_HURRY_MS 2000 /* left to the workers after a second INT */
+#define ARBITER_STATUS_MS 500 /* at the very end, for clients of the status port */
+#define ARBITER_PAUSE_MS 100  /* when the kernel has no memory to wait */
+#define ARBITER_LATE_MS 1000  /* woken this much too late: the machine was suspended */
+#define ARBITER_WAKES 1000    /* times that the workers' pipe is looked at within … */
+#define ARBITER_WAKES_MS 1000 /* … this */
+
+/* How often workers have written to the pipe. Times in ms of CLOCK_MONOTONIC. */
+struct arbiter_wakes {
+    int64_t since;
+    unsigned count; /* since then */
+    int64_t deaf_to;
+};
+
+struct arbiter {
+    struct scoreboard board;
+    struct children children;
+    struct backoff backoff;
+    struct children_goal goal;
+    uint32_t generations; /* the highest number given: none is used twice */
+    int wake_pipe[2];     /* workers write to it when their slot deserves a look */
+    struct arbiter_wakes wakes;
+    int life_pipe[2];   /* the master alone holds [1]: workers see [0] close when it dies */
+    int64_t timeout_ms; /* 0: none */
+    int64_t graceful_ms;
+    int64_t boot_ms; /* a worker may take so long to boot; 0: ARBITER_BOOT_FACTOR times timeout */
+    int64_t max_rss, max_rss_hard; /* bytes of memory_of(), 0: none */
+    int64_t tick_ms;     /* run every duty at least this often; 0: only when there is cause */
+    int64_t watchdog_ms; /* call between() at least this often; 0: no */
+    bool served;         /* a worker has been ready since the start */
+    bool draining;       /* arbiter_drain(): nothing new */
+    bool leaving;        /* arbiter_leave(): everything goes on, but no new clients are wanted */
+    unsigned max_queue;  /* requests that wait in a worker beyond which it is full; 0: no limit */
+    uint64_t forks;      /* workers forked, since the start */
+    struct status status;
+    struct dump dump;
+    struct oom oom;
+    uint64_t deaths[REASON_COUNT]; /* of workers, since the start */
+    const struct arbiter_host *host;
+    void *ctx;
+};
+
+/* Maps the scoreboard, opens the pipes and the signal queue. Returns 0, or -1 with errno. */
+int arbiter_open(struct arbiter *arbiter, const struct arbiter_host *host, void *ctx);
+void arbiter_close(struct arbiter *arbiter);
+
+/* The loop; returns only with what a callback returned, or -1 with errno when poll fails. */
+int arbiter_run(struct arbiter *arbiter);
+
+/*
+ * Forks a worker with a slot of its own. Returns its pid, 0 in the worker (where the master's pipes
+ * and signals are put away), or -1 with errno (EAGAIN, ENOMEM, ENOSPC: no slot). `before` and
+ * `after` bracket fork(2); after(ctx, pid) runs in both processes.
+ */
+struct arbiter_fork_hooks {
+    void (*before)(void *ctx);
+    void (*after)(void *ctx, pid_t pid);
+};
+pid_t arbiter_fork(struct arbiter *arbiter, uint32_t age, const struct arbiter_fork_hooks *hooks,
+                   struct slot **slot);
+
+/* kill(2), and the phase that follows from it. Returns 0, or -1 with errno (ESRCH, EPERM). */
+int arbiter_kill(struct arbiter *arbiter, pid_t pid, int signo);
+
+/* The workers see what they would at the master's death: for those that may not be signalled. No
+ * worker is forked after that. */
+void arbiter_let_go(struct arbiter *arbiter);
+
+/* A worker that the host forked by itself: it is counted and killed, but not timed. 0, or -1 with
+ * errno (ENOMEM). */
+int arbiter_adopt(struct arbiter *arbiter, pid_t pid, uint32_t age);
+
+/* It is to be replaced `lifetime_ms` from now. */
+void arbiter_expire(struct arbiter *arbiter, pid_t pid, int64_t lifetime_ms);
+
+/* Takes a worker out of the registry, and its slot back, without waiting for its death. */
+void arbiter_forget(struct arbiter *arbiter, pid_t pid);
+
+int arbiter_reap(struct arbiter *arbiter);
+int arbiter_murder(struct arbiter *arbiter);
+int arbiter_manage(struct arbiter *arbiter);
+
+/* A fork failed: returns the pause in ms before the next try. */
+int64_t arbiter_fork_failed(struct arbiter *arbiter);
+
+/* A new configuration: workers forked from now on replace those of before, the ready ones first. */
+void arbiter_new_generation(struct arbiter *arbiter);
+
+/* The new generation could not boot: those of before are the present one again. */
+void arbiter_restore_generation(struct arbiter *arbiter, uint32_t generation);
+
+/*
+ * Goes on for `ms` with everything but new configurations, while the status port says that the
+ * server is not ready. Ends early when a signal wants to stop: returns it, else 0.
+ */
+int arbiter_leave(struct arbiter *arbiter, int64_t ms);
+
+/* Takes no more clients of the status port, and answers those that are there. */
+int arbiter_end_status(struct arbiter *arbiter);
+
+/* Waits until every worker is gone, at most `limit_ms`; signals but INT and QUIT are ignored. */
+int arbiter_drain(struct arbiter *arbiter, int64_t limit_ms, bool hurried);
+
+#endif

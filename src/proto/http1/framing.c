@@ -1,0 +1,145 @@
+#include "proto/http1/private.h"
+#include "proto/octet.h"
+
+/* RFC 9112 §6 and §9.3. */
+
+#define BAD_LENGTH UINT64_MAX
+
+/* What is left of a comma-separated list; p is NULL behind the last member. */
+struct list {
+    const char *p, *end;
+};
+
+static struct list list_of(struct str value)
+{
+    return (struct list){value.p, value.p + value.n};
+}
+
+/* Moves on to the next member, which may be empty. Blanks around it do not belong to it. */
+static bool list_next(struct list *list, struct str *member)
+{
+    if (list->p == NULL)
+        return false;
+    const char *p = list->p;
+    const char *comma = memchr(p, ',', (size_t)(list->end - p));
+    const char *end = comma != NULL ? comma : list->end;
+    list->p = comma != NULL ? comma + 1 : NULL;
+    while (p < end && octet_is_blank(*p))
+        p++;
+    while (p < end && octet_is_blank(end[-1]))
+        end--;
+    *member = (struct str){p, (size_t)(end - p)};
+    return true;
+}
+
+void http1_connection(struct head *head, struct str value)
+{
+    struct list list = list_of(value);
+    struct str token;
+    while (list_next(&list, &token)) {
+        head->persist |= str_ieq(token, STR("keep-alive"));
+        head->close |= str_ieq(token, STR("close"));
+    }
+}
+
+/* Digits only, no sign, no list; at most INT64_MAX, so that sums with it do not overflow. */
+static uint64_t length_of(struct str value)
+{
+    uint64_t length = 0;
+    if (value.n == 0)
+        return BAD_LENGTH;
+    for (size_t i = 0; i < value.n; i++) {
+        if (!octet_is(value.p[i], OCTET_DIGIT))
+            return BAD_LENGTH;
+        uint64_t digit = (uint64_t)(value.p[i] - '0');
+        if (length > ((uint64_t)INT64_MAX - digit) / 10)
+            return BAD_LENGTH;
+        length = length * 10 + digit;
+    }
+    return length;
+}
+
+static bool is_older_than_1_1(const struct head *head)
+{
+    return head->major < 1 || (head->major == 1 && head->minor == 0);
+}
+
+static enum http1_result refuse_field(struct head *head, enum http1_error error,
+                                      const struct head_field *field)
+{
+    head->error_at = field->name;
+    head->error_len = field->name_len;
+    return http1_refuse(head, error);
+}
+
+/*
+ * The codings of one Transfer-Encoding field. "chunked" is the last of all of them and comes once;
+ * "identity" means nothing. The codings that are known cannot be undone here, and a peer that
+ * sends them may see another end of the message: such a connection is not used again.
+ */
+static enum http1_result read_codings(struct head *head, const char *data,
+                                      const struct head_field *field, bool *chunked)
+{
+    struct list list = list_of(head_slice(data, field->value, field->value_len));
+    struct str coding;
+    while (list_next(&list, &coding)) {
+        bool is_chunked = str_ieq(coding, STR("chunked"));
+        bool is_known = str_ieq(coding, STR("gzip")) || str_ieq(coding, STR("deflate")) ||
+                        str_ieq(coding, STR("compress"));
+        if (!is_chunked && !is_known && !str_ieq(coding, STR("identity"))) {
+            head->error_at = field->value;
+            head->error_len = field->value_len;
+            return http1_refuse(head, HTTP1_UNKNOWN_TRANSFER_ENCODING);
+        }
+        if (*chunked)
+            return refuse_field(head, HTTP1_BAD_TRANSFER_ENCODING, field);
+        *chunked = is_chunked;
+        head->must_close |= is_known;
+    }
+    return HTTP1_OK;
+}
+
+/* A body whose end is not known by "chunked", or by that alone, is no basis for what follows. */
+HTTP1_COLD static enum http1_result transfer_encoding(struct head *head, const char *data)
+{
+    const struct head_field *last = NULL;
+    bool chunked = false;
+    for (uint32_t i = 0; i < head->field_count; i++) {
+        const struct head_field *field = &head->fields[i];
+        if (field->id != FIELD_TRANSFER_ENCODING)
+            continue;
+        last = field;
+        if (read_codings(head, data, field, &chunked) != HTTP1_OK)
+            return HTTP1_ERROR;
+    }
+    if (!chunked || is_older_than_1_1(head))
+        return refuse_field(head, HTTP1_BAD_TRANSFER_ENCODING, last);
+    if ((head->seen & http1_bit(FIELD_CONTENT_LENGTH)) != 0)
+        return refuse_field(head, HTTP1_BAD_CONTENT_LENGTH, &head->fields[head->length_field]);
+    head->framing = HEAD_CHUNKED;
+    return HTTP1_OK;
+}
+
+static enum http1_result content_length(struct head *head, const char *data)
+{
+    const struct head_field *field = &head->fields[head->length_field];
+    uint64_t length = length_of(head_slice(data, field->value, field->value_len));
+    if (length == BAD_LENGTH)
+        return refuse_field(head, HTTP1_BAD_CONTENT_LENGTH, field);
+    head->framing = HEAD_LENGTH;
+    head->content_length = length;
+    return HTTP1_OK;
+}
+
+enum http1_result http1_framing(struct head *head, const char *data)
+{
+    enum http1_result result = HTTP1_OK;
+    head->keep_alive = !head->close && (head->persist || !is_older_than_1_1(head));
+    if (str_eq(head_slice(data, head->method, head->method_len), STR("CONNECT")))
+        head->must_close = true;
+    if (HTTP1_UNLIKELY((head->seen & http1_bit(FIELD_TRANSFER_ENCODING)) != 0))
+        result = transfer_encoding(head, data);
+    else if ((head->seen & http1_bit(FIELD_CONTENT_LENGTH)) != 0)
+        result = content_length(head, data);
+    return result;
+}

@@ -1,0 +1,97 @@
+#ifndef PROTO_HTTP1_PARSE_H
+#define PROTO_HTTP1_PARSE_H
+
+#include "proto/head.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * The head of an HTTP/1.1 request (RFC 9112 §2-§6): request line, header fields, and what they
+ * say of the message's framing. No descriptor, no clock, no allocation but the field table's.
+ *
+ * All positions are offsets from the first byte given to http1_parse(), so that the caller may
+ * move its buffer while a head is incomplete, and after.
+ */
+
+enum http1_result {
+    HTTP1_OK,      /* a whole head: head->size bytes are consumed */
+    HTTP1_PARTIAL, /* every byte so far may begin a head: call again with more */
+    HTTP1_ERROR,   /* head->error says why; nothing that follows may be read */
+};
+
+/*
+ * A head that goes beyond this is refused whatever the limits say (HTTP1_HEAD_TOO_LONG): offsets
+ * are 32 bits wide.
+ */
+#define HTTP1_HEAD_MAX (UINT32_MAX / 2)
+
+/* Why a head was refused: see http1_error_status() and http1_error_text(). */
+enum http1_error {
+    HTTP1_NO_ERROR,
+    HTTP1_BAD_REQUEST_LINE,
+    HTTP1_BAD_METHOD,
+    HTTP1_BAD_TARGET,
+    HTTP1_BAD_VERSION,
+    HTTP1_LINE_TOO_LONG,   /* 414: limit_request_line */
+    HTTP1_TOO_MANY_FIELDS, /* 431: limit_request_fields */
+    HTTP1_FIELD_TOO_LONG,  /* 431: limit_request_field_size */
+    HTTP1_HEAD_TOO_LONG,   /* 431: the whole of it */
+    HTTP1_BAD_FIELD_NAME,
+    HTTP1_BAD_FIELD_VALUE,
+    HTTP1_OBSOLETE_FOLD,
+    HTTP1_BARE_LF,
+    HTTP1_DUPLICATE_FIELD, /* Host, Content-Length or Content-Type twice */
+    HTTP1_BAD_CONTENT_LENGTH,
+    HTTP1_BAD_TRANSFER_ENCODING,
+    HTTP1_UNKNOWN_TRANSFER_ENCODING, /* 501 */
+    HTTP1_BAD_EXPECT,                /* 417 */
+    HTTP1_REFUSED_FIELD,             /* header_map = refuse */
+    HTTP1_CONTRADICTORY_SCHEME,
+    HTTP1_NO_MEMORY,      /* 500 */
+    HTTP1_BAD_FIELD_LINE, /* no colon, or nothing before it */
+    HTTP1_ERROR_COUNT
+};
+
+/* What the settings of the same names allow. Zero means "no limit" where a limit is a number. */
+struct http1_limits {
+    uint32_t request_line; /* bytes, without CRLF as gunicorn counts it */
+    uint32_t fields;       /* count */
+    uint32_t field_size;   /* bytes of a field's line (lines, if folded), with CRLF */
+    bool permit_obsolete_folding;
+    bool permit_unconventional_method;
+    bool permit_unconventional_version;
+    bool strip_header_spaces;
+    bool casefold_method;
+};
+
+/* What http1_parse() waits for next. */
+enum http1_stage {
+    HTTP1_AT_REQUEST_LINE,
+    HTTP1_AT_FIELD,
+};
+
+/*
+ * Parses one head from `data`, of which `size` bytes are there. Bytes may be rewritten in place,
+ * but only in lines that are whole and will not be looked at again (case folding of the method,
+ * unfolding). A line is parsed once it is whole. A refusal does not wait for the whole head: it is
+ * given with the line that is wrong, and earlier for a bare LF, a control character or a limit.
+ * One empty line before the request line is skipped; head->size counts it.
+ */
+enum http1_result http1_parse(struct head *head, char *data, size_t size,
+                              const struct http1_limits *limits);
+
+/* The status code of the answer to a refused head. */
+int http1_error_status(enum http1_error error);
+
+/*
+ * gunicorn's words for head->error: as its log has them, in UTF-8, and as its error page has them
+ * (not escaped for HTML), with the bytes of the client as they came. Both write into out at most
+ * size bytes, NUL included (size > 0), the first never half a character, and return the length
+ * without NUL. `data` is what http1_parse() was given.
+ */
+size_t http1_error_text(const struct head *head, const char *data, char *out, size_t size);
+size_t http1_error_page_text(const struct head *head, const char *data, char *out, size_t size);
+
+#endif

@@ -1,0 +1,405 @@
+#include "serve/dispatch/handover.h"
+
+#include "base/clock.h"
+#include "base/forked.h"
+#include "serve/engine/limits.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void parcels_came(struct io *io, unsigned events, void *context)
+{
+    (void)io;
+    (void)events;
+    struct engine *engine = context;
+    atomic_store_explicit(&engine->parcels, true, memory_order_relaxed);
+}
+
+int handover_open(struct engine *engine)
+{
+    const struct exchange *exchange = engine->options.exchange;
+    engine->pulse = &engine->no_pulse;
+    if (!exchange)
+        return 0;
+    engine->exchange = (struct io){.fd = exchange->take, .on_event = parcels_came};
+    forked_replace(exchange->take);
+    forked_replace(exchange->give);
+    engine_mark(engine, exchange->take);
+    engine_mark(engine, exchange->give);
+    handover_accept(engine, true);
+    if (!engine->accepts_parcels)
+        return -1;
+    /* A foreign loop rests until it is told to lead. */
+    engine->pulse =
+        exchange_sit(exchange, engine->options.number, engine->options.loop_host ? 3 : 2);
+    return 0;
+}
+
+void handover_close(struct engine *engine)
+{
+    if (engine->pulse) /* else it was never opened */
+        handover_leave(engine);
+    if (engine->options.exchange) {
+        forked_forget(engine->options.exchange->take);
+        forked_forget(engine->options.exchange->give);
+    }
+}
+
+void handover_leave(struct engine *engine)
+{
+    engine->pulse = &engine->no_pulse;
+    if (engine->options.exchange)
+        exchange_leave(engine->options.exchange, engine->options.number);
+}
+
+void handover_retire(struct engine *engine)
+{
+    const struct exchange *exchange = engine->options.exchange;
+    if (!exchange || engine->options.number > atomic_load(exchange->replaced))
+        return;
+    engine->replaced = true;
+    handover_leave(engine);
+    if (engine->accepts_parcels) /* what the system told us of, it told nobody else */
+        atomic_store_explicit(&engine->parcels, true, memory_order_relaxed);
+    handover_accept(engine, false);
+}
+
+bool handover_is_left(const struct engine *engine)
+{
+    return engine->replaced && !atomic_load_explicit(&engine->parcels, memory_order_relaxed) &&
+           exchange_has_others(engine->options.exchange, engine->options.number);
+}
+
+void handover_accept(struct engine *engine, bool accept)
+{
+    if (!engine->options.exchange || accept == engine->accepts_parcels)
+        return;
+    if (accept && engine->replaced)
+        return;
+    if (!accept)
+        loop_remove(engine->loop, &engine->exchange);
+    else if (loop_add(engine->loop, &engine->exchange, LOOP_LISTEN) < 0)
+        return; /* no memory: tried again when the next pause ends */
+    engine->accepts_parcels = accept;
+}
+
+/* Giving */
+
+static bool is_in_file(const struct body *body)
+{
+    return body->spool.file >= 0;
+}
+
+static size_t bytes_without_body(const struct request *request)
+{
+    return request->head.size + (request->input_size - request->input_at);
+}
+
+static bool fits(const struct request *request)
+{
+    return is_in_file(&request->body) ||
+           bytes_without_body(request) + request->body.stored <= PARCEL_BYTES_MAX;
+}
+
+/* What stands in the input is no larger than that, but for much that is pipelined. */
+static bool may_go(const struct request *request)
+{
+    return !request->conn->tls && !request->conn->listener->inner && request->body.complete &&
+           !request->head.unfolded && bytes_without_body(request) <= PARCEL_BYTES_MAX &&
+           (fits(request) || !request->body.in_place);
+}
+
+static struct iovec body_piece(const struct body *body)
+{
+    const char *data = body->in_place ? body->in_place : body->spool.memory;
+    if (is_in_file(body))
+        return (struct iovec){0};
+    return (struct iovec){.iov_base = (char *)data, .iov_len = (size_t)body->stored};
+}
+
+static struct parcel parcel_of(const struct engine *engine, const struct request *request)
+{
+    const struct conn *conn = request->conn;
+    const struct body *body = &request->body;
+    return (struct parcel){
+        .label = {.listener = (uint32_t)(conn->listener - engine->listeners),
+                  .ready_ns = request->ready_ns,
+                  .served = conn->served,
+                  .asked = request->asked,
+                  .readable = conn->readable,
+                  .gone = atomic_load_explicit(&conn->gone, memory_order_relaxed),
+                  .file_size = is_in_file(body) ? body->stored : 0,
+                  .peer = conn->peer},
+        .fd = conn->io.fd,
+        .file = body->spool.file,
+        .pieces = {{.iov_base = request->input, .iov_len = request->head.size},
+                   body_piece(body),
+                   {.iov_base = request->input + request->input_at,
+                    .iov_len = request->input_size - request->input_at}},
+    };
+}
+
+/* Whether it is gone; else it stays as it was, and *full says whether trying others is of use. */
+static bool send_away(struct engine *engine, struct request *request, bool *full)
+{
+    struct body *body = &request->body;
+    if ((!fits(request) || is_in_file(body)) &&
+        spool_to_file(&body->spool, engine->options.tmp_dir) < 0)
+        return false;
+    struct parcel parcel = parcel_of(engine, request);
+    *full = !exchange_send(engine->options.exchange, &parcel);
+    if (*full)
+        return false;
+    conn_because(request->conn, CLOSE_TAKEN);
+    conn_close(engine, request->conn); /* our descriptor: the receiver has its own */
+    return true;
+}
+
+/*
+ * Where the queue has bounds it is this worker that sees to them: what waits goes only to who will
+ * take it at once.
+ */
+static bool has_bounds(const struct engine *engine)
+{
+    return engine->admits_few || engine->options.max_queue_ms > 0;
+}
+
+/* Requests that are received now will go to whoever is free first. */
+static bool may_share(const struct engine *engine)
+{
+    for (uint32_t i = 0; i < engine->listener_count; i++)
+        if (atomic_load_explicit(&engine->listeners[i].tls, memory_order_relaxed))
+            return false;
+    return ready_empty(&engine->ready);
+}
+
+bool handover_is_hopeless(const struct engine *engine, int *look_ms)
+{
+    const struct exchange *exchange = engine->options.exchange;
+    if (!exchange)
+        return false;
+    if (*look_ms < 0 || *look_ms > LOOK_ROUND_MS)
+        *look_ms = LOOK_ROUND_MS;
+    return !engine->replaced &&
+           !atomic_load_explicit(exchange->two_masters, memory_order_relaxed) &&
+           (has_bounds(engine) || may_share(engine)) &&
+           exchange_least_load(exchange, engine->options.number) == EXCHANGE_STUCK;
+}
+
+uint32_t handover_takers(const struct engine *engine)
+{
+    const struct exchange *exchange = engine->options.exchange;
+    if (!exchange || !exchange_is_empty(exchange))
+        return 0;
+    return exchange_resting(exchange, engine->options.number);
+}
+
+/* A worker that is alone keeps what waits, but not until somebody kills it for being stuck. */
+static bool may_give(struct engine *engine)
+{
+    return exchange_has_others(engine->options.exchange, engine->options.number) ||
+           clock_ns() > ready_since(&engine->ready) + LONE_WAIT_MS * UINT64_C(1000000);
+}
+
+int handover_give(struct engine *engine, uint32_t keep)
+{
+    const struct exchange *exchange = engine->options.exchange;
+    struct request *kept = NULL, **end = &kept;
+    bool full = false;
+    if (!exchange || ready_empty(&engine->ready))
+        return -1;
+    if (!may_give(engine))
+        return LOOK_ROUND_MS;
+    uint32_t most = has_bounds(engine) ? handover_takers(engine) : UINT32_MAX;
+    struct request *request = ready_take(&engine->ready, may_go, keep, most);
+    while (request) {
+        struct request *next = request->next;
+        if (full || !send_away(engine, request, &full)) {
+            *end = request;
+            end = &request->next;
+        }
+        request = next;
+    }
+    *end = NULL;
+    ready_return(&engine->ready, kept);
+    return full || has_bounds(engine) ? STANDBY_TICK_MS : -1;
+}
+
+void handover_tell(struct engine *engine, uint32_t load)
+{
+    if (engine->options.exchange)
+        exchange_tell_load(engine->options.exchange, engine->options.number, load);
+}
+
+/* How many of those that wait are better off elsewhere. */
+static uint32_t surplus(const struct engine *engine, uint32_t waiting, uint32_t idle)
+{
+    uint32_t least = exchange_least_load(engine->options.exchange, engine->options.number);
+    if (idle > 0) /* each of them, and we, shall have the same */
+        return (uint32_t)(((uint64_t)waiting * idle + idle) / (idle + 1));
+    return least < waiting / 2 ? (waiting - least) / 2 : 0;
+}
+
+void handover_even_out(struct engine *engine, struct handover_watch *watch)
+{
+    const struct exchange *exchange = engine->options.exchange;
+    if (!exchange)
+        return;
+    uint32_t taken, waiting = ready_depth(&engine->ready, &taken);
+    bool waited = watch->waiting > taken - watch->taken;
+    watch->waiting = waiting;
+    watch->taken = taken;
+    handover_tell(engine, waiting);
+    if (waiting == 0)
+        return;
+    uint32_t idle = exchange_idle(exchange, engine->options.number, watch->pulses);
+    uint32_t most = waited ? surplus(engine, waiting, idle) : 0;
+    /* What nobody has taken yet needs no company. */
+    if (most == 0 || ready_has_waiter(&engine->ready) || !exchange_is_empty(exchange) ||
+        !engine_lead(engine))
+        return;
+    handover_give(engine, waiting - most);
+    engine_yield(engine);
+    /* It could not lead meanwhile; a foreign loop may have come for no other reason than news. */
+    if (engine->options.loop_host || ready_has_waiter(&engine->ready))
+        ready_wake(&engine->ready);
+}
+
+/* Taking */
+
+static bool unpack(struct request *request, const struct parcel *parcel)
+{
+    struct body *body = &request->body;
+    uint32_t at = 0;
+    for (int i = 0; i < PARCEL_PIECES; i++) {
+        const struct iovec *piece = &parcel->pieces[i];
+        if (!request_reserve(request, at + piece->iov_len))
+            return false;
+        memcpy(request->input + at, piece->iov_base, piece->iov_len);
+        at += (uint32_t)piece->iov_len;
+    }
+    request->input_size = at;
+    request->input_at = at - (uint32_t)parcel->pieces[2].iov_len;
+    body->complete = true;
+    body->stored = parcel->label.spooled ? parcel->label.file_size : parcel->pieces[1].iov_len;
+    if (!parcel->label.spooled)
+        body->in_place = request->input + parcel->pieces[0].iov_len;
+    return true;
+}
+
+/* Whether a body's file is one, and as long as its label says. */
+static bool has_its_file(const struct parcel *parcel)
+{
+    struct stat stat;
+    return parcel->file < 0 || (fstat(parcel->file, &stat) == 0 && S_ISREG(stat.st_mode) &&
+                                (uint64_t)stat.st_size >= parcel->label.file_size);
+}
+
+/* The descriptors are the connection's now, or closed. False: there is no request of it. The budget
+ * is not asked: a thread is free for the request, which would be lost. */
+static bool adopt(struct engine *engine, const struct parcel *parcel)
+{
+    const struct parcel_label *label = &parcel->label;
+    struct conn *conn = NULL;
+    if (label->listener < engine->listener_count && has_its_file(parcel))
+        conn = conn_create(engine, &engine->listeners[label->listener], parcel->fd, &label->peer);
+    struct request *request = conn ? request_get(engine, conn, BUDGET_ADMITTED) : NULL;
+    if (!request && parcel->file >= 0)
+        close(parcel->file);
+    if (!conn) {
+        close(parcel->fd);
+        return false;
+    }
+    conn->request = request;
+    conn->served = label->served;
+    conn->readable = label->readable != 0;
+    atomic_store_explicit(&conn->gone, label->gone != 0, memory_order_relaxed);
+    if (request)
+        request->asked = label->asked != 0;
+    if (request && parcel->file >= 0)
+        spool_adopt(&request->body.spool, parcel->file, label->file_size);
+    if (!request || !unpack(request, parcel) ||
+        !conn_adopt(engine, conn, (uint32_t)parcel->pieces[0].iov_len, label->ready_ns)) {
+        conn_because(conn, CLOSE_ERROR);
+        conn_close(engine, conn);
+        return false;
+    }
+    return true;
+}
+
+/* No descriptor is free, if there was anything to take at all. */
+static void no_descriptors(struct engine *engine)
+{
+    int error = errno;
+    if (exchange_is_empty(engine->options.exchange) || engine_make_room(engine))
+        return;
+    engine_note(engine, NOTE_ERROR, "Cannot take a request from another worker: %s",
+                strerror(error));
+    engine_pause_for(engine, PAUSE_ERROR, ACCEPT_PAUSE_MS);
+}
+
+/* Whether the budget has what a request may occupy. One that never has so much is not asked. */
+static bool has_memory(const struct engine *engine)
+{
+    const size_t most = (size_t)2 * PARCEL_BYTES_MAX; /* while the input grows, both sizes of it */
+    return budget_has(&engine->budget, most) || !budget_allows(&engine->budget, most);
+}
+
+/* False: waiting requests are left to the other workers until there is place here. */
+static bool has_place(struct engine *engine)
+{
+    bool has_room = engine_has_room(engine);
+    if (has_room && has_memory(engine))
+        return true;
+    if (has_room) {
+        engine_short(engine, "Requests from other workers wait");
+        engine_pause_for(engine, PAUSE_ERROR, ACCEPT_PAUSE_MS);
+    } else {
+        engine_wait_for_room(engine);
+    }
+    atomic_store_explicit(&engine->parcels, false, memory_order_relaxed);
+    return false;
+}
+
+bool handover_take_ready(struct engine *engine)
+{
+    struct parcel parcel;
+    char bytes[PARCEL_BYTES_MAX];
+    /* A stopped worker runs nothing more: requests that come now are for the others. */
+    if (!engine->options.exchange || atomic_load(&engine->stopped) || !has_place(engine))
+        return false;
+    enum exchange_result result = exchange_receive(engine->options.exchange, &parcel, bytes);
+    bool adopted = result == EXCHANGE_PARCEL && adopt(engine, &parcel);
+    if (result == EXCHANGE_EMPTY && engine_is_lost(errno))
+        engine_lose(engine, "recvmsg", errno);
+    if (result == EXCHANGE_EMPTY)
+        atomic_store_explicit(&engine->parcels, false, memory_order_relaxed);
+    if (result == EXCHANGE_NO_ROOM)
+        no_descriptors(engine);
+    if (result == EXCHANGE_BROKEN || (result == EXCHANGE_PARCEL && !adopted))
+        engine_note(engine, NOTE_ERROR, "Cannot go on with a request from another worker");
+    if (adopted && engine->connections > engine->options.worker_connections)
+        engine_make_way(engine);
+    return adopted;
+}
+
+void handover_take_back(struct engine *engine)
+{
+    if (!has_bounds(engine) || exchange_is_empty(engine->options.exchange))
+        return;
+    while (handover_take_ready(engine))
+        ;
+}
+
+struct request *handover_take(struct engine *engine)
+{
+    uint64_t ours_ns = ready_since(&engine->ready);
+    if (ours_ns > 0 && exchange_since(engine->options.exchange) > ours_ns)
+        return NULL;
+    if (!handover_take_ready(engine))
+        return NULL;
+    atomic_store_explicit(&engine->slow, true, memory_order_relaxed); /* as it waited so long */
+    return engine_take_batch(engine);
+}

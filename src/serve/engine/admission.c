@@ -1,0 +1,83 @@
+#include "serve/engine/admission.h"
+
+#include "serve/conn/conn.h"
+#include "serve/dispatch/handover.h"
+#include "serve/engine/limits.h"
+
+/* Requests that are with the threads, waiting or running. Those that were answered since the last
+ * step are not. */
+static uint32_t in_flight(struct engine *engine)
+{
+    uint32_t count =
+        atomic_load_explicit(&engine->metrics->connections[CONN_RUNNING], memory_order_relaxed);
+    const struct request *answered = atomic_load(&engine->answered);
+    for (; answered && count > 0; answered = answered->next)
+        count--;
+    return count;
+}
+
+/*
+ * A foreign loop starts whatever is ready when it comes to it. What waits is what it has left when
+ * it was led last, or what the stand-by has found while it is blocked.
+ */
+static uint32_t loop_waiting(struct engine *engine)
+{
+    uint32_t waiting = atomic_load_explicit(&engine->metrics->queued, memory_order_relaxed);
+    if (atomic_load_explicit(&engine->standby_leads, memory_order_relaxed))
+        waiting += engine->batch_count;
+    return waiting;
+}
+
+static bool queue_is_full(struct engine *engine, uint32_t count)
+{
+    const struct engine_options *options = &engine->options;
+    uint32_t most = options->max_queue,
+             waiting = count > options->threads ? count - options->threads : 0;
+    if (options->loop_host)
+        waiting = loop_waiting(engine);
+    /* Each idle worker will take one. */
+    return most > 0 && waiting >= most && waiting >= most + handover_takers(engine);
+}
+
+bool admission_refuses(struct engine *engine, enum metrics_refusal *reason)
+{
+    uint32_t count = in_flight(engine), most = engine->options.limit_concurrency;
+    if (most > 0 && count >= most)
+        *reason = REFUSED_CONCURRENCY;
+    else if (queue_is_full(engine, count))
+        *reason = REFUSED_QUEUE_FULL;
+    else
+        return false;
+    return true;
+}
+
+/* HTTP/1.0 has no interim responses, and the closing of a Unix socket shows by itself. */
+static bool can_ask(const struct request *request)
+{
+    const struct head *head = &request->head;
+    bool modern = head->major > 1 || (head->major == 1 && head->minor >= 1);
+    return modern && !request->asked && request->conn->peer.family != AF_UNIX;
+}
+
+static void ask(struct request *request)
+{
+    request->asked = true;
+    body_send_continue(request);
+}
+
+bool admission_client_gone(struct request *request)
+{
+    int fd = request->conn->io.fd;
+    enum socket_peer peer = socket_peer(fd);
+    if (peer == PEER_SILENT && can_ask(request)) {
+        ask(request);
+        peer = socket_peer(fd);
+    }
+    return peer == PEER_GONE;
+}
+
+void admission_ask(struct engine *engine, struct request *request)
+{
+    if (can_ask(request) && socket_peer(request->conn->io.fd) == PEER_SILENT)
+        ready_while_waiting(&engine->ready, request, ask);
+}

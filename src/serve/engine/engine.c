@@ -1,0 +1,622 @@
+#include "serve/engine/engine.h"
+
+#include "base/clock.h"
+#include "base/forked.h"
+#include "base/mem.h"
+#include "net/tls/tls.h"
+#include "proto/request_start.h"
+#include "serve/access/access_log.h"
+#include "serve/dispatch/handover.h"
+#include "serve/engine/limits.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+bool engine_lead(struct engine *engine)
+{
+    bool expected = false;
+    if (!atomic_compare_exchange_strong(&engine->lead, &expected, true))
+        return false;
+    engine->now_ms = clock_ms();
+    return true;
+}
+
+void engine_kick(struct engine *engine)
+{
+    int error = atomic_load(&engine->waiting) ? loop_wake(engine->loop) : 0;
+    if (error != 0)
+        engine_lose(engine, "write", error);
+}
+
+/* Connections that no event tells of */
+
+/* May this leader run the application's code, for which they wait? */
+static bool may_name(const struct engine *engine)
+{
+    return !list_empty(&engine->unnamed) &&
+           tls_can_ask(list_entry(engine->unnamed.next, struct conn, link)->tls);
+}
+
+static bool has_waiting(const struct engine *engine)
+{
+    return !list_empty(&engine->unread) || may_name(engine);
+}
+
+/* Each once: it may be back in the list after that. */
+static void read_all(struct engine *engine, struct list *waiting)
+{
+    struct list now;
+    list_init(&now);
+    while (!list_empty(waiting)) {
+        struct list *link = waiting->next;
+        list_remove(link);
+        list_push(&now, link);
+    }
+    while (!list_empty(&now)) {
+        struct conn *conn = list_entry(now.next, struct conn, link);
+        conn_mark(engine, conn);
+        conn_read(engine, conn);
+    }
+}
+
+static void read_waiting(struct engine *engine)
+{
+    if (may_name(engine))
+        read_all(engine, &engine->unnamed);
+    read_all(engine, &engine->unread);
+}
+
+/* Signals and the master */
+
+/* The bytes are the numbers of the signals, as Python's wake-up descriptor has them. */
+static void signal_came(struct io *io, unsigned events, void *context)
+{
+    (void)events;
+    struct engine *engine = context;
+    char bytes[256];
+    ssize_t n;
+    do {
+        n = read(io->fd, bytes, sizeof(bytes));
+        if (n > 0 && memchr(bytes, SIGTERM, (size_t)n))
+            drain_expect(engine);
+    } while (n > 0 || (n < 0 && errno == EINTR));
+    if (n == 0 || errno != EAGAIN)
+        engine_lose(engine, "read", n == 0 ? EBADF : errno);
+    loop_arm(engine->loop, io, LOOP_READ);
+    atomic_store(&engine->interrupted, true);
+    ready_wake_all(&engine->ready);
+}
+
+static void master_gone(struct io *io, unsigned events, void *context)
+{
+    (void)io;
+    (void)events;
+    struct engine *engine = context;
+    if (atomic_load(&engine->draining))
+        return;
+    engine_note(engine, NOTE_INFO, "Parent changed, shutting down");
+    engine_drain(engine);
+}
+
+static int watch(struct engine *engine, struct io *io, int fd,
+                 void (*on_event)(struct io *io, unsigned events, void *context))
+{
+    *io = (struct io){.fd = fd, .on_event = on_event};
+    engine_mark(engine, fd);
+    return loop_add(engine->loop, io, LOOP_READ);
+}
+
+int engine_watch_signals(struct engine *engine, int fd)
+{
+    return watch(engine, &engine->signals, fd, signal_came);
+}
+
+int engine_watch_master(struct engine *engine, int fd)
+{
+    return watch(engine, &engine->master, fd, master_gone);
+}
+
+/* Life */
+
+/* What is told now is dated now, however long the wait was. */
+static void look_at_clock(void *context)
+{
+    struct engine *engine = context;
+    engine->now_ms = clock_ms();
+}
+
+static void alarm_rang(void *context)
+{
+    struct engine *engine = context;
+    engine->alarm_at = 0;
+}
+
+/* As many connections as there are descriptors for. */
+static void fit_connections(struct engine *engine)
+{
+    uint64_t limit = 0;
+    uint32_t wanted = engine->options.worker_connections;
+    uint32_t fit = budget_descriptors(&engine->budget, wanted, &limit);
+    if (fit == wanted)
+        return;
+    engine->options.worker_connections = fit;
+    engine_note(engine, NOTE_WARNING,
+                "worker_connections is %u, but the limit of descriptors (ulimit -Hn) is %llu: "
+                "%u connections at most are open at a time; raise the limit to %llu",
+                wanted, (unsigned long long)limit, fit,
+                (unsigned long long)wanted * 2 + 2 * BUDGET_DESCRIPTORS);
+}
+
+struct engine *engine_create(const struct engine_options *options, const struct app_ops *ops,
+                             void *app, const int *listeners, uint32_t count)
+{
+    struct engine *engine = forked_watch() < 0 ? NULL : mem_alloc(sizeof(*engine));
+    if (!engine)
+        return NULL;
+    memset(engine, 0, sizeof(*engine));
+    engine->options = *options;
+    if (!options->own_fields.p)
+        engine->options.own_fields = STR("Server: gunicorn\r\n");
+    engine->born = forked_count;
+    engine->metrics = options->metrics ? options->metrics : &engine->own_metrics;
+    metrics_set(&engine->metrics->threads, options->loop_host ? 0 : options->threads);
+    engine->admits_few = options->max_queue > 0 || options->limit_concurrency > 0;
+    engine->out_spool_max = OUT_SPOOL_MAX;
+    engine->ops = ops;
+    engine->app = app;
+    engine->now_ms = clock_ms();
+    timers_init(&engine->timers, engine->now_ms);
+    timer_init(&engine->resume);
+    timer_init(&engine->cut_off);
+    timer_init(&engine->trim);
+    budget_init(&engine->budget, options->client_memory, options->client_disk);
+    fit_connections(engine);
+    deadlines_init(&engine->deadlines, options->request_timeout_ms, options->request_grace_ms);
+    list_init(&engine->idle);
+    list_init(&engine->crowd);
+    list_init(&engine->active);
+    list_init(&engine->unread);
+    list_init(&engine->unnamed);
+    pthread_mutex_init(&engine->tls_lock, NULL);
+    engine->loop = loop_create(options->loop);
+    if (engine->loop) {
+        engine->loop->woken = look_at_clock;
+        engine->loop->rang = alarm_rang;
+        engine_mark(engine, loop_fd(engine->loop));
+    }
+    /* Its descriptor is had now: when it is needed there may be none. */
+    if (engine->loop && options->loop_host && loop_fd(engine->loop) >= 0)
+        loop_alarm(engine->loop, ALARM_FAR_MS);
+    if (ready_init(&engine->ready, &engine->metrics->queued, options->loop_host) < 0 ||
+        !engine->loop || !listeners_open(engine, listeners, count) || handover_open(engine) < 0 ||
+        standby_start(engine) < 0) {
+        int saved = errno;
+        engine_destroy(engine);
+        errno = saved;
+        return NULL;
+    }
+    return engine;
+}
+
+static void close_all(struct engine *engine, struct list *conns)
+{
+    while (!list_empty(conns)) {
+        struct conn *conn = list_entry(conns->next, struct conn, link);
+        conn_because(conn, CLOSE_DRAINED);
+        conn_close(engine, conn);
+    }
+}
+
+void engine_destroy(struct engine *engine)
+{
+    standby_stop(engine);
+    handover_close(engine);
+    close_all(engine, &engine->idle);
+    close_all(engine, &engine->crowd);
+    close_all(engine, &engine->active);
+    close_all(engine, &engine->unread);
+    close_all(engine, &engine->unnamed);
+    for (uint32_t i = 0; i < engine->listener_count; i++) {
+        engine_set_tls(engine, i, NULL);
+        forked_forget(engine->listeners[i].io.fd);
+    }
+    engine_reap(engine);
+    engine_collect(engine);
+    while (engine->pool) {
+        struct request *request = engine->pool;
+        engine->pool = request->next;
+        request_free(request);
+    }
+    access_log_destroy(engine->access_log);
+    if (engine->loop)
+        loop_destroy(engine->loop);
+    ready_destroy(&engine->ready);
+    pthread_mutex_destroy(&engine->tls_lock);
+    deadlines_destroy(&engine->deadlines);
+    budget_destroy(&engine->budget);
+    mem_free(engine->listeners);
+    mem_free(engine->marks);
+    mem_free(engine);
+}
+
+/* Steps */
+
+void engine_ready(struct engine *engine, struct request *request)
+{
+    request->next = NULL;
+    if (engine->batch_tail) {
+        engine->batch_tail->next = request;
+    } else {
+        engine->batch_head = request;
+        engine->batch_ns = clock_ns();
+    }
+    engine->batch_tail = request;
+    engine->batch_count++;
+    request->ready_ns = engine->batch_ns;
+}
+
+struct request *engine_take_batch(struct engine *engine)
+{
+    struct request *batch = engine->batch_head;
+    engine->batch_head = engine->batch_tail = NULL;
+    engine->batch_count = 0;
+    return batch;
+}
+
+static void flush_batch(struct engine *engine)
+{
+    if (!engine->batch_head)
+        return;
+    ready_push(&engine->ready, engine->batch_head, engine->batch_tail, engine->batch_count);
+    engine_take_batch(engine);
+}
+
+void engine_reap(struct engine *engine)
+{
+    while (engine->dead) {
+        struct conn *conn = engine->dead;
+        engine->dead = conn->next_dead;
+        mem_free(conn);
+    }
+}
+
+/* The stack is last in, first out: turned round, so that who answered first is put back first. */
+static struct request *take_answered(struct engine *engine)
+{
+    struct request *stack = atomic_exchange(&engine->answered, NULL);
+    struct request *queue = NULL;
+    while (stack) {
+        struct request *next = stack->next;
+        stack->next = queue;
+        queue = stack;
+        stack = next;
+    }
+    return queue;
+}
+
+/* What a proxy in front says of the request's arrival; clocks of two machines may disagree. */
+static void observe_front(struct engine *engine, const struct request *request)
+{
+    struct timespec wall;
+    for (uint32_t i = 0; i < request->head.field_count; i++) {
+        const struct head_field *field = &request->head.fields[i];
+        if (field->id != FIELD_X_REQUEST_START)
+            continue;
+        int64_t start =
+            request_start_us(head_slice(request->input, field->value, field->value_len));
+        clock_gettime(CLOCK_REALTIME, &wall);
+        int64_t now = (int64_t)wall.tv_sec * 1000000 + wall.tv_nsec / 1000;
+        int64_t us = now - start - (int64_t)((clock_ns() - request->ready_ns) / 1000);
+        if (start >= 0 && us >= 0 && us < FRONT_MAX_US)
+            metrics_observe(&engine->metrics->front, (uint64_t)us * 1000);
+        return;
+    }
+}
+
+static void put_back(struct engine *engine, struct request *request)
+{
+    struct metrics *metrics = engine->metrics;
+    if (request->head.seen & (uint64_t)1 << FIELD_X_REQUEST_START)
+        observe_front(engine, request);
+    metrics_observe(&metrics->wait, request->begun_ns - request->ready_ns);
+    if (request->response.skipped) {
+        metrics_add(&metrics->refused[REFUSED_CLIENT_GONE], 1);
+    } else {
+        metrics_add(&metrics->responses[metrics_class(request->response.status)], 1);
+        metrics_observe(&metrics->duration, request->ended_ns - request->begun_ns);
+    }
+    request->conn->served++;
+    conn_answered(engine, request->conn);
+}
+
+static void put_back_answered(struct engine *engine)
+{
+    if (!atomic_load(&engine->answered))
+        return;
+    struct request *request = take_answered(engine);
+    while (request) {
+        struct request *next = request->next;
+        put_back(engine, request);
+        request = next;
+    }
+}
+
+/* The foreign loop waits for us: for the next deadline, and, while requests run, for a sign of
+ * life. */
+static void set_alarm(struct engine *engine)
+{
+    int due = timers_wait(&engine->timers, engine->now_ms);
+    int most = (int)engine->options.sign_of_life_ms;
+    if (atomic_load_explicit(&engine->metrics->running, memory_order_relaxed) > 0 &&
+        (due < 0 || due > most))
+        due = most;
+    uint64_t at = due < 0 ? 0 : engine->now_ms + (uint64_t)due;
+    if (at == 0 || (engine->alarm_at != 0 && at >= engine->alarm_at))
+        return;
+    bool is_set = loop_alarm(engine->loop, (uint32_t)due + CLOCK_LAG_MS) == 0;
+    engine->alarm_at = is_set ? at : 0; /* without one: tried again at the next step */
+}
+
+/* The last connection of a retiring worker is closed, and no request waits in the exchange. */
+static bool is_done(struct engine *engine)
+{
+    if (engine->connections > 0 || !engine->drained)
+        return false;
+    handover_leave(engine);
+    bool taken = !handover_is_left(engine) && handover_take_ready(engine);
+    flush_batch(engine);
+    return !taken;
+}
+
+static bool is_rehearsed(struct engine *engine)
+{
+    return (engine->paused & PAUSE_REHEARSAL) && atomic_load(&engine->rehearsed);
+}
+
+static void finish_step(struct engine *engine)
+{
+    put_back_answered(engine);
+    flush_batch(engine);
+    if (atomic_load_explicit(&engine->room_wanted, memory_order_relaxed))
+        room_free(engine);
+    if (engine->dead)
+        engine_reap(engine);
+    if ((engine->paused & PAUSE_FULL) && engine_has_room(engine))
+        engine_resume(engine, PAUSE_FULL);
+    if (is_rehearsed(engine))
+        engine_resume(engine, PAUSE_REHEARSAL);
+    if (atomic_load_explicit(&engine->budget.peaked, memory_order_relaxed) &&
+        engine->trim.deadline == 0)
+        timer_set(&engine->timers, &engine->trim, engine->now_ms + TRIM_LOOK_MS);
+    budget_publish(&engine->budget, engine->metrics);
+    if (engine->options.loop_host)
+        set_alarm(engine);
+    if (atomic_load_explicit(&engine->draining, memory_order_relaxed) && is_done(engine)) {
+        drain_tell(engine);
+        engine_stop(engine);
+    }
+}
+
+void engine_yield(struct engine *engine)
+{
+    do {
+        finish_step(engine);
+        atomic_store(&engine->lead, false);
+    } while (atomic_load(&engine->answered) && engine_lead(engine));
+}
+
+/* The peak is over: the memory that it has left in the heaps goes back to the system. That takes
+ * some milliseconds, which the stand-by has. */
+static void look_after_peak(struct engine *engine)
+{
+    if (!budget_calm(&engine->budget))
+        return;
+    if (engine->standby_runs) {
+        atomic_store(&engine->trims, true);
+        standby_arm(engine);
+    } else {
+        engine_trim(engine);
+    }
+}
+
+void engine_trim(struct engine *engine)
+{
+    blocks_trim(&engine->budget.blocks);
+    mem_trim();
+}
+
+static void timer_expired(struct timer *timer, void *context)
+{
+    struct engine *engine = context;
+    if (timer == &engine->trim)
+        look_after_peak(engine);
+    else if (timer == &engine->resume)
+        engine_resume(engine, PAUSE_ERROR | PAUSE_FULL);
+    else if (timer == &engine->cut_off)
+        drain_cut_off(engine);
+    else
+        conn_expired(engine, list_entry(timer, struct conn, timer));
+}
+
+/* A signal that interrupts the wait is looked after, even if its pipe is not there any more. */
+static void wait_in_loop(struct engine *engine, int timeout_ms)
+{
+    if (loop_wait(engine->loop, timeout_ms, engine) >= 0)
+        return;
+    if (errno == EINTR)
+        atomic_store(&engine->interrupted, true);
+    else if (engine_is_lost(errno))
+        engine_lose(engine, "waiting for events", errno);
+}
+
+void engine_step(struct engine *engine, int timeout_ms)
+{
+    int due = timers_wait(&engine->timers, engine->now_ms);
+    if (timeout_ms < 0 || (due >= 0 && due < timeout_ms))
+        timeout_ms = due;
+    atomic_store(&engine->waiting, true);
+    if (atomic_load(&engine->answered) || atomic_load(&engine->stopped) ||
+        atomic_load(&engine->lead_wanted) || atomic_load(&engine->stalled) ||
+        (atomic_load(&engine->draining) && !engine->drained) || has_waiting(engine) ||
+        is_rehearsed(engine))
+        timeout_ms = 0;
+    if (timeout_ms != 0)
+        engine_flush_log(engine);
+    if (timeout_ms != 0 && !atomic_load_explicit(&engine->standby_leads, memory_order_relaxed))
+        handover_rest(engine, !(engine->paused & PAUSE_REHEARSAL) &&
+                                  !atomic_load_explicit(&engine->draining, memory_order_relaxed));
+    wait_in_loop(engine, timeout_ms);
+    handover_rest(engine, false);
+    atomic_store(&engine->waiting, false);
+    engine->now_ms = clock_ms();
+    if (has_waiting(engine))
+        read_waiting(engine);
+    if (atomic_load_explicit(&engine->draining, memory_order_relaxed) && !engine->drained)
+        drain_begin(engine);
+    flush_batch(engine); /* what waits may be overdue at once */
+    if (atomic_load_explicit(&engine->given_up, memory_order_relaxed) && engine->options.shared)
+        engine_pause(engine, PAUSE_GIVEN_UP);
+    timers_run(&engine->timers, engine->now_ms, timer_expired, engine);
+    finish_step(engine);
+    atomic_fetch_add_explicit(&engine->steps, 1, memory_order_relaxed);
+}
+
+/* Threads */
+
+static bool must_return(struct engine *engine, bool main_thread)
+{
+    return atomic_load(&engine->stopped) || engine_has_garbage(engine) ||
+           (main_thread && atomic_load(&engine->interrupted));
+}
+
+/*
+ * This thread turns to its request: should another one lead, or take the next request, at once, or
+ * will this one be back soon?
+ */
+static void promote(struct engine *engine)
+{
+    bool slow =
+        !engine->options.standby || atomic_load_explicit(&engine->slow, memory_order_relaxed);
+    if (engine->options.threads > 1 && slow &&
+        (!atomic_load(&engine->lead) || !ready_empty(&engine->ready)))
+        ready_wake(&engine->ready);
+}
+
+static struct request *poll_exchange(struct engine *engine)
+{
+    if (!engine_lead(engine)) {
+        /* Who leads is told of them, too, for as long as there are any. */
+        atomic_store_explicit(&engine->parcels, false, memory_order_relaxed);
+        return NULL;
+    }
+    struct request *request = handover_take(engine);
+    engine_yield(engine);
+    return request;
+}
+
+static bool has_parcels(struct engine *engine)
+{
+    return atomic_load_explicit(&engine->parcels, memory_order_relaxed);
+}
+
+struct request *engine_poll(struct engine *engine)
+{
+    struct request *request = has_parcels(engine) ? poll_exchange(engine) : NULL;
+    if (!request)
+        request = ready_pop(&engine->ready);
+    if (request)
+        promote(engine);
+    return request;
+}
+
+static struct request *lead_once(struct engine *engine)
+{
+    /* Said to a stand-by that had just yielded by itself: it would keep this leader from waiting.
+     */
+    if (atomic_load(&engine->lead_wanted))
+        atomic_store(&engine->lead_wanted, false);
+    engine_step(engine, -1);
+    if (atomic_load_explicit(&engine->stalled, memory_order_relaxed)) {
+        atomic_store(&engine->stalled, false);
+        handover_give(engine, 0);
+    }
+    struct request *request = has_parcels(engine) ? handover_take(engine) : NULL;
+    if (!request)
+        request = ready_pop(&engine->ready);
+    engine_yield(engine);
+    if (request)
+        promote(engine);
+    return request;
+}
+
+/* This thread is here again: the stand-by need not lead any more. */
+static void ask_for_lead(struct engine *engine)
+{
+    if (atomic_load(&engine->standby_leads))
+        atomic_store(&engine->lead_wanted, true);
+    engine_kick(engine);
+}
+
+static void follow(struct engine *engine, bool main_thread)
+{
+    if (atomic_load(&engine->standby_leads))
+        ask_for_lead(engine);
+    engine_flush_log(engine);
+    ready_wait(&engine->ready, engine, main_thread);
+}
+
+struct request *engine_take(struct engine *engine, bool main_thread)
+{
+    for (;;) {
+        struct request *request = engine_poll(engine);
+        if (request || must_return(engine, main_thread))
+            return request;
+        if (engine_lead(engine)) {
+            request = lead_once(engine);
+            if (request)
+                return request;
+        } else {
+            follow(engine, main_thread);
+        }
+    }
+}
+
+void engine_finish(struct engine *engine, struct request *request)
+{
+    atomic_fetch_add_explicit(&engine->answered_count, 1, memory_order_relaxed);
+    if (engine_lead(engine)) {
+        put_back(engine, request);
+        engine_yield(engine);
+        return;
+    }
+    request->next = atomic_load(&engine->answered);
+    while (!atomic_compare_exchange_weak(&engine->answered, &request->next, request))
+        ;
+    ask_for_lead(engine);
+    /* The leader may have yielded between the two: then nobody has seen it yet. */
+    if (engine_lead(engine))
+        engine_yield(engine);
+}
+
+void engine_drain(struct engine *engine)
+{
+    atomic_store(&engine->draining, true);
+    engine_kick(engine);
+    ready_wake(&engine->ready);
+}
+
+void engine_stop(struct engine *engine)
+{
+    atomic_store(&engine->stopped, true);
+    engine_kick(engine);
+    ready_wake_all(&engine->ready);
+}
+
+void engine_give_up(struct engine *engine, bool unheard)
+{
+    atomic_store(&engine->given_up, true);
+    engine->ops->give_up(engine->app, unheard);
+    engine_kick(engine);
+}

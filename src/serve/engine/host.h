@@ -1,0 +1,18 @@
+#ifndef SERVE_ENGINE_HOST_H
+#define SERVE_ENGINE_HOST_H
+
+#include "serve/engine/engine.h"
+
+/*
+ * The thread host: what an application thread does from start to end. Called attached, returns
+ * attached, when the engine has stopped. The main thread also looks after signals.
+ */
+void host_run(struct engine *engine, bool main_thread);
+
+/* This thread turns to a request: from here on the stand-by looks after the engine. */
+void host_leave_engine(struct engine *engine);
+
+/* Runs the application for a ready request, and puts its connection back. After the former. */
+void host_run_one(struct engine *engine, struct request *request);
+
+#endif

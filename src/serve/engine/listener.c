@@ -1,0 +1,201 @@
+#include "serve/engine/engine.h"
+
+#include "base/forked.h"
+#include "base/mem.h"
+#include "net/tls/tls.h"
+#include "serve/dispatch/handover.h"
+#include "serve/engine/limits.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The listeners: what each of them speaks, when they are asked, and who is let in. */
+
+/* Pauses */
+
+static bool start_listening(struct engine *engine)
+{
+    for (uint32_t i = 0; i < engine->listener_count; i++) {
+        if (loop_add(engine->loop, &engine->listeners[i].io, LOOP_LISTEN) == 0)
+            continue;
+        if (engine_is_lost(errno) || errno == EPERM)
+            engine_lose(engine, "epoll_ctl", errno);
+        while (i-- > 0)
+            loop_remove(engine->loop, &engine->listeners[i].io);
+        return false;
+    }
+    return true;
+}
+
+static void stop_listening(struct engine *engine)
+{
+    for (uint32_t i = 0; i < engine->listener_count; i++)
+        loop_remove(engine->loop, &engine->listeners[i].io);
+}
+
+static void follow_pauses(struct engine *engine)
+{
+    unsigned against = engine->paused;
+    if (!engine->options.shared && !atomic_load(&engine->given_up))
+        against &= ~(unsigned)PAUSE_BUSY;
+    if (engine->listening && against) {
+        stop_listening(engine);
+        engine->listening = false;
+    } else if (!engine->listening && !against) {
+        engine->listening = start_listening(engine);
+        if (!engine->listening) {
+            engine->paused |= PAUSE_ERROR;
+            timer_set(&engine->timers, &engine->resume, engine->now_ms + ACCEPT_PAUSE_MS);
+        }
+    }
+    handover_accept(engine, !(engine->paused & ~(unsigned)PAUSE_DRAIN));
+}
+
+void engine_pause(struct engine *engine, unsigned reason)
+{
+    engine->paused |= reason;
+    follow_pauses(engine);
+}
+
+void engine_pause_for(struct engine *engine, unsigned reason, uint32_t ms)
+{
+    engine_pause(engine, reason);
+    timer_set(&engine->timers, &engine->resume, engine->now_ms + ms);
+}
+
+void engine_resume(struct engine *engine, unsigned reason)
+{
+    engine->paused &= ~reason;
+    follow_pauses(engine);
+}
+
+/* Accepting */
+
+static void tell_of_accept(struct engine *engine, int error)
+{
+    if (engine_may_tell(&engine->accept_told_ms))
+        engine_note(engine, NOTE_ERROR, "Cannot accept a connection: %s", strerror(error));
+}
+
+/* Linux says EMFILE even when nobody waits: then no one has to go for it. */
+static void accept_failed(struct engine *engine, struct listener *listener, int error)
+{
+    if (error == EAGAIN || error == EWOULDBLOCK || error == ECONNABORTED || error == EINTR)
+        return;
+    if (engine_is_lost(error)) {
+        engine_lose(engine, "accept", error);
+        return;
+    }
+    if (socket_wait(listener->io.fd, POLLIN, 0) == 0 || engine_make_room(engine))
+        return;
+    tell_of_accept(engine, error);
+    engine_pause_for(engine, PAUSE_ERROR, ACCEPT_PAUSE_MS);
+}
+
+static bool accept_one(struct engine *engine, struct listener *listener)
+{
+    struct peer peer;
+    if (!engine_has_room(engine)) {
+        engine_wait_for_room(engine);
+        return false;
+    }
+    int fd = socket_accept(listener->io.fd, &peer);
+    if (fd < 0) {
+        accept_failed(engine, listener, errno);
+        return false;
+    }
+    if (!engine_has_place(engine))
+        engine_make_way(engine);
+    struct conn *conn = conn_create(engine, listener, fd, &peer);
+    if (!conn) {
+        tell_of_accept(engine, ENOMEM);
+        close(fd);
+        return false;
+    }
+    conn_read(engine, conn);
+    return true;
+}
+
+/* One for each worker that has nothing to do; when none has, clients are not to wait for turns. */
+static int shared_batch(struct engine *engine)
+{
+    const struct exchange *exchange = engine->options.exchange;
+    bool alone = exchange && exchange_resting(exchange, engine->options.number) == 0;
+    return alone ? ACCEPT_BATCH_SHARED : 1;
+}
+
+static void listener_ready(struct io *io, unsigned events, void *context)
+{
+    (void)events;
+    struct engine *engine = context;
+    struct listener *listener = list_entry(io, struct listener, io);
+    int batch = engine->options.shared ? shared_batch(engine) : ACCEPT_BATCH;
+    for (int i = 0; i < batch; i++)
+        if (!engine->listening || atomic_load(&engine->lost) || !accept_one(engine, listener))
+            return;
+}
+
+void listeners_empty(struct engine *engine)
+{
+    for (uint32_t i = 0; i < engine->listener_count; i++)
+        while (accept_one(engine, &engine->listeners[i]))
+            ;
+}
+
+/* Life */
+
+static int listener_open(struct engine *engine, struct listener *listener, int fd)
+{
+    struct sockaddr_storage name;
+    socklen_t size = sizeof(name);
+    if (getsockname(fd, (struct sockaddr *)&name, &size) < 0)
+        return -1;
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    *listener = (struct listener){
+        .io = {.fd = fd, .on_event = listener_ready},
+        .local = name.ss_family == AF_UNIX,
+    };
+    forked_replace(fd);
+    engine_mark(engine, fd);
+    return loop_add(engine->loop, &listener->io, LOOP_LISTEN);
+}
+
+bool listeners_open(struct engine *engine, const int *fds, uint32_t count)
+{
+    engine->listeners = mem_alloc(sizeof(*engine->listeners) * (count + 1)); /* see rehearsal.h */
+    if (!engine->listeners)
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        if (listener_open(engine, &engine->listeners[i], fds[i]) < 0)
+            return false;
+        engine->listener_count++;
+    }
+    engine->listening = true;
+    return true;
+}
+
+/* TLS */
+
+void engine_set_tls(struct engine *engine, uint32_t listener, struct tls_context *context)
+{
+    pthread_mutex_lock(&engine->tls_lock);
+    struct tls_context *before = atomic_exchange(&engine->listeners[listener].tls, context);
+    pthread_mutex_unlock(&engine->tls_lock);
+    if (before)
+        engine_drop_tls(engine, before);
+}
+
+struct tls_context *engine_use_tls(struct engine *engine, struct listener *listener)
+{
+    if (!atomic_load_explicit(&listener->tls, memory_order_relaxed))
+        return NULL;
+    pthread_mutex_lock(&engine->tls_lock);
+    struct tls_context *context = atomic_load(&listener->tls);
+    if (context)
+        tls_context_use(context);
+    pthread_mutex_unlock(&engine->tls_lock);
+    return context;
+}

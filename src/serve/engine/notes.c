@@ -1,0 +1,157 @@
+#include "serve/engine/engine.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "net/tls/tls.h"
+#include "serve/access/access_log.h"
+#include "serve/access/refused.h"
+#include "serve/engine/limits.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What only an attached thread may finish: whoever has it to give leaves it on a stack. */
+
+/* Leaving */
+
+bool engine_may_tell(_Atomic uint64_t *told_ms)
+{
+    uint64_t now = clock_ms(), before = atomic_load(told_ms);
+    if (before > 0 && now < before + NOTE_PAUSE_MS)
+        return false;
+    return atomic_compare_exchange_strong(told_ms, &before, now);
+}
+
+void engine_note(struct engine *engine, enum note_level level, const char *format, ...)
+{
+    char text[2048];
+    va_list arguments;
+    if (level == NOTE_DEBUG && !engine->options.debug)
+        return;
+    if (atomic_load(&engine->notes_waiting) >= NOTES_MAX) {
+        atomic_fetch_add(&engine->notes_lost, 1);
+        return;
+    }
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    size_t size = strlen(text) + 1;
+    struct note *note = mem_alloc(sizeof(*note) + size);
+    if (!note)
+        return;
+    atomic_fetch_add(&engine->notes_waiting, 1);
+    note->level = level;
+    memcpy(note->text, text, size);
+    note->next = atomic_load(&engine->notes);
+    while (!atomic_compare_exchange_weak(&engine->notes, &note->next, note))
+        ;
+}
+
+void engine_short(struct engine *engine, const char *consequence)
+{
+    const struct budget *budget = &engine->budget;
+    if (engine_may_tell(&engine->short_told_ms))
+        engine_note(engine, NOTE_WARNING,
+                    "%s: clients occupy %llu MiB of client_memory (%llu MiB), %llu MiB of "
+                    "client_disk (%llu MiB) and %u of %u files",
+                    consequence, (unsigned long long)(atomic_load(&budget->memory) >> 20),
+                    (unsigned long long)(budget->memory_max >> 20),
+                    (unsigned long long)(atomic_load(&budget->spooled) >> 20),
+                    (unsigned long long)(budget->disk_max >> 20), atomic_load(&budget->files),
+                    budget->files_max);
+}
+
+void engine_flush_log(struct engine *engine)
+{
+    int error = access_log_flush(engine->access_log);
+    if (error != 0 && engine_may_tell(&engine->lost_told_ms))
+        engine_note(engine, NOTE_ERROR, "Cannot write the access log, lines are lost: %s",
+                    strerror(error));
+}
+
+void engine_discard(struct engine *engine, struct part *parts)
+{
+    while (parts) {
+        struct part *next = parts->next;
+        if (parts->kind == PART_REF) {
+            parts->next = atomic_load(&engine->garbage_parts);
+            while (!atomic_compare_exchange_weak(&engine->garbage_parts, &parts->next, parts))
+                ;
+        } else {
+            part_free(parts);
+        }
+        parts = next;
+    }
+}
+
+void engine_drop_tls(struct engine *engine, struct tls_context *context)
+{
+    if (!tls_context_drop(context))
+        return;
+    struct tls_context **next = tls_context_next(context);
+    *next = atomic_load(&engine->garbage_tls);
+    while (!atomic_compare_exchange_weak(&engine->garbage_tls, next, context))
+        ;
+}
+
+/* Collecting */
+
+static void collect_notes(struct engine *engine)
+{
+    struct note *stack = atomic_exchange(&engine->notes, NULL);
+    struct note *queue = NULL;
+    while (stack) {
+        struct note *next = stack->next;
+        stack->next = queue;
+        queue = stack;
+        stack = next;
+    }
+    while (queue) {
+        struct note *next = queue->next;
+        atomic_fetch_sub(&engine->notes_waiting, 1);
+        engine->ops->note(engine->app, queue->level, queue->text);
+        mem_free(queue);
+        queue = next;
+    }
+    unsigned lost = atomic_exchange(&engine->notes_lost, 0);
+    if (lost > 0)
+        engine_note(engine, NOTE_WARNING, "%u lines about clients are missing here", lost);
+}
+
+static void collect_tls(struct engine *engine)
+{
+    struct tls_context *context = atomic_exchange(&engine->garbage_tls, NULL);
+    while (context) {
+        struct tls_context *next = *tls_context_next(context);
+        void *ref = tls_context_ref(context);
+        tls_context_destroy(context);
+        if (ref)
+            engine->ops->release(engine->app, ref);
+        context = next;
+    }
+}
+
+void engine_collect_parts(struct engine *engine)
+{
+    if (!atomic_load_explicit(&engine->garbage_parts, memory_order_relaxed))
+        return;
+    struct part *part = atomic_exchange(&engine->garbage_parts, NULL);
+    while (part) {
+        struct part *next = part->next;
+        engine->ops->release(engine->app, part->ref);
+        part_free(part);
+        part = next;
+    }
+}
+
+void engine_collect(struct engine *engine)
+{
+    if (atomic_load_explicit(&engine->refused, memory_order_relaxed))
+        refused_collect(engine);
+    if (atomic_load_explicit(&engine->notes, memory_order_relaxed))
+        collect_notes(engine);
+    if (atomic_load_explicit(&engine->garbage_tls, memory_order_relaxed))
+        collect_tls(engine);
+    engine_collect_parts(engine);
+}

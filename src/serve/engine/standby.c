@@ -1,0 +1,234 @@
+#include "base/clock.h"
+#include "serve/dispatch/handover.h"
+#include "serve/engine/limits.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <time.h>
+
+/*
+ * The stand-by: a thread that never runs application code. While requests run it looks every
+ * STANDBY_TICK_MS whether the engine and the threads move; if not, it sends an idle thread to work
+ * or leads the engine itself. It sleeps when nothing runs.
+ */
+
+struct progress {
+    unsigned steps, answered;
+};
+
+static struct progress progress_of(struct engine *engine)
+{
+    return (struct progress){atomic_load(&engine->steps), atomic_load(&engine->answered_count)};
+}
+
+static void look_at_deadlines(struct engine *engine)
+{
+    uint64_t now_ms = clock_ms();
+    if (!deadlines_may_be_due(&engine->deadlines, now_ms))
+        return;
+    unsigned found = deadlines_look(&engine->deadlines, now_ms);
+    if (found & DEADLINES_STUCK)
+        engine_give_up(engine, found & DEADLINES_UNHEARD);
+    if (found & DEADLINES_TELL)
+        engine->ops->overdue(engine->app);
+}
+
+/* Of two waits, of which -1 is one without end. */
+static int earlier(int a_ms, int b_ms)
+{
+    return b_ms < 0 || (a_ms >= 0 && a_ms < b_ms) ? a_ms : b_ms;
+}
+
+/*
+ * One step in place of the threads. While none of them is free, new clients and what waits are left
+ * to the other workers; new clients not if those have none either.
+ */
+static void lead_step(struct engine *engine)
+{
+    int again_ms = -1;
+    if (ready_has_waiter(&engine->ready)) {
+        engine_resume(engine, PAUSE_BUSY);
+    } else {
+        handover_tell(engine, EXCHANGE_STUCK);
+        unsigned claims = ready_unclaim(&engine->ready, clock_ms());
+        again_ms = earlier(handover_give(engine, 0), claims & CLAIMS_LEFT ? STANDBY_TICK_MS : -1);
+        if (handover_is_hopeless(engine, &again_ms)) {
+            engine_resume(engine, PAUSE_BUSY);
+            handover_take_back(engine);
+        } else {
+            engine_pause(engine, PAUSE_BUSY);
+        }
+        handover_accept(engine, false);
+    }
+    engine_step(engine, earlier(again_ms, deadlines_wait(&engine->deadlines, clock_ms())));
+    look_at_deadlines(engine);
+    /* A foreign loop is told of each step, not to sleep on while somebody leads in its place. */
+    if (engine->options.loop_host || !ready_empty(&engine->ready))
+        ready_wake(&engine->ready);
+}
+
+/* Leads until a thread wants to: it keeps clients served. */
+static void lead(struct engine *engine)
+{
+    /* First said, then done: who finds that another leads knows whether to ask for the lead. */
+    atomic_store(&engine->standby_leads, true);
+    atomic_store(&engine->stalled, false);
+    if (!engine_lead(engine)) {
+        atomic_store(&engine->standby_leads, false);
+        return;
+    }
+    while (!atomic_load(&engine->lead_wanted) && !atomic_load(&engine->stopped))
+        lead_step(engine);
+    engine_resume(engine, PAUSE_BUSY);
+    handover_tell(engine, 0);
+    atomic_store(&engine->standby_leads, false);
+    atomic_store(&engine->lead_wanted, false);
+    engine_yield(engine);
+    ready_wake(&engine->ready);
+}
+
+/*
+ * A foreign loop that sleeps has nothing to do, whatever runs; one that leaves what is ready alone
+ * is blocked by the application.
+ */
+static bool has_work(struct engine *engine)
+{
+    return !engine->options.loop_host || !ready_empty(&engine->ready) ||
+           socket_wait(loop_fd(engine->loop), POLLIN, 0) > 0;
+}
+
+static void look_after(struct engine *engine, struct progress before,
+                       struct handover_watch *handover)
+{
+    if (ready_unclaim(&engine->ready, clock_ms()) & CLAIMS_BACK) {
+        atomic_store(&engine->stalled, true); /* to a leader; without one it is our turn soon */
+        engine_kick(engine);
+    }
+    handover_even_out(engine, handover);
+    struct progress now = progress_of(engine);
+    if (!ready_empty(&engine->ready) && now.answered == before.answered)
+        ready_wake(&engine->ready);
+    if (atomic_load(&engine->lead) || now.steps != before.steps || now.answered != before.answered)
+        return;
+    if (!has_work(engine))
+        return;
+    if (ready_has_waiter(&engine->ready))
+        ready_wake(&engine->ready);
+    else
+        lead(engine);
+}
+
+/* A foreign loop may sleep for long with requests that wait: no need to look before something
+ * comes. */
+static void sleep_while_loop_does(struct engine *engine)
+{
+    if (!engine->options.loop_host || atomic_load(&engine->metrics->running) == 0 ||
+        !ready_empty(&engine->ready))
+        return;
+    int most = deadlines_wait(&engine->deadlines, clock_ms());
+    socket_wait(loop_fd(engine->loop), POLLIN,
+                most >= 0 && most < STANDBY_SLEEP_MS ? most : STANDBY_SLEEP_MS);
+}
+
+static void sleep_one_tick(void)
+{
+    struct timespec tick = {.tv_nsec = STANDBY_TICK_MS * 1000000};
+    nanosleep(&tick, NULL);
+}
+
+static void watch_while_busy(struct engine *engine)
+{
+    int quiet = 0;
+    struct handover_watch handover = {0};
+    while (quiet < STANDBY_REST_TICKS && !atomic_load(&engine->stopped)) {
+        sleep_while_loop_does(engine);
+        if (atomic_load_explicit(&engine->trims, memory_order_relaxed) &&
+            atomic_exchange(&engine->trims, false))
+            engine_trim(engine);
+        struct progress before = progress_of(engine);
+        sleep_one_tick();
+        look_at_deadlines(engine);
+        bool busy = atomic_load(&engine->metrics->running) > 0 || !ready_empty(&engine->ready);
+        if (busy)
+            look_after(engine, before, &handover);
+        quiet = busy || progress_of(engine).answered != before.answered ? 0 : quiet + 1;
+        if (!busy)
+            handover_tell(engine, 0);
+    }
+}
+
+static void *standby_main(void *argument)
+{
+    struct engine *engine = argument;
+    pthread_mutex_lock(&engine->standby_lock);
+    while (!atomic_load(&engine->stopped)) {
+        if (!atomic_load(&engine->standby_awake)) {
+            pthread_cond_wait(&engine->standby_wake, &engine->standby_lock);
+            continue;
+        }
+        pthread_mutex_unlock(&engine->standby_lock);
+        watch_while_busy(engine);
+        engine_look_at_marks(engine); /* none of the requests has closed what is not its own */
+        pthread_mutex_lock(&engine->standby_lock);
+        atomic_store(&engine->standby_awake, false);
+        /* A request that began just now, or a peak that ended, saw us awake: one more look. */
+        if (atomic_load(&engine->metrics->running) > 0 || atomic_load(&engine->trims))
+            atomic_store(&engine->standby_awake, true);
+    }
+    pthread_mutex_unlock(&engine->standby_lock);
+    return NULL;
+}
+
+void standby_arm(struct engine *engine)
+{
+    if (!engine->standby_runs)
+        return;
+    pthread_mutex_lock(&engine->standby_lock);
+    atomic_store(&engine->standby_awake, true);
+    pthread_cond_signal(&engine->standby_wake);
+    pthread_mutex_unlock(&engine->standby_lock);
+}
+
+/* With a stack of that many bytes, or 0 for the system's usual size. */
+static int create_thread(struct engine *engine, size_t stack)
+{
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    if (stack)
+        pthread_attr_setstacksize(&attributes, stack);
+    int error = pthread_create(&engine->standby, &attributes, standby_main, engine);
+    pthread_attr_destroy(&attributes);
+    return error;
+}
+
+int standby_start(struct engine *engine)
+{
+    pthread_mutex_init(&engine->standby_lock, NULL);
+    pthread_cond_init(&engine->standby_wake, NULL);
+    if (!engine->options.standby)
+        return 0;
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int error = create_thread(engine, STANDBY_STACK);
+    if (error == EINVAL) /* the process has more thread-local data than that */
+        error = create_thread(engine, 0);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    engine->standby_runs = error == 0;
+    errno = error;
+    return error ? -1 : 0;
+}
+
+void standby_stop(struct engine *engine)
+{
+    if (engine->standby_runs) {
+        atomic_store(&engine->stopped, true);
+        loop_wake(engine->loop);
+        standby_arm(engine);
+        pthread_join(engine->standby, NULL);
+        engine->standby_runs = false;
+    }
+    pthread_mutex_destroy(&engine->standby_lock);
+    pthread_cond_destroy(&engine->standby_wake);
+}

@@ -1,0 +1,155 @@
+#ifndef SERVE_REQUEST_REQUEST_H
+#define SERVE_REQUEST_REQUEST_H
+
+#include "proto/forwarded.h"
+#include "proto/http1/chunked.h"
+#include "proto/http1/parse.h"
+#include "serve/engine/budget.h"
+#include "serve/engine/deadline.h"
+#include "serve/request/outq.h"
+#include "serve/request/spool.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct conn;
+struct engine;
+
+/* The body of a request, as the application reads it (RFC 9112 §6). */
+struct body {
+    enum head_framing framing;
+    uint64_t wanted; /* HEAD_LENGTH: declared bytes */
+    uint64_t taken;  /* bytes that the application has read */
+    struct chunked chunked;
+    struct spool spool;   /* what was buffered, unless it stands in the input */
+    const char *in_place; /* a body that arrived with its head: in the input buffer */
+    uint64_t stored;      /* bytes buffered */
+    uint64_t arrived;     /* raw bytes since its rate was looked at */
+    uint32_t waited_ms;   /* the same for the time that a thread waited for a streaming one */
+    bool too_large;       /* beyond limit_request_body */
+    bool timed;           /* its rate is being measured */
+    bool complete;        /* all of it has arrived */
+    bool failed;          /* cut short, malformed, or too slow */
+    bool continue_due;    /* "100 Continue" is sent when the application first reads */
+};
+
+struct response {
+    char *head; /* owned; see response.c */
+    uint32_t head_size, head_capacity;
+    uint32_t status_size; /* bytes of "200 OK", at the front */
+    uint32_t gap;         /* where the application's fields begin */
+    uint16_t status;
+    bool started; /* a status is set */
+    bool sent_head;
+    bool chunked;
+    bool no_body;    /* HEAD, 1xx, 204, 304 */
+    bool keep_alive; /* what the Connection field says */
+    bool upgrade;    /* the application switches protocols */
+    bool streamed;   /* its body comes in items as the application makes them: see stream_window */
+    bool slow;       /* its client does not take them as fast */
+    bool has_length;
+    atomic_bool broken; /* the client has gone, seen by either side: further bytes are dropped */
+    bool finished;      /* complete, as its framing says */
+    bool skipped;       /* the client had gone: the application was not called */
+    uint64_t length;    /* declared */
+    uint64_t body_sent; /* body bytes accepted, framing not counted */
+    uint64_t stuck_ms;  /* since when its thread waits for room, about; 0: it does not */
+    uint64_t stuck_at;  /* bytes that the client had taken then */
+};
+
+struct request {
+    struct conn *conn;
+    struct engine *engine;
+    struct request *next; /* ready queue, pool or list of the answered */
+    char *input;          /* owned */
+    uint32_t input_size, input_capacity;
+    uint32_t input_at; /* first byte behind the head that is not decoded yet */
+    struct head head;
+    uint32_t fields_charged; /* bytes of the head's table that the budget knows */
+    struct body body;
+    struct response response;
+    struct outq out;
+    uint64_t claimed_ms; /* when its thread began to attach */
+    uint64_t ready_ns;   /* when it was whole, about */
+    uint64_t begun_ns;   /* when a thread took it */
+    uint64_t ended_ns;   /* when the application was through with it */
+    bool asked;          /* by an interim response, whether the client listens */
+    struct deadline deadline;
+    void *call;       /* the application's, while it runs */
+    uint32_t blocked; /* calls of the application's threads that wait detached; attached only */
+};
+
+/* From the pool or new; NULL with errno: ENOMEM, or ENOBUFS when the budget is used up. Leader
+ * only.
+ */
+struct request *request_get(struct engine *engine, struct conn *conn, enum budget_use use);
+void request_put(struct engine *engine, struct request *request);
+void request_free(struct request *request);
+
+/* Makes it ready for the connection's next request; bytes that are there already move to the front.
+ */
+void request_next(struct engine *engine, struct request *request);
+
+static inline struct str request_method(const struct request *r)
+{
+    return head_slice(r->input, r->head.method, r->head.method_len);
+}
+
+static inline struct str request_target(const struct request *r)
+{
+    return head_slice(r->input, r->head.target, r->head.target_len);
+}
+
+/* Makes the input so many bytes large, at least, for a request that was admitted elsewhere: the
+ * budget is not asked. False with errno ENOMEM. */
+bool request_reserve(struct request *request, size_t size);
+
+/* The head's table of fields has grown. */
+void request_charge_fields(struct request *request);
+
+/* Where the next bytes from the socket go, and how many: the head, the raw or the stored body. NULL
+ * with errno: see spool_reserve(); EMSGSIZE: the head is longer than any. */
+char *request_room(struct request *request, size_t *room);
+
+/* "100 Continue", at once: nothing else of its answer is on the way yet. */
+void body_send_continue(struct request *request);
+
+enum body_progress {
+    BODY_PARTIAL,
+    BODY_COMPLETE,
+    BODY_STREAMS,   /* beyond stream_body: the application reads on from the socket */
+    BODY_MALFORMED, /* chunks */
+    BODY_TOO_LARGE, /* beyond body_limit() */
+    BODY_NO_ROOM,   /* neither memory nor disk */
+};
+
+/* The head says that a body follows: takes what came with it. Says "100 Continue" when that is due.
+ */
+enum body_progress body_begin(struct request *request);
+
+/* n bytes were received where request_room() said. */
+enum body_progress body_received(struct request *request, size_t n);
+
+/* The most bytes that a body may have; 0: it streams, and may have any number. */
+uint64_t body_limit(const struct engine *engine);
+
+/* Neither memory nor disk takes more of it: BODY_STREAMS if it may, else BODY_NO_ROOM with errno as
+ * it is. */
+enum body_progress body_no_room(struct request *request);
+
+/* Whether it came with at least `rate` bytes a second in a window since this was asked last. */
+bool body_keeps_pace(struct request *request, uint32_t rate, uint32_t window_ms);
+
+/*
+ * Copies up to n body bytes. 0 at the end, -1 when the body is cut short or malformed. When
+ * body_blocks() says so it waits for the client, by app_ops: attached.
+ */
+ssize_t body_read(struct request *request, char *out, size_t n);
+bool body_blocks(const struct request *request);
+
+/* Bytes that can be had without blocking, and where they stand if they are in memory (else NULL).
+ */
+uint64_t body_buffered(const struct request *request, const char **at);
+
+#endif

@@ -1,0 +1,53 @@
+#ifndef SERVE_REQUEST_RESPONSE_H
+#define SERVE_REQUEST_RESPONSE_H
+
+#include "serve/request/request.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * The answer to one request: status, fields, then the body in items. Called by the thread that runs
+ * the request, attached. The head leaves with the first bytes of the body. Framing is chosen here
+ * (RFC 9112 §6.3): by the application's Content-Length, chunked, or the end of the connection.
+ */
+
+enum response_error {
+    RESPONSE_OK,
+    RESPONSE_BAD_STATUS, /* not "3DIGIT [SP reason]" */
+    RESPONSE_BAD_NAME,   /* not a token (RFC 9110 §5.1) */
+    RESPONSE_BAD_VALUE,  /* a control character in a field value or reason */
+    RESPONSE_BAD_LENGTH, /* Content-Length is no decimal number */
+    RESPONSE_NO_MEMORY,
+    RESPONSE_GONE, /* the client does not take it any more */
+};
+
+/* Sets the status and forgets the fields that were set before. Not after the head was sent. */
+enum response_error response_start(struct request *request, const char *status, size_t n);
+
+/* Adds a field. Those that are the server's own (RFC 9110 §7.6.1, Server, Date) are dropped. */
+enum response_error response_field(struct request *request, struct str name, struct str value);
+
+/*
+ * Sends an item of the body; what exceeds the declared length is cut off. When `ref` is given and
+ * the client is slow, the bytes are not copied: they stay valid until ops->release(ref), and *kept
+ * is set. `last` says that response_finish() follows.
+ */
+enum response_error response_write(struct request *request, const char *data, size_t n, void *ref,
+                                   bool *kept, bool last);
+
+/* Sends n bytes of a file from offset on. The descriptor stays the caller's. */
+enum response_error response_file(struct request *request, int file, off_t offset, uint64_t n);
+
+/* The body is complete: sends the head if nothing has, and what ends the framing. */
+enum response_error response_finish(struct request *request);
+
+/* The answer cannot be completed: the connection is closed so that the client can tell. */
+void response_abort(struct request *request);
+
+/* An interim answer "103 Early Hints" and the like (RFC 8297): bytes as they are. */
+enum response_error response_interim(struct request *request, const char *data, size_t n);
+
+#endif

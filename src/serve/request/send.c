@@ -1,0 +1,450 @@
+#include "serve/request/send.h"
+
+#include "base/clock.h"
+#include "net/transport.h"
+#include "serve/engine/engine.h"
+#include "serve/engine/limits.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+static int gone(struct request *request)
+{
+    request->response.broken = true;
+    return -1;
+}
+
+/* What the system refuses, and no client can bring about. */
+static bool is_of_system(int error)
+{
+    return error == EIO || error == ENOMEM || error == ENOBUFS || error == EMFILE ||
+           error == ENFILE || error == EACCES || error == ESTALE || error == EINVAL;
+}
+
+void send_tell(struct engine *engine, int error)
+{
+    if (is_of_system(error))
+        engine_note(engine, NOTE_ERROR, "An answer is cut off: %s", strerror(error));
+}
+
+/* The same with its reason: errno. */
+static int failed(struct request *request)
+{
+    send_tell(request->engine, errno);
+    return gone(request);
+}
+
+/* Sends at once when nothing is queued before; returns bytes, 0 when the socket is full, -1 gone.
+ */
+static ssize_t send_now(struct request *request, struct iovec *parts, int count, bool more)
+{
+    struct conn *conn = request->conn;
+    ssize_t n = transport_sendv(conn->io.fd, conn->tls, parts, count, more);
+    if (n >= 0) {
+        request->out.sent += (uint64_t)n;
+        return n;
+    }
+    return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : failed(request);
+}
+
+/* Bytes that the application holds, and of which a part may be queued without a copy. */
+struct held {
+    void *ref; /* NULL: copied */
+    size_t size;
+};
+
+static int store_in_memory(struct outq *q, const struct iovec *part, struct held held)
+{
+    if (held.ref && part->iov_len > OUT_COPY_MAX)
+        return outq_ref(q, part->iov_base, part->iov_len, held.ref, held.size) < 0 ? -1 : 1;
+    return outq_copy(q, part->iov_base, part->iov_len);
+}
+
+/*
+ * Without the lock, and the interpreter is for others meanwhile if it is much: only this thread
+ * appends. The leader, who sends refusals, has no interpreter and little to send.
+ */
+static int write_to_file(struct request *request, const struct iovec *part)
+{
+    struct engine *engine = request->engine;
+    struct outq *q = &request->out;
+    bool much = part->iov_len > SPOOL_ATTACHED_MAX;
+    pthread_mutex_unlock(&q->lock);
+    request->blocked += much;
+    if (much)
+        engine->ops->detach(engine->app);
+    int result = outq_spool_write(q, part->iov_base, part->iov_len, engine->options.tmp_dir);
+    int error = errno;
+    if (much)
+        engine->ops->attach(engine->app);
+    request->blocked -= much;
+    pthread_mutex_lock(&q->lock);
+    errno = error;
+    return result;
+}
+
+static int store_in_file(struct request *request, const struct iovec *part)
+{
+    struct outq *q = &request->out;
+    if (q->kept + part->iov_len > request->engine->out_spool_max) {
+        errno = EFBIG;
+        return -1;
+    }
+    if (write_to_file(request, part) < 0)
+        return -1;
+    return outq_spool_append(q, part->iov_len);
+}
+
+/* Bytes of this answer that may wait for its client. */
+static uint64_t window_of(const struct request *request)
+{
+    uint64_t window = request->engine->options.stream_window;
+    if (!request->response.streamed || window == 0)
+        window = UINT64_MAX;
+    return window;
+}
+
+/*
+ * A client that takes a stream as fast as it is made is waited for, as nothing is gained by a
+ * queue: what the application makes is still in the processor's cache when it is sent, and its
+ * memory is used again. Whether this client is one shows in a moment, once until it has caught up.
+ */
+static bool may_be_fast(const struct request *request)
+{
+    return request->response.streamed && !request->response.slow;
+}
+
+/* The client has so much before it already that a further item of a stream waits. */
+static bool is_ahead(const struct request *request, size_t n)
+{
+    const struct outq *q = &request->out;
+    uint64_t waits = q->memory + q->kept;
+    return may_be_fast(request) || (waits > 0 && waits + n > window_of(request));
+}
+
+/* Once there is a file all goes there until it is sent, in one part. */
+static bool goes_to_memory(const struct request *request, size_t n)
+{
+    const struct outq *q = &request->out;
+    uint64_t most = OUT_MEMORY_MAX, window = window_of(request);
+    if (window > most && window < UINT64_MAX)
+        most = window;
+    return q->kept == 0 && (q->memory == 0 || q->memory + n <= most);
+}
+
+/* No file can be had, or it takes no more. */
+static void tell_of_file(struct engine *engine, int error)
+{
+    if (error != ENOBUFS && error != EMFILE && engine_may_tell(&engine->room_told_ms))
+        engine_note(engine, NOTE_ERROR, "Cannot keep an answer in a file of tmp_upload_dir: %s",
+                    strerror(error));
+}
+
+enum { STORE_AHEAD = -2 }; /* not for want of room */
+
+/*
+ * With the lock: one part into the queue. 1: stored, with the ref; 0: stored; else it has to wait.
+ * To memory as long as there is some, then to a file; without a file to memory beyond that bound,
+ * for the budget has one of its own.
+ */
+static int store(struct request *request, const struct iovec *part, struct held held)
+{
+    struct outq *q = &request->out;
+    if (is_ahead(request, part->iov_len))
+        return STORE_AHEAD;
+    if (goes_to_memory(request, part->iov_len)) {
+        int stored = store_in_memory(q, part, held);
+        if (stored >= 0)
+            return stored;
+    }
+    if (store_in_file(request, part) == 0)
+        return 0;
+    if (errno == EFBIG)
+        return STORE_AHEAD;
+    tell_of_file(request->engine, errno);
+    int stored = store_in_memory(q, part, held);
+    if (stored < 0)
+        engine_short(request->engine,
+                     "Answers wait for their clients, and the slowest clients are closed");
+    return stored;
+}
+
+/* With the lock: sends what the socket takes now. */
+static enum outq_result flush_now(struct request *request)
+{
+    struct part *done = NULL;
+    uint64_t taken = 0;
+    struct conn *conn = request->conn;
+    enum outq_result result = outq_flush(&request->out, conn->io.fd, conn->tls, &done, &taken);
+    if (result == OUTQ_BROKEN)
+        send_tell(request->engine, errno);
+    struct part *rest = result == OUTQ_BROKEN ? outq_clear(&request->out) : NULL;
+    engine_discard(request->engine, done);
+    engine_discard(request->engine, rest);
+    if (result == OUTQ_BROKEN)
+        gone(request);
+    return result;
+}
+
+/*
+ * With the lock, and the engine sends on. Needed after something was queued, as the edge that says
+ * "writable" may have come in between, and nobody was interested in it.
+ */
+static int flush(struct request *request)
+{
+    struct conn *conn = request->conn;
+    enum outq_result result = flush_now(request);
+    if (result == OUTQ_BLOCKED && conn->watched)
+        loop_arm(request->engine->loop, &conn->io, conn_send_interest(conn));
+    if (result == OUTQ_MORE && conn->watched)
+        loop_again(request->engine->loop, &conn->io, LOOP_WRITE);
+    return result == OUTQ_BROKEN ? -1 : 0;
+}
+
+static int patience_ms(uint32_t timeout_ms)
+{
+    return timeout_ms > 0 && timeout_ms < INT_MAX ? (int)timeout_ms : INT_MAX;
+}
+
+/*
+ * While a thread waits because there is no room, its client has to make progress as one that is to
+ * keep its place: see room.c. What is in the socket still was not taken, and the system may say for
+ * long that the socket takes no more.
+ */
+static bool keeps_pace(struct request *request)
+{
+    struct response *response = &request->response;
+    uint64_t now = clock_ms(), taken = request->out.sent - socket_untaken(request->conn->io.fd);
+    bool begins = response->stuck_ms == 0;
+    if (!begins && now < response->stuck_ms + SILENT_MS)
+        return true;
+    bool enough = begins || (int64_t)(taken - response->stuck_at) >= PACE_BYTES;
+    response->stuck_ms = now;
+    response->stuck_at = taken;
+    return enough;
+}
+
+/*
+ * There is no place: this request waits for the client, and only it. If it is not its client that
+ * is ahead, but neither memory nor disk takes more, the slowest of the others make room. The
+ * engine's leader, who sends refusals, has no time for that.
+ */
+static int wait_for_client(struct request *request, bool ahead)
+{
+    struct engine *engine = request->engine;
+    struct outq *q = &request->out;
+    uint64_t before = q->sent;
+    if (request->conn->state != CONN_RUNNING)
+        return gone(request);
+    bool briefly = may_be_fast(request);
+    int most_ms = briefly ? STREAM_FAST_MS : patience_ms(engine->options.send_timeout_ms);
+    if (!ahead)
+        most_ms = PARK_LOOK_MS;
+    budget_publish(&engine->budget, engine->metrics); /* the leader may sleep meanwhile */
+    pthread_mutex_unlock(&q->lock);
+    request->blocked++;
+    short events = transport_send_waits(request->conn->tls);
+    int writable = engine->ops->wait(engine->app, request->conn->io.fd, events, most_ms);
+    request->blocked--;
+    if (writable == 0 && !ahead)
+        engine_free_room(engine);
+    pthread_mutex_lock(&q->lock);
+    if (writable == 0 && !ahead && keeps_pace(request))
+        return 0;
+    if (writable == 0 && ahead && briefly) {
+        request->response.slow = true;
+        return 0;
+    }
+    /* Not to have seen it writable says nothing when the engine was quicker to fill it again. */
+    bool goes_on = writable > 0 || (writable == 0 && ahead && q->sent != before);
+    if (writable == 0 && !goes_on)
+        conn_because(request->conn, CLOSE_SEND_TIMEOUT);
+    if (!goes_on)
+        return gone(request);
+    return flush_now(request) == OUTQ_BROKEN ? -1 : 0;
+}
+
+static void skip(struct iovec *parts, int count, size_t n)
+{
+    for (int i = 0; i < count && n > 0; i++) {
+        size_t take = n < parts[i].iov_len ? n : parts[i].iov_len;
+        parts[i].iov_base = (char *)parts[i].iov_base + take;
+        parts[i].iov_len -= take;
+        n -= take;
+    }
+}
+
+/*
+ * With the lock: there is no place for the first part, so this thread waits until the client takes
+ * some of what is queued, or of the part itself when nothing is. What TLS has begun to send may be
+ * of all parts.
+ */
+static int make_place(struct request *request, struct iovec *parts, int count, bool ahead)
+{
+    struct outq *q = &request->out;
+    if (wait_for_client(request, ahead) < 0)
+        return -1;
+    skip(parts, count, q->ahead);
+    q->ahead = 0;
+    if (q->head || parts[0].iov_len == 0)
+        return 0;
+    ssize_t sent = send_now(request, parts, 1, false);
+    if (sent > 0)
+        skip(parts, count, (size_t)sent);
+    return sent < 0 ? -1 : 0;
+}
+
+/* With the lock. */
+static int store_parts(struct request *request, struct iovec *parts, int count, int body,
+                       struct held held, bool *kept)
+{
+    const struct held none = {0};
+    for (int i = 0; i < count; i++) {
+        int stored = 0;
+        while (parts[i].iov_len > 0 &&
+               (stored = store(request, &parts[i], i == body ? held : none)) < 0)
+            if (make_place(request, parts + i, count - i, stored == STORE_AHEAD) < 0)
+                return -1;
+        request->response.stuck_ms = 0;
+        if (stored == 1)
+            *kept = true;
+    }
+    return 0;
+}
+
+static int send_or_store(struct request *request, struct iovec *parts, int count, int body,
+                         void *ref, bool *kept, bool more)
+{
+    struct outq *q = &request->out;
+    struct held held = {ref, body < 0 ? 0 : parts[body].iov_len};
+    if (request->response.broken)
+        return -1;
+    if (!atomic_load_explicit(&q->pending, memory_order_acquire)) {
+        size_t total = 0;
+        request->response.slow = false;
+        for (int i = 0; i < count; i++)
+            total += parts[i].iov_len;
+        ssize_t sent = send_now(request, parts, count, more);
+        if (sent < 0)
+            return -1;
+        if ((size_t)sent == total)
+            return 0;
+        skip(parts, count, (size_t)sent);
+    }
+    pthread_mutex_lock(&q->lock);
+    int result = store_parts(request, parts, count, body, held, kept);
+    if (result == 0 && conn_watch(request->engine, request->conn) < 0)
+        result = gone(request);
+    if (result == 0)
+        result = flush(request);
+    pthread_mutex_unlock(&q->lock);
+    /* Sent parts of a long answer are not to wait for its end; the leader is not attached. */
+    if (request->conn->state == CONN_RUNNING)
+        engine_collect_parts(request->engine);
+    return result;
+}
+
+int send_parts(struct request *request, struct iovec *parts, int count, int body, void *ref,
+               bool *kept)
+{
+    return send_or_store(request, parts, count, body, ref, kept, false);
+}
+
+int send_parts_more(struct request *request, struct iovec *parts, int count)
+{
+    bool kept;
+    return send_or_store(request, parts, count, -1, NULL, &kept, true);
+}
+
+/* Sends what the socket takes now; moves *offset and *n on. */
+static int send_file_now(struct request *request, int file, off_t *offset, uint64_t *n)
+{
+    struct conn *conn = request->conn;
+    while (*n > 0 && !atomic_load_explicit(&request->out.pending, memory_order_acquire)) {
+        ssize_t sent = transport_sendfile(conn->io.fd, conn->tls, file, *offset, *n,
+                                          atomic_load(&request->out.copies));
+        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return 0;
+        if (sent <= 0)
+            return sent < 0 ? failed(request) : gone(request);
+        *offset += sent;
+        *n -= (uint64_t)sent;
+        request->out.sent += (uint64_t)sent;
+    }
+    return 0;
+}
+
+/* The disk may be slow and the client so fast that the socket is never full: detached. */
+static int send_file_detached(struct request *request, int file, off_t *offset, uint64_t *n)
+{
+    struct engine *engine = request->engine;
+    request->blocked++;
+    engine->ops->detach(engine->app);
+    int result = send_file_now(request, file, offset, n);
+    engine->ops->attach(engine->app);
+    request->blocked--;
+    return result;
+}
+
+void send_by_copies(struct request *request)
+{
+    struct outq *q = &request->out;
+    pthread_mutex_lock(&q->lock); /* nobody is within sendfile() */
+    atomic_store(&q->copies, true);
+    pthread_mutex_unlock(&q->lock);
+}
+
+/* Queues the rest of a file on a descriptor of its own, so that the application may close its. */
+static int store_file(struct request *request, int file, off_t offset, uint64_t n)
+{
+    struct outq *q = &request->out;
+    int own = fcntl(file, F_DUPFD_CLOEXEC, 0);
+    if (own < 0)
+        return -1;
+    pthread_mutex_lock(&q->lock);
+    int result = outq_file(q, own, offset, n);
+    if (result < 0)
+        close(own);
+    else if (conn_watch(request->engine, request->conn) < 0)
+        result = gone(request);
+    else
+        result = flush(request);
+    pthread_mutex_unlock(&q->lock);
+    return result;
+}
+
+/* There is no descriptor for it: this thread waits for the client until all of it is sent. */
+static int send_file_waiting(struct request *request, int file, off_t offset, uint64_t n)
+{
+    struct outq *q = &request->out;
+    int result = 0;
+    engine_short(request->engine,
+                 "Answers wait for their clients, and the slowest clients are closed");
+    request->response.stuck_ms = 0;
+    while (result == 0 && n > 0) {
+        pthread_mutex_lock(&q->lock);
+        result = wait_for_client(request, false);
+        pthread_mutex_unlock(&q->lock);
+        if (result == 0)
+            result = send_file_now(request, file, &offset, &n);
+    }
+    request->response.stuck_ms = 0;
+    return result;
+}
+
+int send_file(struct request *request, int file, off_t offset, uint64_t n)
+{
+    if (request->response.broken)
+        return -1;
+    int result = n > SEND_ATTACHED_MAX ? send_file_detached(request, file, &offset, &n)
+                                       : send_file_now(request, file, &offset, &n);
+    if (result < 0 || n == 0)
+        return result;
+    if (store_file(request, file, offset, n) == 0)
+        return 0;
+    return request->response.broken ? -1 : send_file_waiting(request, file, offset, n);
+}

@@ -1,0 +1,35 @@
+#ifndef SERVE_REQUEST_SEND_H
+#define SERVE_REQUEST_SEND_H
+
+#include "serve/request/request.h"
+
+#include <sys/uio.h>
+
+/*
+ * From an answer to its socket. What the socket does not take is kept in request->out, in memory,
+ * then in a file, and sent on by the engine; past those bounds the caller waits, by app_ops. All
+ * return 0, or -1 when the client has gone (response.broken is set).
+ */
+
+/*
+ * Sends parts[0..count). `body` is the index of the part that `ref` keeps alive, or -1: it may be
+ * queued without a copy; then *kept is set and the ref now belongs to the queue.
+ */
+int send_parts(struct request *request, struct iovec *parts, int count, int body, void *ref,
+               bool *kept);
+
+/* The same for a head that send_file() follows at once: they share the first packet. */
+int send_parts_more(struct request *request, struct iovec *parts, int count);
+
+int send_file(struct request *request, int file, off_t offset, uint64_t n);
+
+/*
+ * The application has the descriptor, too, and may make it block: files are sent by send() from now
+ * on, which can be told not to wait. Any thread.
+ */
+void send_by_copies(struct request *request);
+
+/* What ended an answer: that the client has gone is not told, what the system refused is. */
+void send_tell(struct engine *engine, int error);
+
+#endif
