@@ -50,6 +50,12 @@ bool http1_split_target(struct head *head, const char *data);
 /* What a Connection field's value says: head->close, head->persist. */
 void http1_connection(struct head *head, struct str value);
 
+/*
+ * A Content-Length: digits only, no sign, no list; at most INT64_MAX, so that sums with it do not
+ * overflow. False: it is none, *length is undefined.
+ */
+bool http1_length(struct str value, uint64_t *length);
+
 /* What the fields of a whole head say of its body and of the connection. */
 enum http1_result http1_framing(struct head *head, const char *data);
 
