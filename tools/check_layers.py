@@ -217,7 +217,7 @@ def check_circles(graphs: list[Uses]) -> list[str]:
     ]
     for files in allowed:
         if not any(circle <= files for circle, _ in found):
-            complaints.append(f"no circle any more, remove it from ALLOWED: {' '.join(sorted(files))}")
+            complaints.append(f"ALLOWED: no circle any more: {' '.join(sorted(files))}")
     return complaints
 
 
