@@ -5,6 +5,7 @@ import os
 import signal
 import time
 import weakref
+from collections.abc import Iterable
 
 from gunicorn import __version__, sock, systemd
 from gunicorn.master import titles
@@ -71,7 +72,7 @@ def _start_tls(arbiter) -> None:
 
 
 def _listen(arbiter) -> None:
-    fds = None
+    fds: Iterable[int] | None = None
     count = systemd.listen_fds()
     if count:
         arbiter.systemd = True
