@@ -11,11 +11,11 @@
 #define FIELD_PREFIX_SIZE (sizeof(FIELD_PREFIX) - 1)
 
 /* Fields of which a second one makes the message ambiguous. */
-#define SINGLE (http1_bit(FIELD_HOST) | ABOUT_BODY)
+#define SINGLE (field_bit(FIELD_HOST) | ABOUT_BODY)
 
 #define ABOUT_BODY                                                                                 \
-    (http1_bit(FIELD_TRANSFER_ENCODING) | http1_bit(FIELD_CONTENT_LENGTH) |                        \
-     http1_bit(FIELD_CONTENT_TYPE))
+    (field_bit(FIELD_TRANSFER_ENCODING) | field_bit(FIELD_CONTENT_LENGTH) |                        \
+     field_bit(FIELD_CONTENT_TYPE))
 
 #define FIELD_EXTRA (sizeof(": \r\n") - 1) /* what a field's line has more, for its limit */
 
@@ -123,23 +123,21 @@ static void rewrite_name(char *name, uint32_t size)
 static enum field_id id_of(struct str name, bool prefixed)
 {
     enum field_id id = field_lookup(name);
-    if (prefixed && (http1_bit(id) & ABOUT_BODY) != 0)
+    if (prefixed && (field_bit(id) & ABOUT_BODY) != 0)
         return FIELD_DROPPED;
     return id;
 }
 
-/* The field is one of which there may be no second one; http1_connection() reads Connection. */
-static bool note_field(struct cgi *cgi, struct head *head, enum field_id id, struct str value)
+/* False: it is the second one of a kind of which there may be one. */
+static bool note_field(struct cgi *cgi, struct head *head, enum field_id id)
 {
     if (id == FIELD_DROPPED)
         return true;
-    if ((head->seen & http1_bit(id) & SINGLE) != 0)
+    if ((head->seen & field_bit(id) & SINGLE) != 0)
         return refuse(cgi, CGI_DUPLICATE);
-    head->seen |= http1_bit(id);
-    if (id == FIELD_CONNECTION)
-        http1_connection(head, value);
-    else if (id == FIELD_CONTENT_LENGTH)
-        head->length_field = head->field_count;
+    head->seen |= field_bit(id);
+    if (id == FIELD_CONTENT_LENGTH)
+        cgi->length_field = head->field_count;
     return true;
 }
 
@@ -161,7 +159,7 @@ static bool add_field(struct cgi *cgi, struct head *head, char *data,
         return refuse(cgi, CGI_BAD_VALUE);
     rewrite_name(data + field.name, field.name_len);
     field.id = id_of(head_slice(data, field.name, field.name_len), prefix > 0);
-    return note_field(cgi, head, field.id, value) && store_field(cgi, head, &field);
+    return note_field(cgi, head, field.id) && store_field(cgi, head, &field);
 }
 
 static bool has_prefix(struct str name)
@@ -278,9 +276,9 @@ static bool finish_version(struct cgi *cgi, struct head *head, const char *data)
 
 static bool finish_length(struct cgi *cgi, struct head *head, const char *data)
 {
-    if ((head->seen & http1_bit(FIELD_CONTENT_LENGTH)) == 0)
+    if ((head->seen & field_bit(FIELD_CONTENT_LENGTH)) == 0)
         return true;
-    const struct head_field *field = &head->fields[head->length_field];
+    const struct head_field *field = &head->fields[cgi->length_field];
     if (!http1_length(head_slice(data, field->value, field->value_len), &head->content_length))
         return refuse(cgi, CGI_BAD_CONTENT_LENGTH);
     head->framing = HEAD_LENGTH;
@@ -304,7 +302,6 @@ bool cgi_finish(struct cgi *cgi, struct head *head, const char *data,
         !finish_length(cgi, head, data))
         return false;
     finish_scheme(cgi, head, data);
-    head->keep_alive = !head->close;
     return true;
 }
 

@@ -67,6 +67,7 @@ enum cgi_error {
 struct cgi {
     uint32_t count, capacity;
     struct cgi_variable *variables; /* owned: cgi_free(). All that are no field of the head */
+    uint32_t length_field;          /* index of Content-Length, if seen */
     uint32_t known[CGI_COUNT];      /* 1 + index of the last variable of that name, or 0 */
     enum cgi_error error;
 };
@@ -90,7 +91,8 @@ bool cgi_add(struct cgi *cgi, struct head *head, char *data, const struct cgi_va
  * length. False: cgi->error is set.
  *
  * PATH_INFO and SCRIPT_NAME among the variables are decoded and may have any byte. The target and
- * the fields have no control characters.
+ * the fields have no control characters. HTTP_CONNECTION is the client's word to the proxy, and
+ * says nothing about this connection.
  */
 bool cgi_finish(struct cgi *cgi, struct head *head, const char *data,
                 const struct http1_limits *limits);

@@ -50,10 +50,10 @@ static size_t build(const char *variables, char *packet)
 static void summarize_head(const struct uwsgi *uwsgi, const struct head *head, const char *data,
                            FILE *out)
 {
-    fprintf(out, "%.*s %.*s %.*s?%.*s %u.%u %s%s ", (int)head->method_len, data + head->method,
+    fprintf(out, "%.*s %.*s %.*s?%.*s %u.%u %s", (int)head->method_len, data + head->method,
             (int)head->target_len, data + head->target, (int)head->path_len, data + head->path,
             (int)head->query_len, data + head->query, head->major, head->minor,
-            head->keep_alive ? "keep" : "close", head->https ? " https" : "");
+            head->https ? "https " : "");
     if (head->framing == HEAD_LENGTH)
         fprintf(out, "%llu", (unsigned long long)head->content_length);
     else
@@ -142,33 +142,32 @@ static void requests(void **state)
 {
     (void)state;
     static const struct vector vectors[] = {
-        {V GET, "GET /a%41?b /a%41?b 1.1 keep none"},
+        {V GET, "GET /a%41?b /a%41?b 1.1 none"},
         {V GET "QUERY_STRING=c\nPATH_INFO=/aA\nREMOTE_ADDR=192.0.2.1\nOWN=x\n",
-         "GET /a%41?b /a%41?c 1.1 keep none|PATH_INFO:/aA|OWN:x"},
+         "GET /a%41?b /a%41?c 1.1 none|PATH_INFO:/aA|OWN:x"},
         {V "REQUEST_METHOD=POST\nPATH_INFO=/caf\xc3\xa9?#%\nCONTENT_LENGTH=12\nCONTENT_TYPE=a/b\n"
            "SERVER_PROTOCOL=HTTP/2.0\n",
-         "POST /caf\xc3\xa9?#% /caf\xc3\xa9?#%? 2.0 keep 12|CONTENT-LENGTH=12|CONTENT-TYPE=a/b"
+         "POST /caf\xc3\xa9?#% /caf\xc3\xa9?#%? 2.0 12|CONTENT-LENGTH=12|CONTENT-TYPE=a/b"
          "|PATH_INFO:/caf\xc3\xa9?#%"},
-        {V GET "CONTENT_LENGTH=\nCONTENT_TYPE=\n", "GET /a%41?b /a%41?b 1.1 keep none"},
+        {V GET "CONTENT_LENGTH=\nCONTENT_TYPE=\n", "GET /a%41?b /a%41?b 1.1 none"},
         {V GET
          "HTTP_HOST=a\nHTTP_ACCEPT_ENCODING= br \nHTTP_X_Own=\nHTTP_COOKIE=a\nHTTP_COOKIE=b\n",
-         "GET /a%41?b /a%41?b 1.1 keep none|HOST=a|ACCEPT-ENCODING=br|X-Own=|COOKIE=a|COOKIE=b"},
-        {V GET "HTTP_CONNECTION=x, close\n",
-         "GET /a%41?b /a%41?b 1.1 close none|CONNECTION=x, close"},
+         "GET /a%41?b /a%41?b 1.1 none|HOST=a|ACCEPT-ENCODING=br|X-Own=|COOKIE=a|COOKIE=b"},
+        {V GET "HTTP_CONNECTION=x, close\n", "GET /a%41?b /a%41?b 1.1 none|CONNECTION=x, close"},
         {V GET "HTTP_TRANSFER_ENCODING=chunked\nHTTP_CONTENT_LENGTH=9\nHTTP_CONTENT-TYPE=x\n"
                "CONTENT_LENGTH=3\n",
-         "GET /a%41?b /a%41?b 1.1 keep 3|CONTENT-LENGTH=3"},
-        {V GET "HTTPS=on\n", "GET /a%41?b /a%41?b 1.1 keep https none"},
-        {V GET "HTTPS=off\nREQUEST_SCHEME=https\n", "GET /a%41?b /a%41?b 1.1 keep https none"},
-        {V GET "wsgi.url_scheme=https\n", "GET /a%41?b /a%41?b 1.1 keep https none"},
-        {V GET "HTTPS=\nREQUEST_SCHEME=http\n", "GET /a%41?b /a%41?b 1.1 keep none"},
+         "GET /a%41?b /a%41?b 1.1 3|CONTENT-LENGTH=3"},
+        {V GET "HTTPS=on\n", "GET /a%41?b /a%41?b 1.1 https none"},
+        {V GET "HTTPS=off\nREQUEST_SCHEME=https\n", "GET /a%41?b /a%41?b 1.1 https none"},
+        {V GET "wsgi.url_scheme=https\n", "GET /a%41?b /a%41?b 1.1 https none"},
+        {V GET "HTTPS=\nREQUEST_SCHEME=http\n", "GET /a%41?b /a%41?b 1.1 none"},
         {V "REQUEST_METHOD=OPTIONS\nREQUEST_URI=*\nPATH_INFO=*\n",
-         "OPTIONS * *? 1.1 keep none|PATH_INFO:*"},
+         "OPTIONS * *? 1.1 none|PATH_INFO:*"},
         {V "REQUEST_METHOD=GET\nREQUEST_URI=http://a/b?c\nPATH_INFO=/old\nPATH_INFO=/b\n",
-         "GET http://a/b?c /b?c 1.1 keep none|PATH_INFO:/old|PATH_INFO:/b"},
-        {V "REQUEST_METHOD=GET\nPATH_INFO=\n", "GET  ? 1.1 keep none|PATH_INFO:"},
+         "GET http://a/b?c /b?c 1.1 none|PATH_INFO:/old|PATH_INFO:/b"},
+        {V "REQUEST_METHOD=GET\nPATH_INFO=\n", "GET  ? 1.1 none|PATH_INFO:"},
         {V GET "PATH_INFO=/a\ab\nSCRIPT_NAME=/app\n",
-         "GET /a%41?b /a%41?b 1.1 keep none|PATH_INFO:/a\nb"},
+         "GET /a%41?b /a%41?b 1.1 none|PATH_INFO:/a\nb"},
     };
     RUN(vectors);
 }
@@ -209,7 +208,7 @@ static void requests_that_are_malformed(void **state)
         {V GET "SCRIPT_NAME=a\n", PATH},
         {V GET "SERVER_PROTOCOL=HTTP/1\n", "400 Invalid HTTP Version: malformed SERVER_PROTOCOL"},
         {V GET "HTTP_A=1\nHTTP_B=2\n", "431 limit request headers fields", {.fields = 1}},
-        {V GET "HTTP_A=12345\n", "GET /a%41?b /a%41?b 1.1 keep none|A=12345", {.field_size = 10}},
+        {V GET "HTTP_A=12345\n", "GET /a%41?b /a%41?b 1.1 none|A=12345", {.field_size = 10}},
         {V GET "HTTP_A=123456\n", "431 limit request headers fields size", {.field_size = 10}},
         {V GET, "414 Request Line is too large: REQUEST_URI", {.request_line = 6}},
     };
@@ -260,7 +259,7 @@ static void the_largest_packet(void **state)
     *out++ = (char)(value >> 8);
     memset(out, 'x', value);
     data[1] = data[2] = '\xff';
-    int n = sprintf(expected, "GET /a%%41?b /a%%41?b 1.1 keep none|X=");
+    int n = sprintf(expected, "GET /a%%41?b /a%%41?b 1.1 none|X=");
     memset(expected + n, 'x', value);
     expected[(size_t)n + value] = '\0';
     check(data, UWSGI_PACKET_MAX, &limits, expected);

@@ -1,9 +1,9 @@
 #include "ext/wsgi/wsgi.h"
 
 #include "base/clock.h"
+#include "proto/status.h"
 #include "serve/access/access_log.h"
 #include "serve/access/refused.h"
-#include "serve/request/refusal.h"
 
 /*
  * The access log in C, for as long as nobody replaced the logger, its handler or their parts: see

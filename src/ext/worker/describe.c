@@ -86,7 +86,7 @@ static int apply_changes(struct request *request, PyObject *ends)
     int close, old;
     if (!PyArg_ParseTuple(ends, "pp", &close, &old))
         return -1;
-    request->head.must_close |= close;
+    request->must_close |= close;
     if (old && request->head.major == 1)
         request->head.minor = 0;
     return 1;

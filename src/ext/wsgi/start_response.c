@@ -318,7 +318,8 @@ PyObject *early_hints_call(PyObject *self, PyObject *const *args, size_t nargsf,
     }
     wsgi_check_process(call->wsgi, call);
     enum response_error error =
-        response_interim(call->request, PyBytes_AS_STRING(lines), (size_t)PyBytes_GET_SIZE(lines));
+        response_interim(call->request, 103,
+                         (struct str){PyBytes_AS_STRING(lines), (size_t)PyBytes_GET_SIZE(lines)});
     Py_DECREF(lines);
     if (error != RESPONSE_OK) {
         raise_response_error(call, error, self);

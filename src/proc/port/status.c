@@ -6,6 +6,8 @@
 #include "proc/loop/pipe.h"
 #include "proc/port/report.h"
 #include "proto/http1/parse.h"
+#include "proto/http1/write.h"
+#include "proto/status.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -224,24 +226,18 @@ static void accept_clients(struct arbiter *a, int listener, int64_t now)
 
 /* ---- answers ---- */
 
-static const char *reason_of(int code)
+static void add_prefix(struct writer *answer, int code)
 {
-    switch (code) {
-    case 200:
-        return "OK";
-    case 404:
-        return "Not Found";
-    case 405:
-        return "Method Not Allowed";
-    case 431:
-        return "Request Header Fields Too Large";
-    case 500:
-        return "Internal Server Error";
-    case 503:
-        return "Service Unavailable";
-    default:
-        return "Bad Request";
-    }
+    char status[64], text[sizeof(status) + HTTP1_PREFIX_MAX];
+    int n = snprintf(status, sizeof(status), "%d %s", code, status_reason(code));
+    const struct http1_prefix prefix = {
+        .major = 1,
+        .minor = 1,
+        .status = {status, (size_t)n},
+        .own = STR(""),
+        .connection = HTTP1_CLOSE,
+    };
+    writer_add(answer, text, (size_t)(http1_write_prefix_at(text, &prefix) - text));
 }
 
 /* The body is written already: with a head before it, it is the answer. */
@@ -256,11 +252,10 @@ static void answer(struct arbiter *a, struct status_client *client, int code, co
         code = 500;
         type = text_type;
     }
+    add_prefix(&client->answer, code);
     writer_format(&client->answer,
-                  "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-                  "Cache-Control: no-store\r\nConnection: close\r\n%s\r\n",
-                  code, reason_of(code), type, body->size,
-                  code == 405 ? "Allow: GET, HEAD\r\n" : "");
+                  "Content-Type: %s\r\nContent-Length: %zu\r\nCache-Control: no-store\r\n%s\r\n",
+                  type, body->size, code == 405 ? "Allow: GET, HEAD\r\n" : "");
     if (!client->head_only)
         writer_add(&client->answer, body->data, body->size);
     writer_free(body);
@@ -371,16 +366,17 @@ static void parse(struct arbiter *a, struct status_client *client, int64_t now)
 {
     static const struct http1_limits limits = {
         .request_line = STATUS_HEAD, .fields = 64, .field_size = STATUS_HEAD};
+    struct http1_parser parser = {0};
     struct head head;
 
     head_init(&head);
-    switch (http1_parse(&head, client->head, client->size, &limits)) {
+    switch (http1_parse(&parser, &head, client->head, client->size, &limits)) {
     case HTTP1_PARTIAL:
         if (client->size == STATUS_HEAD)
             answer_text(a, client, 431, "the request is too large\n");
         break;
     case HTTP1_ERROR:
-        if (head.error == HTTP1_NO_MEMORY)
+        if (parser.error == HTTP1_NO_MEMORY)
             answer_no_memory(a, client);
         else
             answer_text(a, client, 400, "this is no valid request\n");

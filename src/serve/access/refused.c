@@ -16,9 +16,12 @@ static uint32_t larger(uint32_t a, uint32_t b)
 static uint32_t extent(const struct request *request)
 {
     const struct head *head = &request->head;
-    uint32_t end = head->size > 0 ? head->size : head->parsed;
-    end = larger(end, head->method + head->method_len);
+    uint32_t end = larger(head->size, head->method + head->method_len);
     end = larger(end, head->target + head->target_len);
+    if (head->field_count > 0) {
+        const struct head_field *last = &head->fields[head->field_count - 1];
+        end = larger(end, larger(last->name + last->name_len, last->value + last->value_len));
+    }
     return end < request->input_size ? end : request->input_size;
 }
 

@@ -405,15 +405,15 @@ static void refuse_head(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
     char text[512], peer[PEER_TEXT_SIZE];
-    bool no_memory = request->head.error == HTTP1_NO_MEMORY;
-    http1_error_text(&request->head, request->input, text, sizeof(text));
+    bool no_memory = request->parser.error == HTTP1_NO_MEMORY;
+    http1_error_text(&request->parser, request->input, text, sizeof(text));
     if (no_memory)
         engine_note(engine, NOTE_ERROR, "Cannot read a request from ip=%s: %s",
                     peer_text(&conn->peer, peer), strerror(ENOMEM));
     else
         tell_invalid(engine, conn, text);
-    http1_error_page_text(&request->head, request->input, text, sizeof(text));
-    int status = http1_error_status(request->head.error);
+    http1_error_page_text(&request->parser, request->input, text, sizeof(text));
+    int status = http1_error_status(request->parser.error);
     enum metrics_close reason = CLOSE_MALFORMED;
     if (no_memory)
         reason = CLOSE_ERROR;
@@ -554,8 +554,9 @@ static bool is_trusted(const struct engine *engine, const struct conn *conn)
 static void head_done(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
-    if (forwarded_apply(engine->options.forwarded, &request->head, request->input,
-                        is_trusted(engine, conn), conn->tls) != HTTP1_OK) {
+    request->must_close = request->parser.must_close;
+    if (http1_apply_forwarded(&request->parser, engine->options.forwarded, &request->head,
+                              request->input, is_trusted(engine, conn), conn->tls) != HTTP1_OK) {
         refuse_head(engine, conn);
         return;
     }
@@ -577,8 +578,8 @@ static void parse(struct engine *engine, struct conn *conn)
         deadline_at(engine, conn, conn->served == 0 ? conn->since_ms : engine->now_ms,
                     engine->options.header_timeout_ms);
     }
-    enum http1_result result =
-        http1_parse(&request->head, request->input, request->input_size, &engine->options.limits);
+    enum http1_result result = http1_parse(&request->parser, &request->head, request->input,
+                                           request->input_size, &engine->options.limits);
     request_charge_fields(request);
     switch (result) {
     case HTTP1_OK:
@@ -601,18 +602,19 @@ bool conn_adopt(struct engine *engine, struct conn *conn, uint32_t head_size, ui
     if (conn->state != CONN_IDLE)
         return false;
     conn_move(engine, conn, CONN_HEAD);
-    enum http1_result result =
-        http1_parse(&request->head, request->input, head_size, &engine->options.limits);
+    enum http1_result result = http1_parse(&request->parser, &request->head, request->input,
+                                           head_size, &engine->options.limits);
     request_charge_fields(request);
     if (result == HTTP1_PARTIAL || (result == HTTP1_OK && request->head.size != head_size))
         return false;
     /* Ours may be stricter: a reload lies between the sender's settings and these. */
     if (result == HTTP1_ERROR ||
-        forwarded_apply(engine->options.forwarded, &request->head, request->input,
-                        is_trusted(engine, conn), false) != HTTP1_OK) {
+        http1_apply_forwarded(&request->parser, engine->options.forwarded, &request->head,
+                              request->input, is_trusted(engine, conn), false) != HTTP1_OK) {
         refuse_head(engine, conn);
         return true;
     }
+    request->must_close = request->parser.must_close;
     request->body.framing = request->head.framing;
     if (most_ms > 0 && engine->now_ms >= since_ms + most_ms) {
         refuse_overload(engine, conn, REFUSED_QUEUE_TIME);
@@ -724,7 +726,7 @@ static void no_room(struct engine *engine, struct conn *conn)
         return;
     }
     bool too_long = errno == EMSGSIZE;
-    request->head.error = too_long ? HTTP1_HEAD_TOO_LONG : HTTP1_NO_MEMORY;
+    request->parser.error = too_long ? HTTP1_HEAD_TOO_LONG : HTTP1_NO_MEMORY;
     refuse_head(engine, conn);
 }
 
@@ -923,9 +925,9 @@ static void next_request(struct engine *engine, struct conn *conn)
 static bool may_have_unread(const struct conn *conn)
 {
     const struct request *request = conn->request;
-    return !request->body.complete || request->head.error != HTTP1_NO_ERROR ||
+    return !request->body.complete || request->parser.error != HTTP1_NO_ERROR ||
            request->input_at < request->input_size || conn->readable ||
-           (request->head.keep_alive && socket_has_data(conn->io.fd)) ||
+           (request->parser.keep_alive && socket_has_data(conn->io.fd)) ||
            (conn->tls && tls_has_unread(conn->tls));
 }
 

@@ -107,7 +107,7 @@ static bool fits(const struct request *request)
 static bool may_go(const struct request *request)
 {
     return !request->conn->tls && !request->conn->listener->inner && request->body.complete &&
-           !request->head.unfolded && bytes_without_body(request) <= PARCEL_BYTES_MAX &&
+           !request->parser.unfolded && bytes_without_body(request) <= PARCEL_BYTES_MAX &&
            (fits(request) || !request->body.in_place);
 }
 

@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "net/transport.h"
+#include "proto/http1/write.h"
 #include "serve/conn/conn.h"
 #include "serve/engine/engine.h"
 #include "serve/engine/limits.h"
@@ -10,15 +11,13 @@
 #include <poll.h>
 #include <string.h>
 
-static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
-enum { INTERIM_SIZE = sizeof(interim) - 1 };
-
 void body_send_continue(struct request *request)
 {
     struct conn *conn = request->conn;
+    struct str interim = HTTP1_CONTINUE;
     /* A socket that cannot take 25 bytes before anything was answered has no reader. */
-    ssize_t sent = conn->tls ? tls_send_aside(conn->tls, interim, INTERIM_SIZE)
-                             : socket_send(conn->io.fd, interim, INTERIM_SIZE);
+    ssize_t sent = conn->tls ? tls_send_aside(conn->tls, interim.p, interim.n)
+                             : socket_send(conn->io.fd, interim.p, interim.n);
     if (sent < 0 && errno != EAGAIN)
         request->response.broken = true;
 }
@@ -128,12 +127,12 @@ enum body_progress body_begin(struct request *request)
     body->framing = request->head.framing;
     if (body->framing == HEAD_LENGTH && is_too_large(request, request->head.content_length))
         return BODY_TOO_LARGE;
-    if (body->framing == HEAD_CHUNKED)
+    if (body->framing == HEAD_UNTIL_END)
         chunked_init(&body->chunked, request->engine->options.limits.field_size,
                      request->engine->options.limits.fields);
     bool expects = request->head.expect_continue && request->input_at == request->input_size;
     enum body_progress progress =
-        body->framing == HEAD_CHUNKED ? store_chunks(request) : begin_length(request);
+        body->framing == HEAD_UNTIL_END ? store_chunks(request) : begin_length(request);
     if (expects && progress == BODY_PARTIAL)
         body_send_continue(request);
     body->continue_due = expects && progress == BODY_STREAMS;
@@ -144,7 +143,7 @@ enum body_progress body_received(struct request *request, size_t n)
 {
     struct body *body = &request->body;
     body->arrived += n;
-    if (body->framing == HEAD_CHUNKED) {
+    if (body->framing == HEAD_UNTIL_END) {
         request->input_size += (uint32_t)n;
         return store_chunks(request);
     }
@@ -218,7 +217,7 @@ static ssize_t receive(struct request *request, char *out, size_t n)
     struct body *body = &request->body;
     if (body->continue_due) {
         body->continue_due = false;
-        response_interim(request, interim, INTERIM_SIZE); /* others may be queued before it */
+        response_interim(request, 100, STR("")); /* others may be queued before it */
     }
     for (;;) {
         ssize_t got = transport_recv(request->conn->io.fd, request->conn->tls, out, n);

@@ -107,6 +107,8 @@ void request_next(struct engine *engine, struct request *request)
         memmove(request->input, request->input + request->input_at, request->input_size);
     request->input_at = 0;
     head_reset(&request->head);
+    request->parser = (struct http1_parser){0};
+    request->must_close = false;
     clear_body(&request->body);
     clear_response(&request->response);
     request->asked = false;
@@ -194,7 +196,7 @@ char *request_room(struct request *request, size_t *room)
     struct body *body = &request->body;
     if (request->conn->state != CONN_BODY)
         return room_in_input(request, room);
-    if (body->framing == HEAD_CHUNKED)
+    if (body->framing == HEAD_UNTIL_END)
         return room_for_chunks(request, room);
     uint64_t left = body->wanted - body->stored;
     size_t want = left < SIZE_MAX ? (size_t)left : SIZE_MAX;

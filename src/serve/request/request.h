@@ -41,6 +41,7 @@ struct response {
     uint32_t gap;         /* where the application's fields begin */
     uint16_t status;
     bool started; /* a status is set */
+    bool bare;    /* without the server's own fields, as gunicorn's error pages */
     bool sent_head;
     bool chunked;
     bool no_body;    /* HEAD, 1xx, 204, 304 */
@@ -65,7 +66,9 @@ struct request {
     char *input;          /* owned */
     uint32_t input_size, input_capacity;
     uint32_t input_at; /* first byte behind the head that is not decoded yet */
+    struct http1_parser parser;
     struct head head;
+    bool must_close;         /* the connection, or what is of it for this request, ends after it */
     uint32_t fields_charged; /* bytes of the head's table that the budget knows */
     struct body body;
     struct response response;

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "proto/http1/write.h"
 #include "proto/scan.h"
 #include "serve/engine/engine.h"
 #include "serve/engine/limits.h"
@@ -17,8 +18,6 @@
  *   | status text | ...    HTTP/1.1 200 OK.Server..Date..Connection.. | fields | CRLF body |
  *   0             status_size                                         gap
  */
-enum { PREFIX_MAX = 160 }; /* without the status and options.own_fields */
-
 enum { FIELD_KEEP, FIELD_DROP, FIELD_INVALID_LENGTH };
 
 static bool reserve(struct request *request, size_t more)
@@ -67,7 +66,7 @@ enum response_error response_start(struct request *request, const char *status, 
         return RESPONSE_BAD_STATUS;
     if (!is_value(status, n))
         return RESPONSE_BAD_VALUE;
-    uint32_t gap = PREFIX_MAX + (uint32_t)request->engine->options.own_fields.n;
+    uint32_t gap = HTTP1_PREFIX_MAX + (uint32_t)request->engine->options.own_fields.n;
     response->head_size = 0;
     if (!reserve(request, n + 1 + gap))
         return RESPONSE_NO_MEMORY;
@@ -182,43 +181,34 @@ static void choose_framing(struct request *request)
     response->chunked = !response->has_length && modern && !response->no_body;
     bool framed = response->has_length || response->chunked || response->no_body;
     /* No client takes an interim status for an answer: it would wait, and read the next one. */
-    response->keep_alive = framed && response->status >= 200 && head->keep_alive &&
-                           !head->must_close && request->body.complete &&
+    response->keep_alive = framed && response->status >= 200 && request->parser.keep_alive &&
+                           !request->must_close && request->body.complete &&
                            request->engine->options.keepalive_ms > 0 &&
                            !request->conn->close_after &&
                            !atomic_load_explicit(&request->engine->draining, memory_order_relaxed);
 }
 
-#define PUT(p, literal) (memcpy(p, literal, sizeof(literal) - 1), (p) + sizeof(literal) - 1)
-
 /* Writes what goes before the fields into the gap; returns where the head begins. */
 static char *put_prefix(struct request *request)
 {
     struct response *response = &request->response;
-    struct str own = request->engine->options.own_fields;
-    uint32_t size = 9 + response->status_size + 2 + (uint32_t)own.n + 6 + CLOCK_DATE_SIZE + 2;
-    size += response->upgrade ? 21 : response->keep_alive ? 24 : 19;
-    size += response->chunked ? 28 : 0; /* Transfer-Encoding: chunked */
-    char *begin = response->head + response->gap - size;
-    memmove(begin + 9, response->head, response->status_size);
-    memcpy(begin, "HTTP/1.1 ", 9);
-    begin[5] = (char)('0' + request->head.major);
-    begin[7] = (char)('0' + request->head.minor);
-    char *p = begin + 9 + response->status_size;
-    p = PUT(p, "\r\n");
-    memcpy(p, own.p, own.n);
-    p = PUT(p + own.n, "Date: ");
-    memcpy(p, clock_date(), CLOCK_DATE_SIZE);
-    p += CLOCK_DATE_SIZE;
-    if (response->upgrade)
-        p = PUT(p, "\r\nConnection: upgrade\r\n");
-    else if (response->keep_alive)
-        p = PUT(p, "\r\nConnection: keep-alive\r\n");
-    else
-        p = PUT(p, "\r\nConnection: close\r\n");
-    if (response->chunked)
-        memcpy(p, "Transfer-Encoding: chunked\r\n", 28);
-    return begin;
+    struct http1_prefix prefix = {
+        .major = request->head.major,
+        .minor = request->head.minor,
+        .status = {response->head, response->status_size},
+        .own = request->engine->options.own_fields,
+        .date = clock_date(),
+        .connection = response->upgrade      ? HTTP1_UPGRADE
+                      : response->keep_alive ? HTTP1_KEEP_ALIVE
+                                             : HTTP1_CLOSE,
+        .chunked = response->chunked,
+    };
+    if (response->bare) {
+        prefix.major = prefix.minor = 1; /* the head may be malformed */
+        prefix.own = STR("");
+        prefix.date = NULL;
+    }
+    return http1_write_prefix(response->head + response->gap, &prefix);
 }
 
 /* The whole head, ready to leave. */
@@ -234,23 +224,6 @@ static struct iovec take_head(struct request *request)
     response->head_size += 2;
     response->sent_head = true;
     return (struct iovec){begin, (size_t)(response->head + response->head_size - begin)};
-}
-
-enum { CHUNK_LINE_MAX = 20 };
-
-/* "1F40\r\n": upper-case hexadecimal, as gunicorn writes it. */
-static size_t chunk_line(char out[CHUNK_LINE_MAX], uint64_t n)
-{
-    char digits[16];
-    size_t count = 0, at = 0;
-    do
-        digits[count++] = "0123456789ABCDEF"[n & 15];
-    while (n >>= 4);
-    while (count > 0)
-        out[at++] = digits[--count];
-    out[at++] = '\r';
-    out[at++] = '\n';
-    return at;
 }
 
 /* Small answers leave as one piece of memory. */
@@ -270,6 +243,11 @@ static void join(struct response *response, struct iovec *parts, int *count)
     *count = 1;
 }
 
+static struct iovec part_of(struct str text)
+{
+    return (struct iovec){(void *)text.p, text.n};
+}
+
 /* How much of an item the declared length has room for; none where there is no body. */
 static uint64_t clip(const struct response *response, uint64_t n)
 {
@@ -286,7 +264,7 @@ enum response_error response_write(struct request *request, const char *data, si
 {
     struct response *response = &request->response;
     struct iovec parts[4];
-    char line[CHUNK_LINE_MAX];
+    char line[HTTP1_CHUNK_LINE_MAX];
     int count = 0, body = -1;
     bool has_head = !response->sent_head;
     if (n == 0 && !(last && has_head))
@@ -299,17 +277,15 @@ enum response_error response_write(struct request *request, const char *data, si
     n = (size_t)clip(response, n);
     if (n > 0) {
         if (response->chunked)
-            parts[count++] = (struct iovec){line, chunk_line(line, n)};
+            parts[count++] = (struct iovec){line, http1_write_chunk_line(line, n)};
         body = count;
         parts[count++] = (struct iovec){(void *)data, n};
     }
     if (response->chunked && last) {
-        static const char end[] = "\r\n0\r\n\r\n";
-        bool empty = n == 0;
-        parts[count++] = (struct iovec){(void *)(empty ? end + 2 : end), empty ? 5 : 7};
+        parts[count++] = part_of(n > 0 ? HTTP1_CHUNK_END_LAST : HTTP1_LAST_CHUNK);
         response->finished = true;
     } else if (response->chunked && n > 0) {
-        parts[count++] = (struct iovec){"\r\n", 2};
+        parts[count++] = part_of(HTTP1_CHUNK_END);
     }
     response->body_sent += n;
     if (count == 0)
@@ -326,7 +302,7 @@ enum response_error response_file(struct request *request, int file, off_t offse
 {
     struct response *response = &request->response;
     struct iovec parts[2];
-    char line[CHUNK_LINE_MAX];
+    char line[HTTP1_CHUNK_LINE_MAX];
     int count = 0;
     bool kept;
     if (!response->sent_head) {
@@ -336,7 +312,7 @@ enum response_error response_file(struct request *request, int file, off_t offse
     }
     n = clip(response, n);
     if (n > 0 && response->chunked)
-        parts[count++] = (struct iovec){line, chunk_line(line, n)};
+        parts[count++] = (struct iovec){line, http1_write_chunk_line(line, n)};
     response->body_sent += n;
     if (count > 0 && (n > 0 ? send_parts_more(request, parts, count)
                             : send_parts(request, parts, count, -1, NULL, &kept)) < 0)
@@ -344,7 +320,7 @@ enum response_error response_file(struct request *request, int file, off_t offse
     if (n > 0 && send_file(request, file, offset, n) < 0)
         return RESPONSE_GONE;
     if (n > 0 && response->chunked) {
-        parts[0] = (struct iovec){"\r\n", 2};
+        parts[0] = part_of(HTTP1_CHUNK_END);
         if (send_parts(request, parts, 1, -1, NULL, &kept) < 0)
             return RESPONSE_GONE;
     }
@@ -362,7 +338,7 @@ enum response_error response_finish(struct request *request)
         if (error != RESPONSE_OK)
             return error;
     } else if (response->chunked) {
-        struct iovec end = {"0\r\n\r\n", 5};
+        struct iovec end = part_of(HTTP1_LAST_CHUNK);
         if (send_parts(request, &end, 1, -1, NULL, &kept) < 0)
             return RESPONSE_GONE;
     }
@@ -377,11 +353,16 @@ void response_abort(struct request *request)
     request->conn->close_after = true;
 }
 
-enum response_error response_interim(struct request *request, const char *data, size_t n)
+enum response_error response_interim(struct request *request, int status, struct str fields)
 {
-    struct iovec part = {(void *)data, n};
+    char line[64];
+    struct iovec parts[] = {
+        {line, http1_write_interim(line, sizeof(line), status)},
+        part_of(fields),
+        part_of(STR("\r\n")),
+    };
     bool kept;
     if (request->response.sent_head)
         return RESPONSE_OK;
-    return send_parts(request, &part, 1, -1, NULL, &kept) < 0 ? RESPONSE_GONE : RESPONSE_OK;
+    return send_parts(request, parts, 3, -1, NULL, &kept) < 0 ? RESPONSE_GONE : RESPONSE_OK;
 }

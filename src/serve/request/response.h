@@ -47,7 +47,8 @@ enum response_error response_finish(struct request *request);
 /* The answer cannot be completed: the connection is closed so that the client can tell. */
 void response_abort(struct request *request);
 
-/* An interim answer "103 Early Hints" and the like (RFC 8297): bytes as they are. */
-enum response_error response_interim(struct request *request, const char *data, size_t n);
+/* An interim answer, "103 Early Hints" and the like (RFC 8297), with lines of fields that are
+ * valid, each with its CRLF. */
+enum response_error response_interim(struct request *request, int status, struct str fields);
 
 #endif
