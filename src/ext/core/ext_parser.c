@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "proto/forwarded.h"
 #include "proto/http1/chunked.h"
+#include "proto/http1/parse.h"
 
 #include <string.h>
 
