@@ -23,6 +23,9 @@ enum proxy_version {
 #define PROXY_V1_MAX 107
 #define PROXY_V2_MAX 16384
 
+/* The longest name, version or cipher. */
+#define PROXY_TEXT_MAX 255
+
 /* The longest value of PP2_TYPE_UNIQUE_ID, by the specification. */
 #define PROXY_UNIQUE_ID_MAX 128
 

@@ -76,12 +76,12 @@ static bool has_controls(struct str text)
     return false;
 }
 
-/* Keeps a value in a slot that has none yet. `text`: it has no control characters. */
+/* Keeps a value in a slot that has none yet. `text`: it is short and has no control characters. */
 static enum proxy_result keep(struct proxy *proxy, struct str *slot, struct str value, bool text)
 {
     if (slot->p != NULL)
         return proxy_refuse(proxy, PROXY_REPEATED_TLV);
-    if (text && has_controls(value))
+    if (text && (value.n > PROXY_TEXT_MAX || has_controls(value)))
         return proxy_refuse(proxy, PROXY_BAD_TLV);
     *slot = value;
     return PROXY_OK;

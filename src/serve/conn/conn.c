@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "net/transport.h"
 #include "serve/access/refused.h"
+#include "serve/conn/proxied.h"
 #include "serve/engine/admission.h"
 #include "serve/engine/engine.h"
 #include "serve/engine/limits.h"
@@ -139,7 +140,7 @@ static void conn_event(struct io *io, unsigned events, void *context)
         admission_ask(engine, conn->request);
 }
 
-/* Where the listener speaks TLS a handshake begins. False: no memory. */
+/* Where the listener speaks TLS a handshake is to come. False: no memory. */
 static bool begin_tls(struct engine *engine, struct conn *conn)
 {
     struct tls_context *context = engine_use_tls(engine, conn->listener);
@@ -151,7 +152,6 @@ static bool begin_tls(struct engine *engine, struct conn *conn)
         return false;
     }
     budget_force(&engine->budget, BUDGET_TLS);
-    conn->state = CONN_HANDSHAKE;
     return true;
 }
 
@@ -165,7 +165,7 @@ static void end_tls(struct engine *engine, struct conn *conn)
 }
 
 struct conn *conn_create(struct engine *engine, struct listener *listener, int fd,
-                         const struct peer *peer)
+                         const struct peer *peer, bool fresh)
 {
     struct conn *conn = mem_alloc(sizeof(*conn));
     if (!conn)
@@ -174,6 +174,7 @@ struct conn *conn_create(struct engine *engine, struct listener *listener, int f
         .io = {.fd = fd, .on_event = conn_event},
         .state = CONN_IDLE,
         .readable = true,
+        .awaits_proxy = fresh && engine->options.proxy_versions != 0,
         .listener = listener,
         .since_ms = engine->now_ms,
         .mark_ms = engine->now_ms,
@@ -183,6 +184,8 @@ struct conn *conn_create(struct engine *engine, struct listener *listener, int f
         mem_free(conn);
         return NULL;
     }
+    if (conn->tls || conn->awaits_proxy)
+        conn->state = CONN_HANDSHAKE;
     forked_close(fd);
     timer_init(&conn->timer);
     list_init(&conn->link);
@@ -269,6 +272,7 @@ void conn_close(struct engine *engine, struct conn *conn)
     if (conn->request)
         request_put(engine, conn->request);
     conn->request = NULL;
+    proxied_free(engine, conn);
     engine->connections--;
     if (!is_ours)
         return; /* never freed: events may still come for it, see loop_remove() */
@@ -546,9 +550,14 @@ static void went_on(struct engine *engine, struct conn *conn, enum body_progress
 /* May its header fields say how the request reached it (forwarded_allow_ips)? */
 static bool is_trusted(const struct engine *engine, const struct conn *conn)
 {
+    const struct peer *peer = conn->proxied ? &conn->proxied->proxy : &conn->peer;
     return conn->listener->local || conn->listener->inner ||
-           trust_has(engine->options.trust, conn->peer.address,
-                     conn->peer.family == AF_INET6 ? 16 : 4);
+           trust_has(engine->options.trust, peer->address, peer->family == AF_INET6 ? 16 : 4);
+}
+
+static bool is_https(const struct conn *conn)
+{
+    return conn->tls || (conn->proxied && conn->proxied->tls);
 }
 
 static void head_done(struct engine *engine, struct conn *conn)
@@ -556,7 +565,8 @@ static void head_done(struct engine *engine, struct conn *conn)
     struct request *request = conn->request;
     request->must_close = request->parser.must_close;
     if (http1_apply_forwarded(&request->parser, engine->options.forwarded, &request->head,
-                              request->input, is_trusted(engine, conn), conn->tls) != HTTP1_OK) {
+                              request->input, is_trusted(engine, conn),
+                              is_https(conn)) != HTTP1_OK) {
         refuse_head(engine, conn);
         return;
     }
@@ -610,7 +620,8 @@ bool conn_adopt(struct engine *engine, struct conn *conn, uint32_t head_size, ui
     /* Ours may be stricter: a reload lies between the sender's settings and these. */
     if (result == HTTP1_ERROR ||
         http1_apply_forwarded(&request->parser, engine->options.forwarded, &request->head,
-                              request->input, is_trusted(engine, conn), false) != HTTP1_OK) {
+                              request->input, is_trusted(engine, conn),
+                              is_https(conn)) != HTTP1_OK) {
         refuse_head(engine, conn);
         return true;
     }
@@ -779,10 +790,8 @@ static void handshake_done(struct engine *engine, struct conn *conn)
         await(engine, conn, 0);
 }
 
-static void handshake(struct engine *engine, struct conn *conn)
+static void handshake_tls(struct engine *engine, struct conn *conn)
 {
-    if (conn->timer.deadline == 0)
-        deadline_at(engine, conn, conn->since_ms, engine->options.header_timeout_ms);
     enum tls_handshake how = tls_handshake(conn->tls);
     conn->readable = false;
     switch (how) {
@@ -805,6 +814,102 @@ static void handshake(struct engine *engine, struct conn *conn)
         handshake_failed(engine, conn, how);
         break;
     }
+}
+
+/* Bytes that may be read begin a request, or TLS. */
+static void proxy_done(struct engine *engine, struct conn *conn)
+{
+    conn->awaits_proxy = false;
+    deadline_at(engine, conn, conn->since_ms, engine->options.header_timeout_ms);
+    if (conn->tls) {
+        handshake_tls(engine, conn);
+        return;
+    }
+    conn_move(engine, conn, CONN_IDLE);
+    mark_in(engine, conn, &engine->idle);
+    conn_read(engine, conn);
+}
+
+/*
+ * The bytes of a header that is not whole stay in the socket. Where the loop remembers no edges it
+ * would report them without end: the timer looks for the rest.
+ */
+static void await_rest(struct engine *engine, struct conn *conn)
+{
+    uint64_t at = engine->now_ms + PROXY_LOOK_MS;
+    uint64_t most = conn->since_ms + engine->options.header_timeout_ms;
+    conn->readable = false;
+    if (conn_watch(engine, conn) < 0)
+        close_because(engine, conn, CLOSE_ERROR);
+    else
+        set_deadline(engine, conn, engine->options.header_timeout_ms > 0 && most < at ? most : at);
+}
+
+/* The answer is plain, also where TLS would have followed. */
+static void refuse_proxy(struct engine *engine, struct conn *conn, int status, const char *text,
+                         const char *page)
+{
+    tell_invalid(engine, conn, text);
+    end_tls(engine, conn);
+    conn->request = request_get(engine, conn, BUDGET_REQUEST);
+    if (conn->request)
+        refuse(engine, conn, CLOSE_MALFORMED, status, page);
+    else
+        close_because(engine, conn, CLOSE_MALFORMED);
+}
+
+static void refuse_proxy_peer(struct engine *engine, struct conn *conn)
+{
+    char peer[PEER_TEXT_SIZE], text[128];
+    snprintf(text, sizeof(text), "Proxy request from '%s' not allowed",
+             peer_text(&conn->peer, peer));
+    refuse_proxy(engine, conn, 403, text, "Request forbidden");
+}
+
+static void read_proxy(struct engine *engine, struct conn *conn)
+{
+    const char *why = NULL;
+    switch (proxied_read(engine, conn, &why)) {
+    case PROXIED_READ:
+        proxy_done(engine, conn);
+        break;
+    case PROXIED_WAITS:
+        await(engine, conn, 0);
+        break;
+    case PROXIED_PARTIAL:
+        await_rest(engine, conn);
+        break;
+    case PROXIED_GONE:
+        conn_close(engine, conn);
+        break;
+    case PROXIED_FORBIDDEN:
+        refuse_proxy_peer(engine, conn);
+        break;
+    case PROXIED_MALFORMED:
+        refuse_proxy(engine, conn, 400, why, why);
+        break;
+    case PROXIED_NO_MEMORY:
+        engine_note(engine, NOTE_ERROR, "No memory for a PROXY header: connection closed");
+        close_because(engine, conn, CLOSE_ERROR);
+        break;
+    }
+}
+
+static void handshake(struct engine *engine, struct conn *conn)
+{
+    if (conn->timer.deadline == 0)
+        deadline_at(engine, conn, conn->since_ms, engine->options.header_timeout_ms);
+    if (conn->awaits_proxy)
+        read_proxy(engine, conn);
+    else
+        handshake_tls(engine, conn);
+}
+
+/* Whether the timer has only looked for the rest of a PROXY header. */
+static bool looks_for_proxy(const struct engine *engine, const struct conn *conn)
+{
+    uint32_t most_ms = engine->options.header_timeout_ms;
+    return conn->awaits_proxy && (most_ms == 0 || engine->now_ms < conn->since_ms + most_ms);
 }
 
 void conn_read(struct engine *engine, struct conn *conn)
@@ -999,6 +1104,10 @@ void conn_expired(struct engine *engine, struct conn *conn)
     if (conn->state == CONN_RUNNING) {
         if (ready_remove(&engine->ready, conn->request))
             refuse_overload(engine, conn, REFUSED_QUEUE_TIME);
+        return;
+    }
+    if (looks_for_proxy(engine, conn) && !is_draining(engine)) {
+        conn_read(engine, conn);
         return;
     }
     if (conn->parked && !(is_draining(engine) && engine->now_ms >= drain_requests_until(engine))) {

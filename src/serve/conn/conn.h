@@ -13,6 +13,7 @@
 
 struct engine;
 struct listener;
+struct proxied;
 struct request;
 struct tls;
 
@@ -21,7 +22,7 @@ struct tls;
  * thread does; the state itself is written by the leader alone.
  *
  *            accept ----> HANDSHAKE ---> FLUSH, LINGER: it failed
- *              |              | TLS only
+ *              |              | PROXY header, then TLS: where there are any
  *              v <------------+
  *                     byte        whole head        whole body
  *   +------> IDLE ---------> HEAD ----------> BODY ------------> RUNNING
@@ -41,7 +42,7 @@ enum conn_state {
     CONN_RUNNING,   /* the request is with the threads: it waits for one, or the application runs */
     CONN_FLUSH,     /* the answer is complete, the client has not taken all of it */
     CONN_LINGER,    /* our side is shut; what the client still sends is thrown away */
-    CONN_HANDSHAKE, /* of TLS */
+    CONN_HANDSHAKE, /* the PROXY header, if it may have one, and the handshake of TLS */
     CONN_CLOSED,
 };
 
@@ -53,12 +54,14 @@ struct conn {
     atomic_bool gone;               /* the peer has closed or reset */
     bool urgent;                    /* urgent data came: a read may give less than there is */
     bool close_after;               /* no further request */
+    bool awaits_proxy;              /* a PROXY header may still come */
     bool parked;                    /* not read from, for want of room: see park() */
     uint8_t why;                    /* enum metrics_close: the first reason that was found */
     struct timer timer;
     struct list link; /* in one of the engine's lists */
     struct listener *listener;
     struct tls *tls;         /* owned; NULL: plain */
+    struct proxied *proxied; /* owned: the client named by a PROXY header; NULL: there is none */
     struct request *request; /* NULL while idle */
     struct conn *next_dead;
     uint64_t since_ms;  /* when it was accepted; in LINGER, when our side was shut */
@@ -66,12 +69,14 @@ struct conn {
     uint32_t gained;    /* bytes since then; less than PACE_BYTES */
     uint32_t parked_ms; /* for how long, with this request */
     uint32_t untaken;   /* in FLUSH: what stood in the socket then */
-    struct peer peer;
-    uint32_t served; /* requests answered so far */
+    struct peer peer;   /* the client: whom a PROXY header names, else the other end */
+    uint32_t served;    /* requests answered so far */
 };
 
+/* `fresh`: none of its bytes has been read, so that a PROXY header may begin them. NULL: no memory.
+ */
 struct conn *conn_create(struct engine *engine, struct listener *listener, int fd,
-                         const struct peer *peer);
+                         const struct peer *peer, bool fresh);
 
 /* Reads what there is and goes as far as it can. Leader only, as all below. */
 void conn_read(struct engine *engine, struct conn *conn);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/forked.h"
+#include "serve/conn/proxied.h"
 #include "serve/engine/limits.h"
 
 #include <errno.h>
@@ -94,7 +95,9 @@ static bool is_in_file(const struct body *body)
 
 static size_t bytes_without_body(const struct request *request)
 {
-    return request->head.size + (request->input_size - request->input_at);
+    const struct proxied *proxied = request->conn->proxied;
+    return request->head.size + (request->input_size - request->input_at) +
+           (proxied ? proxied->size : 0);
 }
 
 static bool fits(const struct request *request)
@@ -119,6 +122,13 @@ static struct iovec body_piece(const struct body *body)
     return (struct iovec){.iov_base = (char *)data, .iov_len = (size_t)body->stored};
 }
 
+static struct iovec proxied_piece(const struct proxied *proxied)
+{
+    if (!proxied)
+        return (struct iovec){0};
+    return (struct iovec){.iov_base = (void *)proxied, .iov_len = proxied->size};
+}
+
 static struct parcel parcel_of(const struct engine *engine, const struct request *request)
 {
     const struct conn *conn = request->conn;
@@ -137,7 +147,8 @@ static struct parcel parcel_of(const struct engine *engine, const struct request
         .pieces = {{.iov_base = request->input, .iov_len = request->head.size},
                    body_piece(body),
                    {.iov_base = request->input + request->input_at,
-                    .iov_len = request->input_size - request->input_at}},
+                    .iov_len = request->input_size - request->input_at},
+                   proxied_piece(conn->proxied)},
     };
 }
 
@@ -269,11 +280,21 @@ void handover_even_out(struct engine *engine, struct handover_watch *watch)
 
 /* Taking */
 
+enum { INPUT_PIECES = 3, PROXIED_PIECE = 3 };
+
+/* Sets conn->proxied. False: no memory, or other bytes. */
+static bool unpack_proxied(struct engine *engine, struct conn *conn, const struct parcel *parcel)
+{
+    const struct iovec *piece = &parcel->pieces[PROXIED_PIECE];
+    return piece->iov_len == 0 || (proxied_valid(piece->iov_base, piece->iov_len) &&
+                                   proxied_adopt(engine, conn, piece->iov_base));
+}
+
 static bool unpack(struct request *request, const struct parcel *parcel)
 {
     struct body *body = &request->body;
     uint32_t at = 0;
-    for (int i = 0; i < PARCEL_PIECES; i++) {
+    for (int i = 0; i < INPUT_PIECES; i++) {
         const struct iovec *piece = &parcel->pieces[i];
         if (!request_reserve(request, at + piece->iov_len))
             return false;
@@ -304,7 +325,8 @@ static bool adopt(struct engine *engine, const struct parcel *parcel)
     const struct parcel_label *label = &parcel->label;
     struct conn *conn = NULL;
     if (label->listener < engine->listener_count && has_its_file(parcel))
-        conn = conn_create(engine, &engine->listeners[label->listener], parcel->fd, &label->peer);
+        conn = conn_create(engine, &engine->listeners[label->listener], parcel->fd, &label->peer,
+                           false);
     struct request *request = conn ? request_get(engine, conn, BUDGET_ADMITTED) : NULL;
     if (!request && parcel->file >= 0)
         close(parcel->file);
@@ -320,7 +342,7 @@ static bool adopt(struct engine *engine, const struct parcel *parcel)
         request->asked = label->asked != 0;
     if (request && parcel->file >= 0)
         spool_adopt(&request->body.spool, parcel->file, label->file_size);
-    if (!request || !unpack(request, parcel) ||
+    if (!request || !unpack_proxied(engine, conn, parcel) || !unpack(request, parcel) ||
         !conn_adopt(engine, conn, (uint32_t)parcel->pieces[0].iov_len, label->ready_ns)) {
         conn_because(conn, CLOSE_ERROR);
         conn_close(engine, conn);

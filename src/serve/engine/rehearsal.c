@@ -43,7 +43,7 @@ static int open_pair(int fds[2])
 static int add_connection(struct engine *engine, struct listener *listener, int fd)
 {
     struct peer peer = ourselves(listener);
-    struct conn *conn = conn_create(engine, listener, fd, &peer);
+    struct conn *conn = conn_create(engine, listener, fd, &peer, false);
 
     if (!conn) {
         errno = ENOMEM;
