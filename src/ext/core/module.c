@@ -11,21 +11,10 @@
 #include "ext/worker/timeout.h"
 #include "ext/wsgi/file_wrapper.h"
 #include "ext/wsgi/input.h"
-#include "ext/wsgi/wsgi.h"
+#include "ext/wsgi/kind.h"
 
 /* The kinds of applications: a line each. */
 static const struct app_kind *const kinds[] = {&wsgi_kind, NULL};
-
-int core_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
-{
-    PyTypeObject *made = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
-    int result = made ? PyModule_AddType(module, made) : -1;
-    if (type)
-        *type = made;
-    else
-        Py_XDECREF(made);
-    return result;
-}
 
 static int core_exec(PyObject *module)
 {

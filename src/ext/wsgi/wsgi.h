@@ -3,7 +3,7 @@
 
 #include "ext/worker/worker.h"
 
-/* WSGI applications (PEP 3333): one of the kinds that a worker serves. Its part of a worker: */
+/* The part of a worker that only WSGI applications need. */
 struct wsgi {
     PyObject *templates; /* a list of environs: one a listener, and that of a rehearsal */
     PyObject *empty_input;
@@ -14,7 +14,5 @@ static inline struct wsgi *wsgi_of(const struct worker *worker)
 {
     return worker->app;
 }
-
-extern const struct app_kind wsgi_kind;
 
 #endif

@@ -26,16 +26,10 @@ static inline struct wsgi_call *wsgi_call_of(PyObject *bound)
     return (struct wsgi_call *)bound_call(bound);
 }
 
-/* Makes the objects of a request that begins. 0, or -1 with an exception. */
-int wsgi_call_prepare(struct wsgi_call *call);
-
-/* The request ends. */
-void wsgi_call_end(struct wsgi_call *call);
-
-/* For struct app_kind. */
-void wsgi_call_free(struct call *base);
-
 /* wsgi.input: borrowed. */
-PyObject *wsgi_call_body(const struct wsgi_call *call);
+static inline PyObject *wsgi_call_body(const struct wsgi_call *call)
+{
+    return call->input ? call->input : wsgi_of(call->base.worker)->empty_input;
+}
 
 #endif

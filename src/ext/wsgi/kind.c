@@ -1,4 +1,4 @@
-#include "ext/wsgi/wsgi.h"
+#include "ext/wsgi/kind.h"
 
 #include "ext/worker/access.h"
 #include "ext/worker/ops.h"
@@ -6,7 +6,67 @@
 #include "ext/wsgi/described.h"
 #include "ext/wsgi/environ.h"
 #include "ext/wsgi/input.h"
+#include "ext/wsgi/start_response.h"
 #include "ext/wsgi/wsgi_call.h"
+
+/* A request begins, runs, and ends */
+
+/* Those that the last request has left are used again. */
+static bool make_callables(struct wsgi_call *call)
+{
+    struct core_state *state = call->base.worker->state;
+    if (!call->start_response)
+        call->start_response = bound_new(state, start_response_call, &call->base);
+    if (!call->write)
+        call->write = bound_new(state, write_call, &call->base);
+    if (!call->early_hints)
+        call->early_hints = bound_new(state, early_hints_call, &call->base);
+    return call->start_response && call->write && call->early_hints;
+}
+
+static int prepare(struct wsgi_call *call)
+{
+    struct request *request = call->base.request;
+    call->warned = false;
+    if (!make_callables(call))
+        return -1;
+    if (request->head.framing == HEAD_NO_BODY)
+        return 0;
+    call->input = input_new(call->base.worker->state, request);
+    return call->input ? 0 : -1;
+}
+
+/* The members that only hooks fill. */
+static void forget_described(struct wsgi_call *call)
+{
+    Py_CLEAR(call->status);
+    Py_CLEAR(call->headers);
+    Py_CLEAR(call->given);
+    Py_CLEAR(call->environ);
+}
+
+static void end(struct wsgi_call *call)
+{
+    struct request *request = call->base.request;
+    call_part(&call->base);
+    if (call->input)
+        input_detach(call->input);
+    Py_CLEAR(call->input);
+    if (call->base.worker->hooks)
+        forget_described(call);
+    call_keep_or_cut(&call->start_response, bound_detach);
+    call_keep_or_cut(&call->write, bound_detach);
+    call_keep_or_cut(&call->early_hints, bound_detach);
+    call_end(&call->base, request);
+}
+
+static void wsgi_free_call(struct call *base)
+{
+    struct wsgi_call *call = (struct wsgi_call *)base;
+    Py_XDECREF(call->start_response);
+    Py_XDECREF(call->write);
+    Py_XDECREF(call->early_hints);
+}
 
 static void answer(struct wsgi_call *call)
 {
@@ -27,14 +87,16 @@ static void wsgi_run(void *app, struct request *request)
     if (!base)
         return;
     struct wsgi_call *call = (struct wsgi_call *)base;
-    if (wsgi_call_prepare(call) == 0)
+    if (prepare(call) == 0)
         answer(call);
     else
         call_refuse(base);
-    wsgi_call_end(call);
+    end(call);
 }
 
 static const struct app_ops wsgi_ops = {.run = wsgi_run, WORKER_OPS};
+
+/* A worker begins and ends */
 
 /* The part of the environ that is the same for all requests of a listener, made in Python. */
 static PyObject *make_templates(struct worker *worker, PyObject *empty_input)
@@ -83,5 +145,5 @@ const struct app_kind wsgi_kind = {
     .call_size = sizeof(struct wsgi_call),
     .open = wsgi_open,
     .close = wsgi_close,
-    .free_call = wsgi_call_free,
+    .free_call = wsgi_free_call,
 };
