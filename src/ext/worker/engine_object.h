@@ -11,6 +11,7 @@ struct engine_object {
     PyObject *exchange;   /* worker.exchange */
     PyObject *slot;       /* worker.slot: maps the memory that the engine writes to its end */
     PyObject *own_fields; /* bytes: the lines of each answer's head that the user may change */
+    bool logs_in_python;  /* the access log */
     int wake_fd;          /* the worker's pipe that signal handlers write to */
 };
 

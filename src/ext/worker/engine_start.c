@@ -9,19 +9,38 @@
 #include "ext/worker/timeout.h"
 #include "ext/worker/worker_tls.h"
 
-#include <errno.h>
-#include <string.h>
+#define FIELD(kind, name, field) SETTING(struct engine_object, kind, name, field)
 
-enum { BEAT_SHARE = 4 }; /* a foreign loop beats so often in each `timeout`, or once a second */
+/* What the worker and the Bridge say beside the settings. */
+static const struct setting worker_options[] = {
+    FIELD(NUMBER, "age", options.engine.number),
+    SETTINGS_END,
+};
+
+static const struct setting bridge_options[] = {
+    FIELD(FLAG, "wants_debug", options.engine.debug),
+    FIELD(NUMBER, "max_requests", worker.max_requests),
+    SETTINGS_END,
+};
+
+/* Whether each request has to be shown to Python, also for an access log that C cannot write. */
+static const struct setting bridge_hooks[] = {
+    FIELD(FLAG, "wraps_requests", worker.around),
+    FIELD(FLAG, "shows_requests", worker.shown),
+    FIELD(FLAG, "wants_objects", worker.hooks),
+    FIELD(FLAG, "logs_in_python", logs_in_python),
+    SETTINGS_END,
+};
 
 /* Where requests go that wait while all threads are busy. */
 static int read_exchange(struct engine_object *self)
 {
     PyObject *object = self->worker.object;
-    struct engine_options *options = &self->options.engine;
     self->exchange = PyObject_GetAttrString(object, "exchange");
-    options->exchange = self->exchange ? ext_exchange_from(self->exchange) : NULL;
-    return self->exchange ? setting_number(object, "age", &options->number) : -1;
+    if (!self->exchange)
+        return -1;
+    self->options.engine.exchange = ext_exchange_from(self->exchange);
+    return settings_read(worker_options, self, object);
 }
 
 static int read_own_fields(struct engine_object *self)
@@ -73,7 +92,7 @@ static int read_slot(struct engine_object *self)
     if (!self->slot)
         return -1;
     worker->slot = ext_slot_from(self->slot);
-    return setting_size(worker->bridge, "max_requests", &worker->max_requests);
+    return 0;
 }
 
 /* The kind of application that the worker's class is for. */
@@ -108,17 +127,14 @@ static int read_worker(struct engine_object *self, PyObject *object)
     return choose_kind(worker) < 0 ? -1 : read_slot(self);
 }
 
-/* Whether each request has to be shown to Python, also for an access log that C cannot write. */
-static int read_hooks(struct worker *worker)
+static int read_hooks(struct engine_object *self)
 {
-    if (access_open(worker, &worker->engine->access_log) < 0)
+    struct engine *engine = self->worker.engine;
+    if (access_open(&self->worker, &engine->access_log) < 0 ||
+        settings_read(bridge_hooks, self, self->worker.bridge) < 0)
         return -1;
-    if (setting_flag(worker->bridge, "logs_in_python", &worker->engine->app_logs) < 0)
-        return -1;
-    if (setting_flag(worker->bridge, "wraps_requests", &worker->around) < 0 ||
-        setting_flag(worker->bridge, "shows_requests", &worker->shown) < 0)
-        return -1;
-    return setting_flag(worker->bridge, "wants_objects", &worker->hooks);
+    engine->app_logs = self->logs_in_python;
+    return 0;
 }
 
 static int watch_pipes(struct engine_object *self, PyObject *object)
@@ -137,16 +153,6 @@ static int watch_pipes(struct engine_object *self, PyObject *object)
     if (!self->worker.threaded && engine_watch_signals(engine, (int)wake_fd) < 0)
         return -1;
     return master_fd >= 0 ? engine_watch_master(engine, (int)master_fd) : 0;
-}
-
-/* Several signs of life in each `timeout`. */
-static int read_beat(PyObject *cfg, uint32_t *ms)
-{
-    uint32_t timeout;
-    if (setting_number(cfg, "timeout", &timeout) < 0)
-        return -1;
-    *ms = timeout > 0 && timeout < BEAT_SHARE ? timeout * 1000 / BEAT_SHARE : 1000;
-    return 0;
 }
 
 /* A process that the application forks has the default action for the worker's signals. */
@@ -175,8 +181,7 @@ static int read_options(struct engine_object *self, uint32_t threads, bool loop_
     struct worker *worker = &self->worker;
     struct engine_options *options = &self->options.engine;
     if (options_read(&self->options, worker->cfg) < 0 || read_own_fields(self) < 0 ||
-        read_beat(worker->cfg, &options->sign_of_life_ms) < 0 || read_exchange(self) < 0 ||
-        setting_flag(worker->bridge, "wants_debug", &options->debug) < 0)
+        read_exchange(self) < 0 || settings_read(bridge_options, self, worker->bridge) < 0)
         return -1;
     options->threads = threads ? threads : 1;
     options->loop_host = loop_host;
@@ -209,7 +214,7 @@ int engine_start(struct engine_object *self, PyObject *object, uint32_t threads,
     if (read_worker(self, object) < 0 || read_options(self, threads, loop_host) < 0 ||
         create(self) < 0)
         return -1;
-    if (worker_tls_start(worker) < 0 || read_hooks(worker) < 0 || worker->kind->open(worker) < 0)
+    if (worker_tls_start(worker) < 0 || read_hooks(self) < 0 || worker->kind->open(worker) < 0)
         return -1;
     if (loop_host && engine_loop_init((PyObject *)self) < 0)
         return -1;

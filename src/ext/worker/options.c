@@ -2,24 +2,47 @@
 
 #include "ext/core/settings.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static int read_limits(PyObject *cfg, struct http1_limits *limits)
-{
-    if (setting_number(cfg, "limit_request_line", &limits->request_line) < 0 ||
-        setting_number(cfg, "limit_request_fields", &limits->fields) < 0 ||
-        setting_number(cfg, "limit_request_field_size", &limits->field_size) < 0 ||
-        setting_flag(cfg, "permit_obsolete_folding", &limits->permit_obsolete_folding) < 0 ||
-        setting_flag(cfg, "permit_unconventional_http_method",
-                     &limits->permit_unconventional_method) < 0 ||
-        setting_flag(cfg, "permit_unconventional_http_version",
-                     &limits->permit_unconventional_version) < 0 ||
-        setting_flag(cfg, "strip_header_spaces", &limits->strip_header_spaces) < 0)
-        return -1;
-    return setting_flag(cfg, "casefold_http_method", &limits->casefold_method);
-}
+enum { BEATS_PER_TIMEOUT = 4, BEAT_MS = 1000 }; /* of a foreign loop */
+
+#define OPTION(kind, name, field) SETTING(struct options, kind, name, field)
+
+/* All that the engine needs as it is. */
+static const struct setting table[] = {
+    OPTION(NUMBER, "limit_request_line", engine.limits.request_line),
+    OPTION(NUMBER, "limit_request_fields", engine.limits.fields),
+    OPTION(NUMBER, "limit_request_field_size", engine.limits.field_size),
+    OPTION(FLAG, "permit_obsolete_folding", engine.limits.permit_obsolete_folding),
+    OPTION(FLAG, "permit_unconventional_http_method", engine.limits.permit_unconventional_method),
+    OPTION(FLAG, "permit_unconventional_http_version", engine.limits.permit_unconventional_version),
+    OPTION(FLAG, "strip_header_spaces", engine.limits.strip_header_spaces),
+    OPTION(FLAG, "casefold_http_method", engine.limits.casefold_method),
+    OPTION(MS, "keepalive", engine.keepalive_ms),
+    OPTION(MS, "header_timeout", engine.header_timeout_ms),
+    OPTION(MS, "send_timeout", engine.send_timeout_ms),
+    OPTION(MS, "request_timeout", engine.request_timeout_ms),
+    OPTION(MS, "request_timeout_grace", engine.request_grace_ms),
+    OPTION(MS, "graceful_timeout", engine.graceful_ms),
+    OPTION(NUMBER, "body_min_rate", engine.body_min_rate),
+    OPTION(NUMBER, "limit_request_body", engine.body_max),
+    OPTION(NUMBER, "stream_request_body", engine.stream_body),
+    OPTION(NUMBER, "stream_window", engine.stream_window),
+    OPTION(NUMBER, "client_memory", engine.client_memory),
+    OPTION(NUMBER, "client_disk", engine.client_disk),
+    OPTION(NUMBER, "worker_connections", engine.worker_connections),
+    OPTION(NUMBER, "max_queue", engine.max_queue),
+    OPTION(MS, "max_queue_time", engine.max_queue_ms),
+    OPTION(NUMBER, "limit_concurrency", engine.limit_concurrency),
+    OPTION(FLAG, "check_client", engine.check_client),
+    OPTION(FLAG, "sendfile", engine.sendfile),
+    OPTION(MS, "timeout", timeout_ms),
+    OPTION(NUMBER, "workers", workers),
+    OPTION(FLAG, "reuse_port", reuse_port),
+    OPTION(TEXT, "tmp_upload_dir", tmp_upload_dir),
+    SETTINGS_END,
+};
 
 static int text_of(PyObject *object, struct str *out)
 {
@@ -106,70 +129,35 @@ static int read_forwarding(struct options *self, PyObject *cfg)
 
 /* Without the setting the environment's, read now: the application may change it while the engine
  * runs. */
-static int read_tmp_dir(struct options *self, PyObject *cfg)
+static int choose_tmp_dir(struct options *self)
 {
-    PyObject *dir = PyObject_GetAttrString(cfg, "tmp_upload_dir");
-    const char *path = NULL;
-    if (dir)
-        path = dir == Py_None ? getenv("TMPDIR") : PyUnicode_AsUTF8(dir);
-    if (dir && !PyErr_Occurred()) {
-        self->tmp_dir = strdup(path && *path ? path : "/tmp");
-        if (!self->tmp_dir)
-            PyErr_NoMemory();
-    }
-    Py_XDECREF(dir);
-    return self->tmp_dir ? 0 : -1;
+    const char *path = self->tmp_upload_dir ? self->tmp_upload_dir : getenv("TMPDIR");
+    self->tmp_dir = strdup(path && *path ? path : "/tmp");
+    self->engine.tmp_dir = self->tmp_dir;
+    if (self->tmp_dir)
+        return 0;
+    PyErr_NoMemory();
+    return -1;
 }
 
-static int read_options(struct options *self, PyObject *cfg)
+/* Several signs of life in each `timeout`, else one a second. */
+static uint32_t beat_ms(uint32_t timeout_ms)
 {
-    struct engine_options *options = &self->engine;
-    uint32_t keepalive, workers;
-    bool reuse_port;
-    *options = (struct engine_options){.standby = true};
-    if (read_limits(cfg, &options->limits) < 0 || read_forwarding(self, cfg) < 0 ||
-        read_tmp_dir(self, cfg) < 0 || setting_number(cfg, "keepalive", &keepalive) < 0 ||
-        setting_number(cfg, "workers", &workers) < 0 ||
-        setting_flag(cfg, "reuse_port", &reuse_port) < 0 ||
-        setting_number(cfg, "worker_connections", &options->worker_connections) < 0 ||
-        setting_flag(cfg, "sendfile", &options->sendfile) < 0)
-        return -1;
-    options->keepalive_ms = keepalive > UINT32_MAX / 1000 ? UINT32_MAX : keepalive * 1000;
-    options->shared = workers > 1 && !reuse_port;
-    options->forwarded = &self->forwarded;
-    options->trust = &self->trust;
-    options->tmp_dir = self->tmp_dir;
-    return 0;
-}
-
-static int read_patience(struct engine_options *options, PyObject *cfg)
-{
-    if (setting_ms(cfg, "header_timeout", &options->header_timeout_ms) < 0 ||
-        setting_ms(cfg, "send_timeout", &options->send_timeout_ms) < 0 ||
-        setting_ms(cfg, "request_timeout", &options->request_timeout_ms) < 0 ||
-        setting_ms(cfg, "request_timeout_grace", &options->request_grace_ms) < 0 ||
-        setting_ms(cfg, "graceful_timeout", &options->graceful_ms) < 0 ||
-        setting_number(cfg, "body_min_rate", &options->body_min_rate) < 0 ||
-        setting_size(cfg, "limit_request_body", &options->body_max) < 0 ||
-        setting_size(cfg, "stream_request_body", &options->stream_body) < 0)
-        return -1;
-    if (setting_size(cfg, "stream_window", &options->stream_window) < 0 ||
-        setting_size(cfg, "client_memory", &options->client_memory) < 0 ||
-        setting_size(cfg, "client_disk", &options->client_disk) < 0)
-        return -1;
-    if (setting_number(cfg, "max_queue", &options->max_queue) < 0 ||
-        setting_ms(cfg, "max_queue_time", &options->max_queue_ms) < 0 ||
-        setting_number(cfg, "limit_concurrency", &options->limit_concurrency) < 0 ||
-        setting_flag(cfg, "check_client", &options->check_client) < 0)
-        return -1;
-    return 0;
+    uint32_t ms = timeout_ms / BEATS_PER_TIMEOUT;
+    return ms > 0 && ms < BEAT_MS ? ms : BEAT_MS;
 }
 
 int options_read(struct options *self, PyObject *cfg)
 {
-    if (read_options(self, cfg) < 0)
+    self->engine = (struct engine_options){.standby = true};
+    if (settings_read(table, self, cfg) < 0 || read_forwarding(self, cfg) < 0 ||
+        choose_tmp_dir(self) < 0)
         return -1;
-    return read_patience(&self->engine, cfg);
+    self->engine.shared = self->workers > 1 && !self->reuse_port;
+    self->engine.sign_of_life_ms = beat_ms(self->timeout_ms);
+    self->engine.forwarded = &self->forwarded;
+    self->engine.trust = &self->trust;
+    return 0;
 }
 
 void options_free(struct options *self)
@@ -177,4 +165,5 @@ void options_free(struct options *self)
     forwarded_free(&self->forwarded);
     trust_free(&self->trust);
     free(self->tmp_dir);
+    settings_free(table, self);
 }

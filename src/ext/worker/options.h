@@ -12,6 +12,10 @@ struct options {
     struct forwarded forwarded;
     struct trust trust;
     char *tmp_dir;
+    char *tmp_upload_dir;
+    uint32_t timeout_ms;
+    uint32_t workers;
+    bool reuse_port;
 };
 
 /* Reads a gunicorn.config.Config. 0, or -1 with an exception; options_free() in either case. */
