@@ -73,8 +73,11 @@ static PyObject *engine_wait(PyObject *op, PyObject *unused)
     if (!engine)
         return NULL;
     int fd = ((struct engine_object *)op)->wake_fd;
-    Py_BEGIN_ALLOW_THREADS wait_for_signal(engine, fd);
-    Py_END_ALLOW_THREADS if (PyErr_CheckSignals() < 0) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    wait_for_signal(engine, fd);
+    Py_END_ALLOW_THREADS
+    if (PyErr_CheckSignals() < 0)
+        return NULL;
     worker_check_process(worker_of(op), NULL);
     access_reopen(worker_of(op));
     if (timeout_check(worker_of(op), NULL) < 0)
