@@ -1,5 +1,6 @@
 #include "ext/wsgi/environ.h"
 
+#include "ext/worker/proxied_about.h"
 #include "ext/worker/tls_about.h"
 #include "net/tls/tls.h"
 #include "serve/conn/conn.h"
@@ -77,10 +78,12 @@ static PyObject *port_text(uint16_t port)
 static int put_peer(struct worker *worker, PyObject *environ, const struct conn *conn)
 {
     struct core_state *state = worker->state;
-    if (conn->listener->local)
+    if (conn->peer.family == AF_UNIX && !conn->proxied)
         return 0;
-    if (put(environ, NAME(state, remote_addr), text_address(&worker->texts, &conn->peer)) < 0)
+    if (put(environ, NAME(state, remote_addr), proxied_client(worker, conn)) < 0)
         return -1;
+    if (conn->peer.family == AF_UNIX)
+        return 0;
     return put(environ, NAME(state, remote_port), port_text(conn->peer.port));
 }
 
@@ -286,6 +289,8 @@ static int fill_for_all(struct worker *worker, PyObject *environ, struct wsgi_ca
 {
     struct request *request = call->base.request;
     if (put_objects(worker, environ, call) < 0)
+        return -1;
+    if (request->conn->proxied && proxied_environ(worker, environ, request->conn) < 0)
         return -1;
     return request->conn->tls ? put_tls(worker, environ, request->conn) : 0;
 }
