@@ -52,7 +52,7 @@ def unnamed(connection):
 
 @pytest.fixture
 def server(shared):
-    return shared("echo", "--proxy-protocol")
+    return shared("echo", "--proxy-protocol=auto")
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def test_header_timeout(refusing, header):
 
 @pytest.mark.parametrize("allowed", ["127.0.0.1", "127.0.0.0/8", "10.0.0.0/8,127.0.0.1", "*"])
 def test_allowed(shared, allowed):
-    server = shared("echo", "--proxy-protocol", "--proxy-allow-from", allowed)
+    server = shared("echo", "--proxy-protocol=auto", "--proxy-allow-from", allowed)
     with server.connect() as connection:
         connection.send(HEADERS["v2"][0] + GET)
         assert variables(connection.read_response()) == HEADERS["v2"][1]
@@ -253,7 +253,7 @@ def test_allowed(shared, allowed):
 def test_forbidden(shared, header):
     """Others may not name clients, and are served as long as they do not try."""
     server = shared(
-        "echo", "--proxy-protocol", "--proxy-allow-from", "192.0.2.0/24", expect_trouble=True
+        "echo", "--proxy-protocol=auto", "--proxy-allow-from", "192.0.2.0/24", expect_trouble=True
     )
     start = len(server.log)
     with server.connect() as connection:
@@ -270,7 +270,7 @@ def test_forbidden(shared, header):
 def test_peers_of_unix_sockets_are_trusted(gunicorn, tmp_path):
     path = f"{tmp_path}/g.sock"
     server = gunicorn(
-        "echo", "--proxy-protocol", "--proxy-allow-from", "192.0.2.1", bind=[f"unix:{path}"]
+        "echo", "--proxy-protocol=auto", "--proxy-allow-from", "192.0.2.1", bind=[f"unix:{path}"]
     )
     with server.connect() as connection:
         connection.send(HEADERS["v1"][0] + GET)
@@ -279,7 +279,7 @@ def test_peers_of_unix_sockets_are_trusted(gunicorn, tmp_path):
 
 def test_forwarded_allow_ips_is_about_the_proxy(shared):
     """A client cannot become trusted by the address that it has."""
-    server = shared("echo", "--proxy-protocol", "--forwarded-allow-ips", "192.0.2.1")
+    server = shared("echo", "--proxy-protocol=auto", "--forwarded-allow-ips", "192.0.2.1")
     forged = render("GET", "/", [("Host", "a"), ("X-Forwarded-Proto", "https")])
     with server.connect() as connection:
         connection.send(HEADERS["v1"][0] + forged)
@@ -287,7 +287,7 @@ def test_forwarded_allow_ips_is_about_the_proxy(shared):
 
 
 def test_access_log(gunicorn):
-    server = gunicorn("echo", "--proxy-protocol", "--access-logfile", "-")
+    server = gunicorn("echo", "--proxy-protocol=auto", "--access-logfile", "-")
     with server.connect() as connection:
         connection.send(HEADERS["v2-ipv6"][0] + GET)
         connection.read_response()
@@ -298,7 +298,7 @@ def test_access_log(gunicorn):
 
 
 def test_before_tls(gunicorn, pair, authority):
-    server = gunicorn("echo", "--proxy-protocol", *pair.args)
+    server = gunicorn("echo", "--proxy-protocol=auto", *pair.args)
     context = authority.client()
     header, expected = HEADERS["v2"]
     with Connection(server.address) as connection:
@@ -311,7 +311,7 @@ def test_before_tls(gunicorn, pair, authority):
 
 
 def test_tls_without_a_header(gunicorn, pair, authority):
-    server = gunicorn("echo", "--proxy-protocol", *pair.args)
+    server = gunicorn("echo", "--proxy-protocol=auto", *pair.args)
     with Connection(server.address) as connection:
         connection.sock = authority.client().wrap_socket(connection.sock, server_hostname=NAME)
         connection.send(GET)
@@ -322,7 +322,7 @@ def test_tls_without_a_header(gunicorn, pair, authority):
 
 def test_clients_do_not_mix(gunicorn):
     """Many at once, of whom busy workers hand some to others."""
-    server = gunicorn("echo", "--proxy-protocol", "--workers", "2", workers=2)
+    server = gunicorn("echo", "--proxy-protocol=auto", "--workers", "2", workers=2)
     wrong = []
 
     def ask(n):
@@ -348,7 +348,7 @@ def test_a_request_that_another_worker_takes(gunicorn, worker):
     """Its client goes along, for this request and the next ones."""
     log = ["--access-logfile", "-", "--access-logformat", "%(h)s %(p)s %({PROXY_AUTHORITY}e)s"]
     server = gunicorn(
-        "helpers.held:app", "--proxy-protocol", "--workers", "2", "--keep-alive", "60", *log,
+        "helpers.held:app", "--proxy-protocol=auto", "--workers", "2", "--keep-alive", "60", *log,
         workers=2,
     )  # fmt: skip
     connect, numbers = server.connect, itertools.count(1)
@@ -429,7 +429,7 @@ def seen_through(connection, address, protocol="TCP4"):
 def test_haproxy(gunicorn, haproxy, send):
     """The client's own port arrives, on connections that are kept and across a reload; health
     checks do no harm."""
-    server = gunicorn("echo", "--proxy-protocol")
+    server = gunicorn("echo", "--proxy-protocol=auto")
     address = haproxy(server, send)
     with Connection(address) as connection:
         expected = seen_through(connection, address)
@@ -449,7 +449,7 @@ def test_haproxy_ends_tls(gunicorn, haproxy, authority, tmp_path):
     own = authority.issue()
     pem = tmp_path / "haproxy.pem"
     pem.write_bytes(own.certfile.read_bytes() + own.keyfile.read_bytes())
-    server = gunicorn("echo", "--proxy-protocol")
+    server = gunicorn("echo", "--proxy-protocol=auto")
     send = "send-proxy-v2-ssl-cn proxy-v2-options ssl,authority,cert-cn,ssl-cipher"
     address = haproxy(server, send, f"ssl crt {pem}")
     with Connection(address) as connection:
@@ -467,7 +467,7 @@ def test_haproxy_ends_tls(gunicorn, haproxy, authority, tmp_path):
 
 
 def test_haproxy_passes_tls_through(gunicorn, haproxy, pair, authority):
-    server = gunicorn("echo", "--proxy-protocol", *pair.args)
+    server = gunicorn("echo", "--proxy-protocol=auto", *pair.args)
     address = haproxy(server, "send-proxy-v2")
     with Connection(address) as connection:
         expected = seen_through(connection, address) | {"wsgi.url_scheme": "https"}
