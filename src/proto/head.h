@@ -34,7 +34,8 @@ struct head {
     uint8_t major, minor;        /* of the version */
     bool keep_alive; /* the client's wish (RFC 9112 §9.3), by tokens of every Connection field */
     bool expect_continue;
-    bool must_close; /* framing that forbids reuse: a transfer coding before chunked, CONNECT */
+    bool coded;      /* the body has a transfer coding before chunked */
+    bool must_close; /* such framing forbids reuse, as CONNECT does */
     bool unfolded;   /* lines of a field were joined: parsed again, its bytes would say more */
     bool https;      /* the scheme: forwarded_apply() sets it */
     enum head_framing framing;
@@ -46,7 +47,7 @@ struct head {
     uint32_t field_capacity;
     struct head_field *fields; /* owned: head_free() */
 
-    unsigned error; /* enum http1_error */
+    unsigned error;               /* enum http1_error */
     uint32_t error_at, error_len; /* the bytes that the error is about, for its text */
     uint32_t error_limit;         /* what error_len is more than, for HTTP1_LINE_TOO_LONG */
 
