@@ -1,22 +1,36 @@
-#include "proto/http1/parse.h"
+#include "proto/http1/private.h"
 #include "proto/octet.h"
 
 #include <stdio.h>
 
-/* How gunicorn says what it refused: the same words, so that what watches the log keeps working. */
+HTTP1_COLD enum http1_result http1_refuse(struct head *head, enum http1_error error)
+{
+    head->error = error;
+    return HTTP1_ERROR;
+}
+
+HTTP1_COLD enum http1_result http1_refuse_at(struct http1_reader *in, enum http1_error error,
+                                             const char *from, const char *to)
+{
+    in->head->error_at = http1_offset(in, from);
+    in->head->error_len = (uint32_t)(to - from);
+    return http1_refuse(in->head, error);
+}
+
+/* A refusal in the words of gunicorn, so that programs that watch the log keep working. */
 
 enum subject {
     SUBJECT_NONE,    /* the format is all there is to say */
-    SUBJECT_BYTES,   /* what error_at points to */
+    SUBJECT_BYTES,   /* the bytes at error_at */
     SUBJECT_UPPER,   /* the same, a name, in capitals */
     SUBJECT_VERSION, /* a pair of numbers if it has the form of a version */
     SUBJECT_SIZE,    /* its size and the limit */
-    SUBJECT_LF,      /* of what the line should have ended with CRLF */
+    SUBJECT_LF,      /* of the line that should have ended with CRLF */
 };
 
 struct description {
     const char *text; /* before the subject */
-    const char *page; /* what the page puts before the text, in which case "'" follows; or NULL */
+    const char *page; /* precedes the text in the page, and "'" follows it; or NULL */
     enum subject subject;
     int status;
 };
@@ -57,7 +71,7 @@ int http1_error_status(enum http1_error error)
     return descriptions[error].status;
 }
 
-/* Text in the making. What does not fit is left out, and all that would follow it. */
+/* Text in the making. A part that does not fit is left out, with all later ones. */
 struct writer {
     char *p, *end; /* end: the place that is kept for NUL */
     bool raw;      /* characters go as the client sent them, not as UTF-8 of Latin-1 */
