@@ -1,4 +1,4 @@
-"""Neither memory nor files can be had: answers that are not read hold no thread, bodies do not wait."""
+"""Neither memory nor files can be had: answers hold no thread, bodies do not wait for nothing."""
 
 from contextlib import ExitStack
 
