@@ -1,20 +1,57 @@
-"""Check the includes of src/: a layer uses the layers below it, never one beside or above.
+"""Check which files use which in src/ and in gunicorn/.
 
     ext -> {serve, proc} -> {net, proto} -> base
 
-Python.h is for ext alone, includes are written from src/ ("proto/http1.h"), and each source
-file is in the list of its folder's meson.build.
+A layer includes the layers below it, never one beside or above. Python.h is for ext alone,
+includes are written from src/ ("proto/http1.h"), and each source file is in the list of its
+folder's meson.build.
+
+Within a layer no files call each other in a circle. A file is here a .c file together with the
+header of its name, and it calls another one by each function that its own functions name with a
+parenthesis behind. A call through a table or a callback names no function and does not count.
+Modules of gunicorn/ do not import each other in a circle while they are being imported.
 """
 
+import ast
 import re
 import sys
+from collections import defaultdict
 from pathlib import Path
 
-SRC = Path(__file__).resolve().parent.parent / "src"
+ROOT = Path(__file__).resolve().parent.parent
+SRC = ROOT / "src"
 
 RANK = {"base": 0, "net": 1, "proto": 1, "serve": 2, "proc": 2, "ext": 3, "demo": 3}
 PYTHON_HEADER = re.compile(r"(Python|structmember|datetime|pythread)\.h$")
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
+
+_SERVE = """
+    serve/access/refused serve/conn/conn serve/dispatch/handover serve/engine/admission
+    serve/engine/drain serve/engine/engine serve/engine/listener serve/engine/lost
+    serve/engine/notes serve/engine/room serve/engine/standby serve/request/body
+    serve/request/refusal serve/request/response serve/request/send
+"""
+
+#: Files that may call each other in circles, and why.
+ALLOWED: dict[str, str] = {
+    _SERVE: "present, to be removed: goes with the seam between connection and protocol",
+    "ext/core/ext_parser ext/core/ext_proc ext/core/module ext/master/ext_exchange": (
+        "present, to be removed: adding a type gets a file of its own"
+    ),
+    "ext/master/ext_arbiter ext/master/ext_slot": "present, to be removed",
+    "ext/worker/describe ext/wsgi/environ": "present, to be removed",
+    "ext/worker/engine_loop ext/worker/engine_type": "present, to be removed",
+    "ext/wsgi/file_wrapper ext/wsgi/start_response ext/wsgi/wsgi": "present, to be removed",
+}
+
+#: Comments, strings and characters of C.
+NO_CODE = re.compile(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'", re.DOTALL)
+#: A function with its body, as clang-format lays it out: both braces begin a line.
+FUNCTION = re.compile(r"^(\w[^;{}#]*?)\b(\w+)\(([^;{}]*)\)\n\{\n(.*?)^\}", re.DOTALL | re.MULTILINE)
+CALL = re.compile(r"(?<![.>])\b(\w+)\(")
+
+#: Each user, each file or module that it uses, and by which names.
+Uses = dict[str, dict[str, set[str]]]
 
 
 def may_use(layer: str, other: str) -> bool:
@@ -61,6 +98,129 @@ def check_lists() -> list[str]:
     return complaints
 
 
+class Functions:
+    """The functions that one .c file and the header of its name define, and those they call."""
+
+    def __init__(self) -> None:
+        self.public: set[str] = set()
+        self.private: set[str] = set()
+        self.called: set[str] = set()
+
+    def read(self, path: Path) -> None:
+        """Add the functions of one of the two."""
+        code = NO_CODE.sub('""', path.read_text())
+        for specifiers, name, _, body in FUNCTION.findall(code):
+            hidden = path.suffix == ".c" and re.search(r"\bstatic\b", specifiers)
+            (self.private if hidden else self.public).add(name)
+            self.called.update(CALL.findall(body))
+
+
+def uses_of_layer(layer: str) -> Uses:
+    """Return which functions the files of a layer call in each other."""
+    files: dict[str, Functions] = defaultdict(Functions)
+    for path in sorted((SRC / layer).rglob("*.[ch]")):
+        files[str(path.relative_to(SRC).with_suffix(""))].read(path)
+    owner = {function: name for name, file in files.items() for function in file.public}
+    uses: Uses = {name: defaultdict(set) for name in files}
+    for name, file in files.items():
+        for function in file.called - file.private - file.public:
+            if function in owner:
+                uses[name][owner[function]].add(function)
+    return uses
+
+
+def module_name(path: Path) -> str:
+    """Return the name by which a file below gunicorn/ is imported."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def runs_at_import(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Return the statements that run when a module is imported, those of blocks included."""
+    found = []
+    for statement in body:
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        if isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.unparse(statement.test):
+            continue
+        found.append(statement)
+        for block in ("body", "orelse", "finalbody", "handlers"):
+            found += runs_at_import(getattr(statement, block, []))
+    return found
+
+
+def imported(statement: ast.stmt, modules: set[str]) -> list[tuple[str, str]]:
+    """Return the modules of ours that a statement imports, each with the name it asks for."""
+    if isinstance(statement, ast.Import):
+        return [(name.name, name.name) for name in statement.names if name.name in modules]
+    if not isinstance(statement, ast.ImportFrom) or statement.module not in modules:
+        return []
+    found = []
+    for name in statement.names:
+        submodule = f"{statement.module}.{name.name}"
+        found.append((submodule if submodule in modules else statement.module, name.name))
+    return found
+
+
+def uses_of_modules() -> Uses:
+    """Return which names the modules of gunicorn/ import from each other as they are imported."""
+    paths = {module_name(path): path for path in sorted((ROOT / "gunicorn").rglob("*.py"))}
+    uses: Uses = {name: defaultdict(set) for name in paths}
+    for module, path in paths.items():
+        for statement in runs_at_import(ast.parse(path.read_text()).body):
+            for other, name in imported(statement, set(paths)):
+                if other != module:
+                    uses[module][other].add(name)
+    return uses
+
+
+def reach(uses: Uses, start: str) -> set[str]:
+    """Return all that ``start`` uses, directly or through others."""
+    seen: set[str] = set()
+    waiting = [start]
+    while waiting:
+        for other in uses[waiting.pop()]:
+            if other not in seen:
+                seen.add(other)
+                waiting.append(other)
+    return seen
+
+
+def circles(uses: Uses) -> list[set[str]]:
+    """Return the groups of names in which each uses each other, directly or through others."""
+    reached = {name: reach(uses, name) for name in uses}
+    groups = {
+        frozenset(other for other in reached[name] if name in reached[other])
+        for name in uses
+        if name in reached[name]
+    }
+    return sorted((set(group) for group in groups), key=min)
+
+
+def describe_circle(circle: set[str], uses: Uses) -> str:
+    """Return the complaint about one circle: who uses whom in it, and by which names."""
+    lines = ["a circle of " + ", ".join(sorted(circle))]
+    for user in sorted(circle):
+        for used in sorted(circle & uses[user].keys()):
+            lines.append(f"    {user} -> {used}: " + ", ".join(sorted(uses[user][used])))
+    return "\n".join(lines)
+
+
+def check_circles(graphs: list[Uses]) -> list[str]:
+    """Return a complaint for each circle that is not allowed, and for each entry without one."""
+    found = [(circle, uses) for uses in graphs for circle in circles(uses)]
+    allowed = [set(entry.split()) for entry in ALLOWED]
+    complaints = [
+        describe_circle(circle, uses)
+        for circle, uses in found
+        if not any(circle <= files for files in allowed)
+    ]
+    for files in allowed:
+        if not any(circle <= files for circle, _ in found):
+            complaints.append(f"ALLOWED: no circle any more: {' '.join(sorted(files))}")
+    return complaints
+
+
 def main() -> int:
     files = sorted(path for path in SRC.rglob("*.[ch]"))
     unknown = {path.relative_to(SRC).parts[0] for path in files} - RANK.keys()
@@ -69,6 +229,8 @@ def main() -> int:
         if path.relative_to(SRC).parts[0] in RANK:
             complaints += check_file(path)
     complaints += check_lists()
+    graphs = [*map(uses_of_layer, RANK), uses_of_modules()]
+    complaints += check_circles(graphs)
     for complaint in complaints:
         print(complaint)
     print(f"layers: {len(files)} files, {len(complaints)} complaints")

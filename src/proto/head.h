@@ -46,7 +46,7 @@ struct head {
     uint32_t field_capacity;
     struct head_field *fields; /* owned: head_free() */
 
-    unsigned error; /* enum http1_error */
+    unsigned error;               /* enum http1_error */
     uint32_t error_at, error_len; /* the bytes that the error is about, for its text */
     uint32_t error_limit;         /* what error_len is more than, for HTTP1_LINE_TOO_LONG */
 

@@ -1,9 +1,23 @@
-#include "proto/http1/parse.h"
+#include "proto/http1/private.h"
 #include "proto/octet.h"
 
 #include <stdio.h>
 
-/* How gunicorn says what it refused: the same words, so that what watches the log keeps working. */
+HTTP1_COLD enum http1_result http1_refuse(struct head *head, enum http1_error error)
+{
+    head->error = error;
+    return HTTP1_ERROR;
+}
+
+HTTP1_COLD enum http1_result http1_refuse_at(struct http1_reader *in, enum http1_error error,
+                                             const char *from, const char *to)
+{
+    in->head->error_at = http1_offset(in, from);
+    in->head->error_len = (uint32_t)(to - from);
+    return http1_refuse(in->head, error);
+}
+
+/* A refusal in the words of gunicorn, so that programs that watch the log keep working. */
 
 enum subject {
     SUBJECT_NONE,    /* the format is all there is to say */

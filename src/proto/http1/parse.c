@@ -3,20 +3,6 @@
 #include "proto/http1/private.h"
 #include "proto/scan.h"
 
-HTTP1_COLD enum http1_result http1_refuse(struct head *head, enum http1_error error)
-{
-    head->error = error;
-    return HTTP1_ERROR;
-}
-
-HTTP1_COLD enum http1_result http1_refuse_at(struct http1_reader *in, enum http1_error error,
-                                             const char *from, const char *to)
-{
-    in->head->error_at = http1_offset(in, from);
-    in->head->error_len = (uint32_t)(to - from);
-    return http1_refuse(in->head, error);
-}
-
 /* How long the line is at least, CRLF included: a last CR may be the first half of it. */
 static uint32_t http1_least_size(const struct http1_reader *in)
 {
