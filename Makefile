@@ -215,12 +215,13 @@ docs: ## Build the site from docs/ in build/site; a broken link is an error
 	    $(VENV)-docs/bin/pip install -q -r tools/docs-requirements.txt; }
 	$(VENV)-docs/bin/sphinx-build -q -n -W --keep-going -d build/site-cache docs build/site
 
-lint: $(VENV)/.lint ## Check the layers, the words, the layout and the Python code
+lint: $(VENV)/.lint ## Check the layers, the words, the layout, and the Python code with its types
 	$(BIN)/python tools/check_layers.py
 	$(BIN)/python tools/check_words.py
 	git ls-files '*.c' '*.h' | xargs $(BIN)/clang-format --dry-run --Werror
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/mypy
 
 format: $(VENV)/.lint ## Lay out the C and the Python code
 	git ls-files '*.c' '*.h' | xargs $(BIN)/clang-format -i

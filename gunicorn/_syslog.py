@@ -70,7 +70,7 @@ class _Server:
             _report(logging.WARNING if lost else logging.INFO, text)
 
 
-_servers = {}
+_servers: dict = {}
 
 
 def _report(level, text):

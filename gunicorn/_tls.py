@@ -83,7 +83,7 @@ def make_context(cfg) -> ssl.SSLContext:
             f"certfile, keyfile: TLS cannot be spoken with this Python: {exc}; let the proxy in "
             "front speak it, or use a worker class that brings its own"
         ) from exc
-    return context
+    return context  # type: ignore[return-value]
 
 
 def _fault(cfg) -> str | None:
@@ -175,7 +175,7 @@ def _fault_elsewhere(cfg, exc) -> str:
 
 def _warn_of_time(path, log) -> None:
     try:
-        certificate = _ssl._test_decode_cert(path)
+        certificate = _ssl._test_decode_cert(path)  # type: ignore[attr-defined]
     except (OSError, ssl.SSLError):
         return  # the hook may do without it
     start, end = certificate["notBefore"], certificate["notAfter"]
@@ -248,7 +248,7 @@ class Tls:
         let in by it, who have to show their certificates anew.
         """
         if before is not None and before._clients == self._clients:
-            self._ticket_keys = before._ticket_keys
+            self._ticket_keys: bytes = before._ticket_keys
         else:
             self._ticket_keys = os.urandom(_core.tls_ticket_keys_size(self.context))
         _core.tls_set_ticket_keys(self.context, self._ticket_keys)
@@ -342,7 +342,7 @@ def _remember_shared_keys() -> None:
         original(self, callback, identity_hint)
         _shared_keys[self] = callback
 
-    ssl.SSLContext.set_psk_server_callback = set_psk_server_callback
+    ssl.SSLContext.set_psk_server_callback = set_psk_server_callback  # type: ignore[attr-defined]
 
 
 def has_shared_keys(context: ssl.SSLContext) -> bool:
@@ -396,7 +396,7 @@ def server_name(context: ssl.SSLContext, sent: bytes | None, log) -> tuple[ssl.S
         return context, BAD_ANSWER
     handshake = Handshake(context, name)
     try:
-        answer = context.sni_callback(handshake, name, context)
+        answer = context.sni_callback(handshake, name, context)  # type: ignore
     except Exception:
         log.exception("Exception in sni_callback for %r", name)
         return context, DEFAULT_ALERT

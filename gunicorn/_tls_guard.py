@@ -72,7 +72,7 @@ def _guarded(base: type, names: frozenset[str], methods: tuple[str, ...]) -> typ
 
 def _guard(context, names: frozenset[str], methods: tuple[str, ...]):
     if not names <= getattr(type(context), "guards", frozenset()):
-        context.__class__ = _guarded(type(context), names, methods)
+        context.__class__ = _guarded(type(context), names, methods)  # type: ignore[arg-type]
     return context
 
 

@@ -6,6 +6,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
 KNOWN_SETTINGS: list[Any]
+ALPN_PROTOCOL_MAP: dict[str, str]
 
 class Setting:
     name: ClassVar[Any]

@@ -4,6 +4,8 @@ The loggers are `gunicorn.error` and `gunicorn.access` of Python's `logging`. `l
 `logging.handlers` and `json` are imported when a setting needs them.
 """
 
+from __future__ import annotations
+
 import logging
 import os
 import sys
@@ -13,10 +15,20 @@ import time
 from gunicorn import _access, _logfiles, util
 from gunicorn._access import SafeAtoms
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import timedelta
+    from io import TextIOWrapper
+    from typing import Any
+
+    from gunicorn.config import Config
+    from gunicorn.http.message import Request
+    from gunicorn.http.wsgi import Response
+
 # That nobody configured a logger of the application is no news to the user.
 logging.Logger.manager.emittedNoHandlerWarning = True
 
-SYSLOG_FACILITIES = {
+SYSLOG_FACILITIES: dict[str, int] = {
     "auth": 4, "authpriv": 10, "cron": 9, "daemon": 3, "ftp": 11, "kern": 0, "lpr": 6, "mail": 2,
     "news": 7, "security": 4, "syslog": 5, "user": 1, "uucp": 8, "local0": 16, "local1": 17,
     "local2": 18, "local3": 19, "local4": 20, "local5": 21, "local6": 22, "local7": 23,
@@ -35,7 +47,7 @@ def _logger(name, handler):
 
 
 # What logconfig_dict and logconfig_json are laid over, key by key of the top level.
-CONFIG_DEFAULTS = {
+CONFIG_DEFAULTS: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "root": {"level": "INFO", "handlers": ["console"]},
@@ -57,13 +69,13 @@ CONFIG_DEFAULTS = {
 }
 
 
-def loggers():
+def loggers() -> list[logging.Logger]:
     """All loggers that exist, the root among them."""
     names = list(logging.root.manager.loggerDict)
     return [logging.root, *map(logging.getLogger, names)]
 
 
-def access_enabled(cfg):
+def access_enabled(cfg: Config) -> bool:
     """Whether anything is to be told about requests."""
     return bool(
         cfg.accesslog
@@ -74,7 +86,7 @@ def access_enabled(cfg):
     )
 
 
-def parse_syslog_address(addr):
+def parse_syslog_address(addr: str) -> tuple[Any, Any]:
     """Split syslog_addr into what SysLogHandler takes: a type of socket, or None, and an address.
 
     Raises RuntimeError.
@@ -96,7 +108,7 @@ def parse_syslog_address(addr):
     return types[scheme], (host, port)
 
 
-def syslog_facility(cfg):
+def syslog_facility(cfg: Config) -> int:
     """The number of the setting's facility. Raises RuntimeError."""
     facility = SYSLOG_FACILITIES.get(cfg.syslog_facility.lower())
     if facility is None:
@@ -135,35 +147,35 @@ class Logger:
     `setup` runs again when the configuration is reloaded.
     """
 
-    LOG_LEVELS = {
+    LOG_LEVELS: dict[str, int] = {
         "critical": logging.CRITICAL,
         "error": logging.ERROR,
         "warning": logging.WARNING,
         "info": logging.INFO,
         "debug": logging.DEBUG,
     }
-    loglevel = logging.INFO
+    loglevel: int = logging.INFO
 
-    error_fmt = r"%(asctime)s [%(process)d] [%(levelname)s] %(message)s"
-    datefmt = r"[%Y-%m-%d %H:%M:%S %z]"
+    error_fmt: str = r"%(asctime)s [%(process)d] [%(levelname)s] %(message)s"
+    datefmt: str = r"[%Y-%m-%d %H:%M:%S %z]"
     access_fmt = "%(message)s"
     syslog_fmt = "[%(process)d] %(message)s"
 
-    atoms_wrapper_class = SafeAtoms
+    atoms_wrapper_class: type[SafeAtoms] = SafeAtoms
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: Config) -> None:
         self.error_log = logging.getLogger("gunicorn.error")
         self.error_log.propagate = False
         self.access_log = logging.getLogger("gunicorn.access")
         self.access_log.propagate = False
-        self.error_handlers = []
-        self.access_handlers = []
-        self.logfile = None
+        self.error_handlers: list[logging.Handler] = []
+        self.access_handlers: list[logging.Handler] = []
+        self.logfile: TextIOWrapper | None = None
         self.lock = threading.Lock()
         self.cfg = cfg
         self.setup(cfg)
 
-    def setup(self, cfg):
+    def setup(self, cfg: Config) -> None:
         """Make the handlers that `cfg` asks for. Raises RuntimeError when one cannot be made."""
         self.cfg = cfg
         self.loglevel = self.LOG_LEVELS.get(cfg.loglevel.lower(), logging.INFO)
@@ -194,25 +206,25 @@ class Logger:
 
     # ---- the error log ----
 
-    def critical(self, msg, *args, **kwargs):
+    def critical(self, msg: object, *args, **kwargs) -> None:
         self.error_log.critical(msg, *args, **kwargs)
 
-    def error(self, msg, *args, **kwargs):
+    def error(self, msg: object, *args, **kwargs) -> None:
         self.error_log.error(msg, *args, **kwargs)
 
-    def warning(self, msg, *args, **kwargs):
+    def warning(self, msg: object, *args, **kwargs) -> None:
         self.error_log.warning(msg, *args, **kwargs)
 
-    def info(self, msg, *args, **kwargs):
+    def info(self, msg: object, *args, **kwargs) -> None:
         self.error_log.info(msg, *args, **kwargs)
 
-    def debug(self, msg, *args, **kwargs):
+    def debug(self, msg: object, *args, **kwargs) -> None:
         self.error_log.debug(msg, *args, **kwargs)
 
-    def exception(self, msg, *args, **kwargs):
+    def exception(self, msg: object, *args, **kwargs) -> None:
         self.error_log.exception(msg, *args, **kwargs)
 
-    def log(self, lvl, msg, *args, **kwargs):
+    def log(self, lvl: int | str, msg: object, *args, **kwargs) -> None:
         """Log at a level that is given by name or by number."""
         if isinstance(lvl, str):
             lvl = self.LOG_LEVELS.get(lvl.lower(), logging.INFO)
@@ -221,18 +233,22 @@ class Logger:
     # ---- the access log ----
 
     @property
-    def access_log_enabled(self):
+    def access_log_enabled(self) -> bool:
         """Whether `access` does anything."""
         try:
             return self._access_enabled
         except AttributeError:  # a subclass with a setup of its own
             return access_enabled(self.cfg)
 
-    def atoms(self, resp, req, environ, request_time):
+    def atoms(
+        self, resp: Response, req: Request, environ: dict[str, Any], request_time: timedelta
+    ) -> dict[str, Any]:
         """Return all that a format may ask for, by name. `request_time` is a timedelta."""
         return _access.all_atoms(self, resp, req, environ, request_time)
 
-    def access(self, resp, req, environ, request_time):
+    def access(
+        self, resp: Response, req: Request, environ: dict[str, Any], request_time: timedelta
+    ) -> None:
         """Write the line about a request. `request_time` is a timedelta."""
         if not self.access_log_enabled:
             return
@@ -266,7 +282,7 @@ class Logger:
             next(place[name] for place in places if name in place) is _OURS[name] for name in names
         )
 
-    def access_fd(self):
+    def access_fd(self) -> int | None:
         """The descriptor to write lines to without asking this object, or None.
 
         There is one while neither the class, the loggers nor the handlers were changed by
@@ -277,7 +293,7 @@ class Logger:
         log = self.access_log
         if len(log.handlers) != 1 or not self._may_be_lazy() or not log.isEnabledFor(logging.INFO):
             return None
-        handler = log.handlers[0]
+        handler: Any = log.handlers[0]
         if type(handler) not in (logging.StreamHandler, logging.FileHandler):
             return None
         if handler.level > logging.INFO or type(handler.formatter) is not logging.Formatter:
@@ -288,7 +304,7 @@ class Logger:
         except (AttributeError, OSError):
             return None
 
-    def now(self):
+    def now(self) -> str:
         """Return the time as the Common Log Format has it."""
         return time.strftime("[%d/%b/%Y:%H:%M:%S %z]")
 
@@ -301,7 +317,7 @@ class Logger:
 
     # ---- files ----
 
-    def reopen_files(self):
+    def reopen_files(self) -> None:
         """Open all log files anew, as after a rotation.
 
         A master of root gives them to the workers' user: those open them next. Raises OSError when
@@ -350,7 +366,7 @@ class Logger:
             except OSError as exc:  # the workers inherit it
                 self.debug("%s stays its owner's: %s", handler.baseFilename, exc)
 
-    def close_on_exec(self):
+    def close_on_exec(self) -> None:
         """Keep log files from programs that the application starts."""
         for handler in _file_handlers():
             handler.acquire()

@@ -49,7 +49,7 @@ class Pidfile:
     def rename(self, path: str) -> None:
         """Move to `path`. Raises what create() raises; the file is where it was then."""
         moved = Pidfile(path)
-        moved.create(self.pid)
+        moved.create(self.pid)  # type: ignore[arg-type]  # created before
         self.unlink()
         self.fname = path
 

@@ -96,7 +96,7 @@ class BaseSocket:
             self.sock.close()
         except OSError as exc:
             self.log.info("Error while closing socket %s", exc)
-        self.sock = None
+        self.sock = None  # type: ignore[assignment]  # closed
 
     def get_backlog(self) -> int:
         """Return how many connections wait to be accepted, -1 where that is not known."""
@@ -220,7 +220,7 @@ def _choices(address) -> list:
     """
     if not _is_name(address):
         return [(_sock_type(address), address)]
-    found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)  # type: ignore[misc]
     kinds = {socket.AF_INET: TCPSocket, socket.AF_INET6: TCP6Socket}
     choices = [(kinds[family], to) for family, *_, to in found if family in kinds]
     return sorted(choices, key=lambda choice: choice[0] is TCP6Socket)
@@ -283,7 +283,7 @@ def take_over(fd: int, conf, log) -> BaseSocket:
     return _sock_type(address)(address, conf, log, fd=fd)
 
 
-def _what_helps(exc: Exception, address, conf) -> str | None:
+def _what_helps(exc, address, conf) -> str | None:
     """Say what helps where `address` cannot be bound; None where the error says it."""
     number = getattr(exc, "errno", None)
     if isinstance(address, tuple):

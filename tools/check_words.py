@@ -20,10 +20,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 #: Clauses in 1,000 words; the aim is 1.5.
-LIMITS = {"docs": 8.6, "comments": 13.9}
+LIMITS = {"docs": 2.6, "comments": 12.2}
 
 PERSONS = "user|client|reader|operator|administrator|developer|maintainer|contributor|attacker"
-STAND_IN = re.compile(r"\b(?:what(?! to\b)|whatever|whoever|whom|who)\b", re.IGNORECASE)
+STAND_IN = re.compile(r'(?<!")\b(?:what(?! to\b)|whatever|whoever|whom|who)\b(?!")', re.IGNORECASE)
 WITH_PERSON = re.compile(rf"\b(?:(?:{PERSONS})s?|people|person),? $", re.IGNORECASE)
 WORD = re.compile(r"[A-Za-z][A-Za-z'-]*")
 
@@ -72,7 +72,7 @@ def stand_ins(text: str) -> Iterator[str]:
 def files_of(part: str) -> list[tuple[Path, str]]:
     """Return the files that belong to a part, each with its text."""
     if part == "docs":
-        pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+        pages = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
         return [(path, text_of_markdown(path)) for path in pages]
     sources = [(path, text_of_c(path)) for path in sorted((ROOT / "src").rglob("*.[ch]"))]
     modules = sorted((ROOT / "gunicorn").rglob("*.py"))

@@ -1,4 +1,4 @@
-"""What docs/settings.md says of a setting beyond its line in the table: Markdown by name."""
+"""The text of docs/settings.md about a setting beyond its line in the table: Markdown by name."""
 
 # ruff: noqa: E501
 
@@ -14,8 +14,8 @@ A value comes from the first of these that gives one:
 5. the default.
 
 A configuration file is Python; each name in it that is a setting's, in lower case, sets it.
-A name that only looks like a setting's is warned of. `gunicorn --check-config app:app` says what
-is wrong with a configuration, `gunicorn --print-config app:app` what it comes to. Long flags can be
+A name that only looks like a setting's is warned of. `gunicorn --check-config app:app` reports mistakes in a
+configuration, `gunicorn --print-config app:app` prints the result. Long flags can be
 abbreviated as long as they stay unambiguous.
 """
 
@@ -48,7 +48,7 @@ ACCESS_LOG_FORMAT = """\
 | `{name}o` | a header of the response |
 | `{name}e` | a variable of the WSGI environ |
 
-What is missing is a `-`. Quotes, backslashes and control characters are escaped: `\\"`, `\\\\`, `\\x1b`.
+A missing value is a `-`. Quotes, backslashes and control characters are escaped: `\\"`, `\\\\`, `\\x1b`.
 
 `access_log_format = "json"` writes one JSON object a line, with the fields `time`, `pid`,
 `remote_addr`, `user`, `method`, `target`, `path`, `query`, `protocol`, `host`, `status`, `bytes`,
@@ -153,7 +153,7 @@ See [workers time out](operations.md#workers-time-out).
 """,
     "max_requests": """\
 For applications that leak memory; [`max_rss`](#max_rss) is more to the point. The successor is ready
-first, and what the old worker has begun is finished.
+first, and the old worker finishes the requests that it has begun.
 
 ```python
 max_requests = 10000
@@ -161,12 +161,12 @@ max_requests_jitter = 1000
 ```
 """,
     "graceful_timeout": """\
-A worker cuts off what is left a fifth of it, at most 3 s, before the end: [how a worker
+A worker cuts off the remaining requests a fifth of it, at most 3 s, before the end: [how a worker
 stops](operations.md#how-a-worker-stops). Workers that are still there when it has passed are killed. The program that stops the server (systemd's
 `TimeoutStopSec`, Kubernetes' `terminationGracePeriodSeconds`) has to wait for longer.
 """,
     "keepalive": """\
-Raise it above the idle time of a load balancer in front, so that this end is not the one who closes:
+Raise it above the idle time of a load balancer in front, so that the server does not close first:
 [502 behind the balancer](operations.md#502-behind-the-balancer). Every worker class keeps connections.
 
 ```python
@@ -186,9 +186,9 @@ reload_extra_files = ["settings.yaml", "templates/**/*.html"]
 ```
 """,
     "preload_app": """\
-Saves memory, for the workers share what was loaded, and workers start faster:
-[loading once for all workers](operations.md#loading-once-for-all-workers). What is opened while it
-loads (connections, threads) belongs to the master; open it in `post_fork`. SIGHUP imports the application
+Saves memory, for the workers share the loaded application, and workers start faster:
+[loading once for all workers](operations.md#loading-once-for-all-workers). Connections and threads that
+are opened while it loads belong to the master; open them in `post_fork`. SIGHUP imports the application
 anew, save packages with extension modules.
 """,
     "sendfile": """\
@@ -204,7 +204,7 @@ raw_env = ["DJANGO_SETTINGS_MODULE=shop.settings", "TZ=UTC"]
 ```
 """,
     "tmp_upload_dir": """\
-A body beyond 1 MiB, and what a slow client leaves of an answer beyond 2 MiB, go into unlinked files
+A body beyond 1 MiB, and an answer of which more than 2 MiB wait for a slow client, go into unlinked files
 there; without it in `$TMPDIR`, else `/tmp`.
 """,
     "reuse_port": """\
@@ -225,7 +225,7 @@ where nobody but the proxy can connect.
     "proxy_protocol": """\
 Not available in this version for our own workers: let the proxy send `X-Forwarded-For`.
 
-The flag without a value means `auto`. Mind what follows it: `--proxy-protocol app:app` takes `app:app`
+The flag without a value means `auto`. Mind the next argument: `--proxy-protocol app:app` takes `app:app`
 for the value; write `--proxy-protocol=auto app:app`.
 """,
     "header_map": """\
@@ -233,8 +233,8 @@ for the value; write `--proxy-protocol=auto app:app`.
 first, `refuse` answers 400, `dangerous` mixes both.
 """,
     "forwarder_headers": """\
-From a peer in `forwarded_allow_ips`, these headers come through whatever `header_map` says. The proxy has
-to remove them from what clients send.
+From a peer in `forwarded_allow_ips`, these headers come through with every `header_map`. The proxy has to remove them from
+requests of clients.
 """,
     "strip_header_spaces": "Such requests are understood differently by different servers.\n",
     "paste": "The variables of `raw_paste_global_conf` are added to the file's.\n",
@@ -244,7 +244,7 @@ to remove them from what clients send.
     "errorlog": "SIGUSR1 opens it again after a rotation.\n",
     "logger_class": """\
 A subclass of `gunicorn.glogging.Logger`, as a dotted path or a class. It may override `setup`, `access`,
-`atoms` and `now`, and what logs at each level.
+`atoms` and `now`, and the methods that log at each level.
 """,
     "logconfig": """\
 Configure the loggers `gunicorn.error` and `gunicorn.access`. Files are relative to the directory that
@@ -272,7 +272,7 @@ def ssl_context(config, default_ssl_context_factory):
 """,
     "post_request": "`resp` is None when the request came to no response.\n",
     "pre_request": """\
-Logs the request at level debug unless it is set. The application sees what the hook has changed in `req`:
+Logs the request at level debug unless it is set. The application sees the changes that the hook makes to `req`:
 
 ```python
 def pre_request(worker, req):
@@ -301,7 +301,7 @@ def child_exit(server, worker):
 header_timeout = 15  # directly on the internet, without a proxy that buffers
 ```
 
-What else bounds clients: [slow and hostile clients](operations.md#slow-and-hostile-clients).
+More bounds for clients: [slow and hostile clients](operations.md#slow-and-hostile-clients).
 """,
     "body_min_rate": """\
 ```python
@@ -323,14 +323,14 @@ stream_window = "64M"  # 0: the application never waits, and the rest of each an
 ```
 
 An answer that is there as a whole (bytes, a list, a file) is taken at once in any case. A thread that waits
-for a client occupies what it occupies in gunicorn.
+for a client occupies as much as in gunicorn.
 """,
     "client_memory": """\
 ```python
 client_memory = "1G"  # K, M, G, T; for each worker, 4M at least
 ```
 
-The order in which clients wait when it is used up: [limits on what clients occupy](operations.md#limits-on-what-clients-occupy).
+The order in which clients wait when it is used up: [limits](operations.md#limits-on-memory-disk-and-descriptors-of-clients).
 """,
     "client_disk": """\
 ```python
@@ -372,7 +372,7 @@ For requests that catch every exception, or hang in C code.
     "max_queue": """\
 ```python
 max_queue = 20       # in each worker
-max_queue_time = 5   # shorter than the patience of whoever waits
+max_queue_time = 5   # shorter than the patience of clients
 ```
 
 How to choose them: [overload](operations.md#overload).
@@ -390,7 +390,7 @@ worker_class = "gevent"
 limit_concurrency = 200  # in each worker
 ```
 
-What bounds the greenlets of gevent and eventlet, where requests do not wait for threads.
+With gevent and eventlet, where requests do not wait for threads, this is the bound for greenlets.
 """,
     "check_client": """\
 ```python
@@ -409,10 +409,10 @@ Replacements are ready first: [memory grows](operations.md#memory-grows).
 """,
     "max_rss_hard": """\
 ```python
-max_rss_hard = "1G"  # above max_rss, below what the machine or container has for each worker
+max_rss_hard = "1G"  # above max_rss, below the memory of machine or container for each worker
 ```
 
-What it was answering is lost; the log has the stacks of its threads.
+Its running requests are lost; the log has the stacks of its threads.
 """,
     "max_lifetime": """\
 ```python
@@ -451,7 +451,7 @@ Figures are in [loading once for all workers](operations.md#loading-once-for-all
 warmup = ["/", "/search?q=warm"]  # templates, caches and connections are there before the first client
 ```
 
-What it sends, and what happens when it fails: [the first request](operations.md#the-first-request).
+The requests, and their failures: [the first request](operations.md#the-first-request).
 """,
     "status_bind": """\
 ```python
@@ -468,7 +468,7 @@ status_bind = "unix:/run/shop/status.sock"
 status_mode = 0o660  # and `group`: that of the monitoring
 ```
 
-The default is `0600`, and the most `0777`: `/workers/SLOT/stack` shows what the application does. The file belongs to `user` and `group`, as that of
+The default is `0600`, and the most `0777`: `/workers/SLOT/stack` shows the application's stacks. The file belongs to `user` and `group`, as that of
 `bind`; `umask` does not count. It holds from the moment at which the socket is bound: a reload with the same `status_bind` leaves
 the file's mode as it is.
 """,

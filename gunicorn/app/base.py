@@ -1,5 +1,7 @@
 """Base classes of applications: they load the configuration and start the arbiter."""
 
+from __future__ import annotations
+
 import os
 import sys
 
@@ -8,10 +10,18 @@ from gunicorn.app._configfile import FileSource, run_file, warn_of_misspelt
 from gunicorn.config import Config, get_default_config_file
 from gunicorn.errors import AppImportError, ConfigError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable, Iterable
+    from typing import Any, NoReturn
+
+    from gunicorn.glogging import Logger
+
 ENVIRONMENT_VARIABLE = "GUNICORN_CMD_ARGS"
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     # Not imported at once: `--check-config` and `--help` run without the engine.
     if name == "Arbiter":
         from gunicorn.arbiter import Arbiter
@@ -20,7 +30,7 @@ def __getattr__(name):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _die(message):
+def _die(message: object) -> NoReturn:
     util.say(f"\nError: {message}")
     sys.exit(1)
 
@@ -45,16 +55,20 @@ class BaseApplication:
     which returns the WSGI application; then `Subclass().run()` serves it.
     """
 
-    def __init__(self, usage=None, prog=None):
+    cfg: Config
+    callable: Callable[..., Iterable[bytes]] | None
+    logger: Logger | None
+
+    def __init__(self, usage: str | None = None, prog: str | None = None) -> None:
         util.open_standard_descriptors()
         self.usage = usage
-        self.cfg = None
+        self.cfg = None  # type: ignore[assignment]  # before do_load_config()
         self.callable = None
         self.prog = prog
         self.logger = None
         self.do_load_config()
 
-    def do_load_config(self):
+    def do_load_config(self) -> None:
         """Load the configuration; a mistake in it is printed and ends the process, status 1."""
         try:
             self.load_default_config()
@@ -63,23 +77,23 @@ class BaseApplication:
         except Exception as exc:
             _die(exc)
 
-    def load_default_config(self):
+    def load_default_config(self) -> None:
         """Make `self.cfg`, with the defaults."""
         self.cfg = Config(self.usage, prog=self.prog)
 
-    def init(self, parser, opts, args):
+    def init(self, parser: Any, opts: Namespace | Any, args: list[str]) -> dict[str, Any] | None:
         """Look at the command line; may return a dictionary of settings."""
         raise NotImplementedError
 
-    def load(self):
+    def load(self) -> Callable[..., Iterable[bytes]]:
         """Return the WSGI application."""
         raise NotImplementedError
 
-    def load_config(self):
+    def load_config(self) -> None:
         """Change the settings of `self.cfg`."""
         raise NotImplementedError
 
-    def reload(self):
+    def reload(self) -> None:
         """Load the configuration again."""
         self.do_load_config()
         self._check_features()
@@ -95,13 +109,13 @@ class BaseApplication:
         except ConfigError as exc:
             _die(exc)
 
-    def wsgi(self):
+    def wsgi(self) -> Callable[..., Iterable[bytes]]:
         """Return the application, loaded once."""
         if self.callable is None:
             self.callable = self.load()
         return self.callable
 
-    def run(self):
+    def run(self) -> None:
         """Serve until told to stop. Ends the process."""
         try:
             sys.modules[__name__].Arbiter(self).run()
@@ -120,19 +134,19 @@ def _spew():
 class Application(BaseApplication):
     """An application that is configured by a command line, its variable, and a file."""
 
-    def chdir(self):
+    def chdir(self) -> None:
         """Change to the directory of the setting `chdir`, and import from it."""
         os.chdir(self.cfg.chdir)
         if self.cfg.chdir not in sys.path:
             sys.path.insert(0, self.cfg.chdir)
 
-    def get_config_from_filename(self, filename):
+    def get_config_from_filename(self, filename: str) -> dict[str, Any]:
         return run_file(filename)
 
-    def get_config_from_module_name(self, module_name):
+    def get_config_from_module_name(self, module_name: str) -> dict[str, Any]:
         return vars(util.import_module(module_name))
 
-    def load_config_from_module_name_or_filename(self, location):
+    def load_config_from_module_name_or_filename(self, location: str) -> dict[str, Any]:
         """Set what a configuration file sets: PATH, file:PATH or python:MODULE.
 
         Returns its names. Raises RuntimeError when there is no such file.
@@ -149,7 +163,7 @@ class Application(BaseApplication):
         warn_of_misspelt(names, self.cfg.settings, path)
         return names
 
-    def load_config_from_file(self, filename):
+    def load_config_from_file(self, filename: str) -> dict[str, Any]:
         return self.load_config_from_module_name_or_filename(location=filename)
 
     def _load_file(self, *locations):

@@ -1,19 +1,25 @@
 """The application of the command `gunicorn`."""
 
+from __future__ import annotations
+
 import os
 
 from gunicorn import util
 from gunicorn.app.base import Application
 from gunicorn.errors import ConfigError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
 # Modules that only the original has, in versions far apart.
-FILES_OF_THE_ORIGINAL = ("workers/base_async.py",)
+FILES_OF_THE_ORIGINAL: tuple[str, ...] = ("workers/base_async.py",)
 
 
 class WSGIApplication(Application):
     """A WSGI application that the command line, `wsgi_app` or a PasteDeploy file names."""
 
-    app_uri = None
+    app_uri: str | None = None
 
     def init(self, parser, opts, args):
         self.app_uri = None
@@ -42,10 +48,10 @@ class WSGIApplication(Application):
         if self.app_uri is None:
             raise ConfigError("No application module specified.")
 
-    def load_wsgiapp(self):
+    def load_wsgiapp(self) -> Callable[..., Iterable[bytes]]:
         return util.import_app(self.app_uri)
 
-    def load_pasteapp(self):
+    def load_pasteapp(self) -> Callable[..., Iterable[bytes]]:
         from gunicorn.app.pasterapp import get_wsgi_app
 
         return get_wsgi_app(self.app_uri, defaults=self.cfg.paste_global_conf)
@@ -56,7 +62,7 @@ class WSGIApplication(Application):
         return self.load_wsgiapp()
 
 
-def warn_of_the_original(directory):
+def warn_of_the_original(directory: str) -> None:
     """Say so when files of the original gunicorn are mixed with ours in `directory`.
 
     Both were installed, one over the other; which file is whose is anybody's guess then.
@@ -68,7 +74,7 @@ def warn_of_the_original(directory):
         )
 
 
-def run(prog=None):
+def run(prog: str | None = None) -> None:
     """The command `gunicorn`."""
     warn_of_the_original(os.path.dirname(os.path.dirname(__file__)))
     WSGIApplication("%(prog)s [OPTIONS] [APP_MODULE]", prog=prog).run()

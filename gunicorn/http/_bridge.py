@@ -1,5 +1,7 @@
 """What the C core leaves to Python: hooks, logging, and whatever no usual request comes across."""
 
+from __future__ import annotations
+
 import errno
 import os
 import signal
@@ -8,6 +10,10 @@ import sys
 from gunicorn.errors import RequestTimeout
 from gunicorn.http import _server_fields, errors, message, wsgi
 from gunicorn.workers import _forked, _overrides
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 CLIENT_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
 
@@ -22,7 +28,7 @@ class Bridge:
         self.slot = getattr(worker, "slot", None)
         limit = getattr(worker, "max_requests", 0)
         self.max_requests = 0 if limit == sys.maxsize else limit
-        self.tls = getattr(worker, "tls", None)
+        self.tls: Any = getattr(worker, "tls", None)
         if self.tls is None and self.cfg.is_ssl:  # there is no master that would have made it
             from gunicorn import _tls
 

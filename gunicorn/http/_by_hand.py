@@ -104,7 +104,7 @@ class SocketResponse(wsgi.Response):
 
     def _has_body(self) -> bool:
         none = self.req.method == "HEAD" or self.status_code in NO_BODY
-        return not none and self.status_code >= 200
+        return not none and self.status_code >= 200  # type: ignore[operator]
 
     def send_headers(self):
         """Send the head, once."""

@@ -11,7 +11,7 @@ import socket
 import ssl
 import tempfile
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gunicorn.http._client_socket import Looks
 
@@ -50,13 +50,13 @@ def decode_certificate(der: bytes) -> dict:
         fd = os.memfd_create("certificate")
         try:
             os.write(fd, pem)
-            return _ssl._test_decode_cert(f"/proc/self/fd/{fd}")
+            return _ssl._test_decode_cert(f"/proc/self/fd/{fd}")  # type: ignore[attr-defined]
         finally:
             os.close(fd)
     with tempfile.NamedTemporaryFile(suffix=".pem") as file:
         file.write(pem)
         file.flush()
-        return _ssl._test_decode_cert(file.name)
+        return _ssl._test_decode_cert(file.name)  # type: ignore[attr-defined]
 
 
 def _escape(value: str) -> str:
@@ -268,7 +268,7 @@ class TlsSocket(Looks):
         if size == 0:
             return raw
         if raw.readable() and raw.writable():
-            file = io.BufferedRWPair(raw, raw, size)
+            file: Any = io.BufferedRWPair(raw, raw, size)
         else:
             file = io.BufferedReader(raw, size) if raw.readable() else io.BufferedWriter(raw, size)
         return file if "b" in mode else io.TextIOWrapper(file, **options)
@@ -360,4 +360,4 @@ class _RawFile(io.RawIOBase):
             return None
 
     def fileno(self) -> int:
-        return self._sock.fileno()
+        return self._sock.fileno()  # type: ignore[attr-defined]  # by __getattr__

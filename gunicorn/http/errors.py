@@ -1,5 +1,11 @@
 """Errors of requests and of the answers to them. `code`, where given, is the answer's status."""
 
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class ParseException(Exception):
     """A request cannot be understood, or must not be."""
@@ -8,113 +14,174 @@ class ParseException(Exception):
 class NoMoreData(OSError):
     """The client closed the connection in the middle of a request."""
 
-    def __init__(self, buf=None):
+    def __init__(self, buf: bytes | None = None) -> None:
         super().__init__(buf)
         self.buf = buf
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"No more data after: {self.buf!r}"
 
 
-def _described(name, attribute, text, code=None, base=ParseException, doc=""):
-    """Make an exception class that keeps one value and tells it in `text`."""
+class _WithValue(ParseException):
+    """An error that keeps one value, in the attribute `_name`, and shows it in `_text`."""
 
-    def __init__(self, value):
-        super(cls, self).__init__(value)
-        setattr(self, attribute, value)
-        if code is not None:
-            self.code = code
+    _name: str
+    _text: str
 
-    def __str__(self):
-        return text.format(getattr(self, attribute))
+    def __init__(self, value: Any) -> None:
+        super().__init__(value)
+        setattr(self, self._name, value)
 
-    body = {"__init__": __init__, "__str__": __str__, "__doc__": doc, "__module__": __name__}
-    cls = type(name, (base,), body)
-    return cls
+    def __str__(self) -> str:
+        return self._text.format(getattr(self, self._name))
 
 
-ConfigurationProblem = _described(
-    "ConfigurationProblem", "info", "Configuration problem: {}", 500,
-    doc="The proxy in front and the configuration contradict each other.",
-)  # fmt: skip
-InvalidRequestLine = _described(
-    "InvalidRequestLine", "req", "Invalid HTTP request line: {!r}", 400,
-    doc="The first line is no request line.",
-)  # fmt: skip
-InvalidRequestMethod = _described(
-    "InvalidRequestMethod", "method", "Invalid HTTP method: {!r}", doc="No method that we accept."
-)
-ExpectationFailed = _described(
-    "ExpectationFailed", "expect", "Unable to comply with expectation: {!r}", 417,
-    doc="An Expect header other than 100-continue.",
-)  # fmt: skip
-InvalidHTTPVersion = _described(
-    "InvalidHTTPVersion", "version", "Invalid HTTP Version: {!r}", doc="Not HTTP/1.0 or HTTP/1.1."
-)
-ObsoleteFolding = _described(
-    "ObsoleteFolding", "hdr", "Obsolete line folding is unacceptable: {!r}",
-    doc="A header field goes on in the next line.",
-)  # fmt: skip
-InvalidHeaderName = _described(
-    "InvalidHeaderName", "hdr", "Invalid HTTP header name: {!r}", doc="No token."
-)
-UnsupportedTransferCoding = _described(
-    "UnsupportedTransferCoding", "hdr", "Unsupported transfer coding: {!r}", 501,
-    doc="A Transfer-Encoding that we do not know.",
-)  # fmt: skip
-InvalidChunkSize = _described(
-    "InvalidChunkSize", "data", "Invalid chunk size: {!r}", 400, doc="No hexadecimal number."
-)
-ChunkMissingTerminator = _described(
-    "ChunkMissingTerminator", "term", "Invalid chunk terminator is not '\\r\\n': {!r}", 400,
-    doc="A chunk is longer than it said.",
-)  # fmt: skip
-InvalidChunkExtension = _described(
-    "InvalidChunkExtension", "reason", "Invalid chunk extension: {}", 400,
-    doc="What follows a chunk's size is no extension (RFC 9112 section 7.1.1).",
-)  # fmt: skip
-LimitRequestHeaders = _described(
-    "LimitRequestHeaders", "msg", "{}", 431, doc="The header fields are too many or too long."
-)
-InvalidProxyLine = _described(
-    "InvalidProxyLine", "line", "Invalid PROXY line: {!r}", 400, doc="PROXY protocol, version 1."
-)
-InvalidProxyHeader = _described(
-    "InvalidProxyHeader", "msg", "Invalid PROXY header: {}", 400, doc="PROXY protocol, version 2."
-)
-ForbiddenProxyRequest = _described(
-    "ForbiddenProxyRequest", "host", "Proxy request from {!r} not allowed", 403,
-    doc="A PROXY header from a peer that proxy_allow_ips does not list.",
-)  # fmt: skip
-InvalidH2CPreface = _described(
-    "InvalidH2CPreface", "data", "Expected HTTP/2 connection preface, got {!r}",
-    doc="No HTTP/2 where only that is spoken.",
-)  # fmt: skip
+class ConfigurationProblem(_WithValue):
+    """The proxy in front and the configuration contradict each other."""
+
+    code = 500
+    info: str
+    _name, _text = "info", "Configuration problem: {}"
+
+
+class InvalidRequestLine(_WithValue):
+    """The first line is no request line."""
+
+    code = 400
+    req: str
+    _name, _text = "req", "Invalid HTTP request line: {!r}"
+
+
+class InvalidRequestMethod(_WithValue):
+    """No method that we accept."""
+
+    method: str
+    _name, _text = "method", "Invalid HTTP method: {!r}"
+
+
+class ExpectationFailed(_WithValue):
+    """An Expect header other than 100-continue."""
+
+    code = 417
+    expect: str
+    _name, _text = "expect", "Unable to comply with expectation: {!r}"
+
+
+class InvalidHTTPVersion(_WithValue):
+    """Not HTTP/1.0 or HTTP/1.1."""
+
+    version: Any
+    _name, _text = "version", "Invalid HTTP Version: {!r}"
+
+
+class ObsoleteFolding(_WithValue):
+    """A header field goes on in the next line."""
+
+    hdr: str
+    _name, _text = "hdr", "Obsolete line folding is unacceptable: {!r}"
+
+
+class InvalidHeaderName(_WithValue):
+    """No token."""
+
+    hdr: str
+    _name, _text = "hdr", "Invalid HTTP header name: {!r}"
+
+
+class UnsupportedTransferCoding(_WithValue):
+    """A Transfer-Encoding that we do not know."""
+
+    code = 501
+    hdr: str
+    _name, _text = "hdr", "Unsupported transfer coding: {!r}"
+
+
+class InvalidChunkSize(_WithValue):
+    """No hexadecimal number."""
+
+    code = 400
+    data: Any
+    _name, _text = "data", "Invalid chunk size: {!r}"
+
+
+class ChunkMissingTerminator(_WithValue):
+    """A chunk is longer than it said."""
+
+    code = 400
+    term: Any
+    _name, _text = "term", "Invalid chunk terminator is not '\\r\\n': {!r}"
+
+
+class InvalidChunkExtension(_WithValue):
+    """The text behind a chunk's size is no extension (RFC 9112 section 7.1.1)."""
+
+    code = 400
+    reason: str
+    _name, _text = "reason", "Invalid chunk extension: {}"
+
+
+class LimitRequestHeaders(_WithValue):
+    """The header fields are too many or too long."""
+
+    code = 431
+    msg: str
+    _name, _text = "msg", "{}"
+
+
+class InvalidProxyLine(_WithValue):
+    """PROXY protocol, version 1."""
+
+    code = 400
+    line: Any
+    _name, _text = "line", "Invalid PROXY line: {!r}"
+
+
+class InvalidProxyHeader(_WithValue):
+    """PROXY protocol, version 2."""
+
+    code = 400
+    msg: str
+    _name, _text = "msg", "Invalid PROXY header: {}"
+
+
+class ForbiddenProxyRequest(_WithValue):
+    """A PROXY header from a peer that proxy_allow_ips does not list."""
+
+    code = 403
+    host: Any
+    _name, _text = "host", "Proxy request from {!r} not allowed"
+
+
+class InvalidH2CPreface(_WithValue):
+    """No HTTP/2 where only that is spoken."""
+
+    data: Any
+    _name, _text = "data", "Expected HTTP/2 connection preface, got {!r}"
 
 
 class InvalidHeader(ParseException):
     """A header field has a value that is not allowed."""
 
-    def __init__(self, hdr, req=None):
+    def __init__(self, hdr: str, req: Any = None) -> None:
         super().__init__(hdr, req)
         self.hdr = hdr
         self.req = req
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"Invalid HTTP Header: {self.hdr!r}"
 
 
 class InvalidResponseHeader(InvalidHeader):
     """The application gave a header value that cannot be sent; the client gets a 500."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"Invalid response header from the application: {self.hdr}"
 
 
 class InvalidResponseHeaderName(InvalidHeaderName):
     """The application gave a header name that cannot be sent; the client gets a 500."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"Invalid response header name from the application: {self.hdr}"
 
 
@@ -123,12 +190,12 @@ class LimitRequestLine(ParseException):
 
     code = 414
 
-    def __init__(self, size, max_size=None):
+    def __init__(self, size: Any, max_size: int | None = None) -> None:
         super().__init__(size, max_size)
         self.size = size
         self.max_size = max_size
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.max_size is None:
             return str(self.size)
         return f"Request Line is too large ({self.size} > {self.max_size})"
@@ -143,18 +210,18 @@ class LimitRequestBody(ParseException, OSError):
 
     code = 413
 
-    def __init__(self, max_size):
+    def __init__(self, max_size: int) -> None:
         super().__init__(max_size)
         self.max_size = max_size
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"Request body is too large (limit_request_body is {self.max_size})"
 
 
 class InvalidSchemeHeaders(ParseException):
     """The secure_scheme_headers of a request disagree."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "Contradictory scheme headers"
 
 
@@ -162,7 +229,7 @@ class InvalidSchemeHeaders(ParseException):
 _REASONS = {413: "Content Too Large", 414: "URI Too Long"}
 
 
-def answer_to(exc):
+def answer_to(exc: BaseException) -> tuple[int, str, str]:
     """Return (status, reason, text) to answer a request with that failed by `exc`.
 
     The text is empty when it is none of the client's business.

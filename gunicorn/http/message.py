@@ -1,6 +1,15 @@
 """The request as hooks, worker classes and loggers see it, and may change it."""
 
+from __future__ import annotations
+
 from operator import is_
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gunicorn.config import Config
+    from gunicorn.http.unreader import Unreader
 
 
 class Request:
@@ -11,8 +20,34 @@ class Request:
     its connection from 1, `waited` is for how many seconds it waited for a thread.
 
     `pre_request` and a worker's `handle_request()` may change any of it, in place too, and may add
-    attributes: the application's environ is made of what they leave.
+    attributes: the application's environ is made from the result.
     """
+
+    cfg: Config
+    unreader: Unreader
+    method: str
+    uri: str
+    path: str
+    query: str
+    fragment: str
+    version: tuple[int, int]
+    headers: list[tuple[str, str]]
+    trailers: list[tuple[str, str]]
+    body: Any
+    scheme: str
+    peer_addr: tuple[str, int] | str
+    remote_addr: tuple[str, int] | str
+    req_number: int
+    proxy_protocol_info: dict[str, Any] | None
+    must_close: bool
+    waited: float
+    limit_request_line: int
+    limit_request_fields: int
+    limit_request_field_size: int
+    max_buffer_headers: int
+    if TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     def should_close(self) -> bool:
         """Whether the connection ends after this request (RFC 9112 §9.3)."""
@@ -30,7 +65,7 @@ class Request:
         """End the connection after this request."""
         self.must_close = True
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         """Make what few ask for when it is asked for."""
         make = _RARE.get(name)
         if make is None:
@@ -59,7 +94,19 @@ _RARE = {
 
 
 def received(
-    cfg, peer, waited, sock, body, method, uri, path, query, version, headers, https, number
+    cfg: Config,
+    peer: tuple[str, int] | str,
+    waited: float,
+    sock: Any,
+    body: Any,
+    method: str,
+    uri: str,
+    path: str,
+    query: str,
+    version: tuple[int, int],
+    headers: list[tuple[str, str]],
+    https: bool,
+    number: int,
 ) -> Request:
     """Return the request that the engine has read."""
     req = Request.__new__(Request)
@@ -87,12 +134,12 @@ def received(
 _OWN_SHOULD_CLOSE = Request.should_close
 
 
-def remember(req) -> None:
+def remember(req: Request) -> None:
     """Keep what the engine has read, for `is_as_received`."""
     req._received = (*req.headers, *_rest(req))
 
 
-def is_as_received(req) -> bool:
+def is_as_received(req: Request) -> bool:
     """Return whether nothing is changed on which an environ and an answer's head depend.
 
     Objects are compared by identity: those of others may say that they equal ours. A list or

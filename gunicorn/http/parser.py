@@ -100,7 +100,7 @@ class Parser:
         self.source_addr = source_addr
         unreader = SocketUnreader if hasattr(source, "recv") else IterUnreader
         self.unreader = unreader(source)
-        self.mesg = None
+        self.mesg: ParsedRequest | None = None
         self.req_count = 0
 
     def __iter__(self) -> "Parser":
@@ -126,7 +126,7 @@ class Parser:
             while self.mesg is not None and self.mesg.body.read(DRAIN_STEP):
                 pass
         except (NoMoreData, ParseException):
-            self.mesg.force_close()
+            self.mesg.force_close()  # type: ignore[union-attr]
             return False
         return True
 

@@ -1,5 +1,7 @@
 """What a WSGI application and the hooks see of the server, besides the environ."""
 
+from __future__ import annotations
+
 import logging
 import sys
 
@@ -7,12 +9,24 @@ import gunicorn
 from gunicorn import SERVER, SERVER_SOFTWARE, util
 from gunicorn._core import FileWrapper
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from socket import socket
+    from typing import Any
+
+    from gunicorn.config import Config
+    from gunicorn.http._by_hand import base_environ as base_environ
+    from gunicorn.http._by_hand import create as create
+    from gunicorn.http._by_hand import default_environ as default_environ
+    from gunicorn.http.message import Request
+
 __all__ = ["SERVER", "SERVER_SOFTWARE", "FileWrapper", "Response", "WSGIErrorsWrapper"]
 
 _IMPORTED = {"SERVER": SERVER, "SERVER_SOFTWARE": SERVER_SOFTWARE}
 
 
-def _assigned(name) -> str:
+def _assigned(name: str) -> str:
     """Return a name of the server, which users change here or in `gunicorn`."""
     here = globals()[name]
     return getattr(gunicorn, name) if here == _IMPORTED[name] else here
@@ -28,14 +42,14 @@ def server_software() -> str:
     return _assigned("SERVER_SOFTWARE")
 
 
-def is_token(text) -> bool:
+def is_token(text: str) -> bool:
     """Return whether `text` may be a field's name (RFC 9110 §5.6.2)."""
     if not isinstance(text, str):
         raise TypeError(f"{text!r} is not a string")
     return bool(text) and all(c.isascii() and (c.isalnum() or c in "!#$%&'*+-.^_`|~") for c in text)
 
 
-def is_value(text) -> bool:
+def is_value(text: str) -> bool:
     """Return whether `text` may be a field's value (RFC 9110 §5.5)."""
     if not isinstance(text, str):
         raise TypeError(f"{text!r} is not a string")
@@ -48,13 +62,13 @@ class WSGIErrorsWrapper:
     Goes to every stream of the error log's handlers, and to standard error when `errorlog` is `-`.
     """
 
-    def __init__(self, cfg) -> None:
+    def __init__(self, cfg: Config) -> None:
         handlers = logging.getLogger("gunicorn.error").handlers
         self._to_stderr = cfg.errorlog == "-"
         self._handlers = handlers[1:] if self._to_stderr else handlers
 
     @property
-    def streams(self) -> list:
+    def streams(self) -> list[Any]:
         """The streams as they are now: reopened log files have new ones."""
         streams = [handler.stream for handler in self._handlers if hasattr(handler, "stream")]
         return [sys.stderr, *streams] if self._to_stderr else streams
@@ -69,7 +83,7 @@ class WSGIErrorsWrapper:
                 stream.buffer.write(data.encode("utf-8", "backslashreplace"))
             stream.flush()
 
-    def writelines(self, lines) -> None:
+    def writelines(self, lines: Iterable[str]) -> None:
         """Write each of `lines`."""
         for line in lines:
             self.write(line)
@@ -89,17 +103,24 @@ class Response:
     starts.
     """
 
-    status = None
-    status_code = None
+    status: str | None = None
+    status_code: int | None = None
     chunked = False
     must_close = False
     headers_sent = False
-    response_length = None
+    response_length: int | None = None
     sent = 0
     upgrade = False
     _closes = False
 
-    def __init__(self, req, sock, cfg) -> None:
+    headers: list[tuple[str, str]]
+    version: str
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
+    def __init__(self, req: Request, sock: socket, cfg: Config) -> None:
         self.req = req
         self.sock = sock
         self.cfg = cfg
@@ -122,7 +143,7 @@ class Response:
         """Whether the setting `sendfile` allows it."""
         return self.cfg.sendfile is not False
 
-    def default_headers(self) -> list:
+    def default_headers(self) -> list[str]:
         """Return the lines of the head that are the server's own."""
         connection = "close" if self.should_close() else "keep-alive"
         lines = [
@@ -134,10 +155,10 @@ class Response:
         return [*lines, "Transfer-Encoding: chunked\r\n"] if self.chunked else lines
 
 
-OWN_RESPONSE = Response  # whatever stands in its place later
+OWN_RESPONSE: type[Response] = Response  # whatever stands in its place later
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     # For workers that read requests themselves; the engine needs none of it.
     if name in ("base_environ", "create", "default_environ"):
         from gunicorn.http import _by_hand

@@ -1,5 +1,7 @@
 """The base class of every worker."""
 
+from __future__ import annotations
+
 import os
 import signal
 import sys
@@ -9,6 +11,19 @@ from gunicorn import _core, _explain, glogging, sock, util
 from gunicorn.errors import ConfigError
 from gunicorn.workers import _forked, _overrides
 from gunicorn.workers.workertmp import WorkerTmp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from socket import socket
+    from types import FrameType
+    from typing import Any
+
+    from gunicorn._core import Slot
+    from gunicorn.app.base import BaseApplication
+    from gunicorn.config import Config
+    from gunicorn.glogging import Logger
+    from gunicorn.sock import BaseSocket
 
 #: How much of graceful_timeout is left when requests are ended, for them to say so and for the end
 #: of the process: a share, and the most in seconds. The engine has the same (serve/limits.h).
@@ -31,30 +46,39 @@ class Worker:
     `master_pipe` (a descriptor that becomes readable when the master is gone).
     """
 
-    SIGNALS = [
+    SIGNALS: list[signal.Signals] = [
         getattr(signal, f"SIG{name}")
         for name in ("ABRT", "HUP", "QUIT", "INT", "TERM", "USR1", "USR2", "WINCH", "CHLD")
     ]
 
     PIPE: list[int] = []
 
-    wsgi = None
+    wsgi: Callable[..., Iterable[bytes]] | None = None
     master_pipe = -1
     # Whether run() serves by the engine of _core, which then speaks TLS itself and counts `timeout`
     # from the start of each request. Other workers call notify().
     uses_engine = False
-    _engine = None  # gunicorn._core.Engine, while it runs
-    tls = None  # a gunicorn._tls.Tls, when the engine speaks TLS
+    _engine: Any = None  # gunicorn._core.Engine, while it runs
+    tls: Any = None  # a gunicorn._tls.Tls, when the engine speaks TLS
     broken_off = False  # graceful_timeout is over, and requests that run were ended for it
-    exchange = None  # a _core.Exchange: requests that wait go to other workers by it
+    exchange: Any = None  # a _core.Exchange: requests that wait go to other workers by it
 
     _stacks_fd = -1
-    _told_at = None  # time.monotonic() of the first signal to stop
-    forked_from = None  # in a process that the application has forked: the worker's pid
+    _told_at: float | None = None  # time.monotonic() of the first signal to stop
+    forked_from: int | None = None  # in a process that the application has forked: the worker's pid
 
-    def __init__(self, age, ppid, sockets, app, timeout, cfg, log) -> None:
+    def __init__(
+        self,
+        age: int,
+        ppid: int,
+        sockets: list[BaseSocket],
+        app: BaseApplication,
+        timeout: float,
+        cfg: Config,
+        log: Logger,
+    ) -> None:
         self.age = age
-        self.pid = "[booting]"
+        self.pid: int | str = "[booting]"
         self.ppid = ppid
         self.sockets = sockets
         self.app = app
@@ -64,16 +88,17 @@ class Worker:
         self.booted = False
         self.aborted = False
         self.alive = True
-        self.reloader = None
+        self.reloader: Any = None
         self.nr = 0
         self.max_requests = _max_requests(cfg)
         self.tmp = WorkerTmp(cfg)
+        self.wait_fds: list[BaseSocket | int] = []
 
     def __str__(self) -> str:
         return f"<Worker {self.pid}>"
 
     @property
-    def slot(self):
+    def slot(self) -> Slot | None:
         """The worker's slot of the scoreboard, a `gunicorn._core.Slot`; None without a master."""
         return self.tmp.slot
 
@@ -86,7 +111,9 @@ class Worker:
         raise NotImplementedError
 
     @_overrides.plain
-    def handle_error(self, req, client, addr, exc) -> None:
+    def handle_error(
+        self, req: Any, client: socket, addr: tuple[str, int] | str | None, exc: BaseException
+    ) -> None:
         """Log why a request failed, and answer it as far as `client`, its socket, takes that.
 
         For subclasses that read requests themselves, and for those that override it: the engine
@@ -273,7 +300,7 @@ class Worker:
         signal.siginterrupt(signal.SIGUSR1, False)
         signal.set_wakeup_fd(self.PIPE[1], warn_on_full_buffer=False)
 
-    def handle_usr1(self, sig, frame) -> None:
+    def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
         """Open the log files anew."""
         import faulthandler
 
@@ -286,7 +313,7 @@ class Worker:
         if faulthandler.is_enabled():
             faulthandler.enable(file=_error_descriptor(self.log), all_threads=True)
 
-    def handle_exit(self, sig, frame) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop once what runs is done; its answers say that their connections end with them."""
         if self._told_at is None:
             self._told_at = time.monotonic()
@@ -324,7 +351,7 @@ class Worker:
         """Return the seconds of graceful_timeout that are left to the end of the process."""
         return min(self.cfg.graceful_timeout * STOP_SHARE, STOP_MARGIN)
 
-    def handle_quit(self, sig, frame) -> None:
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """Stop now."""
         self.alive = False
         self.cfg.worker_int(self)
@@ -333,13 +360,13 @@ class Worker:
             self._engine.stop()
         sys.exit(0)
 
-    def handle_abort(self, sig, frame) -> None:
+    def handle_abort(self, sig: int, frame: FrameType | None) -> None:
         """The master lost patience. SystemExit is raised in whatever runs."""
         self.alive = False
         self.cfg.worker_abort(self)
         sys.exit(1)
 
-    def handle_winch(self, sig, frame) -> None:
+    def handle_winch(self, sig: int, frame: FrameType | None) -> None:
         """Of no meaning to a worker but to show that it does not hang."""
         if self.slot is not None:
             self.slot.answer()

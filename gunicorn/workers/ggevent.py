@@ -1,5 +1,7 @@
 """The gevent worker: a greenlet for each request, up to `worker_connections` clients."""
 
+from __future__ import annotations
+
 import importlib
 
 from gunicorn import __version__
@@ -13,6 +15,10 @@ import gevent.monkey  # noqa: E402
 
 from gunicorn.workers._greenlet import GreenletWorker, RequestGreenlet  # noqa: E402
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class GeventWorker(GreenletWorker):
     """Runs the application in greenlets, over a standard library that gevent has patched."""
@@ -22,7 +28,7 @@ class GeventWorker(GreenletWorker):
         "gevent.local", "gevent.lock", "gevent.queue", "gevent.select",
         "gevent.selectors", "gevent.signal", "gevent.socket", "gevent.ssl", "gevent.time",
     )  # fmt: skip
-    _hub = None
+    _hub: Any = None
     spawn_greenlet = staticmethod(gevent.spawn)
     kill_greenlet = staticmethod(gevent.kill)
 
@@ -61,7 +67,7 @@ class GeventWorker(GreenletWorker):
     def run(self) -> None:
         """Serve until the worker is told to stop."""
         self._hub = gevent.get_hub()
-        self._watchers = []
+        self._watchers: list[Any] = []
         self._ended = gevent.event.Event()
         super().run()
 

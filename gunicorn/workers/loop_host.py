@@ -6,6 +6,8 @@ ready. While the application blocks the loop, a thread of the engine does the sa
 to the requests.
 """
 
+from __future__ import annotations
+
 import importlib
 import sys
 
@@ -14,6 +16,10 @@ from gunicorn.errors import ConfigError, RequestTimeout
 from gunicorn.http import _bridge  # noqa: F401 - loaded before the fork, shared by all workers
 from gunicorn.workers import _overrides
 from gunicorn.workers.base import Worker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class LoopWorker(Worker):
@@ -51,7 +57,7 @@ class LoopWorker(Worker):
         """End the requests that run, if that is possible. graceful_timeout is nearly over."""
 
     # Which greenlet runs; None when requests run in the loop itself, one at a time.
-    current = None
+    current: Any = None
 
     def interrupt(self, coroutine, serial: int) -> None:
         """Have RequestTimeout raised in a greenlet that waits, by `end_overdue`, from the hub."""
@@ -64,7 +70,7 @@ class LoopWorker(Worker):
 
     # wait(fd, write, seconds) -> bool: lets others run until fd is ready, or for the time alone
     # when fd is -1. None: the thread waits.
-    wait = None
+    wait: Any = None
 
     def run(self) -> None:
         """Serve until the worker is told to stop."""

@@ -6,10 +6,10 @@
 #include <stddef.h>
 
 /*
- * Large buffers, outside malloc's heaps: a heap of each thread would keep what the largest bodies
- * took, and malloc's settings belong to the application. Sizes from BLOCK_MIN on are powers of two;
- * up to BLOCK_MAX a few that came back are kept, for mapping pages anew costs more than a copy.
- * Smaller sizes come from the heap as they are. Any thread.
+ * Large buffers, outside malloc's heaps: a heap of each thread would keep the memory of its largest
+ * bodies, and malloc's settings belong to the application. Sizes from BLOCK_MIN on are powers of
+ * two; up to BLOCK_MAX a few that came back are kept, for mapping pages anew costs more than a
+ * copy. Smaller sizes come from the heap as they are. Any thread.
  */
 
 enum {
@@ -37,7 +37,7 @@ size_t blocks_round(size_t size);
 void *blocks_get(struct blocks *blocks, size_t size);
 void blocks_put(struct blocks *blocks, void *block, size_t size);
 
-/* Gives back what is kept. */
+/* Frees the buffers that are kept. */
 void blocks_trim(struct blocks *blocks);
 
 #endif

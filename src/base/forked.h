@@ -5,10 +5,11 @@
 #include <stdbool.h>
 
 /*
- * What belongs to this process alone. When it calls fork(2), by whatever library, the child's
- * copies of the descriptors registered here are closed before fork() returns there; nothing else is
- * touched, neither locks nor what an epoll instance watches, which is the parent's, too. vfork(2)
- * and posix_spawn(3) are not slowed down: they exec, and the descriptors are close-on-exec.
+ * Descriptors that belong to this process alone. When it or a library of it calls fork(2), the
+ * child's copies of those that are registered here are closed before fork() returns there; nothing
+ * else is touched, neither locks nor the list of an epoll instance, which is the parent's, too.
+ * vfork(2) and posix_spawn(3) are not slowed down: they exec, and the descriptors are
+ * close-on-exec.
  */
 
 enum { FORKED_FDS = 256 * 1024 }; /* descriptors from this number on are inherited */
@@ -19,7 +20,7 @@ int forked_watch(void);
 /* The copy is closed. For descriptors that nobody in the child will use or close. Any thread. */
 void forked_close(int fd);
 
-/* The copy is replaced by /dev/null, for its number is known to others, who may close it. */
+/* The copy is replaced by /dev/null, because other code knows its number and may close it. */
 void forked_replace(int fd);
 
 /* The descriptor is about to be closed, or another's. A number that is none does nothing, here as

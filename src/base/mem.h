@@ -5,8 +5,8 @@
 #include <stddef.h>
 
 /*
- * The general heap, behind one seam so that a test can make each allocation fail in turn. Nothing
- * on the path of a usual request comes here: what grows is kept and used again.
+ * The general heap, behind one seam so that a test can make each allocation fail in turn. A usual
+ * request allocates nothing here: buffers that have grown are kept and used again.
  */
 
 /* NULL with errno ENOMEM when there is no memory. The caller owns the block: mem_free(). */
@@ -21,7 +21,7 @@ void mem_free(void *block);
 void *mem_map(size_t size);
 void mem_unmap(void *block, size_t size);
 
-/* Gives the system back what the heaps hold and nobody uses, where the C library can. */
+/* Returns the unused memory of the heaps to the system, where the C library can. */
 void mem_trim(void);
 
 /*

@@ -7,9 +7,9 @@
 
 /*
  * The figures of one worker, in memory that it shares with the master. The engine's leader adds
- * with a relaxed load and a store, for it is the only writer (metrics_add); what the application's
- * threads add themselves stands apart and costs an atomic addition (metrics_add_shared). Nobody
- * waits for anybody: a reader may see the parts of one event at two moments.
+ * with a relaxed load and a store, for it is the only writer (metrics_add); counters that the
+ * application's threads add to stand apart and cost an atomic addition (metrics_add_shared). No
+ * thread waits for another: a reader may see the parts of one event at two moments.
  */
 
 /* Why a connection was closed. The names stand in metrics_close_name(). */
@@ -52,7 +52,7 @@ enum { METRICS_CONN_STATES = 8 };
 /* Answers by the first digit of their status; 0: none was sent, though the application ran. */
 enum { METRICS_CLASSES = 6 };
 
-/* Upper bounds in seconds: 1 ms … 60 s; what takes longer stands in the last bucket. */
+/* Upper bounds in seconds: 1 ms … 60 s; longer times are in the last bucket. */
 enum { METRICS_BOUNDS = 15, METRICS_BUCKETS = METRICS_BOUNDS + 1 };
 extern const uint64_t metrics_bounds_ns[METRICS_BOUNDS];
 
@@ -76,7 +76,7 @@ struct metrics {
 
     /* Counters, the leader's. Everything from here on is added to the totals of the server when
      * the worker has died. */
-    char apart[METRICS_LINE]; /* what different threads write stands in different cache lines */
+    char apart[METRICS_LINE]; /* counters of different threads are in different cache lines */
     _Atomic uint64_t accepted;
     _Atomic uint64_t responses[METRICS_CLASSES]; /* of the application */
     _Atomic uint64_t refused[REFUSED_REASONS];
@@ -140,9 +140,9 @@ static inline void metrics_observe(struct histogram *histogram, uint64_t ns)
 }
 
 /*
- * A worker may write anything into its figures, or into those of others. So a reader goes by what
- * it has accepted of them: counters that only grow and have a bound, gauges up to one that lets
- * those of 4096 workers be added up.
+ * A worker may write anything into its figures, or into those of others. So a reader uses the
+ * figures that it has accepted: counters that only grow and have a bound, and gauges up to a bound
+ * that lets those of 4096 workers be added up.
  */
 #define METRICS_COUNTER_MAX (UINT64_C(1) << 56) /* in ns: two years of one thread */
 #define METRICS_GAUGE_MAX ((UINT32_C(1) << 20) - 1)

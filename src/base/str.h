@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
-/* A borrowed slice of bytes, not NUL-terminated. Whoever owns the bytes keeps them alive. */
+/* A borrowed slice of bytes, not NUL-terminated. The owner of the bytes keeps them alive. */
 struct str {
     const char *p;
     size_t n;

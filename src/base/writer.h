@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 /*
- * Text that grows as it is written, up to a limit. A failure sticks: whoever writes looks once, at
- * the end.
+ * Text that grows as it is written, up to a limit. A failure sticks: the caller checks once, at the
+ * end.
  */
 struct writer {
     char *data; /* owned: writer_free() */

@@ -8,9 +8,9 @@
  * Readiness of descriptors. One file a backend: loop_epoll.c, loop_poll.c.
  *
  * Contract, the same for each backend: an event says that a descriptor *became* ready, once.
- * Whoever got it works until the system says EAGAIN (or gives less than was asked for, unless
- * LOOP_URGENT was told), then calls loop_arm(), which costs nothing where the kernel remembers
- * edges. Listeners are the exception: with LOOP_LISTEN they are told again as long as something
+ * The callback reads or writes until EAGAIN (or until it gets less than it asked for, unless the
+ * event has LOOP_URGENT), then calls loop_arm(), which costs nothing where the kernel remembers
+ * edges. Listeners are the exception: with LOOP_LISTEN their event is repeated as long as a client
  * waits.
  */
 
@@ -50,8 +50,8 @@ struct loop_ops {
 
 struct loop {
     const struct loop_ops *ops;
-    /* NULL: nobody asks. */
-    void (*woken)(void *context); /* before the events of a wait are told */
+    /* NULL: not called. */
+    void (*woken)(void *context); /* before the events of a wait are reported */
     void (*rang)(void *context);  /* the alarm; there is none from now on */
 };
 
@@ -68,8 +68,8 @@ static inline void loop_destroy(struct loop *loop)
 }
 
 /*
- * Watches io->fd for what it will ever be asked for; a readiness that exists already is told.
- * Thread-safe. 0 or -1 with errno.
+ * Watches io->fd for all events that it will ever be armed for; a readiness that exists already is
+ * reported. Thread-safe. 0 or -1 with errno.
  */
 static inline int loop_add(struct loop *loop, struct io *io, unsigned interest)
 {
@@ -77,31 +77,34 @@ static inline int loop_add(struct loop *loop, struct io *io, unsigned interest)
 }
 
 /* No event of io is given after this, except from a wait that is dispatching already. -1 with errno
- * when io->fd is no longer what was added: then events may come for as long as a copy of it is
- * open.
+ * when io->fd is no longer the descriptor that was added: then events may come for as long as a
+ * copy of it is open.
  */
 static inline int loop_remove(struct loop *loop, struct io *io)
 {
     return loop->ops->remove(loop, io);
 }
 
-/* Asks for what was told already. Thread-safe. */
+/* Asks again for events that were reported already. Thread-safe. */
 static inline void loop_arm(struct loop *loop, struct io *io, unsigned interest)
 {
     if (loop->ops->arm)
         loop->ops->arm(loop, io, interest);
 }
 
-/* For who is not through: what io is ready for now is told again, its edge or not. Thread-safe. */
+/*
+ * For a caller that has stopped early: the present readiness of io is reported again, edge or not.
+ * Thread-safe.
+ */
 static inline void loop_again(struct loop *loop, struct io *io, unsigned interest)
 {
     loop->ops->again(loop, io, interest);
 }
 
 /*
- * Waits at most timeout_ms (-1: for ever) and calls on_event for what became ready.
- * Returns the number of events, or -1 with errno: EINTR, or others when a descriptor of the loop
- * was closed by somebody.
+ * Waits at most timeout_ms (-1: for ever) and calls on_event for each descriptor that became ready.
+ * Returns the number of events, or -1 with errno: EINTR, or others when other code has closed a
+ * descriptor of the loop.
  */
 static inline int loop_wait(struct loop *loop, int timeout_ms, void *context)
 {
@@ -122,8 +125,8 @@ static inline int loop_fd(struct loop *loop)
 }
 
 /*
- * For whoever waits for loop_fd() to become readable: ms from now it does so, whatever happens,
- * in place of an alarm set before. 0 or -1 with errno; needs a loop that has a loop_fd().
+ * For a caller that waits for loop_fd() to become readable: in ms at the latest it does so, in
+ * place of an alarm set before. 0 or -1 with errno; needs a loop that has a loop_fd().
  */
 static inline int loop_alarm(struct loop *loop, uint32_t ms)
 {

@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 /*
- * The portable backend. Interest is one-shot: what was told is not asked for again until
- * loop_arm(). The table may change while a wait is under way (loop_add and loop_arm are
+ * The portable backend. Interest is one-shot: an event that was reported is not asked for again
+ * until loop_arm(). The table may change while a wait is under way (loop_add and loop_arm are
  * thread-safe): the wait works on a copy and a change wakes it.
  */
 struct poll_loop {
@@ -20,7 +20,7 @@ struct poll_loop {
     pthread_mutex_t lock;
     struct io **ios; /* ios[i] belongs to fds[i]; slot 0 is the wake pipe */
     struct pollfd *fds;
-    struct pollfd *copy; /* what the wait under way looks at */
+    struct pollfd *copy; /* polled by the wait under way */
     struct io **told;
     int count, capacity, copy_capacity;
     bool waiting; /* a wait looks at a copy that a change makes old */
@@ -191,8 +191,7 @@ static void drain_wake_pipe(struct poll_loop *loop)
         ;
 }
 
-/* poll() tells a hang-up even to who asked for nothing: then only a negative descriptor is silent.
- */
+/* poll() reports a hang-up even without interest: only a negative descriptor is silent. */
 static void disarm(struct pollfd *fd, short told)
 {
     fd->events &= (short)~told;
@@ -200,7 +199,7 @@ static void disarm(struct pollfd *fd, short told)
         fd->fd = -1;
 }
 
-/* What is told is asked for no more; a callback may add, arm or remove after that. */
+/* A reported event is asked for no more; a callback may add, arm or remove after that. */
 static void disarm_told(struct poll_loop *loop, int count)
 {
     for (int i = 1; i < count; i++)
@@ -248,7 +247,7 @@ const struct loop_ops loop_poll_ops = {
     .add = poll_add,
     .remove = poll_remove,
     .arm = poll_arm,
-    .again = poll_arm, /* what is asked for is told as long as it is so */
+    .again = poll_arm, /* poll() repeats an event as long as it holds */
     .wait = poll_loop_wait,
     .wake = poll_wake,
     .fd = poll_fd,

@@ -117,7 +117,7 @@ bool socket_has_data(int fd)
 }
 
 #ifndef POLLRDHUP
-#define POLLRDHUP 0 /* elsewhere the end shows in what is read only */
+#define POLLRDHUP 0 /* other systems show the end only when it is read */
 #endif
 
 enum socket_peer socket_peer(int fd)

@@ -11,7 +11,7 @@
 /* The few calls that a connection makes on its socket. All are non-blocking: -1 with errno EAGAIN.
  */
 
-/* Who is at the other end, as small as an idle connection wants it. */
+/* The address of the other end, kept small for idle connections. */
 struct peer {
     uint16_t family; /* AF_INET, AF_INET6 or AF_UNIX */
     uint16_t port;   /* host order */

@@ -6,7 +6,7 @@
 
 #include <poll.h>
 
-/* What a connection is read and written by: its socket or, unless `tls` is NULL, TLS on it. */
+/* Reading from and writing to a connection: its socket or, unless `tls` is NULL, TLS on it. */
 
 static inline ssize_t transport_recv(int fd, struct tls *tls, void *data, size_t size)
 {
@@ -23,8 +23,10 @@ static inline ssize_t transport_sendv(int fd, struct tls *tls, const struct iove
                                : socket_sendv(fd, parts, count, more);
 }
 
-/* Leaves the offset to the caller, who knows what else has left. `copies`: see
- * socket_send_copies(). */
+/*
+ * Leaves the offset to the caller, which knows how many other bytes have left. `copies`: see
+ * socket_send_copies().
+ */
 static inline ssize_t transport_sendfile(int fd, struct tls *tls, int file, off_t offset,
                                          size_t size, bool copies)
 {
@@ -34,13 +36,13 @@ static inline ssize_t transport_sendfile(int fd, struct tls *tls, int file, off_
                   : socket_sendfile(fd, file, &offset, size);
 }
 
-/* There may be more to read, which no event will tell of: it is other clients' turn. */
+/* There may be more to read, for which no event will come: it is other clients' turn. */
 static inline bool transport_paused(const struct tls *tls)
 {
     return tls && tls_paused(tls);
 }
 
-/* What to wait for after EAGAIN: POLLIN, POLLOUT. */
+/* The event to wait for after EAGAIN: POLLIN, POLLOUT. */
 static inline short transport_recv_waits(const struct tls *tls)
 {
     return tls ? tls_recv_waits(tls) : POLLIN;

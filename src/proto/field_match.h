@@ -46,8 +46,8 @@ static inline uint32_t field_load_16(const char *p)
 }
 
 /*
- * Setting bit 5 folds the case of letters. Besides, it makes a CR of what should be a '-', and no
- * other byte of a table name: without CR the comparison is exact. The last word overlaps the one
+ * Setting bit 5 folds the case of letters. Besides, it turns a CR into a '-', and no other byte
+ * into one of a table name: without CR the comparison is exact. The last word overlaps the one
  * before it: no byte outside the n is read.
  */
 static inline bool field_same(const char *name, const char *lower, size_t n)

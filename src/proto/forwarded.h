@@ -4,9 +4,9 @@
 #include "proto/http1/parse.h"
 
 /*
- * Whom to believe, and what: the peers that may say how a request reached them
- * (forwarded_allow_ips), and what becomes of header fields whose names the environ cannot tell
- * apart (header_map, forwarder_headers, secure_scheme_headers).
+ * Trust in header fields: the peers that may say how a request reached them (forwarded_allow_ips),
+ * and the treatment of fields whose names the environ cannot tell apart (header_map,
+ * forwarder_headers, secure_scheme_headers).
  */
 
 enum trust_result {
@@ -44,7 +44,7 @@ bool trust_has(const struct trust *trust, const uint8_t *address, size_t size);
 
 void trust_free(struct trust *trust);
 
-/* header_map: what happens to a field with '_' in its name. */
+/* header_map: the treatment of a field with '_' in its name. */
 enum forwarded_map {
     FORWARDED_DROP,
     FORWARDED_REFUSE,

@@ -48,7 +48,7 @@ struct head {
 
     unsigned error;               /* enum http1_error */
     uint32_t error_at, error_len; /* the bytes that the error is about, for its text */
-    uint32_t error_limit;         /* what error_len is more than, for HTTP1_LINE_TOO_LONG */
+    uint32_t error_limit;         /* the limit that error_len exceeds, for HTTP1_LINE_TOO_LONG */
 
     /* Private. */
     unsigned stage;   /* enum http1_stage */

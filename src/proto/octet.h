@@ -4,7 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What a byte may be part of, as bits. */
+/* The classes of a byte, as bits. */
 enum octet_class {
     OCTET_TOKEN = 1,  /* RFC 9110 §5.6.2 */
     OCTET_METHOD = 2, /* a token without lower-case letters and '#': every registered method */

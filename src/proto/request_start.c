@@ -8,7 +8,7 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* The number with six digits less or more, as its unit wants: what is beyond is cut. */
+/* The number with six digits less or more, as its unit wants: further digits are cut. */
 static int64_t scaled(struct str value, size_t at, size_t digits)
 {
     int64_t number = 0;

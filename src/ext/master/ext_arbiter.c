@@ -39,9 +39,11 @@ static int host_wait(void *ctx, struct pollfd *fds, nfds_t count, int timeout_ms
     int n, saved;
 
     (void)ctx;
-    Py_BEGIN_ALLOW_THREADS n = poll(fds, count, timeout_ms);
+    Py_BEGIN_ALLOW_THREADS
+    n = poll(fds, count, timeout_ms);
     saved = errno;
-    Py_END_ALLOW_THREADS errno = saved;
+    Py_END_ALLOW_THREADS
+    errno = saved;
     return n;
 }
 

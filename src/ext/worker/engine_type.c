@@ -512,8 +512,11 @@ static PyObject *engine_wait(PyObject *op, PyObject *unused)
     if (!engine)
         return NULL;
     int fd = ((struct engine_object *)op)->wake_fd;
-    Py_BEGIN_ALLOW_THREADS wait_for_signal(engine, fd);
-    Py_END_ALLOW_THREADS if (PyErr_CheckSignals() < 0) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    wait_for_signal(engine, fd);
+    Py_END_ALLOW_THREADS
+    if (PyErr_CheckSignals() < 0)
+        return NULL;
     wsgi_check_process(engine_wsgi(op), NULL);
     access_reopen(&((struct engine_object *)op)->wsgi);
     if (deadline_check(&((struct engine_object *)op)->wsgi, NULL) < 0)

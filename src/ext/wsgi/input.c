@@ -53,7 +53,8 @@ static ssize_t read_while_others_run(struct input *self, struct request *request
     if (body_blocks(request)) {
         got = body_read(request, out, n);
     } else {
-        Py_BEGIN_ALLOW_THREADS got = body_read(request, out, n);
+        Py_BEGIN_ALLOW_THREADS
+        got = body_read(request, out, n);
         Py_END_ALLOW_THREADS
     }
     request->blocked--;

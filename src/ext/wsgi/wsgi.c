@@ -469,8 +469,11 @@ static int wait_in_thread(int fd, short events, int timeout_ms)
     for (;;) {
         struct pollfd pollfd = {.fd = fd, .events = events};
         int result;
-        Py_BEGIN_ALLOW_THREADS result = poll(&pollfd, 1, timeout_ms);
-        Py_END_ALLOW_THREADS if (result >= 0 || errno != EINTR) return result;
+        Py_BEGIN_ALLOW_THREADS
+        result = poll(&pollfd, 1, timeout_ms);
+        Py_END_ALLOW_THREADS
+        if (result >= 0 || errno != EINTR)
+            return result;
         if (PyErr_CheckSignals() < 0)
             return -1;
         now = clock_ms();

@@ -93,7 +93,7 @@ static enum tls_handshake handshake_failed(struct tls *tls)
     return isupper(tls->first_byte) ? TLS_PLAIN_HTTP : TLS_FAILED;
 }
 
-/* What the client takes in a record: it may have asked for less than usual (RFC 6066 §4). */
+/* The record size that the client takes: it may have asked for less than usual (RFC 6066 §4). */
 static size_t record_max(const struct tls *tls)
 {
     unsigned mode = openssl.SSL_SESSION_get_max_fragment_length(openssl.SSL_get_session(tls->ssl));
@@ -103,7 +103,7 @@ static size_t record_max(const struct tls *tls)
 
 /*
  * Called by OpenSSL after the handshake, but not for data. Without credit the client counts as one
- * that has closed, which OpenSSL looks at before the next record: of what it has read no more is
+ * that has closed, which OpenSSL looks at before the next record: no more of its buffered input is
  * decrypted.
  */
 static void count_event(const SSL *ssl, int where, int value)
@@ -157,7 +157,7 @@ const char *tls_error(const struct tls *tls)
 
 /* Data */
 
-/* What a call that gave nothing means: 0 at the client's end, or -1 with errno. */
+/* The result of a call that gave no bytes: 0 at the client's end, or -1 with errno. */
 static int no_success(struct tls *tls, atomic_bool *wants_other, int other)
 {
     int error = tls->credit < 0 ? SSL_ERROR_SSL : openssl.SSL_get_error(tls->ssl, 0);
@@ -240,8 +240,8 @@ static int send_data(struct tls *tls, const char *data, size_t size, bool more)
 }
 
 /*
- * First what is left of a record: OpenSSL has it encrypted and wants to be told its size again, and
- * no bytes. How many bytes of the caller have left with it, or -1 with errno.
+ * First the rest of a record: OpenSSL has encrypted it and wants its size again, and no bytes. How
+ * many bytes of the caller have left with it, or -1 with errno.
  */
 static ssize_t send_unsent(struct tls *tls)
 {
@@ -346,7 +346,9 @@ static ssize_t read_at(int file, char *data, size_t size, off_t offset)
     return n;
 }
 
-/* Sends what was read in records, `more` of the file after them. How many bytes, or -1. */
+/*
+ * Sends the bytes that were read in records, `more` of the file after them. How many bytes, or -1.
+ */
 static ssize_t send_read(struct tls *tls, const char *data, size_t size, bool more)
 {
     size_t done = 0;

@@ -12,7 +12,7 @@
  * OpenSSL that the process has already, so that a context made by Python's ssl module is used by
  * the very library that made it.
  *
- *   tls_context   an SSL_CTX and what a listener wants beside it; counted
+ *   tls_context   an SSL_CTX with the options of a listener; counted
  *   tls           one connection; its functions may be called by two threads at a time
  */
 
@@ -28,8 +28,10 @@ struct tls;
  */
 bool tls_load(void *handle, char *error, size_t size);
 
-/* What the application is asked in a handshake: which certificate, by the server's name that the
- * client wants, and which key the client shares with us (RFC 4279). */
+/*
+ * The application's part in a handshake: it chooses the certificate by the server's name that the
+ * client wants, and finds the key that the client shares with us (RFC 4279).
+ */
 struct tls_names {
     /*
      * May this thread run the application's code? Else the handshake waits for one that may: a
@@ -47,7 +49,7 @@ struct tls_names {
 struct tls_context_options {
     const struct tls_names *names; /* borrowed for ever; NULL: the context's certificate for all */
     void *app;                     /* for names */
-    void *ref;                     /* what the context needs to stay alive: tls_context_ref() */
+    void *ref;                     /* keeps the context alive: tls_context_ref() */
     bool ktls;                     /* let the kernel encrypt, where it can */
 };
 
@@ -59,10 +61,10 @@ struct tls_context *tls_context_create(struct ssl_ctx_st *ssl_ctx,
                                        const struct tls_context_options *options);
 void *tls_context_ref(const struct tls_context *context);
 void tls_context_use(struct tls_context *context);
-/* True when that was the last use: whoever is told releases the ref and destroys it. */
+/* True when that was the last use: then the caller releases the ref and destroys it. */
 bool tls_context_drop(struct tls_context *context);
 void tls_context_destroy(struct tls_context *context);
-/* For whoever is told: the next one that waits to be destroyed. */
+/* For that caller: the next one that waits to be destroyed. */
 struct tls_context **tls_context_next(struct tls_context *context);
 
 /*
@@ -87,7 +89,7 @@ enum tls_handshake {
     TLS_DONE,
     TLS_WAITS,      /* for the socket: tls_recv_waits(); or it has paused: tls_paused() */
     TLS_WANTS_NAME, /* for a thread that may run the application's code */
-    TLS_PLAIN_HTTP, /* what came is no TLS, but looks like HTTP */
+    TLS_PLAIN_HTTP, /* the bytes are no TLS, but look like HTTP */
     TLS_FAILED,     /* tls_error() says why */
     TLS_GONE,       /* the client has closed or reset */
 };
@@ -105,9 +107,9 @@ bool tls_can_ask(const struct tls *tls);
  *
  * tls_recv() gives less than `size` only when the socket is empty too, at the client's end, or when
  * it has paused.
- * tls_send() may give *more* than was offered: what a call that said EAGAIN had begun to send must
- * be offered again, and counts when all of it has left. `more`: further bytes follow at once, the
- * last packet may wait for them.
+ * tls_send() may give *more* than was offered: bytes that a call had begun to send before EAGAIN
+ * must be offered again, and count when all of them have left. `more`: further bytes follow at
+ * once, the last packet may wait for them.
  */
 ssize_t tls_recv(struct tls *tls, void *data, size_t size);
 ssize_t tls_send(struct tls *tls, const struct iovec *parts, int count, bool more);
@@ -116,8 +118,8 @@ ssize_t tls_send(struct tls *tls, const struct iovec *parts, int count, bool mor
 ssize_t tls_sendfile(struct tls *tls, int file, off_t offset, size_t size);
 
 /*
- * Sends bytes that are not counted nor offered again: what the socket does not take goes before
- * what is sent next. 0, or -1 with errno.
+ * Sends bytes that are not counted nor offered again: those that the socket does not take go before
+ * the next bytes. 0, or -1 with errno.
  */
 int tls_send_aside(struct tls *tls, const void *data, size_t size);
 
@@ -125,11 +127,12 @@ int tls_send_aside(struct tls *tls, const void *data, size_t size);
 short tls_recv_waits(const struct tls *tls);
 short tls_send_waits(const struct tls *tls);
 
-/* Bytes may be there that no event of the socket will tell of. */
+/* Bytes may be buffered for which the socket raises no event. */
 bool tls_has_unread(struct tls *tls);
 
 /* After tls_handshake() or tls_recv(): it has stopped for the sake of other clients, after so many
- * records. More may be there that no event of the socket will tell of. */
+ * records. More may be buffered for which the socket raises no event.
+ */
 bool tls_paused(const struct tls *tls);
 
 /* Nothing more comes: the client has said so, or TLS has failed. */
@@ -138,7 +141,10 @@ bool tls_ended(const struct tls *tls);
 /* Says once that we send nothing more, if that can be said without waiting. */
 void tls_shutdown(struct tls *tls);
 
-/* What was agreed upon. Any thread. Texts are OpenSSL's constants, NULL where there is none. */
+/*
+ * The parameters of the session. Any thread. Texts are OpenSSL's constants, NULL where there is
+ * none.
+ */
 
 struct tls_cipher {
     const char *name;    /* OpenSSL's: "TLS_AES_256_GCM_SHA384" */
@@ -178,8 +184,8 @@ struct tls_session {
 struct tls_session tls_session(struct tls *tls);
 
 /*
- * Certificate `index` of what the client sent, its own being 0, as DER: 1, 0 when there is none, -1
- * when there is no memory. *der is the caller's: mem_free().
+ * Certificate `index` of those that the client sent, its own being 0, as DER: 1, 0 when there is
+ * none, -1 when there is no memory. *der is the caller's: mem_free().
  */
 int tls_peer_certificate(struct tls *tls, unsigned index, char **der, size_t *size);
 

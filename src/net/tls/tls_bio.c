@@ -7,7 +7,7 @@
 /*
  * A filter before OpenSSL's own BIO of a socket. It calls the socket itself: to know whether it
  * gave less than was asked for, so that no further call has to find out, and so that a client that
- * has gone is no signal. What concerns TLS in the kernel is left to the BIO behind it.
+ * has gone is no signal. Calls about TLS in the kernel are left to the BIO behind it.
  */
 
 static bool in_kernel(BIO *bio, int what)

@@ -155,7 +155,7 @@ static int encode_of(const OPENSSL_STACK *chain, unsigned index, char **der, siz
     return encode(openssl.OPENSSL_sk_value(chain, (int)index), der, size);
 }
 
-/* A server's list of what the client sent is without the client's own certificate. */
+/* A server's list of the client's certificates is without the client's own one. */
 static int encode_issuer(SSL *ssl, unsigned index, char **der, size_t *size)
 {
     return encode_of((const OPENSSL_STACK *)openssl.SSL_get_peer_cert_chain(ssl), index, der, size);

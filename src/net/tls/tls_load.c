@@ -26,7 +26,10 @@ static const struct function functions[] = {
 #undef OPENSSL_ENTRY
 };
 
-/* All of them from one place: two libraries must not be mixed. Returns what is missing, or NULL. */
+/*
+ * All of them from one place: two libraries must not be mixed. Returns the name that is missing, or
+ * NULL.
+ */
 static const char *find_all(void *handle)
 {
     for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {

@@ -13,7 +13,7 @@ enum {
     TLS_RECORD_MAX = 16 * 1024,         /* bytes of data in any record (RFC 8446 §5.1) */
     TLS_FILE_READ = 2 * TLS_RECORD_MAX, /* bytes of a file that are read at a time */
 
-    /* What a client may make us do before other clients have their turn, in one call. */
+    /* The work that one client may cause in one call, before other clients have their turn. */
     TLS_RECORDS_TURN = 128,  /* records of data */
     TLS_HANDSHAKE_READS = 4, /* times that a handshake fills its buffer of a record */
 
@@ -23,7 +23,7 @@ enum {
     TLS_EVENT_COST = 16, /* a key update is two events, three when it asks for ours */
 };
 
-/* What the process has, found by tls_load(). */
+/* The OpenSSL of the process, found by tls_load(). */
 struct tls_process {
     bool loaded;
     bool kernel_tls;
@@ -57,7 +57,7 @@ struct tls {
     bool eof;                 /* it gave its end */
     bool more;                /* another record follows the one that is being sent */
     bool kernel_may;          /* take over */
-    bool kernel_sends;        /* what is written to the socket is encrypted there */
+    bool kernel_sends;        /* it encrypts the bytes written to the socket */
     bool paused;              /* the last call stopped for the sake of others: tls_paused() */
     int reads;                /* that the handshake has left in this call */
     int credit;               /* below 0: the client asks for too much */
@@ -65,10 +65,10 @@ struct tls {
     size_t record_max;    /* bytes of data in a record that the client takes */
     size_t unsent;        /* bytes of a record that has not left whole */
     size_t owed;          /* how many of them the caller offers again */
-    pthread_mutex_t lock; /* not in the handshake, which nobody but the engine's leader sees */
+    pthread_mutex_t lock; /* not in the handshake, which only the engine's leader sees */
 };
 
-/* tls_bio.c: what OpenSSL reads from and writes to. NULL: no memory. */
+/* tls_bio.c: the BIO that OpenSSL reads from and writes to. NULL: no memory. */
 BIO_METHOD *tls_bio_method(void);
 BIO *tls_bio_create(struct tls *tls);
 

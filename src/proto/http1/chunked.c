@@ -152,7 +152,7 @@ static enum state step_line_end(struct chunked *dec, char c)
     return dec->left > 0 ? DATA : TRAILER_FIRST;
 }
 
-/* Whether a trailer may have this name, once: RFC 9110 §6.5.1, and what Host is to a head. */
+/* Whether a trailer may have this name, once: RFC 9110 §6.5.1, and, as in a head, Host. */
 static bool name_allowed(struct chunked *dec)
 {
     if (dec->name_len > CHUNKED_NAME_MAX)

@@ -14,7 +14,7 @@
 
 enum chunked_result {
     CHUNKED_MORE,  /* everything was consumed; the body goes on */
-    CHUNKED_DONE,  /* the last line was consumed: what follows belongs to the next request */
+    CHUNKED_DONE,  /* the last line was consumed: later bytes belong to the next request */
     CHUNKED_ERROR, /* dec->error says why: answer with chunked_error_status(), close */
 };
 

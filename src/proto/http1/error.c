@@ -21,16 +21,16 @@ HTTP1_COLD enum http1_result http1_refuse_at(struct http1_reader *in, enum http1
 
 enum subject {
     SUBJECT_NONE,    /* the format is all there is to say */
-    SUBJECT_BYTES,   /* what error_at points to */
+    SUBJECT_BYTES,   /* the bytes at error_at */
     SUBJECT_UPPER,   /* the same, a name, in capitals */
     SUBJECT_VERSION, /* a pair of numbers if it has the form of a version */
     SUBJECT_SIZE,    /* its size and the limit */
-    SUBJECT_LF,      /* of what the line should have ended with CRLF */
+    SUBJECT_LF,      /* of the line that should have ended with CRLF */
 };
 
 struct description {
     const char *text; /* before the subject */
-    const char *page; /* what the page puts before the text, in which case "'" follows; or NULL */
+    const char *page; /* precedes the text in the page, and "'" follows it; or NULL */
     enum subject subject;
     int status;
 };
@@ -71,7 +71,7 @@ int http1_error_status(enum http1_error error)
     return descriptions[error].status;
 }
 
-/* Text in the making. What does not fit is left out, and all that would follow it. */
+/* Text in the making. A part that does not fit is left out, with all later ones. */
 struct writer {
     char *p, *end; /* end: the place that is kept for NUL */
     bool raw;      /* characters go as the client sent them, not as UTF-8 of Latin-1 */

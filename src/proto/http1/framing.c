@@ -5,7 +5,7 @@
 
 #define BAD_LENGTH UINT64_MAX
 
-/* What is left of a comma-separated list; p is NULL behind the last member. */
+/* The rest of a comma-separated list; p is NULL behind the last member. */
 struct list {
     const char *p, *end;
 };
@@ -99,7 +99,10 @@ static enum http1_result read_codings(struct head *head, const char *data,
     return HTTP1_OK;
 }
 
-/* A body whose end is not known by "chunked", or by that alone, is no basis for what follows. */
+/*
+ * If the end of a body is not known by "chunked", or by that alone, the bytes behind it are not
+ * trusted.
+ */
 HTTP1_COLD static enum http1_result transfer_encoding(struct head *head, const char *data)
 {
     const struct head_field *last = NULL;

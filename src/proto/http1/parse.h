@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 /*
- * The head of an HTTP/1.1 request (RFC 9112 §2-§6): request line, header fields, and what they
- * say of the message's framing. No descriptor, no clock, no allocation but the field table's.
+ * The head of an HTTP/1.1 request (RFC 9112 §2-§6): request line, header fields, and the message's
+ * framing. No descriptor, no clock, no allocation but the field table's.
  *
  * All positions are offsets from the first byte given to http1_parse(), so that the caller may
  * move its buffer while a head is incomplete, and after.
@@ -21,10 +21,7 @@ enum http1_result {
     HTTP1_ERROR,   /* head->error says why; nothing that follows may be read */
 };
 
-/*
- * A head that goes beyond this is refused whatever the limits say (HTTP1_HEAD_TOO_LONG): offsets
- * are 32 bits wide.
- */
+/* A longer head is refused with any limits (HTTP1_HEAD_TOO_LONG): offsets are 32 bits wide. */
 #define HTTP1_HEAD_MAX (UINT32_MAX / 2)
 
 /* Why a head was refused: see http1_error_status() and http1_error_text(). */
@@ -54,7 +51,7 @@ enum http1_error {
     HTTP1_ERROR_COUNT
 };
 
-/* What the settings of the same names allow. Zero means "no limit" where a limit is a number. */
+/* The settings of the same names. Zero means "no limit" where a limit is a number. */
 struct http1_limits {
     uint32_t request_line; /* bytes, without CRLF as gunicorn counts it */
     uint32_t fields;       /* count */
@@ -66,7 +63,7 @@ struct http1_limits {
     bool casefold_method;
 };
 
-/* What http1_parse() waits for next. */
+/* The part that http1_parse() waits for next. */
 enum http1_stage {
     HTTP1_AT_REQUEST_LINE,
     HTTP1_AT_FIELD,
@@ -89,7 +86,7 @@ int http1_error_status(enum http1_error error);
  * gunicorn's words for head->error: as its log has them, in UTF-8, and as its error page has them
  * (not escaped for HTML), with the bytes of the client as they came. Both write into out at most
  * size bytes, NUL included (size > 0), the first never half a character, and return the length
- * without NUL. `data` is what http1_parse() was given.
+ * without NUL. `data` is the buffer given to http1_parse().
  */
 size_t http1_error_text(const struct head *head, const char *data, char *out, size_t size);
 size_t http1_error_page_text(const struct head *head, const char *data, char *out, size_t size);

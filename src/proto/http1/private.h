@@ -3,7 +3,7 @@
 
 #include "proto/http1/parse.h"
 
-/* What the files of the parser share. Private to src/proto. */
+/* Shared by the files of the parser. Private to src/proto. */
 
 #define HTTP1_LIKELY(x) __builtin_expect(!!(x), 1)
 #define HTTP1_UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -47,10 +47,10 @@ enum http1_result http1_fields(struct http1_reader *in);
 /* Sets path and query to those of the target. False: an authority in it is malformed. */
 bool http1_split_target(struct head *head, const char *data);
 
-/* What a Connection field's value says: head->close, head->persist. */
+/* Sets head->close and head->persist by a Connection field's value. */
 void http1_connection(struct head *head, struct str value);
 
-/* What the fields of a whole head say of its body and of the connection. */
+/* Derives the framing of the body and the end of the connection from the fields of a whole head. */
 enum http1_result http1_framing(struct head *head, const char *data);
 
 #endif

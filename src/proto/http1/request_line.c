@@ -82,7 +82,7 @@ static void casefold_method(struct http1_reader *in)
         method[i] = ascii_upper(method[i]);
 }
 
-/* Any line, in the order in which gunicorn looks for what may be wrong. */
+/* Any line, in the order of gunicorn's checks. */
 static enum http1_result line_check(struct http1_reader *in, const char *from, const char *to)
 {
     struct head *head = in->head;
@@ -120,9 +120,9 @@ static enum http1_result line_too_long(struct http1_reader *in, const char *from
 }
 
 /*
- * Whatever the short way below did not take: lines that are not whole, are wrong, or are rare. A
- * control character refuses a line that is not whole: it was sent by something that does not speak
- * HTTP and may wait for an answer.
+ * Lines that the short way below does not take: unfinished, wrong or rare ones. A control character
+ * refuses a line that is not whole: it was sent by something that does not speak HTTP and may wait
+ * for an answer.
  */
 HTTP1_COLD static enum http1_result line_slowly(struct http1_reader *in, const char *from)
 {

@@ -5,7 +5,7 @@
 
 /*
  * The parts of a request target as gunicorn finds them with Python's urlsplit(): "//path" is a
- * path, everything else may have a scheme, and an authority where "//" follows. What is left of a
+ * path, everything else may have a scheme, and an authority where "//" follows. The rest of a
  * CONNECT's "host:port" is the port, "host" having the form of a scheme; nobody should rely on it.
  */
 
