@@ -609,6 +609,14 @@ void engine_put_back(struct engine *engine, struct request *request)
         engine_yield(engine);
 }
 
+void engine_raise(struct engine *engine, struct request *request, unsigned happened)
+{
+    if (!events_add(engine, request, happened))
+        return;
+    ready_wake(&engine->ready);
+    engine_kick(engine);
+}
+
 void engine_drain(struct engine *engine)
 {
     atomic_store(&engine->draining, true);

@@ -268,6 +268,10 @@ struct request *engine_take(struct engine *engine, bool main_thread);
  */
 void engine_finish(struct engine *engine, struct request *request);
 
+/* Events (REQUEST_*) of a request have happened: those that its application waits for are due, and
+ * a thread gives them. For threads that do not lead: see events_raise(). */
+void engine_raise(struct engine *engine, struct request *request, unsigned happened);
+
 /* The request is answered, and what there is to count of its run is counted: its connection goes
  * on. Any thread. */
 void engine_put_back(struct engine *engine, struct request *request);

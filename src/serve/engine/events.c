@@ -31,7 +31,7 @@ void events_want(struct engine *engine, struct request *request, unsigned wanted
     pthread_mutex_unlock(&engine->ready.lock);
 }
 
-static bool add(struct engine *engine, struct request *request, unsigned happened)
+bool events_add(struct engine *engine, struct request *request, unsigned happened)
 {
     struct events *events = &request->events;
     pthread_mutex_lock(&engine->ready.lock);
@@ -46,16 +46,8 @@ static bool add(struct engine *engine, struct request *request, unsigned happene
 /* Whoever called loop_host_step() looks for events after it. */
 void events_raise(struct engine *engine, struct request *request, unsigned happened)
 {
-    if (add(engine, request, happened) && !engine->events_follow)
+    if (events_add(engine, request, happened) && !engine->events_follow)
         ready_wake(&engine->ready);
-}
-
-void events_tell(struct engine *engine, struct request *request, unsigned happened)
-{
-    if (!add(engine, request, happened))
-        return;
-    ready_wake(&engine->ready);
-    engine_kick(engine);
 }
 
 struct request *events_next(struct engine *engine, unsigned *due)

@@ -39,8 +39,9 @@ void events_want(struct engine *engine, struct request *request, unsigned wanted
 /* These have happened: the application's are due. Leader only. */
 void events_raise(struct engine *engine, struct request *request, unsigned happened);
 
-/* The same for a thread that does not lead: wakes one that gives them. */
-void events_tell(struct engine *engine, struct request *request, unsigned happened);
+/* The same, and wakes nobody; whether there was no other in the list. Any thread: see
+ * engine_raise(). */
+bool events_add(struct engine *engine, struct request *request, unsigned happened);
 
 /* A request with due events, which are in *due and no longer in the list; NULL when there is none.
  * events_settle() follows. */
@@ -53,7 +54,8 @@ bool events_settle(struct engine *engine, struct request *request);
 /* The application has answered it in run(): nothing that it has asked for is given. */
 void events_forget(struct engine *engine, struct request *request);
 
-/* The application has finished with the request. False: whoever calls events_settle() completes it. */
+/* The application has finished with the request. False: whoever calls events_settle() completes it.
+ */
 bool events_end(struct engine *engine, struct request *request);
 
 #endif

@@ -24,7 +24,7 @@ static struct progress progress_of(struct engine *engine)
 
 static void raise_deadline(struct deadline *deadline, void *context)
 {
-    events_tell(context, list_entry(deadline, struct request, deadline), REQUEST_DEADLINE);
+    engine_raise(context, list_entry(deadline, struct request, deadline), REQUEST_DEADLINE);
 }
 
 static void look_at_deadlines(struct engine *engine)

@@ -41,5 +41,5 @@ void request_ask(struct request *request, unsigned events)
     if (events & REQUEST_DEADLINE)
         happened |= is_out_of_time(request) ? REQUEST_DEADLINE : 0;
     if (happened)
-        events_tell(engine, request, happened);
+        engine_raise(engine, request, happened);
 }
