@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "net/tls/tls.h"
-#include "serve/conn/conn.h"
 
 #include <dlfcn.h>
 #include <string.h>
@@ -545,10 +544,9 @@ static int put_client(struct wsgi *wsgi, PyObject *environ, struct tls *tls)
     return result;
 }
 
-int ext_tls_environ(struct wsgi *wsgi, PyObject *environ, const struct conn *conn)
+int ext_tls_environ(struct wsgi *wsgi, PyObject *environ, struct tls *tls)
 {
     struct core_state *state = wsgi->state;
-    struct tls *tls = conn->tls;
     const char *server = tls_server_name(tls);
     if (put_text(wsgi, environ, NAME(state, ssl_protocol), tls_version(tls)) < 0 ||
         put_text(wsgi, environ, NAME(state, ssl_cipher), tls_cipher(tls).name) < 0)

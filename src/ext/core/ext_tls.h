@@ -22,7 +22,7 @@ int ext_tls_start(struct wsgi *wsgi);
 void ext_tls_look(struct wsgi *wsgi, uint64_t now_ns);
 
 /* Adds what there is to say of the connection's TLS. 0, or -1 with an exception. */
-int ext_tls_environ(struct wsgi *wsgi, PyObject *environ, const struct conn *conn);
+int ext_tls_environ(struct wsgi *wsgi, PyObject *environ, struct tls *tls);
 
 /* What gunicorn.socket says of TLS: "version", "cipher" … A new reference, or NULL. */
 PyObject *ext_tls_about(struct tls *tls, PyObject *what);

@@ -207,7 +207,7 @@ static void raise_in_thread(struct call *call)
     call->raised = true;
     PyThreadState_SetAsyncExc(call->thread, call->wsgi->timeout_error);
     if (request->blocked > 0)
-        shutdown(request->conn->io.fd, request->response.sent_head ? SHUT_RDWR : SHUT_RD);
+        request_interrupt(call->request, request->response.sent_head);
 }
 
 static void raise_in_greenlet(struct call *call, uint64_t serial)

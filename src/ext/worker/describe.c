@@ -50,12 +50,12 @@ PyObject *describe_request(struct call *call)
     return PyObject_CallMethod(
         wsgi->handler, "make_request", "dNiOONNNN(ii)NOK",
         (double)(request->begun_ns - request->ready_ns) / 1e9,
-        text_address(&wsgi->texts, &request->conn->peer), (int)request->conn->peer.port,
+        text_address(&wsgi->texts, request_peer(request)), (int)request_peer(request)->port,
         call->socket, call->input ? call->input : wsgi->empty_input,
         slice(call, head->method, head->method_len), slice(call, head->target, head->target_len),
         slice(call, head->path, head->path_len), slice(call, head->query, head->query_len),
         (int)head->major, (int)head->minor, describe_fields(wsgi, request->input, head),
-        head->https ? Py_True : Py_False, (unsigned long long)request->conn->served + 1);
+        head->https ? Py_True : Py_False, (unsigned long long)request_number(request));
 }
 
 PyObject *describe_response(struct call *call)
@@ -94,7 +94,7 @@ static int apply_changes(struct request *request, PyObject *ends)
 
 int describe_changes(struct call *call, PyObject *environ)
 {
-    const struct listener *listener = call->request->conn->listener;
+    const struct listener *listener = request_listener(call->request);
     PyObject *ends = PyObject_CallMethod(
         call->wsgi->handler, "fill_changed", "OOOnN", environ, call->described,
         call->given ? call->given : Py_None,

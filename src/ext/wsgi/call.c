@@ -1,6 +1,5 @@
 #include "ext/wsgi/wsgi.h"
 
-#include "serve/conn/conn.h"
 #include "serve/request/response.h"
 
 #include <stddef.h>
@@ -115,7 +114,7 @@ static void await_others(struct wsgi *wsgi, struct request *request)
         if (wsgi_ops.wait(wsgi, -1, 0, OTHERS_PAUSE_MS) < 0)
             PyErr_WriteUnraisable(wsgi->worker);
         if (request->blocked > 0) {
-            shutdown(request->conn->io.fd, SHUT_RDWR);
+            request_interrupt(request, true);
             response_abort(request);
         }
     }

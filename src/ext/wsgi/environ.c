@@ -71,14 +71,15 @@ static PyObject *port_text(uint16_t port)
     return text_new(digits + 6 - size, (size_t)size);
 }
 
-static int put_peer(struct wsgi *wsgi, PyObject *environ, const struct conn *conn)
+static int put_peer(struct wsgi *wsgi, PyObject *environ, const struct request *request)
 {
+    const struct peer *peer = request_peer(request);
     struct core_state *state = wsgi->state;
-    if (conn->listener->local)
+    if (request_listener(request)->local)
         return 0;
-    if (put(environ, NAME(state, remote_addr), text_address(&wsgi->texts, &conn->peer)) < 0)
+    if (put(environ, NAME(state, remote_addr), text_address(&wsgi->texts, peer)) < 0)
         return -1;
-    return put(environ, NAME(state, remote_port), port_text(conn->peer.port));
+    return put(environ, NAME(state, remote_port), port_text(peer->port));
 }
 
 static const struct head_field *find_field(const struct request *request, enum field_id id)
@@ -209,7 +210,7 @@ static int fill_for_all(struct wsgi *wsgi, PyObject *environ, struct call *call)
     struct request *request = call->request;
     if (put_objects(wsgi, environ, call) < 0)
         return -1;
-    return request->conn->tls ? ext_tls_environ(wsgi, environ, request->conn) : 0;
+    return request_tls(request) ? ext_tls_environ(wsgi, environ, request_tls(request)) : 0;
 }
 
 static int fill(struct wsgi *wsgi, PyObject *environ, struct call *call)
@@ -220,13 +221,12 @@ static int fill(struct wsgi *wsgi, PyObject *environ, struct call *call)
     int changed = wsgi->shown ? describe_changes(call, environ) : 0;
     if (changed != 0)
         return changed < 0 ? -1 : 0;
-    if (put_request_line(wsgi, environ, request) < 0 ||
-        put_peer(wsgi, environ, request->conn) < 0 || put_fields(wsgi, environ, request) < 0 ||
-        put_scheme(wsgi, environ, request) < 0)
+    if (put_request_line(wsgi, environ, request) < 0 || put_peer(wsgi, environ, request) < 0 ||
+        put_fields(wsgi, environ, request) < 0 || put_scheme(wsgi, environ, request) < 0)
         return -1;
     if (call->input && put_body_size(wsgi, environ, request) < 0)
         return -1;
-    if (request->conn->listener->local && put_server_of_host(wsgi, environ, request) < 0)
+    if (request_listener(request)->local && put_server_of_host(wsgi, environ, request) < 0)
         return -1;
     return put_path(wsgi, environ, request);
 }
@@ -234,7 +234,7 @@ static int fill(struct wsgi *wsgi, PyObject *environ, struct call *call)
 PyObject *environ_build(struct wsgi *wsgi, struct call *call)
 {
     struct request *request = call->request;
-    size_t listener = (size_t)(request->conn->listener - wsgi->engine->listeners);
+    size_t listener = (size_t)(request_listener(request) - wsgi->engine->listeners);
     PyObject *environ = PyDict_Copy(wsgi->templates[listener]);
     if (!environ)
         return NULL;

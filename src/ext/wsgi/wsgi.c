@@ -292,7 +292,7 @@ static void await_proceeding(struct call *call)
 static int serve_around(struct call *call)
 {
     struct wsgi *wsgi = call->wsgi;
-    const struct listener *listener = call->request->conn->listener;
+    const struct listener *listener = request_listener(call->request);
     PyObject *on = bound_new(wsgi->state, proceed, call);
     if (!on)
         return -1;
@@ -391,7 +391,7 @@ static void wsgi_run(void *app, struct request *request)
         answer(call);
         wsgi_check_process(wsgi, call);
         if (call->socket_taken) {
-            conn_because(request->conn, CLOSE_TAKEN);
+            request_because(request, CLOSE_TAKEN);
             response_abort(request);
         }
         deadline_tell_at_end(call);
@@ -404,7 +404,7 @@ static void wsgi_run(void *app, struct request *request)
         ext_tls_look(wsgi, request->begun_ns);
     wsgi->running--;
     end_slot(wsgi, place);
-    if (wsgi->max_requests > 0 && !request->conn->listener->inner)
+    if (wsgi->max_requests > 0 && !request_listener(request)->inner)
         count_towards_max(wsgi);
 }
 

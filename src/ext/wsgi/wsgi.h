@@ -4,6 +4,7 @@
 #include "ext/core/state.h"
 
 #include "serve/engine/engine.h"
+#include "serve/request/stream.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
