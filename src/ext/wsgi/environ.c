@@ -189,7 +189,7 @@ static int put_scheme(struct wsgi *wsgi, PyObject *environ, const struct request
 bool environ_hides_chunks(const struct request *request)
 {
     return request->head.framing == HEAD_UNTIL_END && request->body.complete &&
-           !request->must_close;
+           !request->head.coded;
 }
 
 /* A body that is here whole has a length (RFC 3875 §4.1.2), and its chunks are gone. */

@@ -118,6 +118,11 @@ void conn_mark(struct engine *engine, struct conn *conn)
     conn_list(engine, conn);
 }
 
+bool conn_takes(const struct conn *conn)
+{
+    return socket_untaken(conn->io.fd) + PACE_BYTES <= conn->untaken;
+}
+
 void conn_gain(struct engine *engine, struct conn *conn, uint64_t n)
 {
     if (n < PACE_BYTES - conn->gained)

@@ -115,6 +115,11 @@ void conn_list(struct engine *engine, struct conn *conn);
 /* The same, as its client keeps pace: it is the last one now that is closed to make room. */
 void conn_mark(struct engine *engine, struct conn *conn);
 
+/* While an answer is sent: whether its client has taken PACE_BYTES since the last conn_mark(), of
+ * which the engine knows nothing: the system says that the socket takes more only when much of it
+ * is empty. */
+bool conn_takes(const struct conn *conn);
+
 /* So many bytes of a request came, or of an answer went: conn_mark() from PACE_BYTES on. */
 void conn_gain(struct engine *engine, struct conn *conn, uint64_t n);
 

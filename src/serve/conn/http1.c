@@ -53,15 +53,29 @@ static bool is_receiving(const struct conn *conn)
 
 static void answered(struct engine *engine, struct conn *conn);
 
+/* A request line that is not whole has no method yet. */
+static bool begins_with_head(const struct request *request)
+{
+    return request->head.method_len == 0 && request->input_size >= 5 &&
+           memcmp(request->input, "HEAD ", 5) == 0;
+}
+
+static void send_refusal(struct engine *engine, struct request *request, int status,
+                         const char *text)
+{
+    metrics_add(&engine->metrics->rejected[metrics_class((unsigned)status)], 1);
+    request->response.no_body = begins_with_head(request);
+    refusal_send(request, status, text);
+    refused_log(engine, request);
+}
+
 static void refuse(struct engine *engine, struct conn *conn, enum metrics_close reason, int status,
                    const char *text)
 {
     conn_because(conn, reason);
     if (!turn_to(engine, conn, REQUEST_FLUSH))
         return;
-    metrics_add(&engine->metrics->rejected[metrics_class(status)], 1);
-    refusal_send(conn->request, status, text);
-    refused_log(engine, conn->request);
+    send_refusal(engine, conn->request, status, text);
     answered(engine, conn);
 }
 
@@ -619,6 +633,11 @@ static void expired(struct engine *engine, struct conn *conn)
         conn_deadline_in(engine, conn, body_window_ms(engine));
         return;
     }
+    if (phase_of(conn) == REQUEST_FLUSH && conn_takes(conn)) {
+        conn_mark(engine, conn);
+        conn_deadline_at(engine, conn, engine->now_ms, engine->options.send_timeout_ms);
+        return;
+    }
     if (engine->drained) {
         drain_cut(engine, conn);
         return;
@@ -648,9 +667,7 @@ static void answer_last(struct engine *engine, struct conn *conn, int status, co
 {
     if (!turn_to(engine, conn, REQUEST_FLUSH)) /* from now on the answer is the leader's */
         return;
-    metrics_add(&engine->metrics->rejected[metrics_class((unsigned)status)], 1);
-    refusal_send(conn->request, status, text);
-    refused_log(engine, conn->request);
+    send_refusal(engine, conn->request, status, text);
     waste_unread(conn);
 }
 

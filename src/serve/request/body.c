@@ -9,22 +9,34 @@
 
 /* Storing, by the leader */
 
+/* The longest body that memory or a file can ever hold. */
+static uint64_t most_buffered(const struct engine *engine)
+{
+    uint64_t disk = engine->options.client_disk;
+    if (disk == 0)
+        return UINT64_MAX;
+    return disk / BODY_DISK_SHARE > BODY_MEMORY_MAX ? disk / BODY_DISK_SHARE : BODY_MEMORY_MAX;
+}
+
 uint64_t body_limit(const struct engine *engine)
 {
-    if (engine->options.body_max > 0)
-        return engine->options.body_max;
-    return engine->options.stream_body > 0 ? 0 : BODY_SIZE_MAX;
+    uint64_t limit = engine->options.body_max, most = most_buffered(engine);
+    if (engine->options.stream_body > 0)
+        return limit;
+    if (limit == 0)
+        limit = BODY_SIZE_MAX;
+    return limit < most ? limit : most;
 }
 
 void body_limit_text(const struct engine *engine, char text[BODY_LIMIT_TEXT])
 {
-    if (engine->options.body_max > 0)
-        snprintf(text, BODY_LIMIT_TEXT, "Request body is too large (limit_request_body is %llu)",
-                 (unsigned long long)engine->options.body_max);
-    else
-        snprintf(text, BODY_LIMIT_TEXT,
-                 "Request body is too large (without limit_request_body %llu bytes are taken)",
-                 (unsigned long long)BODY_SIZE_MAX);
+    unsigned long long limit = body_limit(engine);
+    const char *whose = "without limit_request_body it is";
+    if (limit == engine->options.body_max)
+        whose = "limit_request_body is";
+    else if (limit != BODY_SIZE_MAX)
+        whose = "half of client_disk is";
+    snprintf(text, BODY_LIMIT_TEXT, "Request body is too large (%s %llu)", whose, limit);
 }
 
 bool body_is_too_large(const struct request *request, uint64_t n)
@@ -37,7 +49,7 @@ bool body_is_too_large(const struct request *request, uint64_t n)
 static bool may_stream(const struct request *request, uint64_t n)
 {
     uint64_t from = request->engine->options.stream_body;
-    return request->stream->read && from > 0 && n > from;
+    return request->stream->read && from > 0 && (n > from || n > most_buffered(request->engine));
 }
 
 enum body_progress body_no_room(struct request *request)

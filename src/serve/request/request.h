@@ -56,7 +56,7 @@ struct response {
     bool bare;    /* without the server's own fields, as gunicorn's error pages */
     bool sent_head;
     bool chunked;
-    bool no_body;    /* HEAD, 1xx, 204, 304 */
+    bool no_body;    /* HEAD, 1xx, 204, 304: known when the head leaves */
     bool keep_alive; /* what the Connection field says */
     bool upgrade;    /* the application switches protocols */
     bool streamed;   /* its body comes in items as the application makes them: see stream_window */

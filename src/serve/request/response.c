@@ -184,7 +184,7 @@ static bool complete_head(struct request *request)
     assert(response->started);
     if (!reserve(request, END_ROOM))
         return false;
-    response->no_body = forbids_body(request);
+    response->no_body |= forbids_body(request);
     if (response->status != 101)
         response->upgrade = false;
     return true;
