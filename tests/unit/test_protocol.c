@@ -359,18 +359,35 @@ static void assert_gets(int client, const char *text)
     assert_string_equal(got, text);
 }
 
+__attribute__((format(printf, 2, 0))) static void say_with(int client, const char *format,
+                                                           unsigned id)
+{
+    char text[64];
+    snprintf(text, sizeof(text), format, id);
+    say(client, text);
+}
+
+static void assert_gets_path(int client, unsigned id, const char *path)
+{
+    char text[256];
+    size_t n = strlen(path);
+    snprintf(text, sizeof(text), "%u head 200 OK|Content-Length: %zu|\n%u data %zu\n%s%u end\n", id,
+             n, id, n, path, id);
+    assert_gets(client, text);
+}
+
 static void two_threads_answer_out_of_order(void **state)
 {
     (void)state;
     open_threads(0);
     int client = threaded_connect(&world.address);
-    for (int i = 0; i < 20; i++) {
-        say(client, "1 GET /wait\n");
+    for (unsigned id = 1; id < 40; id += 2) { /* a number may be in use still: each is new */
+        say_with(client, "%u GET /wait\n", id);
         wait_until_begun();
-        say(client, "2 GET /a\n");
-        assert_gets(client, "2 head 200 OK|Content-Length: 2|\n2 data 2\n/a2 end\n");
+        say_with(client, "%u GET /a\n", id + 1);
+        assert_gets_path(client, id + 1, "/a");
         let_go_on();
-        assert_gets(client, "1 head 200 OK|Content-Length: 5|\n1 data 5\n/wait1 end\n");
+        assert_gets_path(client, id, "/wait");
     }
     close(client);
     engine_stop(world.engine);
