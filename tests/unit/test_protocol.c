@@ -276,7 +276,7 @@ static struct {
 } world;
 
 /* "/wait" holds its thread until it may go on. */
-static void run_threaded(void *app, struct request *request)
+static enum run_result run_threaded(void *app, struct request *request)
 {
     char byte;
     (void)app;
@@ -285,6 +285,7 @@ static void run_threaded(void *app, struct request *request)
         require(read(world.go_on[0], &byte, 1) == 1);
     }
     answer_path(request);
+    return RUN_DONE;
 }
 
 static void overdue(void *app)

@@ -173,6 +173,11 @@ static inline bool toy_is_gone(struct request *request)
     return toy_session(request)->broken || socket_peer(request->conn->io.fd) == PEER_GONE;
 }
 
+static inline void toy_watch(struct request *request)
+{
+    (void)request; /* the leader reads all the time */
+}
+
 static inline void toy_interrupt(struct request *request, bool both)
 {
     shutdown(request->conn->io.fd, both ? SHUT_RDWR : SHUT_RD);
@@ -190,6 +195,7 @@ static const struct stream_ops toy_stream = {
     .interim = toy_interim,
     .go_on = toy_go_on,
     .is_gone = toy_is_gone,
+    .watch = toy_watch,
     .interrupt = toy_interrupt,
     .share = toy_share,
 };
@@ -210,7 +216,7 @@ static inline void toy_turn(struct toy_session *session)
     enum metrics_activity activity = ACTIVITY_IDLE;
     for (struct list *l = session->requests.next; l != &session->requests; l = l->next) {
         struct request *request = list_entry(l, struct toy_state, link)->request;
-        bool runs = request_phase(request) == REQUEST_RUNNING;
+        bool runs = request_phase(request) == PHASE_RUNNING;
         if (activity != ACTIVITY_RUNNING)
             activity = runs ? ACTIVITY_RUNNING : ACTIVITY_BODY;
     }
@@ -252,7 +258,7 @@ static inline void toy_refuse_one(struct request *request, int status, const cha
     struct toy_session *session = toy_session(request);
     struct engine *engine = session->engine;
     metrics_add(&engine->metrics->rejected[metrics_class((unsigned)status)], 1);
-    request_turn_to(engine, request, REQUEST_FLUSH);
+    request_turn_to(engine, request, PHASE_FLUSH);
     refusal_send(request, status, text);
     refused_log(engine, request);
     toy_put(session, request);
@@ -268,7 +274,7 @@ static inline void toy_ready(struct request *request)
         toy_refuse_one(request, 503, ADMISSION_TEXT);
         return;
     }
-    request_turn_to(engine, request, REQUEST_RUNNING);
+    request_turn_to(engine, request, PHASE_RUNNING);
     conn_deadline_at(engine, request->conn, engine->now_ms, engine->options.max_queue_ms);
     engine_ready(engine, request);
 }
@@ -329,13 +335,13 @@ static inline void toy_begin(struct toy_session *session, unsigned id, const cha
     *toy_state(request) = (struct toy_state){.request = request, .id = id};
     list_init(&toy_state(request)->link);
     list_push(&session->requests, &toy_state(request)->link);
-    request_turn_to(engine, request, REQUEST_HEAD);
+    request_turn_to(engine, request, PHASE_HEAD);
     if (!length) {
         request->body.complete = true;
         toy_ready(request);
         return;
     }
-    request_turn_to(engine, request, REQUEST_BODY);
+    request_turn_to(engine, request, PHASE_BODY);
     if (!body_declare(request))
         toy_went_on(request, BODY_TOO_LARGE);
 }
@@ -350,7 +356,7 @@ static inline void toy_line(struct toy_session *session, char *line)
         session->taking = request;
         session->left = strtoull(first, NULL, 10);
     } else if (word && !strcmp(word, "end")) {
-        if (request && request_phase(request) == REQUEST_BODY)
+        if (request && request_phase(request) == PHASE_BODY)
             toy_went_on(request, body_store(request, NULL, 0, true));
     } else if (word && first && !request && !session->closes) {
         toy_begin(session, id, word, first, strtok_r(NULL, " ", &at));
@@ -364,7 +370,7 @@ static inline size_t toy_take(struct toy_session *session, const char *data, siz
     if (n > session->left)
         n = (size_t)session->left;
     session->left -= n;
-    if (!request || request_phase(request) != REQUEST_BODY)
+    if (!request || request_phase(request) != PHASE_BODY)
         return n;
     struct body *body = &request->body;
     body->arrived += n;
@@ -428,7 +434,7 @@ static inline void toy_readable(struct engine *engine, struct conn *conn)
          l = next) {
         next = l->next; /* no more of its body comes */
         struct request *request = list_entry(l, struct toy_state, link)->request;
-        if (request_phase(request) == REQUEST_BODY)
+        if (request_phase(request) == PHASE_BODY)
             toy_put(session, request);
     }
     toy_settle(session);
@@ -468,7 +474,7 @@ static inline bool toy_cut(struct engine *engine, struct conn *conn, enum metric
          session && l != &session->requests; l = next) {
         next = l->next;
         struct request *request = list_entry(l, struct toy_state, link)->request;
-        if (request_phase(request) != REQUEST_RUNNING || ready_remove(&engine->ready, request))
+        if (request_phase(request) != PHASE_RUNNING || ready_remove(&engine->ready, request))
             toy_refuse_one(request, status, text);
         else
             runs = true;
@@ -491,7 +497,7 @@ static inline void toy_expired(struct engine *engine, struct conn *conn)
          session && l != &session->requests; l = next) {
         next = l->next;
         struct request *request = list_entry(l, struct toy_state, link)->request;
-        if (request_phase(request) != REQUEST_RUNNING || !ready_remove(&engine->ready, request))
+        if (request_phase(request) != PHASE_RUNNING || !ready_remove(&engine->ready, request))
             continue;
         metrics_add(&engine->metrics->refused[REFUSED_QUEUE_TIME], 1);
         toy_refuse_one(request, 503, ADMISSION_TEXT);

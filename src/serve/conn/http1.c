@@ -19,16 +19,16 @@
 
 static enum request_phase phase_of(const struct conn *conn)
 {
-    return conn->request ? request_phase(conn->request) : REQUEST_IDLE;
+    return conn->request ? request_phase(conn->request) : PHASE_IDLE;
 }
 
 /* False: the connection fails. */
 static bool turn_to(struct engine *engine, struct conn *conn, enum request_phase phase)
 {
     static const uint8_t activities[] = {
-        [REQUEST_IDLE] = ACTIVITY_IDLE,   [REQUEST_HEAD] = ACTIVITY_HEAD,
-        [REQUEST_BODY] = ACTIVITY_BODY,   [REQUEST_RUNNING] = ACTIVITY_RUNNING,
-        [REQUEST_FLUSH] = ACTIVITY_FLUSH,
+        [PHASE_IDLE] = ACTIVITY_IDLE,   [PHASE_HEAD] = ACTIVITY_HEAD,
+        [PHASE_BODY] = ACTIVITY_BODY,   [PHASE_RUNNING] = ACTIVITY_RUNNING,
+        [PHASE_FLUSH] = ACTIVITY_FLUSH,
     };
     if (!request_turn_to(engine, conn->request, phase)) {
         conn_fail(engine, conn, "an illegal change of its request's phase");
@@ -40,13 +40,13 @@ static bool turn_to(struct engine *engine, struct conn *conn, enum request_phase
 
 static bool is_reading(const struct conn *conn)
 {
-    return conn->state == CONN_OPEN && phase_of(conn) <= REQUEST_BODY;
+    return conn->state == CONN_OPEN && phase_of(conn) <= PHASE_BODY;
 }
 
 static bool is_receiving(const struct conn *conn)
 {
     return conn->state == CONN_OPEN &&
-           (phase_of(conn) == REQUEST_HEAD || phase_of(conn) == REQUEST_BODY);
+           (phase_of(conn) == PHASE_HEAD || phase_of(conn) == PHASE_BODY);
 }
 
 /* Refusals */
@@ -73,7 +73,7 @@ static void refuse(struct engine *engine, struct conn *conn, enum metrics_close 
                    const char *text)
 {
     conn_because(conn, reason);
-    if (!turn_to(engine, conn, REQUEST_FLUSH))
+    if (!turn_to(engine, conn, PHASE_FLUSH))
         return;
     send_refusal(engine, conn->request, status, text);
     answered(engine, conn);
@@ -165,7 +165,7 @@ static void http1_refuse_client(struct engine *engine, struct conn *conn, enum m
 
 static void wait_for_thread(struct engine *engine, struct conn *conn, uint64_t since_ms)
 {
-    if (!turn_to(engine, conn, REQUEST_RUNNING))
+    if (!turn_to(engine, conn, PHASE_RUNNING))
         return;
     conn_deadline_at(engine, conn, since_ms, engine->options.max_queue_ms);
     conn_list(engine, conn);
@@ -287,15 +287,15 @@ static void head_done(struct engine *engine, struct conn *conn)
         ready(engine, conn);
         return;
     }
-    if (turn_to(engine, conn, REQUEST_BODY))
+    if (turn_to(engine, conn, PHASE_BODY))
         went_on(engine, conn, http1_body_begin(request));
 }
 
 static void parse(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
-    if (request_phase(request) == REQUEST_IDLE) {
-        turn_to(engine, conn, REQUEST_HEAD);
+    if (request_phase(request) == PHASE_IDLE) {
+        turn_to(engine, conn, PHASE_HEAD);
         conn_mark(engine, conn);
         conn_deadline_at(engine, conn, conn->served == 0 ? conn->since_ms : engine->now_ms,
                          engine->options.header_timeout_ms);
@@ -325,7 +325,7 @@ static bool adopt(struct engine *engine, struct conn *conn, struct request *requ
     uint32_t most_ms = engine->options.max_queue_ms;
     conn->request = request;
     request->stream = &http1_stream;
-    if (conn->state != CONN_OPEN || !turn_to(engine, conn, REQUEST_HEAD))
+    if (conn->state != CONN_OPEN || !turn_to(engine, conn, PHASE_HEAD))
         return false;
     enum http1_result result = parse_head(engine, request, head_size);
     if (result == HTTP1_PARTIAL || (result == HTTP1_OK && request->head.size != head_size))
@@ -358,7 +358,7 @@ static void end_of_input(struct engine *engine, struct conn *conn)
                     tls_error(conn->tls));
         conn_because(conn, CLOSE_TLS);
     }
-    if (phase_of(conn) == REQUEST_BODY && !conn->request->body.complete)
+    if (phase_of(conn) == PHASE_BODY && !conn->request->body.complete)
         engine_note(engine, NOTE_DEBUG, "Request body cut short by ip=%s",
                     peer_text(&conn->peer, peer));
     conn_close(engine, conn);
@@ -378,7 +378,7 @@ static void go_on_with_room(struct engine *engine, struct conn *conn)
 {
     if (!unpark(engine, conn))
         return;
-    if (phase_of(conn) == REQUEST_BODY) {
+    if (phase_of(conn) == PHASE_BODY) {
         conn->request->body.timed = false;
         await_body(engine, conn);
     } else {
@@ -404,7 +404,7 @@ static bool attach_request(struct engine *engine, struct conn *conn)
 /* An idle connection holds no buffer. */
 static void detach_request(struct engine *engine, struct conn *conn)
 {
-    if (request_phase(conn->request) != REQUEST_IDLE || conn->request->input_size > 0)
+    if (request_phase(conn->request) != PHASE_IDLE || conn->request->input_size > 0)
         return;
     request_put(engine, conn->request);
     conn->request = NULL;
@@ -418,7 +418,7 @@ static void no_room(struct engine *engine, struct conn *conn)
         wait_for_room(engine, conn);
         return;
     }
-    if (request_phase(request) == REQUEST_BODY) {
+    if (request_phase(request) == PHASE_BODY) {
         went_on(engine, conn, body_no_room(request));
         return;
     }
@@ -431,7 +431,7 @@ static void received(struct engine *engine, struct conn *conn, size_t n)
 {
     struct request *request = conn->request;
     metrics_add(&engine->metrics->bytes_in, (uint64_t)n);
-    if (request_phase(request) == REQUEST_BODY) {
+    if (request_phase(request) == PHASE_BODY) {
         went_on(engine, conn, http1_body_received(request, n));
     } else {
         request->input_size += (uint32_t)n;
@@ -482,13 +482,25 @@ static void read_on(struct engine *engine, struct conn *conn)
     }
 }
 
-static void readable(struct engine *engine, struct conn *conn)
+/* The request is with the application, or waits for it. A loop that does not say that the client
+ * has half-closed says that there is something to read. */
+static void look_at_client(struct engine *engine, struct conn *conn)
 {
     bool gone = atomic_load_explicit(&conn->gone, memory_order_relaxed);
+    if (engine->options.check_client && gone)
+        http1_ask(engine, conn->request);
+    if (!engine->ops->events || (!gone && socket_peer(conn->io.fd) == PEER_THERE))
+        return;
+    atomic_store_explicit(&conn->gone, true, memory_order_relaxed);
+    events_raise(engine, conn->request, REQUEST_GONE);
+}
+
+static void readable(struct engine *engine, struct conn *conn)
+{
     if (is_reading(conn))
         read_on(engine, conn);
-    else if (engine->options.check_client && gone && phase_of(conn) == REQUEST_RUNNING)
-        http1_ask(engine, conn->request);
+    else if (phase_of(conn) == PHASE_RUNNING)
+        look_at_client(engine, conn);
 }
 
 /* Answers */
@@ -500,7 +512,7 @@ static void writable(struct engine *engine, struct conn *conn)
     if (!request || !atomic_load(&request->out.pending))
         return;
     enum outq_result result = http1_send_on(request, &taken);
-    if (request_phase(request) != REQUEST_FLUSH)
+    if (request_phase(request) != PHASE_FLUSH)
         return;
     if (result == OUTQ_BROKEN)
         conn_close(engine, conn);
@@ -516,7 +528,7 @@ static void writable(struct engine *engine, struct conn *conn)
 static void next_request(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
-    if (!turn_to(engine, conn, REQUEST_IDLE))
+    if (!turn_to(engine, conn, PHASE_IDLE))
         return;
     request_next(engine, request);
     conn->parked_ms = 0;
@@ -561,8 +573,8 @@ static void close_answered(struct engine *engine, struct conn *conn)
 
 static void send_rest(struct engine *engine, struct conn *conn)
 {
-    if (request_phase(conn->request) != REQUEST_FLUSH)
-        turn_to(engine, conn, REQUEST_FLUSH);
+    if (request_phase(conn->request) != PHASE_FLUSH)
+        turn_to(engine, conn, PHASE_FLUSH);
     conn_mark(engine, conn);
     if (conn_watch(engine, conn) < 0) {
         conn_close_because(engine, conn, CLOSE_ERROR);
@@ -607,11 +619,11 @@ static void log_expired(struct engine *engine, struct conn *conn)
 static enum metrics_close fault_of(const struct conn *conn)
 {
     switch (phase_of(conn)) {
-    case REQUEST_IDLE:
+    case PHASE_IDLE:
         return conn->served == 0 ? CLOSE_HEADER_TIMEOUT : CLOSE_KEEPALIVE;
-    case REQUEST_HEAD:
+    case PHASE_HEAD:
         return CLOSE_HEADER_TIMEOUT;
-    case REQUEST_BODY:
+    case PHASE_BODY:
         return conn->request->body.timed ? CLOSE_BODY_RATE : CLOSE_BODY_TIMEOUT;
     default:
         return CLOSE_SEND_TIMEOUT;
@@ -620,7 +632,7 @@ static enum metrics_close fault_of(const struct conn *conn)
 
 static void expired(struct engine *engine, struct conn *conn)
 {
-    if (phase_of(conn) == REQUEST_RUNNING) {
+    if (phase_of(conn) == PHASE_RUNNING) {
         if (ready_remove(&engine->ready, conn->request))
             refuse_overload(engine, conn, REFUSED_QUEUE_TIME);
         return;
@@ -629,11 +641,11 @@ static void expired(struct engine *engine, struct conn *conn)
         read_on(engine, conn);
         return;
     }
-    if (phase_of(conn) == REQUEST_BODY && body_goes_on(engine, conn)) {
+    if (phase_of(conn) == PHASE_BODY && body_goes_on(engine, conn)) {
         conn_deadline_in(engine, conn, body_window_ms(engine));
         return;
     }
-    if (phase_of(conn) == REQUEST_FLUSH && conn_takes(conn)) {
+    if (phase_of(conn) == PHASE_FLUSH && conn_takes(conn)) {
         conn_mark(engine, conn);
         conn_deadline_at(engine, conn, engine->now_ms, engine->options.send_timeout_ms);
         return;
@@ -650,7 +662,7 @@ static void expired(struct engine *engine, struct conn *conn)
 static void drain(struct engine *engine, struct conn *conn)
 {
     (void)engine;
-    if (phase_of(conn) != REQUEST_BODY)
+    if (phase_of(conn) != PHASE_BODY)
         return;
     conn->request->body.timed = true;
     conn->request->body.arrived = 0;
@@ -665,7 +677,7 @@ static void waste_unread(const struct conn *conn)
 
 static void answer_last(struct engine *engine, struct conn *conn, int status, const char *text)
 {
-    if (!turn_to(engine, conn, REQUEST_FLUSH)) /* from now on the answer is the leader's */
+    if (!turn_to(engine, conn, PHASE_FLUSH)) /* from now on the answer is the leader's */
         return;
     send_refusal(engine, conn->request, status, text);
     waste_unread(conn);
@@ -674,9 +686,12 @@ static void answer_last(struct engine *engine, struct conn *conn, int status, co
 static bool cut(struct engine *engine, struct conn *conn, enum metrics_close reason, int status,
                 const char *text)
 {
-    bool runs = phase_of(conn) == REQUEST_RUNNING;
-    if (runs && !ready_remove(&engine->ready, conn->request))
+    bool runs = phase_of(conn) == PHASE_RUNNING;
+    if (runs && !ready_remove(&engine->ready, conn->request)) {
+        if (engine->ops->events) /* it has no time left */
+            events_raise(engine, conn->request, REQUEST_DEADLINE);
         return false;
+    }
     conn_because(conn, reason);
     if (runs || is_receiving(conn))
         answer_last(engine, conn, status, text);
@@ -689,7 +704,7 @@ static bool release(struct engine *engine, struct conn *conn)
     struct request *request = conn->request;
     if (!request)
         return true;
-    bool whole = request->response.finished || request_phase(request) <= REQUEST_HEAD;
+    bool whole = request->response.finished || request_phase(request) <= PHASE_HEAD;
     conn->request = NULL;
     request_put(engine, request);
     return whole;

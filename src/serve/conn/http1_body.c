@@ -16,8 +16,7 @@
 static char *room_in_input(struct request *request, size_t *room)
 {
     enum request_phase phase = request_phase(request);
-    if ((phase == REQUEST_BODY || phase == REQUEST_RUNNING) &&
-        request->input_at == request->input_size)
+    if ((phase == PHASE_BODY || phase == PHASE_RUNNING) && request->input_at == request->input_size)
         request->input_at = request->input_size = request->head.size;
     if (request->input_size == request->input_capacity && !request_grow(request, BUDGET_REQUEST))
         return NULL;
@@ -38,7 +37,7 @@ static char *room_for_chunks(struct request *request, size_t *room)
 char *http1_room(struct request *request, size_t *room)
 {
     struct body *body = &request->body;
-    if (request_phase(request) != REQUEST_BODY)
+    if (request_phase(request) != PHASE_BODY)
         return room_in_input(request, room);
     if (body->framing == HEAD_UNTIL_END)
         return room_for_chunks(request, room);

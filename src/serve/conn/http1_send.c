@@ -259,7 +259,7 @@ static int wait_for_client(struct request *request, bool ahead)
 {
     struct engine *engine = request->engine;
     struct outq *q = &request->out;
-    if (request_phase(request) != REQUEST_RUNNING)
+    if (request_phase(request) != PHASE_RUNNING)
         return gone(request);
     bool briefly = may_be_fast(request);
     uint64_t before = briefly ? 0 : taken_by_client(request);
@@ -364,7 +364,7 @@ static int send_or_store(struct request *request, struct iovec *parts, int count
         result = send_queued(request);
     pthread_mutex_unlock(&q->lock);
     /* Sent parts of a long answer are not to wait for its end; the leader is not attached. */
-    if (request_phase(request) == REQUEST_RUNNING)
+    if (request_phase(request) == PHASE_RUNNING)
         engine_collect_parts(request->engine);
     return result;
 }

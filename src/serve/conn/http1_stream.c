@@ -195,6 +195,19 @@ void http1_ask(struct engine *engine, struct request *request)
         ready_while_waiting(&engine->ready, request, ask);
 }
 
+/* The loop alone sees it. The client's input may have ended long ago. */
+static void watch(struct request *request)
+{
+    struct engine *engine = request->engine;
+    struct conn *conn = request->conn;
+    pthread_mutex_lock(&request->out.lock); /* the answer may need the loop, too */
+    if (conn_watch(engine, conn) == 0)
+        loop_arm(engine->loop, &conn->io, LOOP_READ);
+    else
+        request->response.broken = true;
+    pthread_mutex_unlock(&request->out.lock);
+}
+
 static void interrupt(struct request *request, bool both)
 {
     shutdown(request->conn->io.fd, both ? SHUT_RDWR : SHUT_RD);
@@ -208,6 +221,7 @@ const struct stream_ops http1_stream = {
     .go_on = http1_go_on,
     .read = http1_body_read,
     .is_gone = is_gone,
+    .watch = watch,
     .interrupt = interrupt,
     .share = send_by_copies,
 };

@@ -39,7 +39,8 @@ struct protocol {
 
     /*
      * Closes the connection, and answers before that what is not with the application, as far as
-     * the socket takes it at once. False: it stays open, for a request of it runs.
+     * the socket takes it at once. False: it stays open, for a request of it runs, which gets
+     * REQUEST_DEADLINE.
      */
     bool (*cut)(struct engine *engine, struct conn *conn, enum metrics_close reason, int status,
                 const char *text);

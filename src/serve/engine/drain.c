@@ -89,9 +89,11 @@ void drain_cut_off(struct engine *engine)
     atomic_store(&engine->out_of_time, true);
     each(engine, drain_cut);
     drain_tell(engine);
-    if (list_empty(&engine->active))
+    if (list_empty(&engine->active)) {
         engine_stop(engine);
-    else
+        return;
+    }
+    if (engine->ops->cut_off)
         engine->ops->cut_off(engine->app);
 }
 

@@ -35,6 +35,7 @@ static struct request *request_create(struct budget *budget, enum budget_use use
     head_init(&request->head);
     spool_init(&request->body.spool, budget);
     outq_init(&request->out, budget);
+    events_init(&request->events);
     return request;
 }
 
@@ -104,8 +105,8 @@ static void clear_out(struct engine *engine, struct outq *out)
 
 static void set_phase(struct engine *engine, struct request *request, enum request_phase phase)
 {
-    engine->in_flight += phase == REQUEST_RUNNING;
-    engine->in_flight -= request_phase(request) == REQUEST_RUNNING;
+    engine->in_flight += phase == PHASE_RUNNING;
+    engine->in_flight -= request_phase(request) == PHASE_RUNNING;
     atomic_store_explicit(&request->phase, phase, memory_order_relaxed);
 }
 
@@ -113,9 +114,9 @@ bool request_turn_to(struct engine *engine, struct request *request, enum reques
 {
     static const bool moves[][5] = {
         /*                  IDLE HEAD BODY RUNNING FLUSH */
-        [REQUEST_IDLE] = {0, 1, 0, 0, 1},  [REQUEST_HEAD] = {0, 0, 1, 1, 1},
-        [REQUEST_BODY] = {0, 0, 0, 1, 1},  [REQUEST_RUNNING] = {1, 0, 0, 0, 1},
-        [REQUEST_FLUSH] = {1, 0, 0, 0, 0},
+        [PHASE_IDLE] = {0, 1, 0, 0, 1},  [PHASE_HEAD] = {0, 0, 1, 1, 1},
+        [PHASE_BODY] = {0, 0, 0, 1, 1},  [PHASE_RUNNING] = {1, 0, 0, 0, 1},
+        [PHASE_FLUSH] = {1, 0, 0, 0, 0},
     };
     assert_leader(engine);
     if (!moves[request_phase(request)][phase])
@@ -141,7 +142,7 @@ void request_next(struct engine *engine, struct request *request)
 
 void request_put(struct engine *engine, struct request *request)
 {
-    set_phase(engine, request, REQUEST_IDLE); /* wherever it was: its client may have gone */
+    set_phase(engine, request, PHASE_IDLE); /* wherever it was: its client may have gone */
     request->input_at = request->input_size;
     request_next(engine, request);
     request->conn = NULL;

@@ -4,6 +4,7 @@
 #include "proto/head.h"
 #include "serve/engine/budget.h"
 #include "serve/engine/deadline.h"
+#include "serve/engine/events.h"
 #include "serve/request/outq.h"
 #include "serve/request/spool.h"
 
@@ -20,11 +21,11 @@ struct stream_ops;
  * the request is the application's thread's.
  */
 enum request_phase {
-    REQUEST_IDLE,    /* nothing of it has come */
-    REQUEST_HEAD,    /* its head is incomplete */
-    REQUEST_BODY,    /* its body is being buffered */
-    REQUEST_RUNNING, /* it is with the threads: it waits for one, or the application runs */
-    REQUEST_FLUSH,   /* the answer is complete, the client has not taken all of it */
+    PHASE_IDLE,    /* nothing of it has come */
+    PHASE_HEAD,    /* its head is incomplete */
+    PHASE_BODY,    /* its body is being buffered */
+    PHASE_RUNNING, /* it is with the threads: it waits for one, or the application runs */
+    PHASE_FLUSH,   /* the answer is complete, the client has not taken all of it */
 };
 
 enum { REQUEST_STATE_SIZE = 96 }; /* bytes of what a protocol keeps with a request */
@@ -95,7 +96,8 @@ struct request {
     union {
         char bytes[REQUEST_STATE_SIZE];
         uint64_t align;
-    } state;          /* its protocol's: zeroed for each request */
+    } state; /* its protocol's: zeroed for each request */
+    struct events events;
     void *call;       /* the application's, while it runs */
     uint32_t blocked; /* calls of the application's threads that wait detached; attached only */
 };

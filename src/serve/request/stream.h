@@ -41,6 +41,9 @@ struct stream_ops {
     /* Whether the client has gone before its request ran. */
     bool (*is_gone)(struct request *request);
 
+    /* From now on it is seen when the client leaves, which sets conn->gone: see REQUEST_GONE. */
+    void (*watch)(struct request *request);
+
     /* Ends the waiting of the application's threads in write() and read(). Both ways, or of the
      * client's bytes alone. Any thread. */
     void (*interrupt)(struct request *request, bool both);
