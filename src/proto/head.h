@@ -32,6 +32,7 @@ struct head {
     uint32_t path, path_len;     /* inside the target, without scheme, authority, query, fragment */
     uint32_t query, query_len;   /* without '?' */
     uint8_t major, minor;        /* of the version */
+    bool coded;                  /* the body has a coding that its framing does not undo */
     bool expect_continue;        /* the client waits for "100 Continue" before it sends the body */
     bool https;                  /* the scheme: forwarded_apply() sets it */
     enum head_framing framing;

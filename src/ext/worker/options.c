@@ -176,8 +176,7 @@ int options_read(struct options *self, PyObject *cfg)
 {
     self->engine = (struct engine_options){.standby = true};
     if (settings_read(table, self, cfg) < 0 || read_forwarding(self, cfg) < 0 ||
-        read_proxying(self, cfg) < 0 ||
-        choose_tmp_dir(self) < 0)
+        read_proxying(self, cfg) < 0 || choose_tmp_dir(self) < 0)
         return -1;
     self->engine.shared = self->workers > 1 && !self->reuse_port;
     self->engine.sign_of_life_ms = beat_ms(self->timeout_ms);

@@ -1,7 +1,7 @@
 #include "ext/worker/proxied_about.h"
 
-#include "serve/conn/conn.h"
 #include "serve/conn/proxied.h"
+#include "serve/request/stream.h"
 
 static PyObject *text_at(struct worker *worker, const struct proxied *proxied,
                          enum proxied_text which)
@@ -10,11 +10,11 @@ static PyObject *text_at(struct worker *worker, const struct proxied *proxied,
     return text_value(&worker->texts, text.p, text.n);
 }
 
-PyObject *proxied_client(struct worker *worker, const struct conn *conn)
+PyObject *proxied_client(struct worker *worker, const struct request *request)
 {
-    if (conn->proxied && conn->peer.family == AF_UNIX)
-        return text_at(worker, conn->proxied, PROXIED_CLIENT_PATH);
-    return text_address(&worker->texts, &conn->peer);
+    if (request_proxied(request) && request_peer(request)->family == AF_UNIX)
+        return text_at(worker, request_proxied(request), PROXIED_CLIENT_PATH);
+    return text_address(&worker->texts, request_peer(request));
 }
 
 /* Not by the cache of addresses, which has the client's. */
@@ -26,15 +26,15 @@ static PyObject *server_address(struct worker *worker, const struct proxied *pro
     return PyUnicode_FromString(peer_text(&proxied->server, out));
 }
 
-PyObject *proxied_info(struct worker *worker, const struct conn *conn)
+PyObject *proxied_info(struct worker *worker, const struct request *request)
 {
-    const struct proxied *proxied = conn->proxied;
+    const struct proxied *proxied = request_proxied(request);
     if (!proxied)
         return Py_NewRef(Py_None);
     return Py_BuildValue("{s:s,s:N,s:i,s:N,s:i}", "proxy_protocol", proxied->protocol,
-                         "client_addr", proxied_client(worker, conn), "client_port",
-                         (int)conn->peer.port, "proxy_addr", server_address(worker, proxied),
-                         "proxy_port", (int)proxied->server.port);
+                         "client_addr", proxied_client(worker, request), "client_port",
+                         (int)request_peer(request)->port, "proxy_addr",
+                         server_address(worker, proxied), "proxy_port", (int)proxied->server.port);
 }
 
 /* Steals `value`, which may be NULL with an exception. */
@@ -82,9 +82,9 @@ static const char *verification(const struct proxied *proxied)
     return proxied->verified ? "SUCCESS" : "FAILED";
 }
 
-int proxied_environ(struct worker *worker, PyObject *environ, const struct conn *conn)
+int proxied_environ(struct worker *worker, PyObject *environ, const struct request *request)
 {
-    const struct proxied *proxied = conn->proxied;
+    const struct proxied *proxied = request_proxied(request);
     if (put_addresses(worker, environ, proxied) < 0 || put_texts(worker, environ, proxied) < 0)
         return -1;
     if (!proxied->tls)

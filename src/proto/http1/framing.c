@@ -90,7 +90,7 @@ static enum http1_result read_codings(struct http1_reader *in, const struct head
         if (*chunked)
             return refuse_field(in, HTTP1_BAD_TRANSFER_ENCODING, field);
         *chunked = is_chunked;
-        in->parser->must_close |= is_known;
+        in->head->coded |= is_known;
     }
     return HTTP1_OK;
 }
@@ -116,6 +116,7 @@ HTTP1_COLD static enum http1_result transfer_encoding(struct http1_reader *in)
         return refuse_field(in, HTTP1_BAD_TRANSFER_ENCODING, last);
     if ((head->seen & field_bit(FIELD_CONTENT_LENGTH)) != 0)
         return refuse_field(in, HTTP1_BAD_CONTENT_LENGTH, &head->fields[in->parser->length_field]);
+    in->parser->must_close |= head->coded;
     head->framing = HEAD_UNTIL_END;
     return HTTP1_OK;
 }

@@ -74,7 +74,8 @@ size_t http1_write_chunk_line(char out[HTTP1_CHUNK_LINE_MAX], uint64_t n)
     return at;
 }
 
-size_t http1_write_interim(char *out, size_t size, int status)
+size_t http1_write_interim(char out[HTTP1_INTERIM_MAX], int status)
 {
-    return (size_t)snprintf(out, size, "HTTP/1.1 %d %s\r\n", status, status_reason(status));
+    return (size_t)snprintf(out, HTTP1_INTERIM_MAX, "HTTP/1.1 %d %s\r\n", status,
+                            status_reason(status));
 }

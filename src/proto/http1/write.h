@@ -24,6 +24,7 @@ struct http1_prefix {
 
 enum {
     HTTP1_PREFIX_MAX = 160,   /* bytes of a prefix, without status and own */
+    HTTP1_INTERIM_MAX = 64,   /* bytes of the status line of an interim answer */
     HTTP1_CHUNK_LINE_MAX = 20 /* bytes of the line before a chunk */
 };
 
@@ -42,9 +43,9 @@ size_t http1_write_chunk_line(char out[HTTP1_CHUNK_LINE_MAX], uint64_t n);
 #define HTTP1_LAST_CHUNK STR("0\r\n\r\n")
 #define HTTP1_CHUNK_END_LAST STR("\r\n0\r\n\r\n")
 
-/* The line that begins an interim answer (RFC 9110 §15.2), into at most `size` bytes; returns its
- * size. An empty line ends the answer. */
-size_t http1_write_interim(char *out, size_t size, int status);
+/* The line that begins an interim answer (RFC 9110 §15.2), into `out`; returns its size. An
+ * empty line ends the answer. */
+size_t http1_write_interim(char out[HTTP1_INTERIM_MAX], int status);
 
 /* A whole "100 Continue", static. */
 #define HTTP1_CONTINUE STR("HTTP/1.1 100 Continue\r\n\r\n")

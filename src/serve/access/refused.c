@@ -4,6 +4,7 @@
 #include "serve/access/access_log.h"
 #include "serve/engine/engine.h"
 #include "serve/engine/limits.h"
+#include "serve/request/stream.h"
 
 #include <string.h>
 
@@ -59,7 +60,6 @@ static void push(struct engine *engine, struct refused *refused)
 
 static void keep(struct engine *engine, const struct request *request)
 {
-    const struct conn *conn = request->conn;
     uint32_t bytes = extent(request);
     size_t size =
         sizeof(struct refused) + sizeof(struct head_field) * request->head.field_count + bytes;
@@ -68,11 +68,11 @@ static void keep(struct engine *engine, const struct request *request)
         return;
     *refused = (struct refused){
         .kept = size,
-        .listener = (uint32_t)(conn->listener - engine->listeners),
-        .number = conn->served + 1,
+        .listener = (uint32_t)(request_listener(request) - engine->listeners),
+        .number = request_number(request),
         .status = request->response.status,
         .sent = request->response.body_sent,
-        .peer = conn->peer,
+        .peer = *request_peer(request),
     };
     copy_head(refused, request, bytes);
     push(engine, refused);

@@ -12,8 +12,10 @@
 #include "serve/engine/app.h"
 #include "serve/engine/budget.h"
 #include "serve/engine/deadline.h"
+#include "serve/engine/events.h"
 #include "serve/request/request.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -36,13 +38,14 @@
 
 struct engine_options {
     struct http1_limits limits;
+    const struct protocol *protocol;   /* of the listeners; NULL: HTTP/1 */
     const struct forwarded *forwarded; /* borrowed */
     const struct trust *trust;         /* borrowed: forwarded_allow_ips */
     const struct trust *proxies;       /* borrowed: proxy_allow_ips */
     unsigned proxy_versions;           /* bits of enum proxy_version; 0: no PROXY header is read */
     uint32_t keepalive_ms;             /* 0: one request a connection */
     uint32_t header_timeout_ms;        /* from the first wait until a head is whole; 0: never */
-    uint32_t send_timeout_ms;          /* without a byte taken by the client; 0: never */
+    uint32_t send_timeout_ms;          /* in which a client takes PACE_BYTES at least; 0: never */
     uint32_t body_min_rate;            /* bytes a second; 0: any */
     uint64_t body_max;                 /* bytes of a request's body; 0: BODY_SIZE_MAX */
     uint64_t stream_body;              /* bytes of a body that are buffered before the application
@@ -94,6 +97,7 @@ struct listener {
     struct io io;
     bool local;                        /* a Unix socket: its peers are trusted */
     bool inner;                        /* none: the worker asks itself, see rehearsal.h */
+    const struct protocol *protocol;   /* NULL: that of the options */
     void *app_data;                    /* the application's */
     _Atomic(struct tls_context *) tls; /* one use, under engine->tls_lock; NULL: plain */
 };
@@ -127,6 +131,8 @@ struct ready {
     uint32_t waiting;         /* threads in ready_wait() */
     uint32_t wakes;           /* how many of them have been told to go */
     int pipe[2];              /* tells a foreign loop instead; -1 without one */
+    struct list due;          /* requests with events for the application: see events.h */
+    atomic_uint due_count;    /* of them; written under the lock */
 };
 
 struct engine {
@@ -159,12 +165,13 @@ struct engine {
 
     struct budget budget;   /* of all that clients occupy */
     uint64_t out_spool_max; /* OUT_SPOOL_MAX, save in tests */
-    struct list idle;       /* connections in HANDSHAKE, IDLE and LINGER, by their marks */
-    struct list crowd;      /* those in HEAD, BODY and FLUSH, the same: see room.c */
-    struct list active;     /* those that run, or wait for a thread, but */
+    struct list idle;       /* connections whose activity is IDLE, HANDSHAKE, LINGER, by marks */
+    struct list crowd;      /* those with HEAD, BODY and FLUSH, the same: see room.c */
+    struct list active;     /* those with RUNNING, but */
     struct list unread;     /* those of TLS that had their turn, and have read more already */
     struct list unnamed;    /* those whose handshake waits for a thread: see tls_names */
     uint32_t connections;
+    uint32_t in_flight;                /* requests that are RUNNING */
     bool admits_few;                   /* max_queue or limit_concurrency is set */
     _Atomic uint64_t overload_told_ms; /* when the log was last told of refusals */
     _Atomic uint64_t full_told_ms;     /* the same for worker_connections used up */
@@ -174,17 +181,22 @@ struct engine {
     _Atomic uint64_t accept_told_ms;   /* the same for failures to accept */
     _Atomic uint64_t watch_told_ms;    /* the same for connections that the loop does not take */
     _Atomic uint64_t lost_told_ms;     /* the same for lines that the access log has lost */
+    _Atomic uint64_t take_told_ms;     /* the same for descriptors for requests of others */
+    _Atomic uint64_t broken_told_ms;   /* the same for requests of others that are none */
     _Atomic uint64_t short_told_ms;    /* the same for a budget that is used up */
     struct request *pool;
     uint32_t pooled;
     struct request *batch_head, *batch_tail; /* made ready by this step */
     uint32_t batch_count;
     uint64_t batch_ns; /* when the first of them was */
-    struct conn *dead; /* closed in this step */
+    struct list dead;  /* connections closed in this step */
 
     uint64_t alarm_at; /* when the foreign loop is told to lead a step; 0: no alarm is set */
 
-    atomic_bool lead;    /* somebody leads */
+    atomic_bool lead; /* somebody leads */
+#ifndef NDEBUG
+    pthread_t leader; /* for assert_leader() */
+#endif
     atomic_bool waiting; /* the leader sits in the loop */
     atomic_bool standby_leads;
     atomic_bool lead_wanted;    /* a thread would rather lead than the stand-by */
@@ -195,6 +207,9 @@ struct engine {
     atomic_bool room_wanted;    /* see engine_free_room() */
     _Atomic(struct request *) answered;
     struct ready ready;
+
+    atomic_uint dormant; /* requests that run later, and have no thread now: see events.h */
+    bool events_follow;  /* whoever leads this step gives the events that become due in it */
 
     struct metrics *metrics;
     struct metrics own_metrics; /* when there is no master's */
@@ -253,13 +268,30 @@ static inline bool engine_is_ours(const struct engine *engine)
 struct request *engine_poll(struct engine *engine);
 
 /*
- * Waits for a request, leading or following. NULL when interrupted, stopped, or when there is
- * garbage to collect. Detached.
+ * Waits for a request, leading or following. NULL when interrupted, stopped, or when there are
+ * events to give or garbage to collect. Detached.
  */
 struct request *engine_take(struct engine *engine, bool main_thread);
 
-/* The application is through with the request. Any thread. */
+/*
+ * The application is through with a request for which run() has returned RUN_LATER, or is about to:
+ * it is not touched after this, and no event of it is given. Any thread, attached.
+ */
 void engine_finish(struct engine *engine, struct request *request);
+
+/* Events (REQUEST_*) of a request have happened: those that its application waits for are due, and
+ * a thread gives them. For threads that do not lead: see events_raise(). */
+void engine_raise(struct engine *engine, struct request *request, unsigned happened);
+
+/* The request is answered, and what there is to count of its run is counted: its connection goes
+ * on. Any thread. */
+void engine_put_back(struct engine *engine, struct request *request);
+
+/* Whether ops->events() is to be called. */
+static inline bool engine_has_events(struct engine *engine)
+{
+    return atomic_load_explicit(&engine->ready.due_count, memory_order_relaxed) > 0;
+}
 
 /* No new connections; ends by itself when the last request is answered, at latest after
  * DRAIN_IDLE_MS of idleness. */
@@ -275,6 +307,25 @@ void engine_give_up(struct engine *engine, bool unheard);
 bool engine_lead(struct engine *engine);
 void engine_yield(struct engine *engine);
 
+/* Around what may block: other threads may run the application's code meanwhile. */
+void engine_detach(struct engine *engine);
+void engine_attach(struct engine *engine);
+
+/* That this thread leads, and that it may run the application's code: a thread begins attached. */
+#ifdef NDEBUG
+#define assert_leader(engine) ((void)0)
+#define assert_attached() ((void)0)
+#define engine_note_leader(engine) ((void)0)
+#define engine_note_detached(detached) ((void)0)
+#else
+extern _Thread_local bool engine_detached;
+bool engine_leads(const struct engine *engine);
+#define assert_leader(engine) assert(engine_leads(engine))
+#define assert_attached() assert(!engine_detached)
+#define engine_note_leader(engine) ((engine)->leader = pthread_self())
+#define engine_note_detached(detached) (engine_detached = (detached))
+#endif
+
 /* One turn of the loop, at most timeout_ms long (-1: until something happens). Leader only. */
 void engine_step(struct engine *engine, int timeout_ms);
 
@@ -289,6 +340,9 @@ void engine_ready(struct engine *engine, struct request *request);
 
 /* Leader only: those of this step as a list, for the caller instead of the threads. */
 struct request *engine_take_batch(struct engine *engine);
+
+/* Leader only: they go to the threads now. */
+void engine_flush_batch(struct engine *engine);
 
 /* Frees the connections that were closed. Leader only, when no event is being told any more. */
 void engine_reap(struct engine *engine);
@@ -306,7 +360,7 @@ bool engine_is_lost(int error);
  * thread. */
 void engine_lose(struct engine *engine, const char *call, int error);
 
-/* listener.c */
+/* listener.c, pause.c, listener_tls.c */
 
 /* Takes `count` listeners, into the loop. False with errno. */
 bool listeners_open(struct engine *engine, const int *fds, uint32_t count);
@@ -331,7 +385,7 @@ void engine_set_tls(struct engine *engine, uint32_t listener, struct tls_context
 /* One use of the listener's context for a new connection, or NULL. Any thread. */
 struct tls_context *engine_use_tls(struct engine *engine, struct listener *listener);
 
-/* drain.c */
+/* drain.c, drain_time.c */
 
 /* The worker was told to stop, by a signal that its main thread may not have handled yet. Leader
  * only, as all of drain.c. */
@@ -340,7 +394,7 @@ void drain_expect(struct engine *engine);
 /* The accept queue is emptied once, then nothing new is taken; clients get their last chance. */
 void drain_begin(struct engine *engine);
 
-/* While a worker drains: until when a connection may wait for its client, as its state is now, at
+/* While a worker drains: until when a connection may wait for its client, by what it does now, at
  * most. */
 uint64_t drain_limit(const struct engine *engine, const struct conn *conn);
 
@@ -350,8 +404,9 @@ void drain_last_chance(struct engine *engine, struct conn *conn);
 /* It has no more time: closed, unless its request runs. */
 void drain_cut(struct engine *engine, struct conn *conn);
 
-/* Until when requests that are not whole may keep pace. */
+/* Until when requests that are not whole may keep pace, and answers may be sent. */
 uint64_t drain_requests_until(const struct engine *engine);
+uint64_t drain_ends_at(const struct engine *engine);
 
 /* graceful_timeout is nearly over: all that is left is cut off. */
 void drain_cut_off(struct engine *engine);
@@ -382,7 +437,7 @@ void engine_make_way(struct engine *engine);
 /* worker_connections is used up, and nobody can be closed yet: listens again when one may be. */
 void engine_wait_for_room(struct engine *engine);
 
-/* notes.c: what only an attached thread may finish. Any thread may leave it. */
+/* notes.c, collect.c: what only an attached thread may finish. Any thread may leave it. */
 
 void engine_note(struct engine *engine, enum note_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -33,6 +33,7 @@ enum {
     BODY_RATE = 500,             /* bytes a second of a body, where a client that is slower costs
                                     more than its connection, whatever the settings say */
     DISK_STEP = 16 * 1024 * 1024, /* bytes of a body after which the disk's room is looked at */
+    BODY_DISK_SHARE = 2,          /* one part of so many of client_disk is a body's, at most */
     DISK_SHARE = 20,              /* one part of so many of a disk is left free for others, */
     LINGER_IDLE_MS = 2 * 1000,    /* without a byte after we are done (RFC 9112 §9.6) */
     LINGER_TOTAL_MS = 30 * 1000,
@@ -62,6 +63,18 @@ enum {
     ALARM_FAR_MS = 86400 * 1000,  /* an alarm that is set for its descriptor's sake */
     CLOCK_LAG_MS = 10,            /* by which the coarse clock is behind the timers, as a rule */
     SLOW_REQUEST_NS = 500 * 1000, /* a request that takes longer makes followers lead at once */
+};
+
+/* Of a WebSocket. */
+enum {
+    DUPLEX_READ_AHEAD = 64 * 1024,   /* bytes of messages that wait for the application, after
+                                        which the connection is not read */
+    DUPLEX_QUEUED = 64 * 1024,       /* bytes that wait for the client, after which the application
+                                        waits */
+    DUPLEX_MESSAGE_MAX = 1 << 30,    /* bytes of a message when the settings give no limit */
+    DUPLEX_CLOSE_MS = 5 * 1000,      /* for the client's half of the close handshake */
+    DUPLEX_DEFLATE_LEAST = 64,       /* bytes of a message that is compressed */
+    DUPLEX_DEFLATE_ROOM = 16 * 1024, /* bytes of a compressed fragment: on the stack */
 };
 
 /* Microseconds by which X-Request-Start may lie back: what is more is a wrong clock. */

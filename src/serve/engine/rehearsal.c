@@ -15,6 +15,7 @@ static struct listener *make_listener(struct engine *engine)
         .io = {.fd = -1},
         .local = engine->listeners[0].local,
         .inner = true,
+        .protocol = engine->listeners[0].protocol,
     };
     return listener;
 }
@@ -43,7 +44,7 @@ static int open_pair(int fds[2])
 static int add_connection(struct engine *engine, struct listener *listener, int fd)
 {
     struct peer peer = ourselves(listener);
-    struct conn *conn = conn_create(engine, listener, fd, &peer, false);
+    struct conn *conn = conn_create(engine, listener, fd, &peer);
 
     if (!conn) {
         errno = ENOMEM;

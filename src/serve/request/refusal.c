@@ -1,9 +1,6 @@
 #include "serve/request/refusal.h"
 
 #include "proto/status.h"
-#include "serve/access/refused.h"
-#include "serve/engine/engine.h"
-#include "serve/engine/limits.h"
 #include "serve/request/response.h"
 
 #include <stdio.h>
@@ -57,7 +54,7 @@ void refusal_send(struct request *request, int status, const char *text)
     int line_size = snprintf(line, sizeof(line), "%d %s", status, reason);
     int length_size = snprintf(length, sizeof(length), "%d", page_size);
     bool kept;
-    request->conn->close_after = true;
+    request->must_close = true;
     response_start(request, line, (size_t)line_size); /* fields that were set have not left */
     response->bare = true;
     response_field(request, STR("Content-Type"), STR("text/html"));
@@ -66,19 +63,4 @@ void refusal_send(struct request *request, int status, const char *text)
         response_field(request, STR("Retry-After"), STR("1"));
     response_write(request, page, (size_t)page_size, NULL, &kept, true);
     response->finished = true;
-}
-
-/* Unread bytes would make close() a reset, in which the answer is lost. */
-static void waste_unread(const struct conn *conn)
-{
-    char waste[WASTE_SIZE];
-    (void)!socket_recv(conn->io.fd, waste, sizeof(waste));
-}
-
-void refusal_send_last(struct request *request, int status, const char *text)
-{
-    metrics_add(&request->engine->metrics->rejected[metrics_class((unsigned)status)], 1);
-    refusal_send(request, status, text);
-    refused_log(request->engine, request);
-    waste_unread(request->conn);
 }

@@ -10,9 +10,11 @@
 
 /*
  * The answer to one request: status, fields, then the body in items. Called by the thread that runs
- * the request, attached. The head leaves with the first bytes of the body. Framing is chosen here
- * (RFC 9112 §6.3): by the application's Content-Length, chunked, or the end of the connection.
+ * the request, attached. The head leaves with the first bytes of the body. How it is framed is the
+ * business of the request's stream.
  */
+
+enum { RESPONSE_GAP = 160 }; /* bytes for a protocol before the fields, beside the own fields */
 
 enum response_error {
     RESPONSE_OK,
