@@ -3,6 +3,7 @@
 #include "proc/loop/signals.h"
 #include "proc/port/status.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <unistd.h>
@@ -137,17 +138,18 @@ static int host_manage(void *ctx)
     return duty(ctx, "manage_workers");
 }
 
-static int host_spawn(void *ctx, unsigned count)
+static int host_spawn(void *ctx, enum child_kind kind, unsigned count)
 {
-    (void)count; /* spawn_workers() asks `missing` again: it may be overridden */
+    assert(kind == CHILD_WORKER);
+    (void)kind, (void)count; /* spawn_workers() asks `missing` again: it may be overridden */
     return duty(ctx, "spawn_workers");
 }
 
-static int host_kill(void *ctx, pid_t pid, int signo)
+static int host_kill(void *ctx, const struct child *child, int signo)
 {
     PyObject *owner = ((struct arbiter_object *)ctx)->owner;
 
-    return done(PyObject_CallMethod(owner, "kill_worker", "ii", (int)pid, signo));
+    return done(PyObject_CallMethod(owner, "kill_worker", "ii", (int)child->pid, signo));
 }
 
 static unsigned host_between_workers(void *ctx)
@@ -273,6 +275,11 @@ static struct arbiter *of(PyObject *op)
     return &((struct arbiter_object *)op)->arbiter;
 }
 
+static struct arbiter_kind *workers_of(PyObject *op)
+{
+    return &of(op)->kinds[CHILD_WORKER];
+}
+
 static struct status *status_of(PyObject *op)
 {
     return &((struct arbiter_object *)op)->status;
@@ -367,7 +374,7 @@ static struct arbiter *master_of(PyObject *op)
 {
     struct arbiter *arbiter = of(op);
 
-    if (arbiter->is_worker && done(report(op, EVENT_FORKED, "()")) < 0)
+    if (arbiter->is_child && done(report(op, EVENT_FORKED, "()")) < 0)
         return NULL;
     return arbiter;
 }
@@ -471,7 +478,7 @@ static PyObject *py_fork(PyObject *op, PyObject *age_object)
 
     if ((age == (unsigned long)-1 && PyErr_Occurred()) || !master_of(op))
         return NULL;
-    pid_t pid = arbiter_fork(&self->arbiter, (uint32_t)age, &python_fork, &slot);
+    pid_t pid = arbiter_fork(&self->arbiter, CHILD_WORKER, (uint32_t)age, &python_fork, &slot);
     if (pid < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     PyObject *object = ext_slot_new(self->slot_type, op, slot, &self->status.dump);
@@ -534,7 +541,7 @@ static PyObject *py_forget(PyObject *op, PyObject *pid_object)
 static PyObject *py_missing(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    return PyLong_FromUnsignedLong(children_missing(&of(op)->children, &of(op)->goal));
+    return PyLong_FromUnsignedLong(children_missing(&of(op)->children, &workers_of(op)->goal));
 }
 
 static PyObject *py_children(PyObject *op, PyObject *unused)
@@ -545,6 +552,9 @@ static PyObject *py_children(PyObject *op, PyObject *unused)
     (void)unused;
     for (size_t i = 0; list && i < children->count; i++) {
         struct child *child = &children->list[i];
+
+        if (child->kind != CHILD_WORKER)
+            continue;
         PyObject *item = Py_BuildValue("iIIs", (int)child->pid, child->age, child->generation,
                                        child_phase_name(child->phase));
         if (!item || PyList_Append(list, item) < 0)
@@ -557,14 +567,14 @@ static PyObject *py_children(PyObject *op, PyObject *unused)
 static PyObject *py_fork_failed(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    return PyFloat_FromDouble((double)arbiter_fork_failed(of(op)) / 1000.0);
+    return PyFloat_FromDouble((double)arbiter_fork_failed(of(op), CHILD_WORKER) / 1000.0);
 }
 
 static PyObject *py_new_generation(PyObject *op, PyObject *unused)
 {
     (void)unused;
     arbiter_new_generation(of(op));
-    return PyLong_FromUnsignedLong(of(op)->goal.generation);
+    return PyLong_FromUnsignedLong(workers_of(op)->goal.generation);
 }
 
 static PyObject *py_restore_generation(PyObject *op, PyObject *generation_object)
@@ -696,13 +706,13 @@ static PyObject *get_memory_limit(PyObject *op, void *unused)
 static PyObject *get_generation(PyObject *op, void *unused)
 {
     (void)unused;
-    return PyLong_FromUnsignedLong(of(op)->goal.generation);
+    return PyLong_FromUnsignedLong(workers_of(op)->goal.generation);
 }
 
 static PyObject *get_proven(PyObject *op, void *unused)
 {
     (void)unused;
-    return PyBool_FromLong(of(op)->goal.proven);
+    return PyBool_FromLong(workers_of(op)->goal.proven);
 }
 
 static PyObject *get_status_socket(PyObject *op, void *unused)
@@ -751,7 +761,7 @@ static PyGetSetDef arbiter_getset[] = {
     {"timeout", get_ms, set_ms, "Seconds of silence after which a worker is aborted; 0: never.",
      OFFSET(timeout_ms)},
     {"graceful_timeout", get_ms, set_ms, "Seconds that a worker told to stop may take.",
-     OFFSET(graceful_ms)},
+     OFFSET(kinds[CHILD_WORKER].graceful_ms)},
     {"tick", get_ms, set_ms, "Seconds after which every duty runs without cause; 0: never.",
      OFFSET(tick_ms)},
     {"watchdog", get_ms, set_ms, "Seconds after which the owner is woken at the latest; 0: never.",
@@ -763,8 +773,9 @@ static PyGetSetDef arbiter_getset[] = {
     {"max_rss_hard", get_bytes, set_bytes, "Bytes beyond which a worker is aborted; 0: none.",
      OFFSET(limits.max_rss_hard)},
     {"max_unavailable", get_count, set_count, "How many are recycled at a time; 0: all.",
-     OFFSET(goal.max_unavailable)},
-    {"target", get_count, set_count, "How many workers there should be.", OFFSET(goal.target)},
+     OFFSET(kinds[CHILD_WORKER].goal.max_unavailable)},
+    {"target", get_count, set_count, "How many workers there should be.",
+     OFFSET(kinds[CHILD_WORKER].goal.target)},
     {"memory_limit", get_memory_limit, NULL, "Of the control group, in bytes; 0: none.", NULL},
     {"max_queue", get_count, set_count,
      "Waiting requests beyond which a worker is full, for /ready; 0: no limit.", OFFSET(max_queue)},

@@ -12,8 +12,8 @@
  * in what it belongs to, sets `fd`, `events` and `deadline` whenever they change, and is called
  * when there is something to do.
  *
- * All functions are the loop's thread's. A callback may add, change and remove any pollable, and may
- * run the loop again: a shutdown that a client asks for does.
+ * All functions are the loop's thread's. A callback may add, change and remove any pollable, and
+ * may run the loop again: a shutdown that a client asks for does.
  */
 struct pollable {
     struct list link;
@@ -26,9 +26,9 @@ struct pollable {
      * leave the loop.
      */
     int (*on_ready)(struct pollable *self, short revents, int64_t now);
-    nfds_t at;    /* its place in what is polled now */
-    short found;  /* what poll(2) found */
-    bool is_due;  /* to be called in this round */
+    nfds_t at;   /* its place in what is polled now */
+    short found; /* what poll(2) found */
+    bool is_due; /* to be called in this round */
 };
 
 struct pollables {

@@ -11,8 +11,8 @@
 
 static int on_listener(struct pollable *self, short revents, int64_t now);
 
-void port_init(struct port *port, struct pollables *pollables,
-               const struct port_protocol *protocol, void *ctx)
+void port_init(struct port *port, struct pollables *pollables, const struct port_protocol *protocol,
+               void *ctx)
 {
     *port = (struct port){.pollables = pollables, .protocol = protocol, .ctx = ctx, .fd = -1};
     pollable_init(&port->listener, on_listener);

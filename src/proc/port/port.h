@@ -19,9 +19,9 @@
  *                      +------------------------------------+
  *                               protocol->lasts
  *
- * WAIT is left out when the answer is there at once. Any of them is closed when its time is over, or
- * when a new client needs the place. At END the client closes first, so that nothing which it still
- * sends turns the answer into a reset.
+ * WAIT is left out when the answer is there at once. Any of them is closed when its time is over,
+ * or when a new client needs the place. At END the client closes first, so that nothing which it
+ * still sends turns the answer into a reset.
  */
 
 enum {
@@ -75,8 +75,8 @@ struct port_client {
     char input[]; /* protocol->input_max */
 };
 
-void port_init(struct port *port, struct pollables *pollables,
-               const struct port_protocol *protocol, void *ctx);
+void port_init(struct port *port, struct pollables *pollables, const struct port_protocol *protocol,
+               void *ctx);
 
 /* Drops the clients; the descriptor stays its owner's. */
 void port_close(struct port *port);
