@@ -9,11 +9,21 @@
 #include <unistd.h>
 
 /*
- * The Python face of proc/arbiter: `owner`, a gunicorn.arbiter.Arbiter, is the host. Every duty
- * goes through the owner's method of gunicorn's name, so that a subclass may override it; the
- * methods of the class itself come back to the functions here. Events are reported to functions of
- * gunicorn.master.events, which are looked up once.
+ * The Python face of proc/arbiter: `owner`, a gunicorn.arbiter.Arbiter, is the host. Where a
+ * subclass overrides a method, the duty goes through the owner's method of gunicorn's name. The
+ * methods of the class itself come back to the functions here, so without an override these are
+ * called at once. Events are reported to functions of gunicorn.master.events, which are looked up
+ * once.
  */
+enum duty { DUTY_REAP, DUTY_MURDER, DUTY_MANAGE, DUTY_WOKEN, DUTY_COUNT };
+
+static const char *const duty_names[DUTY_COUNT] = {
+    [DUTY_REAP] = "reap",
+    [DUTY_MURDER] = "murder",
+    [DUTY_MANAGE] = "manage",
+    [DUTY_WOKEN] = "woken",
+};
+
 enum event {
     EVENT_WOKEN,
     EVENT_SIGNALLED,
@@ -21,6 +31,7 @@ enum event {
     EVENT_WORKER_DIED,
     EVENT_STRANGER_DIED,
     EVENT_READY,
+    EVENT_COUNTED,
     EVENT_TIMED_OUT,
     EVENT_SLOW_BOOT,
     EVENT_OVERDUE,
@@ -40,6 +51,7 @@ static const char *const event_names[EVENT_COUNT] = {
     [EVENT_WORKER_DIED] = "worker_died",
     [EVENT_STRANGER_DIED] = "stranger_died",
     [EVENT_READY] = "ready",
+    [EVENT_COUNTED] = "counted",
     [EVENT_TIMED_OUT] = "timed_out",
     [EVENT_SLOW_BOOT] = "slow_boot",
     [EVENT_OVERDUE] = "overdue",
@@ -55,6 +67,8 @@ struct arbiter_object {
     PyObject_HEAD PyObject *owner;
     PyObject *events[EVENT_COUNT];
     PyTypeObject *slot_type;
+    bool in_python[DUTY_COUNT]; /* duties that Python has a part in */
+    size_t counted;             /* children, when that was reported last */
     bool open;
     struct arbiter arbiter;
     struct status status;
@@ -71,8 +85,18 @@ static int done(PyObject *result)
     return 0;
 }
 
-/* A duty: a method of the owner, which a subclass may override. */
-static int duty(void *ctx, const char *name)
+static struct arbiter *arbiter_of(void *ctx)
+{
+    return &((struct arbiter_object *)ctx)->arbiter;
+}
+
+static bool in_python(void *ctx, enum duty duty)
+{
+    return ((struct arbiter_object *)ctx)->in_python[duty];
+}
+
+/* A duty: a method of the owner. */
+static int call(void *ctx, const char *name)
 {
     return done(PyObject_CallMethod(((struct arbiter_object *)ctx)->owner, name, NULL));
 }
@@ -115,34 +139,49 @@ static int host_wait(void *ctx, struct pollfd *fds, nfds_t count, int timeout_ms
 
 static int host_between(void *ctx)
 {
-    return PyErr_CheckSignals() < 0 ? -1 : done(report(ctx, EVENT_WOKEN, "()"));
-}
-
-static int host_on_signal(void *ctx, int signo)
-{
-    return done(report(ctx, EVENT_SIGNALLED, "(i)", signo));
+    if (PyErr_CheckSignals() < 0)
+        return -1;
+    return in_python(ctx, DUTY_WOKEN) ? done(report(ctx, EVENT_WOKEN, "()")) : 0;
 }
 
 static int host_reap(void *ctx)
 {
-    return duty(ctx, "reap_workers");
+    return in_python(ctx, DUTY_REAP) ? call(ctx, "reap_workers") : arbiter_reap(arbiter_of(ctx));
+}
+
+static int host_on_signal(void *ctx, int signo)
+{
+    if (signo == SIGCHLD && !in_python(ctx, DUTY_REAP))
+        return arbiter_reap(arbiter_of(ctx));
+    return done(report(ctx, EVENT_SIGNALLED, "(i)", signo));
 }
 
 static int host_murder(void *ctx)
 {
-    return duty(ctx, "murder_workers");
+    if (in_python(ctx, DUTY_MURDER))
+        return call(ctx, "murder_workers");
+    return arbiter_murder(arbiter_of(ctx));
 }
 
 static int host_manage(void *ctx)
 {
-    return duty(ctx, "manage_workers");
+    struct arbiter_object *self = ctx;
+
+    if (in_python(ctx, DUTY_MANAGE))
+        return call(ctx, "manage_workers");
+    if (arbiter_manage(&self->arbiter) < 0)
+        return -1;
+    if (self->counted == self->arbiter.children.count)
+        return 0;
+    self->counted = self->arbiter.children.count;
+    return done(report(ctx, EVENT_COUNTED, "()"));
 }
 
 static int host_spawn(void *ctx, enum child_kind kind, unsigned count)
 {
     assert(kind == CHILD_WORKER);
     (void)kind, (void)count; /* spawn_workers() asks `missing` again: it may be overridden */
-    return duty(ctx, "spawn_workers");
+    return call(ctx, "spawn_workers");
 }
 
 static int host_kill(void *ctx, const struct child *child, int signo)
@@ -610,7 +649,23 @@ static PyObject *py_install_signals(PyObject *op, PyObject *signals)
     Py_RETURN_NONE;
 }
 
+static PyObject *py_set_duties(PyObject *op, PyObject *names)
+{
+    for (int i = 0; i < DUTY_COUNT; i++) {
+        PyObject *name = PyUnicode_FromString(duty_names[i]);
+        int contained = name ? PySequence_Contains(names, name) : -1;
+
+        Py_XDECREF(name);
+        if (contained < 0)
+            return NULL;
+        ((struct arbiter_object *)op)->in_python[i] = contained;
+    }
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef arbiter_methods[] = {
+    {"set_duties", py_set_duties, METH_O,
+     "set_duties(names): of reap, murder, manage and woken, those that are called in Python."},
     {"run", py_run, METH_NOARGS, "The master's loop; ends with the exception of a callback."},
     {"reap", py_reap, METH_NOARGS, "Collects the dead."},
     {"murder", py_murder, METH_NOARGS, "Acts on workers that are silent or overdue."},
