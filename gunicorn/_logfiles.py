@@ -21,7 +21,8 @@ def open_again(handler: logging.FileHandler):
     """
     if type(handler)._open is not logging.FileHandler._open:
         return handler._open()  # it may have a path of its own
-    was_file = stat.S_ISREG(os.fstat(handler.stream.fileno()).st_mode)
+    before = handler.stream
+    was_file = before is not None and stat.S_ISREG(os.fstat(before.fileno()).st_mode)
 
     def opener(path: str, flags: int) -> int:
         fd = os.open(path, flags | os.O_NONBLOCK, 0o666)
