@@ -246,7 +246,8 @@ A connection without a header, or whose header names no client (`UNKNOWN`, `LOCA
 header is answered 400, and the reason is logged. `forwarded_allow_ips` is about the balancer's address.
 
 The flag without a value means `auto`.
-""",    "header_map": """\
+""",
+    "header_map": """\
 `X_Forwarded_For` and `X-Forwarded-For` have the same name in the WSGI environ. `drop` leaves out the
 first, `refuse` answers 400, `dangerous` mixes both.
 """,
