@@ -25,23 +25,8 @@ RANK = {"base": 0, "net": 1, "proto": 1, "serve": 2, "proc": 2, "ext": 3, "demo"
 PYTHON_HEADER = re.compile(r"(Python|structmember|datetime|pythread)\.h$")
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
 
-_SERVE = """
-    serve/access/refused serve/conn/conn serve/dispatch/handover serve/engine/admission
-    serve/engine/drain serve/engine/engine serve/engine/listener serve/engine/lost
-    serve/engine/notes serve/engine/room serve/engine/standby serve/request/body
-    serve/request/refusal serve/request/response serve/request/send
-"""
-
 #: Files that may call each other in circles, and why.
-ALLOWED: dict[str, str] = {
-    _SERVE: "present, to be removed: goes with the seam between connection and protocol",
-    "ext/core/ext_parser ext/core/ext_proc ext/core/module ext/master/ext_exchange": (
-        "present, to be removed: adding a type gets a file of its own"
-    ),
-    "ext/worker/describe ext/wsgi/environ": "present, to be removed",
-    "ext/worker/engine_loop ext/worker/engine_type": "present, to be removed",
-    "ext/wsgi/file_wrapper ext/wsgi/start_response ext/wsgi/wsgi": "present, to be removed",
-}
+ALLOWED: dict[str, str] = {}
 
 #: Comments, strings and characters of C.
 NO_CODE = re.compile(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'", re.DOTALL)
