@@ -41,7 +41,7 @@ REFERENCE_FAILS: dict[str, str] = {
     "test_wsgi_files.py::test_kept_alive*": "two last chunks; sync has no keep-alive",
     # test_proxy_protocol.py
     "test_proxy_protocol.py::test_the_client_of_every_request*": "sync closes, gthread forgets it",
-    "test_proxy_protocol.py::test_the_client_of_one*-v1-ipv6?": "takes the address as it was written",
+    "test_proxy_protocol.py::test_the_client_of_one*-v1-ipv6?": "keeps the address as it came",
     "test_proxy_protocol.py::test_the_client_of_one*-v2-[qnt]*": "no QUIC, no names, no TLS",
     "test_proxy_protocol.py::test_a_client_on_a_unix_socket*": "has no Unix sockets",
     "test_proxy_protocol.py::test_nobody_is_named*PROXY UNKNOWN*": "refuses UNKNOWN",
