@@ -1,4 +1,4 @@
-"""What the configuration may ask for and this version does not have.
+"""Features that a configuration may ask for and this version does not have.
 
 Asking for it is answered in one line: an error where nothing could be served, else a warning.
 """
@@ -44,12 +44,12 @@ def _has_module(name):
 
 
 def check_serving(cfg):
-    """Raise ConfigError for what would be served otherwise than it was asked for."""
+    """Raise ConfigError for features that would be served otherwise than asked for."""
     if not cfg.is_ssl and cfg.proxy_protocol == "off":
         return
     try:
         worker_class = cfg.load_worker_class()
-    except RuntimeError:  # told by whoever makes a worker
+    except RuntimeError:  # reported when a worker is made
         return
     if not getattr(worker_class, "uses_engine", False):
         return
@@ -61,7 +61,7 @@ def check_serving(cfg):
 
 
 def check(cfg):
-    """Raise ConfigError for what cannot be served, and warn of what will be missing."""
+    """Raise ConfigError for settings that cannot be served, and warn of missing features."""
     for line in _fatal(cfg):
         raise ConfigError(line)
     for line in _missing(cfg):

@@ -27,7 +27,7 @@ def has_logging_config(config_file):
 
 
 class PasterServerApplication(WSGIApplication):
-    """What `[server:main] use = egg:gunicorn#main` runs, with the settings of that section."""
+    """The server of `[server:main] use = egg:gunicorn#main`, with the settings of that section."""
 
     def __init__(self, app, config_file, settings):
         self.paste_app = app
