@@ -141,6 +141,7 @@ PyObject *engine_turn(PyObject *op, PyObject *start)
     if (look_after_signals(wsgi) < 0)
         return NULL;
     wsgi->in_turn = true;
+    loop_host_give_events(engine);
     int result = start_ready(wsgi, start);
     wsgi->in_turn = false;
     if (result == 0)

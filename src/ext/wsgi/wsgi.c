@@ -381,7 +381,7 @@ static void count_towards_max(struct wsgi *wsgi)
         retire(wsgi);
 }
 
-static void wsgi_run(void *app, struct request *request)
+static enum run_result wsgi_run(void *app, struct request *request)
 {
     struct wsgi *wsgi = app;
     int place = begin_slot(wsgi, request);
@@ -406,6 +406,7 @@ static void wsgi_run(void *app, struct request *request)
     end_slot(wsgi, place);
     if (wsgi->max_requests > 0 && !request->conn->listener->inner)
         count_towards_max(wsgi);
+    return RUN_DONE;
 }
 
 /* The interpreter's thread state of this application thread, while it is detached. */
