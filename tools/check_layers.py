@@ -35,13 +35,6 @@ _SERVE = """
 #: Files that may call each other in circles, and why.
 ALLOWED: dict[str, str] = {
     _SERVE: "present, to be removed: goes with the seam between connection and protocol",
-    "ext/core/ext_parser ext/core/ext_proc ext/core/module ext/master/ext_exchange": (
-        "present, to be removed: adding a type gets a file of its own"
-    ),
-    "ext/master/ext_arbiter ext/master/ext_slot": "present, to be removed",
-    "ext/worker/describe ext/wsgi/environ": "present, to be removed",
-    "ext/worker/engine_loop ext/worker/engine_type": "present, to be removed",
-    "ext/wsgi/file_wrapper ext/wsgi/start_response ext/wsgi/wsgi": "present, to be removed",
 }
 
 #: Comments, strings and characters of C.
