@@ -1,6 +1,6 @@
 """The master process: it keeps the workers alive.
 
-`Arbiter` has the methods that a subclass may override. `gunicorn.master` does what they say; the
+`Arbiter` has the methods that a subclass may override. `gunicorn.master` implements them; the
 loop, the registry of the workers and the queue of signals are C (`gunicorn._core.ArbiterCore`).
 """
 
@@ -232,7 +232,7 @@ class Arbiter:
     def stop(self, graceful: bool = True) -> None:
         """Close the listeners and stop the workers, within `graceful_timeout`, by SIGKILL then.
 
-        `graceful` workers finish what runs and what waits to be accepted.
+        `graceful` workers finish requests that run and that wait to be accepted.
         """
         shutdown.stop(self, graceful)
 
