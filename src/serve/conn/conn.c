@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "net/transport.h"
 #include "serve/access/refused.h"
+#include "serve/conn/flow.h"
 #include "serve/engine/admission.h"
 #include "serve/engine/engine.h"
 #include "serve/engine/limits.h"
@@ -112,23 +113,6 @@ static void gain(struct engine *engine, struct conn *conn, uint64_t n)
 
 static void flush(struct engine *engine, struct conn *conn);
 
-/* The loop that does not tell a half-close has told that there is something to read. */
-static bool has_left(const struct conn *conn, unsigned events)
-{
-    return events & LOOP_GONE || ((events & LOOP_READ) && socket_peer(conn->io.fd) != PEER_THERE);
-}
-
-/* The request is with the application, or waits for it. */
-static void running_event(struct engine *engine, struct conn *conn, unsigned events)
-{
-    if (engine->options.check_client && (events & LOOP_GONE))
-        admission_ask(engine, conn->request);
-    if (!engine->ops->events || !has_left(conn, events))
-        return;
-    atomic_store_explicit(&conn->gone, true, memory_order_relaxed);
-    events_raise(engine, conn->request, REQUEST_GONE);
-}
-
 static void conn_event(struct io *io, unsigned events, void *context)
 {
     struct engine *engine = context;
@@ -152,8 +136,10 @@ static void conn_event(struct io *io, unsigned events, void *context)
         return; /* its timer decides: bytes that drip would put that off again and again */
     if (conn->state != CONN_RUNNING && conn->state != CONN_FLUSH)
         conn_read(engine, conn);
-    else if (conn->state == CONN_RUNNING)
-        running_event(engine, conn, events);
+    else if (conn->state == CONN_RUNNING && engine->ops->events)
+        flow_event(engine, conn, events);
+    else if (engine->options.check_client && (events & LOOP_GONE) && conn->state == CONN_RUNNING)
+        admission_ask(engine, conn->request);
 }
 
 /* Where the listener speaks TLS a handshake begins. False: no memory. */
@@ -453,6 +439,8 @@ static void wait_for_thread(struct engine *engine, struct conn *conn, uint64_t s
     conn_move(engine, conn, CONN_RUNNING);
     deadline_at(engine, conn, since_ms, engine->options.max_queue_ms);
     list_in(&engine->active, conn);
+    if (engine->ops->events)
+        flow_begin(conn);
     engine_ready(engine, conn->request);
 }
 
@@ -568,6 +556,35 @@ static bool is_trusted(const struct engine *engine, const struct conn *conn)
                      conn->peer.family == AF_INET6 ? 16 : 4);
 }
 
+/* The application reads the body as it comes: see inflow.h. */
+static void begin_at_head(struct engine *engine, struct conn *conn)
+{
+    struct request *request = conn->request;
+    switch (inflow_begin(request)) {
+    case INFLOW_COMPLETE:
+        ready(engine, conn);
+        break;
+    case INFLOW_STREAMS:
+        if (conn_watch(engine, conn) < 0) {
+            close_because(engine, conn, CLOSE_ERROR);
+            break;
+        }
+        ready(engine, conn);
+        if (conn->state == CONN_RUNNING)
+            flow_read(engine, conn);
+        break;
+    case INFLOW_INVALID:
+        went_on(engine, conn, BODY_MALFORMED);
+        break;
+    case INFLOW_LARGE:
+        went_on(engine, conn, BODY_TOO_LARGE);
+        break;
+    case INFLOW_NO_ROOM:
+        went_on(engine, conn, BODY_NO_ROOM);
+        break;
+    }
+}
+
 static void head_done(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
@@ -582,6 +599,10 @@ static void head_done(struct engine *engine, struct conn *conn)
         return;
     }
     conn_move(engine, conn, CONN_BODY);
+    if (engine->options.at_head) {
+        begin_at_head(engine, conn);
+        return;
+    }
     went_on(engine, conn, body_begin(request));
 }
 
@@ -824,6 +845,11 @@ static void handshake(struct engine *engine, struct conn *conn)
 
 void conn_read(struct engine *engine, struct conn *conn)
 {
+    if (conn->state == CONN_RUNNING) {
+        if (conn->request->inflow.used)
+            flow_read(engine, conn);
+        return;
+    }
     if (conn->state == CONN_LINGER || conn->state == CONN_HANDSHAKE) {
         if (conn->state == CONN_LINGER)
             read_lingering(engine, conn);
@@ -898,6 +924,8 @@ static void flush(struct engine *engine, struct conn *conn)
     pthread_mutex_unlock(&out->lock);
     engine_discard(engine, done);
     engine_discard(engine, rest);
+    if (conn->state == CONN_RUNNING && engine->ops->events)
+        flow_sent(engine, conn, result, taken);
     if (conn->state != CONN_FLUSH)
         return;
     if (result == OUTQ_BROKEN)
@@ -959,6 +987,8 @@ void conn_answered(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
     struct response *response = &request->response;
+    if (conn->state == CONN_RUNNING && engine->ops->events)
+        flow_end(conn);
     if (response->broken) {
         conn_close(engine, conn);
         return;
@@ -1012,6 +1042,8 @@ static enum metrics_close fault_of(const struct conn *conn)
 void conn_expired(struct engine *engine, struct conn *conn)
 {
     if (conn->state == CONN_RUNNING) {
+        if (engine->ops->events && !flow_expired(engine, conn))
+            return;
         if (ready_remove(&engine->ready, conn->request))
             refuse_overload(engine, conn, REFUSED_QUEUE_TIME);
         return;

@@ -6,6 +6,7 @@
 #include "net/tls/tls.h"
 #include "proto/request_start.h"
 #include "serve/access/access_log.h"
+#include "serve/conn/flow.h"
 #include "serve/dispatch/handover.h"
 #include "serve/engine/limits.h"
 
@@ -315,6 +316,22 @@ static void observe_front(struct engine *engine, const struct request *request)
     }
 }
 
+static void attend_all(struct engine *engine)
+{
+    struct request *request = atomic_exchange(&engine->attending, NULL);
+    while (request) {
+        struct request *next = request->next_attended;
+        atomic_store(&request->attended, false);
+        flow_attend(engine, request->conn);
+        request = next;
+    }
+}
+
+static bool is_attending(const struct engine *engine)
+{
+    return atomic_load(&engine->attending);
+}
+
 static void put_back(struct engine *engine, struct request *request)
 {
     struct metrics *metrics = engine->metrics;
@@ -377,6 +394,8 @@ static bool is_rehearsed(struct engine *engine)
 
 static void finish_step(struct engine *engine)
 {
+    if (is_attending(engine))
+        attend_all(engine);
     put_back_answered(engine);
     flush_batch(engine);
     if (atomic_load_explicit(&engine->room_wanted, memory_order_relaxed))
@@ -404,7 +423,7 @@ void engine_yield(struct engine *engine)
     do {
         finish_step(engine);
         atomic_store(&engine->lead, false);
-    } while (atomic_load(&engine->answered) && engine_lead(engine));
+    } while ((atomic_load(&engine->answered) || is_attending(engine)) && engine_lead(engine));
 }
 
 /* The peak is over: the memory that it has left in the heaps goes back to the system. That takes
@@ -464,7 +483,7 @@ void engine_step(struct engine *engine, int timeout_ms)
     if (timeout_ms < 0 || (due >= 0 && due < timeout_ms))
         timeout_ms = due;
     atomic_store(&engine->waiting, true);
-    if (atomic_load(&engine->answered) || atomic_load(&engine->stopped) ||
+    if (atomic_load(&engine->answered) || is_attending(engine) || atomic_load(&engine->stopped) ||
         atomic_load(&engine->lead_wanted) || atomic_load(&engine->stalled) ||
         (atomic_load(&engine->draining) && !engine->drained) || has_waiting(engine) ||
         is_rehearsed(engine) || has_own_events(engine))
@@ -596,6 +615,8 @@ void engine_put_back(struct engine *engine, struct request *request)
 {
     atomic_fetch_add_explicit(&engine->answered_count, 1, memory_order_relaxed);
     if (engine_lead(engine)) {
+        if (is_attending(engine)) /* this one, too, perhaps */
+            attend_all(engine);
         put_back(engine, request);
         engine_yield(engine);
         return;
@@ -607,6 +628,34 @@ void engine_put_back(struct engine *engine, struct request *request)
     /* The leader may have yielded between the two: then nobody has seen it yet. */
     if (engine_lead(engine))
         engine_yield(engine);
+}
+
+static void push_attended(struct engine *engine, struct request *request)
+{
+    request->next_attended = atomic_load(&engine->attending);
+    while (!atomic_compare_exchange_weak(&engine->attending, &request->next_attended, request))
+        ;
+}
+
+/* This thread may not go on to lead: it wakes one that does. */
+void engine_attend(struct engine *engine, struct request *request)
+{
+    if (atomic_exchange(&request->attended, true))
+        return;
+    push_attended(engine, request);
+    if (!engine_lead(engine)) {
+        engine_kick(engine);
+        if (!engine_lead(engine)) /* else the leader had yielded, and has not seen it */
+            return;
+    }
+    engine_yield(engine);
+    engine_wake_host(engine);
+}
+
+void engine_wake_host(struct engine *engine)
+{
+    if (!engine->options.loop_host || !ready_empty(&engine->ready))
+        ready_wake(&engine->ready);
 }
 
 void engine_raise(struct engine *engine, struct request *request, unsigned happened)

@@ -4,6 +4,7 @@
 #include "serve/access/refused.h"
 #include "serve/engine/admission.h"
 #include "serve/engine/limits.h"
+#include "serve/request/refusal.h"
 
 void host_leave_engine(struct engine *engine)
 {
@@ -65,15 +66,26 @@ void host_run_one(struct engine *engine, struct request *request)
     engine_put_back(engine, request);
 }
 
+/* The application has no answer for a request whose body has failed. */
+static void refuse_failed(struct request *request)
+{
+    const char *text;
+    if (request->response.started || request->response.finished)
+        return;
+    int status = body_failure(request, &text);
+    if (status > 0)
+        refusal_send(request, status, text);
+}
+
 /* The thread that finishes a request may have led for a moment, and does not go on to lead. */
 void engine_finish(struct engine *engine, struct request *request)
 {
+    refuse_failed(request);
     if (!events_end(engine, request))
         return;
     complete(engine, request);
     engine_put_back(engine, request);
-    if (!engine->options.loop_host || !ready_empty(&engine->ready))
-        ready_wake(&engine->ready);
+    engine_wake_host(engine);
 }
 
 static void give(struct engine *engine, struct request *request, unsigned due)

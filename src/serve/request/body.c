@@ -27,7 +27,8 @@ uint64_t body_limit(const struct engine *engine)
 {
     if (engine->options.body_max > 0)
         return engine->options.body_max;
-    return engine->options.stream_body > 0 ? 0 : BODY_SIZE_MAX;
+    bool streams = engine->options.stream_body > 0 || engine->options.at_head;
+    return streams ? 0 : BODY_SIZE_MAX;
 }
 
 static bool may_stream(const struct request *request, uint64_t n)
@@ -212,14 +213,25 @@ static int wait_for_client(struct request *request)
     return ready;
 }
 
+void body_continue(struct request *request)
+{
+    struct body *body = &request->body;
+    if (!body->continue_due)
+        return;
+    body->continue_due = false;
+    response_interim(request, interim, INTERIM_SIZE); /* others may be queued before it */
+}
+
+bool body_has_come(struct request *request)
+{
+    return request->inflow.used ? inflow_state(request) == INFLOW_WHOLE : request->body.complete;
+}
+
 /* Waits for bytes of a body that streams. */
 static ssize_t receive(struct request *request, char *out, size_t n)
 {
     struct body *body = &request->body;
-    if (body->continue_due) {
-        body->continue_due = false;
-        response_interim(request, interim, INTERIM_SIZE); /* others may be queued before it */
-    }
+    body_continue(request);
     for (;;) {
         ssize_t got = transport_recv(request->conn->io.fd, request->conn->tls, out, n);
         if (got > 0) {

@@ -2,6 +2,7 @@
 
 #include "serve/conn/conn.h"
 #include "serve/engine/engine.h"
+#include "serve/engine/limits.h"
 
 /* That the client leaves is seen by the loop alone. Its input may have ended long ago. */
 static void watch(struct request *request)
@@ -29,6 +30,23 @@ static bool is_out_of_time(struct request *request)
            deadline_is_unheard(&engine->deadlines, &request->deadline);
 }
 
+/* Bytes of the answer that its client has not taken; none when it has left. */
+static uint64_t waiting(struct request *request)
+{
+    struct outq *q = &request->out;
+    if (request->response.broken || !atomic_load_explicit(&q->pending, memory_order_acquire))
+        return 0;
+    pthread_mutex_lock(&q->lock);
+    uint64_t n = outq_waiting(q);
+    pthread_mutex_unlock(&q->lock);
+    return n;
+}
+
+bool response_room(struct request *request)
+{
+    return waiting(request) < OUT_HIGH;
+}
+
 void request_ask(struct request *request, unsigned events)
 {
     struct engine *engine = request->engine;
@@ -38,6 +56,10 @@ void request_ask(struct request *request, unsigned events)
         watch(request);
         happened |= has_left(request) ? REQUEST_GONE : 0;
     }
+    if (events & REQUEST_BODY)
+        happened |= inflow_want(request) ? REQUEST_BODY : 0;
+    if (events & REQUEST_ROOM)
+        happened |= waiting(request) <= OUT_LOW ? REQUEST_ROOM : 0;
     if (events & REQUEST_DEADLINE)
         happened |= is_out_of_time(request) ? REQUEST_DEADLINE : 0;
     if (happened)

@@ -15,4 +15,11 @@
  */
 void request_ask(struct request *request, unsigned events);
 
+/*
+ * Whether fewer than OUT_HIGH bytes of the answer wait for the client. Writing never waits: an
+ * application that goes on all the same fills files, and fails with RESPONSE_FULL at OUT_SPOOL_MAX,
+ * or when the budget is used up. It waits by REQUEST_ROOM instead.
+ */
+bool response_room(struct request *request);
+
 #endif

@@ -7,6 +7,7 @@
 #include "serve/engine/budget.h"
 #include "serve/engine/deadline.h"
 #include "serve/engine/events.h"
+#include "serve/request/inflow.h"
 #include "serve/request/outq.h"
 #include "serve/request/spool.h"
 
@@ -50,6 +51,7 @@ struct response {
     bool streamed;   /* its body comes in items as the application makes them: see stream_window */
     bool slow;       /* its client does not take them as fast */
     bool has_length;
+    bool full;          /* more was written than may wait for the client */
     atomic_bool broken; /* the client has gone, seen by either side: further bytes are dropped */
     bool finished;      /* complete, as its framing says */
     bool skipped;       /* the client had gone: the application was not called */
@@ -57,6 +59,14 @@ struct response {
     uint64_t body_sent; /* body bytes accepted, framing not counted */
     uint64_t stuck_ms;  /* since when its thread waits for room, about; 0: it does not */
     uint64_t stuck_at;  /* bytes that the client had taken then */
+};
+
+/* The times of a request that runs later, for the leader: see flow.h. 0: none. */
+struct flow {
+    uint64_t queue_at; /* when it has waited too long for a thread */
+    uint64_t in_at;    /* when the pace of its body is looked at */
+    uint64_t out_at;   /* when its client has taken nothing for too long */
+    uint8_t why;       /* enum metrics_close: for which its connection will be closed */
 };
 
 struct request {
@@ -69,6 +79,7 @@ struct request {
     struct head head;
     uint32_t fields_charged; /* bytes of the head's table that the budget knows */
     struct body body;
+    struct inflow inflow;
     struct response response;
     struct outq out;
     uint64_t claimed_ms; /* when its thread began to attach */
@@ -78,6 +89,9 @@ struct request {
     bool asked;          /* by an interim response, whether the client listens */
     struct deadline deadline;
     struct events events;
+    struct request *next_attended; /* see engine_attend() */
+    atomic_bool attended;
+    struct flow flow;
     void *call;       /* the application's, while it runs */
     uint32_t blocked; /* calls of the application's threads that wait detached; attached only */
 };
@@ -113,6 +127,12 @@ void request_charge_fields(struct request *request);
 /* Where the next bytes from the socket go, and how many: the head, the raw or the stored body. NULL
  * with errno: see spool_reserve(); EMSGSIZE: the head is longer than any. */
 char *request_room(struct request *request, size_t *room);
+
+/* "100 Continue" if it is due, behind what is queued: the application reads. */
+void body_continue(struct request *request);
+
+/* Whether all of it has come. Any thread. */
+bool body_has_come(struct request *request);
 
 /* "100 Continue", at once: nothing else of its answer is on the way yet. */
 void body_send_continue(struct request *request);

@@ -21,6 +21,12 @@ enum { PREFIX_MAX = 160 }; /* without the status and options.own_fields */
 
 enum { FIELD_KEEP, FIELD_DROP, FIELD_INVALID_LENGTH };
 
+/* Why nothing can be sent any more. */
+static enum response_error failure(const struct request *request)
+{
+    return request->response.full ? RESPONSE_FULL : RESPONSE_GONE;
+}
+
 static bool reserve(struct request *request, size_t more)
 {
     struct response *response = &request->response;
@@ -183,7 +189,7 @@ static void choose_framing(struct request *request)
     bool framed = response->has_length || response->chunked || response->no_body;
     /* No client takes an interim status for an answer: it would wait, and read the next one. */
     response->keep_alive = framed && response->status >= 200 && head->keep_alive &&
-                           !head->must_close && request->body.complete &&
+                           !head->must_close && body_has_come(request) &&
                            request->engine->options.keepalive_ms > 0 &&
                            !request->conn->close_after &&
                            !atomic_load_explicit(&request->engine->draining, memory_order_relaxed);
@@ -319,7 +325,7 @@ enum response_error response_write(struct request *request, const char *data, si
         if (count == 1)
             body = -1;
     }
-    return send_parts(request, parts, count, body, ref, kept) < 0 ? RESPONSE_GONE : RESPONSE_OK;
+    return send_parts(request, parts, count, body, ref, kept) < 0 ? failure(request) : RESPONSE_OK;
 }
 
 enum response_error response_file(struct request *request, int file, off_t offset, uint64_t n)
@@ -340,13 +346,13 @@ enum response_error response_file(struct request *request, int file, off_t offse
     response->body_sent += n;
     if (count > 0 && (n > 0 ? send_parts_more(request, parts, count)
                             : send_parts(request, parts, count, -1, NULL, &kept)) < 0)
-        return RESPONSE_GONE;
+        return failure(request);
     if (n > 0 && send_file(request, file, offset, n) < 0)
-        return RESPONSE_GONE;
+        return failure(request);
     if (n > 0 && response->chunked) {
         parts[0] = (struct iovec){"\r\n", 2};
         if (send_parts(request, parts, 1, -1, NULL, &kept) < 0)
-            return RESPONSE_GONE;
+            return failure(request);
     }
     return RESPONSE_OK;
 }
@@ -364,7 +370,7 @@ enum response_error response_finish(struct request *request)
     } else if (response->chunked) {
         struct iovec end = {"0\r\n\r\n", 5};
         if (send_parts(request, &end, 1, -1, NULL, &kept) < 0)
-            return RESPONSE_GONE;
+            return failure(request);
     }
     /* A body shorter than declared: only the end of the connection tells the client. */
     response->finished =
@@ -383,5 +389,5 @@ enum response_error response_interim(struct request *request, const char *data, 
     bool kept;
     if (request->response.sent_head)
         return RESPONSE_OK;
-    return send_parts(request, &part, 1, -1, NULL, &kept) < 0 ? RESPONSE_GONE : RESPONSE_OK;
+    return send_parts(request, &part, 1, -1, NULL, &kept) < 0 ? failure(request) : RESPONSE_OK;
 }
