@@ -46,7 +46,7 @@ class Dump(argparse.Action):
     """`--dump PID`: prints, and exits with status 1 when there is nothing to print."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        from gunicorn._dump import Unreachable, dump
+        from gunicorn.master.dump import Unreachable, dump
 
         try:
             print(dump(values), end="")

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 
-from gunicorn import _core, _explain, glogging, sock, util
+from gunicorn import _core, glogging, sock, util
 from gunicorn.errors import ConfigError
 from gunicorn.workers import _forked, _overrides
 from gunicorn.workers.workertmp import WorkerTmp
@@ -339,8 +339,16 @@ class Worker:
             "Worker graceful timeout (pid:%s): it ends before graceful_timeout (%s s) is over.%s",
             self.pid,
             self.cfg.graceful_timeout,
-            _explain.cut_off(self),
+            self._cut_off(),
         )
+
+    def _cut_off(self) -> str:
+        """Return what this worker leaves unfinished, by its own slot."""
+        slot = self.slot
+        if slot is None or not slot.method:
+            return ""
+        more = f" and {slot.in_flight - 1} more" if slot.in_flight > 1 else ""
+        return f" It cuts off {slot.method} {slot.path}{more}."
 
     def patience(self) -> float:
         """Return for how many seconds requests may still run: graceful_timeout is the master's."""

@@ -16,7 +16,7 @@ from helpers.status_port import Port
 from helpers.stranger import as_nobody, needs_root
 from helpers.wire import wait_until
 
-from gunicorn import _dump
+from gunicorn.master import dump
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="SO_PEERCRED, /proc")
 
@@ -100,8 +100,8 @@ def test_nobody_takes_the_name_of_the_socket_for_dumps(server):
 @needs_root
 def test_dumps_are_refused_to_others(server):
     one = server()
-    name = _dump.private_name(one.pid)
-    assert as_nobody(lambda: _dump.dump(one.pid)) == (
+    name = dump.private_name(one.pid)
+    assert as_nobody(lambda: dump.dump(one.pid)) == (
         f"Unreachable: only root and user 0 may look into process {one.pid}"
     )
 
@@ -120,7 +120,7 @@ def test_dumps_are_refused_to_others(server):
 
 def test_a_liar_steers_no_terminal():
     """A process that is no master answers as one: what it says is shown, and nothing else."""
-    name = f"\0{_dump.NAME}{os.getpid()}-test"
+    name = f"\0{dump.NAME}{os.getpid()}-test"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(name)
         listener.listen()
@@ -130,6 +130,6 @@ def test_a_liar_steers_no_terminal():
             client.recv(1000)
             client.sendall(b"HTTP/1.1 200 OK\r\n\r\n\x1b[2J\xc2\x9b1m\xffWorker\n")
             os._exit(0)
-        text = _dump.dump(os.getpid())
+        text = dump.dump(os.getpid())
         os.waitpid(pid, 0)
     assert text == "\\x1b[2J\\x9b1m\\xffWorker\n"

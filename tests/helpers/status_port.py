@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from gunicorn._dump import private_name
+from gunicorn.master.dump import private_name
 
 
 class Port:

@@ -15,7 +15,7 @@ from helpers.status_port import Port
 from helpers.wire import chunked, render, wait_until
 from process.load import Load, check, reload_under
 
-from gunicorn._dump import private_name
+from gunicorn.master.dump import private_name
 
 KINDS = {
     name: arguments

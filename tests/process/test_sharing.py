@@ -17,7 +17,7 @@ def app(environ, start_response):
 
 CONFIG = """
 import gc, json, os, sys
-from gunicorn import _sharing
+from gunicorn.master import sharing
 
 def note(name, **facts):
     with open(name + ".part", "w") as file:
@@ -29,7 +29,7 @@ def pre_fork(server, worker):
 
 def post_worker_init(worker):
     note("worker-%d" % worker.age, modules=sorted(sys.modules), frozen=gc.get_freeze_count(),
-         shared=_sharing.modules_for(type(worker)))
+         shared=sharing.modules_for(type(worker)))
 """
 
 # A package that takes the standard library's place comes after the fork.

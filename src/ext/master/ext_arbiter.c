@@ -7,12 +7,49 @@
 #include <unistd.h>
 
 /*
- * The Python face of proc/arbiter: `owner`, a gunicorn.arbiter.Arbiter, is the host. Every duty and
- * every decision goes through the owner's method of gunicorn's name, so that a subclass may
- * override it; the default implementations there come back to the methods here.
+ * The Python face of proc/arbiter: `owner`, a gunicorn.arbiter.Arbiter, is the host. Every duty
+ * goes through the owner's method of gunicorn's name, so that a subclass may override it; the
+ * methods of the class itself come back to the functions here. Events are reported to functions of
+ * gunicorn.master.events, which are looked up once.
  */
+enum event {
+    EVENT_WOKEN,
+    EVENT_SIGNALLED,
+    EVENT_WAITING,
+    EVENT_WORKER_DIED,
+    EVENT_STRANGER_DIED,
+    EVENT_READY,
+    EVENT_TIMED_OUT,
+    EVENT_SLOW_BOOT,
+    EVENT_OVERDUE,
+    EVENT_DUE,
+    EVENT_TOO_BIG,
+    EVENT_BORN_BIG,
+    EVENT_HURRY,
+    EVENT_CANNOT_ANSWER,
+    EVENT_COUNT
+};
+
+static const char *const event_names[EVENT_COUNT] = {
+    [EVENT_WOKEN] = "woken",
+    [EVENT_SIGNALLED] = "signalled",
+    [EVENT_WAITING] = "waiting",
+    [EVENT_WORKER_DIED] = "worker_died",
+    [EVENT_STRANGER_DIED] = "stranger_died",
+    [EVENT_READY] = "ready",
+    [EVENT_TIMED_OUT] = "timed_out",
+    [EVENT_SLOW_BOOT] = "slow_boot",
+    [EVENT_OVERDUE] = "overdue",
+    [EVENT_DUE] = "due",
+    [EVENT_TOO_BIG] = "too_big",
+    [EVENT_BORN_BIG] = "born_big",
+    [EVENT_HURRY] = "hurry",
+    [EVENT_CANNOT_ANSWER] = "cannot_answer",
+};
+
 struct arbiter_object {
     PyObject_HEAD PyObject *owner;
+    PyObject *events[EVENT_COUNT];
     PyTypeObject *slot_type;
     bool open;
     struct arbiter arbiter;
@@ -29,9 +66,33 @@ static int done(PyObject *result)
     return 0;
 }
 
-static PyObject *owner_of(void *ctx)
+/* A duty: a method of the owner, which a subclass may override. */
+static int duty(void *ctx, const char *name)
 {
-    return ((struct arbiter_object *)ctx)->owner;
+    return done(PyObject_CallMethod(((struct arbiter_object *)ctx)->owner, name, NULL));
+}
+
+/* Reports an event; `format` and what follows it are those of Py_BuildValue(), for a tuple. New, or
+ * NULL with an exception. */
+static PyObject *report(void *ctx, enum event event, const char *format, ...)
+{
+    struct arbiter_object *self = ctx;
+    PyObject *facts, *args, *result = NULL;
+    va_list values;
+
+    va_start(values, format);
+    facts = Py_VaBuildValue(format, values);
+    va_end(values);
+    args = facts ? PyTuple_New(PyTuple_GET_SIZE(facts) + 1) : NULL;
+    if (args) {
+        PyTuple_SET_ITEM(args, 0, Py_NewRef(self->owner));
+        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(facts); i++)
+            PyTuple_SET_ITEM(args, i + 1, Py_NewRef(PyTuple_GET_ITEM(facts, i)));
+        result = PyObject_CallObject(self->events[event], args);
+    }
+    Py_XDECREF(args);
+    Py_XDECREF(facts);
+    return result;
 }
 
 static int host_wait(void *ctx, struct pollfd *fds, nfds_t count, int timeout_ms)
@@ -49,50 +110,50 @@ static int host_wait(void *ctx, struct pollfd *fds, nfds_t count, int timeout_ms
 
 static int host_between(void *ctx)
 {
-    if (PyErr_CheckSignals() < 0)
-        return -1;
-    return done(PyObject_CallMethod(owner_of(ctx), "_woken", NULL));
+    return PyErr_CheckSignals() < 0 ? -1 : done(report(ctx, EVENT_WOKEN, "()"));
 }
 
 static int host_on_signal(void *ctx, int signo)
 {
-    return done(PyObject_CallMethod(owner_of(ctx), "_on_signal", "i", signo));
+    return done(report(ctx, EVENT_SIGNALLED, "(i)", signo));
 }
 
 static int host_reap(void *ctx)
 {
-    return done(PyObject_CallMethod(owner_of(ctx), "reap_workers", NULL));
+    return duty(ctx, "reap_workers");
 }
 
 static int host_murder(void *ctx)
 {
-    return done(PyObject_CallMethod(owner_of(ctx), "murder_workers", NULL));
+    return duty(ctx, "murder_workers");
 }
 
 static int host_manage(void *ctx)
 {
-    return done(PyObject_CallMethod(owner_of(ctx), "manage_workers", NULL));
+    return duty(ctx, "manage_workers");
 }
 
 static int host_spawn(void *ctx, unsigned count)
 {
     (void)count; /* spawn_workers() asks `missing` again: it may be overridden */
-    return done(PyObject_CallMethod(owner_of(ctx), "spawn_workers", NULL));
+    return duty(ctx, "spawn_workers");
 }
 
 static int host_kill(void *ctx, pid_t pid, int signo)
 {
-    return done(PyObject_CallMethod(owner_of(ctx), "kill_worker", "ii", (int)pid, signo));
+    PyObject *owner = ((struct arbiter_object *)ctx)->owner;
+
+    return done(PyObject_CallMethod(owner, "kill_worker", "ii", (int)pid, signo));
 }
 
 static unsigned host_between_workers(void *ctx)
 {
-    PyObject *count = PyObject_CallMethod(owner_of(ctx), "_waiting_in_exchanges", NULL);
+    PyObject *count = report(ctx, EVENT_WAITING, "()");
     unsigned long number = count ? PyLong_AsUnsignedLong(count) : 0;
 
     Py_XDECREF(count);
     if (PyErr_Occurred()) {
-        PyErr_WriteUnraisable(owner_of(ctx));
+        PyErr_WriteUnraisable(((struct arbiter_object *)ctx)->owner);
         return 0;
     }
     return (unsigned)number;
@@ -100,76 +161,64 @@ static unsigned host_between_workers(void *ctx)
 
 static int host_died(void *ctx, const struct arbiter_death *death)
 {
-    return done(PyObject_CallMethod(
-        owner_of(ctx), "_worker_died", "iisIKdsLIi", (int)death->child.pid, death->status,
-        child_phase_name(death->child.phase), death->child.generation,
-        (unsigned long long)death->requests, (double)death->pause_ms / 1000.0,
-        reason_name(death->reason), (long long)death->peak, death->serving, death->first_boot));
+    return done(report(ctx, EVENT_WORKER_DIED, "(iisIKdsLIN)", (int)death->child.pid, death->status,
+                       child_phase_name(death->child.phase), death->child.generation,
+                       (unsigned long long)death->requests, (double)death->pause_ms / 1000.0,
+                       reason_name(death->reason), (long long)death->peak, death->serving,
+                       PyBool_FromLong(death->first_boot)));
 }
 
 static int host_stranger_died(void *ctx, pid_t pid, int status)
 {
-    return done(PyObject_CallMethod(owner_of(ctx), "_stranger_died", "ii", (int)pid, status));
+    return done(report(ctx, EVENT_STRANGER_DIED, "(ii)", (int)pid, status));
 }
 
 static int host_ready(void *ctx, const struct child *child)
 {
-    return done(PyObject_CallMethod(owner_of(ctx), "_worker_ready", "iI", (int)child->pid,
-                                    child->generation));
+    return done(report(ctx, EVENT_READY, "(iI)", (int)child->pid, child->generation));
 }
 
 static int host_timed_out(void *ctx, const struct child *child, int64_t silent_ms)
 {
-    return done(PyObject_CallMethod(owner_of(ctx), "_worker_timed_out", "isd", (int)child->pid,
-                                    child_phase_name(child->phase), (double)silent_ms / 1000.0));
+    return done(report(ctx, EVENT_TIMED_OUT, "(isd)", (int)child->pid,
+                       child_phase_name(child->phase), (double)silent_ms / 1000.0));
 }
 
 static int host_slow_boot(void *ctx, const struct child *child, int64_t booting_ms)
 {
-    return done(PyObject_CallMethod(owner_of(ctx), "_worker_boots_slowly", "id", (int)child->pid,
-                                    (double)booting_ms / 1000.0));
+    return done(report(ctx, EVENT_SLOW_BOOT, "(id)", (int)child->pid, (double)booting_ms / 1000.0));
 }
 
 static int host_overdue(void *ctx, const struct child *child)
 {
-    return done(PyObject_CallMethod(owner_of(ctx), "_worker_overdue", "i", (int)child->pid));
+    return done(report(ctx, EVENT_OVERDUE, "(i)", (int)child->pid));
 }
 
 static int host_due(void *ctx, const struct child *child)
 {
-    return done(PyObject_CallMethod(owner_of(ctx), "_worker_due", "isL", (int)child->pid,
-                                    reason_name(child->due), (long long)child->memory));
+    return done(report(ctx, EVENT_DUE, "(isL)", (int)child->pid, reason_name(child->due),
+                       (long long)child->memory));
 }
 
 static int host_too_big(void *ctx, const struct child *child)
 {
-    return done(PyObject_CallMethod(owner_of(ctx), "_worker_too_big", "iL", (int)child->pid,
-                                    (long long)child->memory));
+    return done(report(ctx, EVENT_TOO_BIG, "(iL)", (int)child->pid, (long long)child->memory));
 }
 
 static int host_born_big(void *ctx, const struct child *child)
 {
-    return done(PyObject_CallMethod(owner_of(ctx), "_worker_born_big", "iL", (int)child->pid,
-                                    (long long)child->memory));
+    return done(report(ctx, EVENT_BORN_BIG, "(iL)", (int)child->pid, (long long)child->memory));
 }
 
 static int host_hurry(void *ctx)
 {
-    return done(PyObject_CallMethod(owner_of(ctx), "_hurry", NULL));
+    return done(report(ctx, EVENT_HURRY, "()"));
 }
 
 static void host_cannot_answer(void *ctx, int error)
 {
-    PyObject *log = PyObject_GetAttrString(owner_of(ctx), "log");
-    int result =
-        log ? done(PyObject_CallMethod(log, "error", "ss",
-                                       "Cannot answer a client of the status port or --dump: %s",
-                                       strerror(error)))
-            : -1;
-
-    Py_XDECREF(log);
-    if (result < 0)
-        PyErr_WriteUnraisable(owner_of(ctx));
+    if (done(report(ctx, EVENT_CANNOT_ANSWER, "(s)", strerror(error))) < 0)
+        PyErr_WriteUnraisable(((struct arbiter_object *)ctx)->owner);
 }
 
 static const struct arbiter_host python_host = {
@@ -224,34 +273,49 @@ struct arbiter *ext_arbiter_of(PyObject *core)
     return of(core);
 }
 
+/* 0, or -1 with an exception. */
+static int look_up_events(struct arbiter_object *self, PyObject *events)
+{
+    for (int i = 0; i < EVENT_COUNT; i++) {
+        self->events[i] = PyObject_GetAttrString(events, event_names[i]);
+        if (!self->events[i])
+            return -1;
+    }
+    return 0;
+}
+
+/* 0, or -1 with an exception. */
+static int arbiter_begin(struct arbiter_object *self, PyObject *owner, PyObject *events)
+{
+    PyObject *module = PyType_GetModule(Py_TYPE(self));
+    PyObject *slot_type = module ? PyObject_GetAttrString(module, "Slot") : NULL;
+
+    self->slot_type = (PyTypeObject *)slot_type;
+    self->owner = Py_NewRef(owner);
+    if (!slot_type || look_up_events(self, events) < 0)
+        return -1;
+    if (arbiter_open(&self->arbiter, &python_host, self) < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    self->open = true;
+    return 0;
+}
+
 static PyObject *arbiter_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    PyObject *owner, *module, *slot_type;
+    PyObject *owner, *events;
 
     if (kwargs && PyDict_GET_SIZE(kwargs) > 0) {
         PyErr_SetString(PyExc_TypeError, "ArbiterCore takes no keyword arguments");
         return NULL;
     }
-    if (!PyArg_ParseTuple(args, "O:ArbiterCore", &owner))
+    if (!PyArg_ParseTuple(args, "OO:ArbiterCore", &owner, &events))
         return NULL;
-    module = PyType_GetModule(type);
-    slot_type = module ? PyObject_GetAttrString(module, "Slot") : NULL;
-    if (!slot_type)
-        return NULL;
-    struct arbiter_object *self = (struct arbiter_object *)type->tp_alloc(type, 0);
-    if (!self) {
-        Py_DECREF(slot_type);
-        return NULL;
-    }
-    self->slot_type = (PyTypeObject *)slot_type;
-    self->owner = Py_NewRef(owner);
-    if (arbiter_open(&self->arbiter, &python_host, self) < 0) {
-        PyErr_SetFromErrno(PyExc_OSError);
-        Py_DECREF(self);
-        return NULL;
-    }
-    self->open = true;
-    return (PyObject *)self;
+    PyObject *self = type->tp_alloc(type, 0);
+    if (self && arbiter_begin((struct arbiter_object *)self, owner, events) < 0)
+        Py_CLEAR(self);
+    return self;
 }
 
 static int arbiter_traverse(PyObject *op, visitproc visit, void *arg)
@@ -261,12 +325,18 @@ static int arbiter_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->owner);
     Py_VISIT(self->slot_type);
+    for (int i = 0; i < EVENT_COUNT; i++)
+        Py_VISIT(self->events[i]);
     return 0;
 }
 
 static int arbiter_clear(PyObject *op)
 {
-    Py_CLEAR(((struct arbiter_object *)op)->owner);
+    struct arbiter_object *self = (struct arbiter_object *)op;
+
+    Py_CLEAR(self->owner);
+    for (int i = 0; i < EVENT_COUNT; i++)
+        Py_CLEAR(self->events[i]);
     return 0;
 }
 
@@ -682,7 +752,9 @@ static PyGetSetDef arbiter_getset[] = {
 };
 
 static PyType_Slot arbiter_slots[] = {
-    {Py_tp_doc, "The master's loop and registry, in C. Its owner is a gunicorn.arbiter.Arbiter."},
+    {Py_tp_doc,
+     "ArbiterCore(owner, events)\n--\n\nThe master's loop and registry, in C. Its owner is a "
+     "gunicorn.arbiter.Arbiter,\nits events are the functions of gunicorn.master.events."},
     {Py_tp_new, arbiter_new},
     {Py_tp_dealloc, arbiter_dealloc},
     {Py_tp_traverse, arbiter_traverse},

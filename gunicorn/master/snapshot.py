@@ -5,6 +5,7 @@ import os
 import sys
 
 from gunicorn import sock
+from gunicorn.master import shutdown
 from gunicorn.pidfile import Pidfile
 
 RESTORED = (
@@ -72,7 +73,7 @@ class Snapshot:
     def discard(self, arbiter) -> None:
         """Close what only older configurations used: the reload worked, or the server stops."""
         gone = self._unused(arbiter)
-        shared = arbiter._shares_sockets()
+        shared = shutdown.shares_sockets(arbiter)
         if not shared:
             sock.refuse_new_connections(gone, arbiter.log)
         sock.close_sockets(gone, unlink=not shared)
@@ -179,32 +180,3 @@ def move_pidfile(arbiter, snapshot: Snapshot, old) -> None:
     arbiter.pidfile = wanted
     if present is not snapshot.attributes["pidfile"]:
         _unlink_other(present, wanted)
-
-
-def forget_application(before: set) -> None:
-    """Let the modules that the preloaded application brought in be imported anew.
-
-    Not those of packages with extension modules, most of which cannot be loaded twice in a
-    process, nor the standard library's.
-    """
-    names = [name for name in sys.modules if name not in before]
-    kept = {"gunicorn", "__main__", *sys.stdlib_module_names}
-    for name in names:
-        path = getattr(sys.modules[name], "__file__", None)
-        if not path or not path.endswith((".py", ".pyc")):
-            spec = getattr(sys.modules[name], "__spec__", None)
-            if path or spec is None or not spec.submodule_search_locations:
-                kept.add(name.partition(".")[0])
-    for name in names:
-        if name.partition(".")[0] not in kept:
-            del sys.modules[name]
-    import importlib
-
-    importlib.invalidate_caches()
-
-
-def reason_of(exc: BaseException) -> BaseException:
-    """What made a reload end: a mistake in the configuration arrives as SystemExit."""
-    if isinstance(exc, SystemExit) and exc.__context__ is not None:
-        return exc.__context__
-    return exc

@@ -107,15 +107,6 @@ def death_by_signal(log, pid: int, signo: int, phase: str, worker, oom: tuple | 
     level("%s%s", text, explanation)
 
 
-def cut_off(worker) -> str:
-    """Say what a worker leaves unfinished, from its own slot."""
-    slot = worker.slot
-    if slot is None or not slot.method:
-        return ""
-    more = f" and {slot.in_flight - 1} more" if slot.in_flight > 1 else ""
-    return f" It cuts off {slot.method} {slot.path}{more}."
-
-
 def _out_of_memory(peak: int, limit: int) -> str:
     text = f" Out of memory: the kernel killed it. It occupied up to {_size(peak)}"
     return f"{text}; its control group may have {_size(limit)}." if limit else f"{text}."

@@ -1,0 +1,30 @@
+"""What the C core reports to the master. It looks each name up once, at the start.
+
+Each function has the `gunicorn.arbiter.Arbiter` as its first argument; an exception ends the
+master's loop. The duties that subclasses override are methods of the arbiter itself.
+"""
+
+from gunicorn.master import notify
+from gunicorn.master.deaths import stranger_died, worker_died
+from gunicorn.master.exchanges import waiting
+from gunicorn.master.shutdown import hurry
+from gunicorn.master.signals import handle as signalled
+from gunicorn.master.watch import born_big, due, overdue, slow_boot, timed_out, too_big
+from gunicorn.master.workers import ready
+
+__all__ = [
+    "born_big", "cannot_answer", "due", "hurry", "overdue", "ready", "signalled", "slow_boot",
+    "stranger_died", "timed_out", "too_big", "waiting", "woken", "worker_died",
+]  # fmt: skip
+
+
+def woken(arbiter) -> None:
+    """After each sleep of the loop."""
+    if arbiter.master_pid or arbiter._promoted_pidfile:
+        arbiter.maybe_promote_master()
+    notify.alive(arbiter)
+
+
+def cannot_answer(arbiter, reason: str) -> None:
+    """The system refuses what a client of the status port needs for its answer."""
+    arbiter.log.error("Cannot answer a client of the status port or --dump: %s", reason)

@@ -1,0 +1,84 @@
+"""The end of the master and of its workers."""
+
+import signal
+import sys
+
+from gunicorn import sock
+from gunicorn.master import ending, notify
+
+REAP_LIMIT = 2.0  # seconds to wait for workers that were sent SIGKILL
+
+
+def leave(arbiter) -> None:
+    """Serve on for `drain_delay`, while the status port says that the server is about to stop."""
+    alone = arbiter.reexec_pid == 0 and arbiter.master_pid == 0
+    delay = arbiter.cfg.drain_delay
+    if delay <= 0 or not alone or arbiter._stopping:
+        return
+    arbiter.log.info("Stopping in %g s (drain_delay)", delay)
+    notify.stopping(arbiter)
+    if arbiter._core.leave(delay) in (signal.SIGINT, signal.SIGQUIT):
+        arbiter.stop(False)
+
+
+def halt(arbiter, reason: str | None, exit_status: int) -> None:
+    """Stop the workers and end the process with `exit_status`."""
+    arbiter.stop()
+    log = arbiter.log.info if exit_status == 0 else arbiter.log.error
+    log("Shutting down: %s", arbiter.master_name)
+    if reason is not None:
+        log("Reason: %s", reason)
+    if arbiter.pidfile is not None:
+        arbiter.pidfile.unlink()
+    arbiter.cfg.on_exit(arbiter)
+    try:
+        sys.exit(exit_status)
+    finally:
+        patience = arbiter.cfg.graceful_timeout
+        ending.guard(arbiter.log, f"The master (pid:{arbiter.pid})", patience)
+
+
+def crash(arbiter) -> None:
+    """An exception has ended the loop: log it, and end the process."""
+    arbiter.log.error("Unhandled exception in main loop", exc_info=True)
+    arbiter.stop(False)
+    if arbiter.pidfile is not None:
+        arbiter.pidfile.unlink()
+    sys.exit(-1)
+
+
+def stop(arbiter, graceful: bool) -> None:
+    """Close the listeners and stop the workers, within `graceful_timeout`, by SIGKILL then."""
+    if not arbiter._stopping:
+        arbiter._stopping = True
+        notify.stopping(arbiter)
+    shared = shares_sockets(arbiter)
+    if arbiter._reloading is not None:
+        snapshot, arbiter._reloading = arbiter._reloading, None
+        snapshot.discard(arbiter)
+    _close_listeners(arbiter, graceful, shared)
+    arbiter.kill_workers(signal.SIGTERM if graceful else signal.SIGQUIT)
+    arbiter._core.drain(arbiter.cfg.graceful_timeout, not graceful)
+    if arbiter.WORKERS:
+        arbiter.kill_workers(signal.SIGKILL)
+        arbiter._core.drain(REAP_LIMIT, True)
+    arbiter._core.end_status()
+    arbiter._status.close(unlink=not shared)
+
+
+def _close_listeners(arbiter, graceful: bool, shared: bool) -> None:
+    if graceful and not shared:
+        sock.refuse_new_connections(arbiter.LISTENERS, arbiter.log)
+    sock.close_sockets(arbiter.LISTENERS, unlink=not shared and not arbiter.cfg.reuse_port)
+    arbiter.LISTENERS = []
+
+
+def shares_sockets(arbiter) -> bool:
+    """Whether the listeners are another master's, too, or the service manager's."""
+    return arbiter.reexec_pid != 0 or arbiter.master_pid != 0 or arbiter.systemd
+
+
+def hurry(arbiter) -> None:
+    """A second INT or QUIT came while stopping."""
+    arbiter.log.info("Quick shutdown requested")
+    arbiter.kill_workers(signal.SIGQUIT)
