@@ -26,14 +26,7 @@ PYTHON_HEADER = re.compile(r"(Python|structmember|datetime|pythread)\.h$")
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
 
 #: Files that may call each other in circles, and why.
-ALLOWED: dict[str, str] = {
-    "ext/core/ext_parser ext/core/ext_proc ext/core/module ext/master/ext_exchange": (
-        "present, to be removed: adding a type gets a file of its own"
-    ),
-    "ext/worker/describe ext/wsgi/environ": "present, to be removed",
-    "ext/worker/engine_loop ext/worker/engine_type": "present, to be removed",
-    "ext/wsgi/file_wrapper ext/wsgi/start_response ext/wsgi/wsgi": "present, to be removed",
-}
+ALLOWED: dict[str, str] = {}
 
 #: Comments, strings and characters of C.
 NO_CODE = re.compile(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'", re.DOTALL)

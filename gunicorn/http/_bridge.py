@@ -26,6 +26,7 @@ class Bridge:
         self.cfg = worker.cfg
         self.log = worker.log
         self.slot = getattr(worker, "slot", None)
+        self.application_kind = getattr(worker, "application_kind", "wsgi")
         limit = getattr(worker, "max_requests", 0)
         self.max_requests = 0 if limit == sys.maxsize else limit
         self.tls: Any = getattr(worker, "tls", None)
@@ -79,7 +80,10 @@ class Bridge:
     # ---- environ ----
 
     def templates(self, worker, file_wrapper, empty_input) -> list[dict]:
-        """Return an environ for each listener, with all that every request has."""
+        """Return an environ for each listener, with all that every request has.
+
+        One more is for the requests of a rehearsal, which come by no listener.
+        """
         base = {
             "wsgi.errors": wsgi.WSGIErrorsWrapper(self.cfg),
             "wsgi.version": (1, 0),
@@ -108,7 +112,9 @@ class Bridge:
         if self.cfg.request_timeout:
             base["gunicorn.deadline"] = None
         self.addresses = [sock.getsockname() for sock in worker.sockets]
-        return [{**base, **self._server(name)} for name in self.addresses]
+        self._templates = [{**base, **self._server(name)} for name in self.addresses]
+        self._templates.append(self._templates[0] if self._templates else base)
+        return self._templates
 
     @staticmethod
     def _server(name) -> dict:
@@ -296,7 +302,7 @@ class Bridge:
             self.log.exception("Exception in post_request hook")
 
     def refused(
-        self, template, status, reason, sent, address, port,
+        self, listener, status, reason, sent, address, port,
         method, uri, path, query, version, headers, https, number,
     ) -> None:  # fmt: skip
         """Write the access log's line about a request that the engine has answered by itself."""
@@ -307,7 +313,7 @@ class Bridge:
         head = (method, uri, path, query, version, headers, https, number)
         req = self.make_request(0.0, address, port, None, None, *head)
         environ = {
-            **template,
+            **self._templates[listener],
             **_environ.http_variables(headers),
             "REQUEST_METHOD": method,
             "RAW_URI": uri,

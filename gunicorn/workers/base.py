@@ -58,6 +58,7 @@ class Worker:
     # Whether run() serves by the engine of _core, which then speaks TLS itself and counts `timeout`
     # from the start of each request. Other workers call notify().
     uses_engine = False
+    application_kind = "wsgi"  # how the engine calls the application
     _engine: Any = None  # gunicorn._core.Engine, while it runs
     tls: Any = None  # a gunicorn._tls.Tls, when the engine speaks TLS
     broken_off = False  # graceful_timeout is over, and requests that run were ended for it

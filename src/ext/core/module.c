@@ -1,36 +1,36 @@
 #include "ext/core/state.h"
 
-#include "ext/core/ext_inotify.h"
-#include "ext/core/ext_parser.h"
 #include "ext/core/ext_proc.h"
-#include "ext/core/ext_tls.h"
+#include "ext/core/inotify.h"
+#include "ext/core/parser.h"
+#include "ext/core/ssl_context.h"
 #include "ext/master/ext_exchange.h"
+#include "ext/worker/bound.h"
+#include "ext/worker/client_socket.h"
+#include "ext/worker/engine_type.h"
+#include "ext/worker/timeout.h"
+#include "ext/wsgi/file_wrapper.h"
+#include "ext/wsgi/input.h"
+#include "ext/wsgi/kind.h"
 
-int core_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
-{
-    PyTypeObject *made = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
-    int result = made ? PyModule_AddType(module, made) : -1;
-    if (type)
-        *type = made;
-    else
-        Py_XDECREF(made);
-    return result;
-}
+/* The kinds of applications: a line each. */
+static const struct app_kind *const kinds[] = {&wsgi_kind, NULL};
 
 static int core_exec(PyObject *module)
 {
     struct core_state *state = core_state_of(module);
+    state->kinds = kinds;
     if (core_names_init(state) < 0 || core_add_type(module, &bound_spec, &state->bound_type) < 0 ||
         core_add_type(module, &input_spec, &state->input_type) < 0 ||
-        core_add_type(module, &socket_spec, &state->socket_type) < 0 ||
-        core_add_type(module, &deadline_spec, &state->deadline_type) < 0 ||
+        core_add_type(module, &client_socket_spec, &state->socket_type) < 0 ||
+        core_add_type(module, &timeout_spec, &state->deadline_type) < 0 ||
         core_add_type(module, &file_wrapper_spec, &state->file_wrapper_type) < 0 ||
         core_add_type(module, &engine_spec, &state->engine_type) < 0)
         return -1;
-    if (ext_proc_init(module) < 0 || ext_tls_init(module) < 0 || ext_exchange_init(module) < 0 ||
-        ext_parser_init(module) < 0)
+    if (ext_proc_init(module) < 0 || ssl_context_add_to(module) < 0 ||
+        ext_exchange_init(module) < 0 || parser_add_to(module) < 0)
         return -1;
-    return ext_inotify_init(module);
+    return inotify_add_to(module);
 }
 
 static int core_traverse(PyObject *module, visitproc visit, void *arg)
@@ -68,7 +68,7 @@ static int core_clear(PyObject *module)
 static void core_free(void *module)
 {
     core_clear((PyObject *)module);
-    ext_tls_free(core_state_of((PyObject *)module)->tls);
+    ssl_context_free(core_state_of((PyObject *)module)->ssl);
 }
 
 static PyModuleDef_Slot core_slots[] = {

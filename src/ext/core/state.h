@@ -42,9 +42,11 @@ enum name_id {
         NAME_COUNT
 };
 
-struct ext_tls;
+struct app_kind;
+struct ssl_library;
 
 struct core_state {
+    const struct app_kind *const *kinds; /* of applications; ends with NULL */
     PyTypeObject *engine_type;
     PyTypeObject *bound_type;
     PyTypeObject *input_type;
@@ -52,7 +54,7 @@ struct core_state {
     PyTypeObject *deadline_type;
     PyTypeObject *file_wrapper_type;
     PyObject *tls_unavailable; /* an exception's class */
-    struct ext_tls *tls;       /* owned; NULL until TLS is used */
+    struct ssl_library *ssl;   /* owned; NULL until TLS is used */
     PyObject *names[NAME_COUNT];
     PyObject *header_keys[FIELD_COUNT]; /* "HTTP_ACCEPT" … */
     PyObject *field_names[FIELD_COUNT]; /* "ACCEPT" … */
@@ -73,12 +75,5 @@ int core_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type);
 
 /* 0, or -1 with an exception. */
 int core_names_init(struct core_state *state);
-
-extern PyType_Spec bound_spec;
-extern PyType_Spec input_spec;
-extern PyType_Spec socket_spec;
-extern PyType_Spec deadline_spec;
-extern PyType_Spec file_wrapper_spec;
-extern PyType_Spec engine_spec;
 
 #endif

@@ -1,6 +1,7 @@
-#include "ext/wsgi/wsgi.h"
+#include "ext/worker/access.h"
 
 #include "base/clock.h"
+#include "ext/worker/describe.h"
 #include "proto/status.h"
 #include "serve/access/access_log.h"
 #include "serve/access/refused.h"
@@ -12,7 +13,7 @@
  */
 
 struct source {
-    struct wsgi *wsgi;
+    struct worker *worker;
     PyObject *described; /* borrowed: the request as hooks have left it; NULL: none sees any */
     const struct request *request;
     PyObject *environ;
@@ -97,7 +98,7 @@ static struct str variable(struct source *source, struct str name)
 
 static struct str described_field(struct source *source, struct str name)
 {
-    PyObject *value = PyObject_CallMethod(source->wsgi->handler, "field", "Os#", source->described,
+    PyObject *value = PyObject_CallMethod(source->worker->bridge, "field", "Os#", source->described,
                                           name.p, (Py_ssize_t)name.n);
     bool found = value && PyBytes_Check(value);
     Py_XSETREF(source->kept, value);
@@ -109,7 +110,7 @@ static struct str described_field(struct source *source, struct str name)
 static struct str source_text(void *context, enum access_text what, struct str name)
 {
     struct source *source = context;
-    const struct core_state *state = source->wsgi->state;
+    const struct core_state *state = source->worker->state;
     source->utf8 = false;
     switch (what) {
     case ACCESS_REMOTE:
@@ -145,15 +146,17 @@ static struct str source_text(void *context, enum access_text what, struct str n
 
 void access_write(struct call *call, PyObject *environ)
 {
-    struct access_log *log = call->wsgi->engine->access_log;
+    struct access_log *log = call->worker->engine->access_log;
     const struct request *request = call->request;
+    if (!log)
+        return;
     if (!environ) {
         access_log_refused(log, request);
         return;
     }
     struct source source = {
-        .wsgi = call->wsgi,
-        .described = call->wsgi->shown ? call->described : NULL,
+        .worker = call->worker,
+        .described = call->worker->shown ? call->described : NULL,
         .request = request,
         .environ = environ,
     };
@@ -178,32 +181,32 @@ static PyObject *text_of(const struct refused *refused, uint32_t at, uint32_t n)
 }
 
 /* Also called on the way out, with the exception that run() is to raise. */
-void wsgi_refused(void *app, const struct refused *refused)
+void access_refused(void *app, const struct refused *refused)
 {
-    struct wsgi *wsgi = app;
+    struct worker *worker = app;
     const struct head *head = &refused->head;
     PyObject *raised[3];
     PyErr_Fetch(&raised[0], &raised[1], &raised[2]);
     PyObject *done = PyObject_CallMethod(
-        wsgi->handler, "refused", "OisKNiNNNN(ii)NOI", wsgi->templates[refused->listener],
+        worker->bridge, "refused", "IisKNiNNNN(ii)NOI", (unsigned)refused->listener,
         (int)refused->status, status_reason(refused->status), (unsigned long long)refused->sent,
-        text_address(&wsgi->texts, &refused->peer), (int)refused->peer.port,
+        text_address(&worker->texts, &refused->peer), (int)refused->peer.port,
         text_of(refused, head->method, head->method_len),
         text_of(refused, head->target, head->target_len),
         text_of(refused, head->path, head->path_len),
         text_new(refused->input + head->query, head->query_len), (int)head->major, (int)head->minor,
-        describe_fields(wsgi, refused->input, head), head->https ? Py_True : Py_False,
+        describe_fields(worker, refused->input, head), head->https ? Py_True : Py_False,
         (unsigned)refused->number);
     if (!done)
-        PyErr_WriteUnraisable(wsgi->handler);
+        PyErr_WriteUnraisable(worker->bridge);
     Py_XDECREF(done);
     PyErr_Restore(raised[0], raised[1], raised[2]);
 }
 
 /* The handler's (descriptor, format), or none. 1: there is one, 0: Python writes, -1: exception. */
-static int target(struct wsgi *wsgi, int *fd, PyObject **format)
+static int target(struct worker *worker, int *fd, PyObject **format)
 {
-    PyObject *pair = PyObject_CallMethod(wsgi->handler, "access_target", NULL);
+    PyObject *pair = PyObject_CallMethod(worker->bridge, "access_target", NULL);
     if (!pair)
         return -1;
     int found = pair == Py_None ? 0 : PyArg_ParseTuple(pair, "iU", fd, format) ? 1 : -1;
@@ -213,11 +216,11 @@ static int target(struct wsgi *wsgi, int *fd, PyObject **format)
     return found;
 }
 
-int access_open(struct wsgi *wsgi, struct access_log **log)
+int access_open(struct worker *worker, struct access_log **log)
 {
     int fd;
     PyObject *text;
-    int found = target(wsgi, &fd, &text);
+    int found = target(worker, &fd, &text);
     if (found <= 0)
         return found;
     Py_ssize_t n;
@@ -229,21 +232,21 @@ int access_open(struct wsgi *wsgi, struct access_log **log)
     Py_DECREF(text);
     if (!p)
         return -1;
-    return *log ? PyObject_SetAttrString(wsgi->handler, "access_in_c", Py_True) : 0;
+    return *log ? PyObject_SetAttrString(worker->bridge, "access_in_c", Py_True) : 0;
 }
 
-void access_reopen(struct wsgi *wsgi)
+void access_reopen(struct worker *worker)
 {
     int fd;
     PyObject *text;
-    if (!wsgi->engine->access_log)
+    if (!worker->engine->access_log)
         return;
-    int found = target(wsgi, &fd, &text);
+    int found = target(worker, &fd, &text);
     if (found > 0) {
         Py_DECREF(text);
-        if (access_log_reopen(wsgi->engine->access_log, fd) < 0)
+        if (access_log_reopen(worker->engine->access_log, fd) < 0)
             PyErr_SetFromErrno(PyExc_OSError);
     }
     if (PyErr_Occurred())
-        PyErr_WriteUnraisable(wsgi->handler);
+        PyErr_WriteUnraisable(worker->bridge);
 }

@@ -1,7 +1,9 @@
-#include "ext/wsgi/wsgi.h"
+#include "ext/worker/client_socket.h"
 
-#include "ext/core/ext_tls.h"
+#include "ext/worker/timeout.h"
+#include "ext/worker/tls_about.h"
 #include "net/tls/tls.h"
+#include "serve/request/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,7 +31,7 @@ struct client_socket {
     bool answered;                   /* the application has given an answer as usual, too */
 };
 
-PyObject *socket_new(struct core_state *state, struct call *call)
+PyObject *client_socket_new(struct core_state *state, struct call *call)
 {
     struct client_socket *self = PyObject_GC_New(struct client_socket, state->socket_type);
     if (!self)
@@ -54,7 +56,7 @@ static void end_real(PyObject *real, const char *method, const char *format, int
 /* NULL: the request is over, or it is that of the process that has forked this one. */
 static struct request *request_of(const struct client_socket *self)
 {
-    bool is_ours = self->call && self->call->request && engine_is_ours(self->call->wsgi->engine);
+    bool is_ours = self->call && self->call->request && engine_is_ours(self->call->worker->engine);
     return is_ours ? self->call->request : NULL;
 }
 
@@ -73,7 +75,7 @@ static void say_goodbye(struct client_socket *self)
 }
 
 /* The engine sends the rest of a usual answer, and says goodbye after that. */
-void socket_finish(PyObject *op)
+void client_socket_finish(PyObject *op)
 {
     struct client_socket *self = (struct client_socket *)op;
     self->answered = self->call->request->response.finished;
@@ -85,7 +87,7 @@ void socket_finish(PyObject *op)
  * The request is over. The real socket's descriptor is the application's own, which may have closed
  * it; shutting the connection down wakes a thread of the application that still waits on it.
  */
-void socket_detach(PyObject *op)
+void client_socket_detach(PyObject *op)
 {
     struct client_socket *self = (struct client_socket *)op;
     self->call = NULL;
@@ -96,7 +98,7 @@ void socket_detach(PyObject *op)
     end_real(self->real, "close", NULL, 0);
 }
 
-bool socket_is_real(PyObject *op)
+bool client_socket_is_real(PyObject *op)
 {
     struct client_socket *self = (struct client_socket *)op;
     return self->real || self->face;
@@ -158,7 +160,7 @@ static PyObject *take_over(struct client_socket *self)
     bool blocks = !request_tls(call->request);
     if (blocks)
         request_share(call->request);
-    PyObject *real = PyObject_CallMethod(call->wsgi->handler, "take_over_socket", "iO", fd,
+    PyObject *real = PyObject_CallMethod(call->worker->bridge, "take_over_socket", "iO", fd,
                                          blocks ? Py_True : Py_False);
     if (!real)
         return NULL;
@@ -169,7 +171,7 @@ static PyObject *take_over(struct client_socket *self)
     self->real = real;
     call->socket_taken = true;
     suppose_upgrade(call->request);
-    deadline_drop(call);
+    timeout_drop(call);
     return Py_NewRef(real);
 }
 
@@ -206,7 +208,7 @@ static PyObject *face_of(struct client_socket *self)
     if (fd_of(self) < 0) /* threads may close a socket that was taken over once more */
         return self->real ? Py_NewRef(self->real) : over();
     bool tls = tls_of(self);
-    PyObject *made = PyObject_CallMethod(self->call->wsgi->handler, "client_socket", "OO", self,
+    PyObject *made = PyObject_CallMethod(self->call->worker->bridge, "client_socket", "OO", self,
                                          tls ? Py_True : Py_False);
     if (made && !self->face && self->call) /* neither over, nor was another thread quicker */
         self->face = Py_NewRef(made);
@@ -218,7 +220,7 @@ static PyObject *face_of(struct client_socket *self)
 static PyObject *socket_tls_look(PyObject *op, PyObject *what)
 {
     struct tls *tls = tls_of((struct client_socket *)op);
-    return tls ? ext_tls_about(tls, what) : over();
+    return tls ? tls_about(tls, what) : over();
 }
 
 /* True: to be tried again when there is something to read. */
@@ -290,7 +292,7 @@ static PyObject *socket_tls_wait(PyObject *op, PyObject *args)
     struct request *request = call->request;
     short events = write ? tls_send_waits(tls) : tls_recv_waits(tls);
     request->blocked++; /* so that it does not end before we are back */
-    int ready = wsgi_ops.wait(call->wsgi, request_fd(request), events, wait_ms(seconds));
+    int ready = worker_wait(call->worker, request_fd(request), events, wait_ms(seconds));
     request->blocked--;
     if (ready < 0 && !PyErr_Occurred())
         PyErr_SetFromErrno(PyExc_OSError);
@@ -416,7 +418,7 @@ static PyType_Slot socket_slots[] = {
     {0, NULL},
 };
 
-PyType_Spec socket_spec = {
+PyType_Spec client_socket_spec = {
     .name = "gunicorn._core.ClientSocket",
     .basicsize = sizeof(struct client_socket),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "ext/core/frame_cache.h"
+#include "ext/worker/timeout.h"
 #include "proc/children/scoreboard.h"
 #include "serve/engine/loop_host.h"
 
@@ -52,10 +53,10 @@ PyObject *engine_heard(PyObject *op, PyObject *unused)
 static PyObject *run_one(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    struct wsgi *wsgi = engine_wsgi(op);
-    struct engine *engine = wsgi->engine;
+    struct worker *worker = worker_of(op);
+    struct engine *engine = worker->engine;
     loop_host_run_one(engine);
-    if (wsgi->in_turn)
+    if (worker->in_turn)
         Py_RETURN_NONE;
     /* It was continued by the loop, which does not come by turn() before it waits. */
     loop_host_rest(engine);
@@ -67,7 +68,7 @@ static PyObject *run_one(PyObject *op, PyObject *unused)
 static PyObject *collect(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    engine_collect(engine_wsgi(op)->engine);
+    engine_collect(worker_of(op)->engine);
     Py_RETURN_NONE;
 }
 
@@ -78,16 +79,16 @@ static PyMethodDef started[] = {
 
 int engine_loop_init(PyObject *op)
 {
-    struct wsgi *wsgi = engine_wsgi(op);
-    if (loop_host_fd(wsgi->engine) < 0) {
+    struct worker *worker = worker_of(op);
+    if (loop_host_fd(worker->engine) < 0) {
         PyErr_SetString(PyExc_RuntimeError, "this system has no event loop within another");
         return -1;
     }
-    if (wsgi->wait)
+    if (worker->wait)
         frame_cache_install();
-    wsgi->run_one = PyCFunction_New(&started[0], op);
-    wsgi->collect = PyCFunction_New(&started[1], op);
-    return wsgi->run_one && wsgi->collect ? 0 : -1;
+    worker->run_one = PyCFunction_New(&started[0], op);
+    worker->collect = PyCFunction_New(&started[1], op);
+    return worker->run_one && worker->collect ? 0 : -1;
 }
 
 static int start_one(PyObject *start, PyObject *function)
@@ -97,35 +98,35 @@ static int start_one(PyObject *start, PyObject *function)
     return done ? 0 : -1;
 }
 
-static int start_ready(struct wsgi *wsgi, PyObject *start)
+static int start_ready(struct worker *worker, PyObject *start)
 {
-    struct engine *engine = wsgi->engine;
+    struct engine *engine = worker->engine;
     int result = 0;
     uint64_t until = clock_ms() + TURN_MS;
     while (result == 0 && loop_host_ready(engine)) {
-        result = start_one(start, wsgi->run_one);
+        result = start_one(start, worker->run_one);
         if (clock_ms() > until) {
             ready_wake(&engine->ready);
             break;
         }
     }
     if (result == 0 && engine_has_garbage(engine))
-        result = start_one(start, wsgi->collect);
+        result = start_one(start, worker->collect);
     return result;
 }
 
-static void give_sign_of_life(struct wsgi *wsgi)
+static void give_sign_of_life(struct worker *worker)
 {
-    if (wsgi->slot && atomic_load(&wsgi->engine->metrics->running) > 0)
-        slot_beat(wsgi->slot, (int64_t)clock_ms());
+    if (worker->slot && atomic_load(&worker->engine->metrics->running) > 0)
+        slot_beat(worker->slot, (int64_t)clock_ms());
 }
 
-static int look_after_signals(struct wsgi *wsgi)
+static int look_after_signals(struct worker *worker)
 {
-    struct engine *engine = wsgi->engine;
+    struct engine *engine = worker->engine;
     if (!atomic_exchange(&engine->interrupted, false))
         return 0;
-    if (!engine->ops->interrupted(wsgi))
+    if (!engine->ops->interrupted(worker))
         engine_drain(engine);
     return PyErr_Occurred() ? -1 : 0;
 }
@@ -133,19 +134,19 @@ static int look_after_signals(struct wsgi *wsgi)
 PyObject *engine_turn(PyObject *op, PyObject *start)
 {
     struct engine *engine = loop_engine(op);
-    struct wsgi *wsgi = engine_wsgi(op);
+    struct worker *worker = worker_of(op);
     if (!engine)
         return NULL;
-    give_sign_of_life(wsgi);
+    give_sign_of_life(worker);
     loop_host_step(engine);
-    if (look_after_signals(wsgi) < 0)
+    if (look_after_signals(worker) < 0)
         return NULL;
-    wsgi->in_turn = true;
+    worker->in_turn = true;
     loop_host_give_events(engine);
-    int result = start_ready(wsgi, start);
-    wsgi->in_turn = false;
+    int result = start_ready(worker, start);
+    worker->in_turn = false;
     if (result == 0)
-        result = deadline_check(wsgi, NULL);
+        result = timeout_check(worker, NULL);
     loop_host_rest(engine);
     return result < 0
                ? NULL

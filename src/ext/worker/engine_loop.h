@@ -1,18 +1,14 @@
 #ifndef EXT_WORKER_ENGINE_LOOP_H
 #define EXT_WORKER_ENGINE_LOOP_H
 
-#include "ext/wsgi/wsgi.h"
+#include "ext/worker/engine_object.h"
 
-/* The methods of an Engine that is led from a foreign event loop; see serve/loop_host.h. */
+/* The methods of an Engine that is led from a foreign event loop; see serve/engine/loop_host.h. */
 PyObject *engine_fileno(PyObject *op, PyObject *unused);
 PyObject *engine_news_fileno(PyObject *op, PyObject *unused);
 PyObject *engine_heard(PyObject *op, PyObject *unused);
 PyObject *engine_turn(PyObject *op, PyObject *start);
 PyObject *engine_stopped(PyObject *op, PyObject *unused);
-
-/* engine_type.c; engine_of() is NULL with an exception when there is none. */
-struct wsgi *engine_wsgi(PyObject *op);
-struct engine *engine_of(PyObject *op);
 
 /* Makes the functions that turn() starts. 0, or -1 with an exception. */
 int engine_loop_init(PyObject *op);

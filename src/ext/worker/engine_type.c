@@ -1,443 +1,15 @@
-#include "ext/wsgi/wsgi.h"
+#include "ext/worker/engine_type.h"
 
-#include "base/mem.h"
-#include "ext/core/ext_proc.h"
-#include "ext/core/ext_tls.h"
-#include "ext/master/ext_exchange.h"
+#include "ext/worker/access.h"
 #include "ext/worker/engine_loop.h"
+#include "ext/worker/engine_start.h"
+#include "ext/worker/timeout.h"
 #include "serve/engine/host.h"
-#include "serve/engine/limits.h"
 #include "serve/engine/rehearsal.h"
 
 #include <errno.h>
-#include <math.h>
 #include <poll.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-enum { BEAT_SHARE = 4 }; /* a foreign loop beats so often in each `timeout`, or once a second */
-
-/* gunicorn._core.Engine: what a worker's run() makes of its configuration, and runs. */
-
-struct engine_object {
-    PyObject_HEAD struct wsgi wsgi;
-    struct forwarded forwarded;
-    struct trust trust;
-    PyObject *exchange;   /* worker.exchange */
-    PyObject *slot;       /* worker.slot: maps the memory that the engine writes to its end */
-    PyObject *own_fields; /* bytes: the lines of each answer's head that the user may change */
-    char *tmp_dir;
-    int wake_fd; /* the worker's pipe that signal handlers write to */
-};
-
-struct wsgi *engine_wsgi(PyObject *op)
-{
-    return &((struct engine_object *)op)->wsgi;
-}
-
-static PyObject *setting(PyObject *cfg, const char *name)
-{
-    return PyObject_GetAttrString(cfg, name);
-}
-
-static int get_number(PyObject *cfg, const char *name, uint32_t *out)
-{
-    PyObject *value = setting(cfg, name);
-    unsigned long number = value ? PyLong_AsUnsignedLong(value) : 0;
-    Py_XDECREF(value);
-    if (PyErr_Occurred())
-        return -1;
-    *out = number > UINT32_MAX ? UINT32_MAX : (uint32_t)number;
-    return 0;
-}
-
-/* A time of the settings: 0 is never, and what is less than a millisecond is one. */
-static int get_ms(PyObject *cfg, const char *name, uint32_t *out)
-{
-    PyObject *value = setting(cfg, name);
-    double seconds = value ? PyFloat_AsDouble(value) : 0;
-    Py_XDECREF(value);
-    if (PyErr_Occurred())
-        return -1;
-    *out = seconds >= INT32_MAX / 1000 ? INT32_MAX : (uint32_t)ceil(seconds * 1000);
-    return 0;
-}
-
-static int get_flag(PyObject *cfg, const char *name, bool *out)
-{
-    PyObject *value = setting(cfg, name);
-    int truth = value ? PyObject_IsTrue(value) : -1;
-    Py_XDECREF(value);
-    if (truth < 0)
-        return -1;
-    *out = truth;
-    return 0;
-}
-
-static int read_limits(PyObject *cfg, struct http1_limits *limits)
-{
-    if (get_number(cfg, "limit_request_line", &limits->request_line) < 0 ||
-        get_number(cfg, "limit_request_fields", &limits->fields) < 0 ||
-        get_number(cfg, "limit_request_field_size", &limits->field_size) < 0 ||
-        get_flag(cfg, "permit_obsolete_folding", &limits->permit_obsolete_folding) < 0 ||
-        get_flag(cfg, "permit_unconventional_http_method", &limits->permit_unconventional_method) <
-            0 ||
-        get_flag(cfg, "permit_unconventional_http_version",
-                 &limits->permit_unconventional_version) < 0 ||
-        get_flag(cfg, "strip_header_spaces", &limits->strip_header_spaces) < 0)
-        return -1;
-    return get_flag(cfg, "casefold_http_method", &limits->casefold_method);
-}
-
-static int text_of(PyObject *object, struct str *out)
-{
-    Py_ssize_t n;
-    out->p = PyUnicode_AsUTF8AndSize(object, &n);
-    out->n = (size_t)n;
-    return out->p ? 0 : -1;
-}
-
-/* Calls add() for each string of a sequence. */
-static int each_text(PyObject *sequence, int (*add)(struct engine_object *self, struct str text),
-                     struct engine_object *self)
-{
-    PyObject *items = sequence ? PySequence_List(sequence) : NULL;
-    int result = items ? 0 : -1;
-    for (Py_ssize_t i = 0; result == 0 && i < PyList_GET_SIZE(items); i++) {
-        PyObject *text = PyObject_Str(PyList_GET_ITEM(items, i));
-        struct str s;
-        result = text && text_of(text, &s) == 0 ? add(self, s) : -1;
-        Py_XDECREF(text);
-    }
-    Py_XDECREF(items);
-    Py_XDECREF(sequence);
-    return result;
-}
-
-static int add_trusted(struct engine_object *self, struct str text)
-{
-    if (trust_add(&self->trust, text) == TRUST_OK)
-        return 0;
-    PyErr_Format(PyExc_ValueError, "forwarded_allow_ips: %.100s is no address or network", text.p);
-    return -1;
-}
-
-static int add_forwarder(struct engine_object *self, struct str text)
-{
-    if (forwarded_add_name(&self->forwarded, text))
-        return 0;
-    PyErr_NoMemory();
-    return -1;
-}
-
-static int read_schemes(struct engine_object *self, PyObject *cfg)
-{
-    PyObject *headers = setting(cfg, "secure_scheme_headers");
-    PyObject *name, *value;
-    Py_ssize_t at = 0;
-    int result = headers ? 0 : -1;
-    if (headers && !PyDict_Check(headers)) {
-        PyErr_Format(PyExc_TypeError, "secure_scheme_headers: %R is no dict", headers);
-        result = -1;
-    }
-    while (result == 0 && PyDict_Next(headers, &at, &name, &value)) {
-        struct str n, v;
-        if (text_of(name, &n) < 0 || text_of(value, &v) < 0)
-            result = -1;
-        else if (!forwarded_add_scheme(&self->forwarded, n, v))
-            result = PyErr_NoMemory() ? 0 : -1;
-    }
-    Py_XDECREF(headers);
-    return result;
-}
-
-static int read_header_map(struct engine_object *self, PyObject *cfg)
-{
-    PyObject *map = setting(cfg, "header_map");
-    if (!map)
-        return -1;
-    if (PyUnicode_CompareWithASCIIString(map, "refuse") == 0)
-        self->forwarded.map = FORWARDED_REFUSE;
-    else if (PyUnicode_CompareWithASCIIString(map, "dangerous") == 0)
-        self->forwarded.map = FORWARDED_DANGEROUS;
-    Py_DECREF(map);
-    return 0;
-}
-
-static int read_forwarding(struct engine_object *self, PyObject *cfg)
-{
-    if (read_header_map(self, cfg) < 0 || read_schemes(self, cfg) < 0 ||
-        each_text(setting(cfg, "forwarded_allow_ips"), add_trusted, self) < 0)
-        return -1;
-    return each_text(setting(cfg, "forwarder_headers"), add_forwarder, self);
-}
-
-/* Without the setting the environment's, read now: the application may change it while the engine
- * runs. */
-static int read_tmp_dir(struct engine_object *self, PyObject *cfg)
-{
-    PyObject *dir = setting(cfg, "tmp_upload_dir");
-    const char *path = NULL;
-    if (dir)
-        path = dir == Py_None ? getenv("TMPDIR") : PyUnicode_AsUTF8(dir);
-    if (dir && !PyErr_Occurred()) {
-        self->tmp_dir = strdup(path && *path ? path : "/tmp");
-        if (!self->tmp_dir)
-            PyErr_NoMemory();
-    }
-    Py_XDECREF(dir);
-    return self->tmp_dir ? 0 : -1;
-}
-
-static int read_options(struct engine_object *self, PyObject *cfg, struct engine_options *options)
-{
-    uint32_t keepalive, workers;
-    bool reuse_port;
-    *options = (struct engine_options){.standby = true};
-    if (read_limits(cfg, &options->limits) < 0 || read_forwarding(self, cfg) < 0 ||
-        read_tmp_dir(self, cfg) < 0 || get_number(cfg, "keepalive", &keepalive) < 0 ||
-        get_number(cfg, "workers", &workers) < 0 || get_flag(cfg, "reuse_port", &reuse_port) < 0 ||
-        get_number(cfg, "worker_connections", &options->worker_connections) < 0 ||
-        get_flag(cfg, "sendfile", &options->sendfile) < 0)
-        return -1;
-    options->keepalive_ms = keepalive > UINT32_MAX / 1000 ? UINT32_MAX : keepalive * 1000;
-    options->shared = workers > 1 && !reuse_port;
-    options->forwarded = &self->forwarded;
-    options->trust = &self->trust;
-    options->tmp_dir = self->tmp_dir;
-    return 0;
-}
-
-static int get_size(PyObject *cfg, const char *name, uint64_t *out)
-{
-    PyObject *value = setting(cfg, name);
-    *out = value ? PyLong_AsUnsignedLongLong(value) : 0;
-    Py_XDECREF(value);
-    return PyErr_Occurred() ? -1 : 0;
-}
-
-static int read_patience(struct wsgi *wsgi, struct engine_options *options)
-{
-    if (get_ms(wsgi->cfg, "header_timeout", &options->header_timeout_ms) < 0 ||
-        get_ms(wsgi->cfg, "send_timeout", &options->send_timeout_ms) < 0 ||
-        get_ms(wsgi->cfg, "request_timeout", &options->request_timeout_ms) < 0 ||
-        get_ms(wsgi->cfg, "request_timeout_grace", &options->request_grace_ms) < 0 ||
-        get_ms(wsgi->cfg, "graceful_timeout", &options->graceful_ms) < 0 ||
-        get_number(wsgi->cfg, "body_min_rate", &options->body_min_rate) < 0 ||
-        get_size(wsgi->cfg, "limit_request_body", &options->body_max) < 0 ||
-        get_size(wsgi->cfg, "stream_request_body", &options->stream_body) < 0)
-        return -1;
-    if (get_size(wsgi->cfg, "stream_window", &options->stream_window) < 0 ||
-        get_size(wsgi->cfg, "client_memory", &options->client_memory) < 0 ||
-        get_size(wsgi->cfg, "client_disk", &options->client_disk) < 0)
-        return -1;
-    if (get_number(wsgi->cfg, "max_queue", &options->max_queue) < 0 ||
-        get_ms(wsgi->cfg, "max_queue_time", &options->max_queue_ms) < 0 ||
-        get_number(wsgi->cfg, "limit_concurrency", &options->limit_concurrency) < 0 ||
-        get_flag(wsgi->cfg, "check_client", &options->check_client) < 0)
-        return -1;
-    return get_flag(wsgi->handler, "wants_debug", &options->debug);
-}
-
-/* Where requests go that wait while all threads are busy. */
-static int read_exchange(struct engine_object *self, PyObject *worker,
-                         struct engine_options *options)
-{
-    self->exchange = PyObject_GetAttrString(worker, "exchange");
-    options->exchange = self->exchange ? ext_exchange_from(self->exchange) : NULL;
-    return self->exchange ? get_number(worker, "age", &options->number) : -1;
-}
-
-static int read_own_fields(struct engine_object *self, struct engine_options *options)
-{
-    char *lines;
-    Py_ssize_t n;
-    self->own_fields = PyObject_CallMethod(self->wsgi.handler, "server_fields", NULL);
-    if (!self->own_fields || PyBytes_AsStringAndSize(self->own_fields, &lines, &n) < 0)
-        return -1;
-    options->own_fields = (struct str){lines, (size_t)n};
-    return 0;
-}
-
-/* The descriptors of worker.sockets, in an array that the caller frees with mem_free(). */
-static int *listener_fds(PyObject *worker, uint32_t *count)
-{
-    PyObject *sockets = PyObject_GetAttrString(worker, "sockets");
-    PyObject *list = sockets ? PySequence_List(sockets) : NULL;
-    int *fds = list ? mem_alloc(sizeof(int) * ((size_t)PyList_GET_SIZE(list) + 1)) : NULL;
-    *count = 0;
-    for (Py_ssize_t i = 0; fds && i < PyList_GET_SIZE(list); i++) {
-        fds[i] = PyObject_AsFileDescriptor(PyList_GET_ITEM(list, i));
-        if (fds[i] < 0) {
-            mem_free(fds);
-            fds = NULL;
-            break;
-        }
-        (*count)++;
-    }
-    Py_XDECREF(list);
-    Py_XDECREF(sockets);
-    if (!fds && !PyErr_Occurred())
-        PyErr_NoMemory();
-    return fds;
-}
-
-/* The part of the environ that is the same for all requests of a listener, made in Python. */
-static int make_templates(struct wsgi *wsgi, PyObject *worker, uint32_t count)
-{
-    PyObject *made =
-        PyObject_CallMethod(wsgi->handler, "templates", "OOO", worker,
-                            (PyObject *)wsgi->state->file_wrapper_type, wsgi->empty_input);
-    wsgi->templates = made ? PyMem_Calloc(count + 1, sizeof(PyObject *)) : NULL;
-    if (made && (!PyList_Check(made) || PyList_GET_SIZE(made) != (Py_ssize_t)count))
-        PyErr_SetString(PyExc_SystemError, "a template for each listener was expected");
-    else if (!wsgi->templates && made)
-        PyErr_NoMemory();
-    for (uint32_t i = 0; wsgi->templates && !PyErr_Occurred() && i < count; i++)
-        wsgi->templates[i] = Py_NewRef(PyList_GET_ITEM(made, i));
-    if (wsgi->templates && !PyErr_Occurred() && count > 0) /* of a rehearsal */
-        wsgi->templates[count] = Py_NewRef(wsgi->templates[0]);
-    if (wsgi->templates && !PyErr_Occurred() && count > 0) {
-        PyObject *script =
-            PyDict_GetItemWithError(wsgi->templates[0], NAME(wsgi->state, script_name));
-        wsgi->environ_script_name = script && PyUnicode_GET_LENGTH(script) > 0;
-    }
-    Py_XDECREF(made);
-    return PyErr_Occurred() ? -1 : 0;
-}
-
-static int read_worker(struct engine_object *self, PyObject *worker)
-{
-    struct wsgi *wsgi = &self->wsgi;
-    PyObject *bridge = PyImport_ImportModule("gunicorn.http._bridge");
-    wsgi->handler = bridge ? PyObject_CallMethod(bridge, "Bridge", "O", worker) : NULL;
-    Py_XDECREF(bridge);
-    wsgi->worker = Py_NewRef(worker);
-    if (!wsgi->handler) /* maybe by a signal's handler, whose SystemExit other calls would clear */
-        return -1;
-    wsgi->application = PyObject_GetAttrString(worker, "wsgi");
-    wsgi->cfg = PyObject_GetAttrString(worker, "cfg");
-    wsgi->log = PyObject_GetAttrString(worker, "log");
-    wsgi->empty_input = input_new(wsgi->state, NULL);
-    if (!wsgi->application || !wsgi->cfg || !wsgi->log || !wsgi->empty_input)
-        return -1;
-    self->slot = PyObject_GetAttrString(wsgi->handler, "slot");
-    PyObject *max = PyObject_GetAttrString(wsgi->handler, "max_requests");
-    int result = self->slot && max ? 0 : -1;
-    if (result == 0) {
-        wsgi->slot = ext_slot_from(self->slot);
-        wsgi->max_requests = PyLong_AsUnsignedLongLong(max);
-        if (PyErr_Occurred())
-            result = -1;
-    }
-    Py_XDECREF(max);
-    return result;
-}
-
-/* Whether each request has to be shown to Python, also for an access log that C cannot write. */
-static int read_hooks(struct wsgi *wsgi)
-{
-    if (access_open(wsgi, &wsgi->engine->access_log) < 0)
-        return -1;
-    if (get_flag(wsgi->handler, "logs_in_python", &wsgi->engine->app_logs) < 0)
-        return -1;
-    if (get_flag(wsgi->handler, "wraps_requests", &wsgi->around) < 0 ||
-        get_flag(wsgi->handler, "shows_requests", &wsgi->shown) < 0)
-        return -1;
-    return get_flag(wsgi->handler, "wants_objects", &wsgi->hooks);
-}
-
-static int watch_pipes(struct engine_object *self, PyObject *worker)
-{
-    struct engine *engine = self->wsgi.engine;
-    PyObject *pipe = PyObject_GetAttrString(worker, "PIPE");
-    PyObject *end = pipe ? PySequence_GetItem(pipe, 0) : NULL;
-    PyObject *master = PyObject_GetAttrString(worker, "master_pipe");
-    long wake_fd = end ? PyLong_AsLong(end) : -1, master_fd = master ? PyLong_AsLong(master) : -1;
-    Py_XDECREF(pipe);
-    Py_XDECREF(end);
-    Py_XDECREF(master);
-    if (PyErr_Occurred())
-        return -1;
-    self->wake_fd = (int)wake_fd;
-    if (!self->wsgi.threaded && engine_watch_signals(engine, (int)wake_fd) < 0)
-        return -1;
-    return master_fd >= 0 ? engine_watch_master(engine, (int)master_fd) : 0;
-}
-
-/* Several signs of life in each `timeout`. */
-static int read_beat(PyObject *cfg, uint32_t *ms)
-{
-    uint32_t timeout;
-    if (get_number(cfg, "timeout", &timeout) < 0)
-        return -1;
-    *ms = timeout > 0 && timeout < BEAT_SHARE ? timeout * 1000 / BEAT_SHARE : 1000;
-    return 0;
-}
-
-/* A process that the application forks has the default action for the worker's signals. */
-static int mark_signals(PyObject *worker)
-{
-    PyObject *signals = PyObject_GetAttrString(worker, "SIGNALS");
-    PyObject *list = signals ? PySequence_List(signals) : NULL;
-    for (Py_ssize_t i = 0; list && !PyErr_Occurred() && i < PyList_GET_SIZE(list); i++)
-        forked_default((int)PyLong_AsLong(PyList_GET_ITEM(list, i)));
-    Py_XDECREF(signals);
-    Py_XDECREF(list);
-    return PyErr_Occurred() ? -1 : 0;
-}
-
-static int init_deadlines(struct engine_object *self)
-{
-    PyObject *overdue = PyObject_GetAttrString((PyObject *)self, "overdue");
-    int result = overdue ? deadline_init(&self->wsgi, overdue) : -1;
-    Py_XDECREF(overdue);
-    return result;
-}
-
-static int start(struct engine_object *self, PyObject *worker, uint32_t threads, bool loop_host)
-{
-    struct engine_options options;
-    uint32_t count = 0;
-    if (read_worker(self, worker) < 0 || read_options(self, self->wsgi.cfg, &options) < 0)
-        return -1;
-    options.threads = threads ? threads : 1;
-    options.loop_host = loop_host;
-    if (read_patience(&self->wsgi, &options) < 0 || read_own_fields(self, &options) < 0)
-        return -1;
-    if (read_beat(self->wsgi.cfg, &options.sign_of_life_ms) < 0 ||
-        read_exchange(self, worker, &options) < 0)
-        return -1;
-    self->wsgi.threaded = threads > 0;
-    if (self->wsgi.slot) {
-        atomic_store(&self->wsgi.slot->shared->threads, threads);
-        options.metrics = self->wsgi.slot->metrics;
-    }
-    int *fds = listener_fds(worker, &count);
-    if (!fds)
-        return -1;
-    self->wsgi.engine = engine_create(&options, &wsgi_ops, &self->wsgi, fds, count);
-    mem_free(fds);
-    if (!self->wsgi.engine) {
-        PyErr_SetFromErrno(PyExc_OSError);
-        return -1;
-    }
-    if (ext_tls_start(&self->wsgi) < 0 || read_hooks(&self->wsgi) < 0 ||
-        make_templates(&self->wsgi, worker, count) < 0)
-        return -1;
-    if (loop_host && engine_loop_init((PyObject *)self) < 0)
-        return -1;
-    if (init_deadlines(self) < 0 || mark_signals(worker) < 0)
-        return -1;
-    if (watch_pipes(self, worker) < 0) {
-        if (!PyErr_Occurred())
-            PyErr_SetFromErrno(PyExc_OSError);
-        return -1;
-    }
-    return 0;
-}
 
 /*
  * Engine(worker, threads=0, loop=False, wait=None): with threads the main thread looks after
@@ -453,28 +25,17 @@ static int engine_init(PyObject *op, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|IpO:Engine", names, &worker, &threads, &loop,
                                      &wait))
         return -1;
-    if (self->wsgi.worker) {
+    if (self->worker.object) {
         PyErr_SetString(PyExc_RuntimeError, "an Engine is made once");
         return -1;
     }
-    self->wsgi.module = PyType_GetModule(Py_TYPE(op));
-    if (!self->wsgi.module)
+    self->worker.module = PyType_GetModule(Py_TYPE(op));
+    if (!self->worker.module)
         return -1;
-    Py_INCREF(self->wsgi.module);
-    self->wsgi.state = core_state_of(self->wsgi.module);
-    self->wsgi.wait = wait == Py_None ? NULL : Py_NewRef(wait);
-    return start(self, worker, threads, loop);
-}
-
-struct engine *engine_of(PyObject *op)
-{
-    struct engine *engine = ((struct engine_object *)op)->wsgi.engine;
-    if (!engine)
-        PyErr_SetString(PyExc_RuntimeError, "Engine was not initialised");
-    if (!engine || engine_is_ours(engine))
-        return engine;
-    PyErr_SetString(PyExc_RuntimeError, "the engine is that of the process that forked this one");
-    return NULL;
+    Py_INCREF(self->worker.module);
+    self->worker.state = core_state_of(self->worker.module);
+    self->worker.wait = wait == Py_None ? NULL : Py_NewRef(wait);
+    return engine_start(self, worker, threads, loop);
 }
 
 /* Serves in this thread until the worker stops; raises what a signal handler raised. */
@@ -484,7 +45,7 @@ static PyObject *engine_run(PyObject *op, PyObject *unused)
     struct engine *engine = engine_of(op);
     if (!engine)
         return NULL;
-    host_run(engine, !((struct engine_object *)op)->wsgi.threaded);
+    host_run(engine, !worker_of(op)->threaded);
     if (PyErr_Occurred())
         return NULL;
     Py_RETURN_NONE;
@@ -517,9 +78,9 @@ static PyObject *engine_wait(PyObject *op, PyObject *unused)
     Py_END_ALLOW_THREADS
     if (PyErr_CheckSignals() < 0)
         return NULL;
-    wsgi_check_process(engine_wsgi(op), NULL);
-    access_reopen(&((struct engine_object *)op)->wsgi);
-    if (deadline_check(&((struct engine_object *)op)->wsgi, NULL) < 0)
+    worker_check_process(worker_of(op), NULL);
+    access_reopen(worker_of(op));
+    if (timeout_check(worker_of(op), NULL) < 0)
         return NULL;
     return PyBool_FromLong(!atomic_load(&engine->stopped));
 }
@@ -528,7 +89,7 @@ static PyObject *engine_wait(PyObject *op, PyObject *unused)
 static PyObject *engine_overdue(PyObject *op, PyObject *const *args, Py_ssize_t count)
 {
     PyObject *frame = count > 1 && args[1] != Py_None ? args[1] : NULL;
-    if (!engine_of(op) || deadline_check(&((struct engine_object *)op)->wsgi, frame) < 0)
+    if (!engine_of(op) || timeout_check(worker_of(op), frame) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -539,7 +100,7 @@ static PyObject *engine_may_raise(PyObject *op, PyObject *serial)
     unsigned long long number = PyLong_AsUnsignedLongLong(serial);
     if (PyErr_Occurred() || !engine_of(op))
         return NULL;
-    return PyBool_FromLong(deadline_may_raise(&((struct engine_object *)op)->wsgi, number));
+    return PyBool_FromLong(timeout_may_raise(worker_of(op), number));
 }
 
 static PyObject *tell(PyObject *op, void (*function)(struct engine *engine))
@@ -554,7 +115,7 @@ static PyObject *tell(PyObject *op, void (*function)(struct engine *engine))
 static PyObject *engine_running(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    return engine_of(op) ? PyLong_FromUnsignedLong(engine_wsgi(op)->running) : NULL;
+    return engine_of(op) ? PyLong_FromUnsignedLong(worker_of(op)->running) : NULL;
 }
 
 static PyObject *engine_drain_method(PyObject *op, PyObject *unused)
@@ -606,71 +167,56 @@ static PyObject *engine_end_rehearsal(PyObject *op, PyObject *unused)
 
 static int engine_traverse(PyObject *op, visitproc visit, void *arg)
 {
-    struct wsgi *wsgi = &((struct engine_object *)op)->wsgi;
+    struct worker *worker = worker_of(op);
     Py_VISIT(Py_TYPE(op));
-    Py_VISIT(wsgi->module);
-    Py_VISIT(wsgi->worker);
-    Py_VISIT(wsgi->application);
-    Py_VISIT(wsgi->cfg);
-    Py_VISIT(wsgi->log);
-    Py_VISIT(wsgi->handler);
-    Py_VISIT(wsgi->wait);
-    Py_VISIT(wsgi->timeout_error);
-    Py_VISIT(wsgi->current);
-    Py_VISIT(wsgi->run_one);
-    Py_VISIT(wsgi->collect);
+    Py_VISIT(worker->module);
+    Py_VISIT(worker->object);
+    Py_VISIT(worker->application);
+    Py_VISIT(worker->cfg);
+    Py_VISIT(worker->log);
+    Py_VISIT(worker->bridge);
+    Py_VISIT(worker->wait);
+    Py_VISIT(worker->timeout_error);
+    Py_VISIT(worker->current);
+    Py_VISIT(worker->run_one);
+    Py_VISIT(worker->collect);
     return 0;
 }
 
 static int engine_clear(PyObject *op)
 {
-    struct wsgi *wsgi = &((struct engine_object *)op)->wsgi;
-    Py_CLEAR(wsgi->worker);
-    Py_CLEAR(wsgi->application);
-    Py_CLEAR(wsgi->cfg);
-    Py_CLEAR(wsgi->log);
-    Py_CLEAR(wsgi->handler);
-    Py_CLEAR(wsgi->wait);
-    Py_CLEAR(wsgi->timeout_error);
-    Py_CLEAR(wsgi->current);
-    Py_CLEAR(wsgi->run_one);
-    Py_CLEAR(wsgi->collect);
+    struct worker *worker = worker_of(op);
+    Py_CLEAR(worker->object);
+    Py_CLEAR(worker->application);
+    Py_CLEAR(worker->cfg);
+    Py_CLEAR(worker->log);
+    Py_CLEAR(worker->bridge);
+    Py_CLEAR(worker->wait);
+    Py_CLEAR(worker->timeout_error);
+    Py_CLEAR(worker->current);
+    Py_CLEAR(worker->run_one);
+    Py_CLEAR(worker->collect);
     return 0;
-}
-
-static void free_calls(struct wsgi *wsgi)
-{
-    while (wsgi->calls) {
-        struct call *call = wsgi->calls;
-        wsgi->calls = call->next;
-        call_free(call);
-    }
 }
 
 static void engine_dealloc(PyObject *op)
 {
     struct engine_object *self = (struct engine_object *)op;
-    struct wsgi *wsgi = &self->wsgi;
+    struct worker *worker = &self->worker;
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
-    if (wsgi->engine && engine_is_ours(wsgi->engine)) {
-        uint32_t count = wsgi->engine->listener_count;
-        engine_destroy(wsgi->engine);
-        for (uint32_t i = 0; wsgi->templates && i <= count; i++)
-            Py_XDECREF(wsgi->templates[i]);
-    }
-    PyMem_Free(wsgi->templates);
-    free_calls(wsgi);
-    text_cache_clear(&wsgi->texts);
-    Py_XDECREF(wsgi->empty_input);
+    if (worker->engine && engine_is_ours(worker->engine))
+        engine_destroy(worker->engine);
+    if (worker->kind)
+        worker->kind->close(worker);
+    call_free_all(worker);
+    text_cache_clear(&worker->texts);
     Py_XDECREF(self->exchange);
     Py_XDECREF(self->own_fields);
     Py_XDECREF(self->slot);
     engine_clear(op);
-    Py_XDECREF(wsgi->module);
-    forwarded_free(&self->forwarded);
-    trust_free(&self->trust);
-    free(self->tmp_dir);
+    Py_XDECREF(worker->module);
+    options_free(&self->options);
     type->tp_free(op);
     Py_DECREF(type);
 }

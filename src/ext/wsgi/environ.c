@@ -1,6 +1,8 @@
-#include "ext/wsgi/wsgi.h"
+#include "ext/wsgi/environ.h"
 
-#include "ext/core/ext_tls.h"
+#include "ext/worker/tls_about.h"
+#include "net/tls/tls.h"
+#include "serve/request/stream.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -38,20 +40,21 @@ static int put_field(PyObject *environ, PyObject *key, PyObject *value)
     return result;
 }
 
-static int put_fields(struct wsgi *wsgi, PyObject *environ, const struct request *request)
+static int put_fields(struct worker *worker, PyObject *environ, const struct request *request)
 {
     const struct head *head = &request->head;
     for (uint32_t i = 0; i < head->field_count; i++) {
         const struct head_field *field = &head->fields[i];
         if (field->id == FIELD_DROPPED)
             continue;
-        PyObject *value = text_value(&wsgi->texts, request->input + field->value, field->value_len);
+        PyObject *value =
+            text_value(&worker->texts, request->input + field->value, field->value_len);
         int result;
         if (field->id < FIELD_COUNT) {
-            result = put_field(environ, wsgi->state->header_keys[field->id], value);
+            result = put_field(environ, worker->state->header_keys[field->id], value);
         } else {
             PyObject *key =
-                text_key(&wsgi->texts, head_slice(request->input, field->name, field->name_len));
+                text_key(&worker->texts, head_slice(request->input, field->name, field->name_len));
             result = put_field(environ, key, value);
             Py_XDECREF(key);
         }
@@ -71,13 +74,13 @@ static PyObject *port_text(uint16_t port)
     return text_new(digits + 6 - size, (size_t)size);
 }
 
-static int put_peer(struct wsgi *wsgi, PyObject *environ, const struct request *request)
+static int put_peer(struct worker *worker, PyObject *environ, const struct request *request)
 {
     const struct peer *peer = request_peer(request);
-    struct core_state *state = wsgi->state;
+    struct core_state *state = worker->state;
     if (request_listener(request)->local)
         return 0;
-    if (put(environ, NAME(state, remote_addr), text_address(&wsgi->texts, peer)) < 0)
+    if (put(environ, NAME(state, remote_addr), text_address(&worker->texts, peer)) < 0)
         return -1;
     return put(environ, NAME(state, remote_port), port_text(peer->port));
 }
@@ -91,9 +94,10 @@ static const struct head_field *find_field(const struct request *request, enum f
 }
 
 /* A Unix socket has no name to serve: SERVER_NAME and SERVER_PORT are what the client asked for. */
-static int put_server_of_host(struct wsgi *wsgi, PyObject *environ, const struct request *request)
+static int put_server_of_host(struct worker *worker, PyObject *environ,
+                              const struct request *request)
 {
-    struct core_state *state = wsgi->state;
+    struct core_state *state = worker->state;
     const struct head_field *host = find_field(request, FIELD_HOST);
     if (!host)
         return 0;
@@ -106,29 +110,29 @@ static int put_server_of_host(struct wsgi *wsgi, PyObject *environ, const struct
         port.p = colon + 1;
         port.n = (size_t)((end ? end : p + host->value_len) - port.p);
     }
-    if (put(environ, NAME(state, server_name), text_value(&wsgi->texts, p, n)) < 0)
+    if (put(environ, NAME(state, server_name), text_value(&worker->texts, p, n)) < 0)
         return -1;
-    return put(environ, NAME(state, server_port), text_value(&wsgi->texts, port.p, port.n));
+    return put(environ, NAME(state, server_port), text_value(&worker->texts, port.p, port.n));
 }
 
 /*
  * SCRIPT_NAME comes from a trusted peer's header, else from the process's environment (in the
  * template); the path has to begin with it. 1: it does not.
  */
-static int put_path(struct wsgi *wsgi, PyObject *environ, const struct request *request)
+static int put_path(struct worker *worker, PyObject *environ, const struct request *request)
 {
-    struct core_state *state = wsgi->state;
+    struct core_state *state = worker->state;
     const struct head *head = &request->head;
     const char *path = request->input + head->path;
     size_t size = head->path_len;
     if (head->script_name) {
         const struct head_field *field = &head->fields[head->script_name - 1];
         if (put(environ, NAME(state, script_name),
-                text_value(&wsgi->texts, request->input + field->value, field->value_len)) < 0)
+                text_value(&worker->texts, request->input + field->value, field->value_len)) < 0)
             return -1;
     }
     PyObject *script = NULL;
-    if (head->script_name || wsgi->environ_script_name)
+    if (head->script_name || wsgi_of(worker)->has_script_name)
         script = PyDict_GetItemWithError(environ, NAME(state, script_name));
     if (script && PyUnicode_GET_LENGTH(script) > 0) {
         size_t n = (size_t)PyUnicode_GET_LENGTH(script);
@@ -138,37 +142,37 @@ static int put_path(struct wsgi *wsgi, PyObject *environ, const struct request *
         path += n;
         size -= n;
     }
-    return put(environ, NAME(state, path_info), text_unquoted(&wsgi->texts, path, size));
+    return put(environ, NAME(state, path_info), text_unquoted(&worker->texts, path, size));
 }
 
-static int put_request_line(struct wsgi *wsgi, PyObject *environ, const struct request *request)
+static int put_request_line(struct worker *worker, PyObject *environ, const struct request *request)
 {
-    struct core_state *state = wsgi->state;
+    struct core_state *state = worker->state;
     const struct head *head = &request->head;
     struct str method = request_method(request);
-    if (!str_eq(method, STR("GET")) &&
-        put(environ, NAME(state, request_method), text_value(&wsgi->texts, method.p, method.n)) < 0)
+    if (!str_eq(method, STR("GET")) && put(environ, NAME(state, request_method),
+                                           text_value(&worker->texts, method.p, method.n)) < 0)
         return -1;
     if (head->query_len > 0 &&
         put(environ, NAME(state, query_string),
-            text_value(&wsgi->texts, request->input + head->query, head->query_len)) < 0)
+            text_value(&worker->texts, request->input + head->query, head->query_len)) < 0)
         return -1;
     if ((head->major != 1 || head->minor != 1) &&
         put(environ, NAME(state, server_protocol),
             PyUnicode_FromFormat("HTTP/%d.%d", (int)head->major, (int)head->minor)) < 0)
         return -1;
     struct str target = request_target(request);
-    return put(environ, NAME(state, raw_uri), text_value(&wsgi->texts, target.p, target.n));
+    return put(environ, NAME(state, raw_uri), text_value(&worker->texts, target.p, target.n));
 }
 
-static int put_objects(struct wsgi *wsgi, PyObject *environ, struct call *call)
+static int put_objects(struct worker *worker, PyObject *environ, struct wsgi_call *call)
 {
-    struct core_state *state = wsgi->state;
-    if (PyDict_SetItem(environ, NAME(state, gunicorn_socket), call->socket) < 0 ||
+    struct core_state *state = worker->state;
+    if (PyDict_SetItem(environ, NAME(state, gunicorn_socket), call->base.socket) < 0 ||
         PyDict_SetItem(environ, NAME(state, wsgi_early_hints), call->early_hints) < 0)
         return -1;
-    if (call->deadline &&
-        PyDict_SetItem(environ, NAME(state, gunicorn_deadline), call->deadline) < 0)
+    if (call->base.deadline &&
+        PyDict_SetItem(environ, NAME(state, gunicorn_deadline), call->base.deadline) < 0)
         return -1;
     if (!call->input)
         return 0;
@@ -176,27 +180,27 @@ static int put_objects(struct wsgi *wsgi, PyObject *environ, struct call *call)
 }
 
 /* The template has that of the listeners; a trusted peer may say otherwise. */
-static int put_scheme(struct wsgi *wsgi, PyObject *environ, const struct request *request)
+static int put_scheme(struct worker *worker, PyObject *environ, const struct request *request)
 {
-    struct core_state *state = wsgi->state;
-    if (request->head.https == wsgi->tls)
+    struct core_state *state = worker->state;
+    if (request->head.https == worker->tls)
         return 0;
     return PyDict_SetItem(environ, NAME(state, wsgi_url_scheme),
                           request->head.https ? NAME(state, https) : NAME(state, http));
 }
 
 /* With another coding before "chunked" the application is left to see that the body has it. */
-bool environ_hides_chunks(const struct request *request)
+static bool hides_chunks(const struct request *request)
 {
     return request->head.framing == HEAD_UNTIL_END && request->body.complete &&
            !request->head.coded;
 }
 
 /* A body that is here whole has a length (RFC 3875 §4.1.2), and its chunks are gone. */
-static int put_body_size(struct wsgi *wsgi, PyObject *environ, const struct request *request)
+static int put_body_size(struct worker *worker, PyObject *environ, const struct request *request)
 {
-    struct core_state *state = wsgi->state;
-    if (!environ_hides_chunks(request))
+    struct core_state *state = worker->state;
+    if (!hides_chunks(request))
         return 0;
     if (PyDict_DelItem(environ, state->header_keys[FIELD_TRANSFER_ENCODING]) < 0)
         return -1;
@@ -204,45 +208,118 @@ static int put_body_size(struct wsgi *wsgi, PyObject *environ, const struct requ
                PyUnicode_FromFormat("%llu", (unsigned long long)request->body.stored));
 }
 
-/* The part that no hook can change. */
-static int fill_for_all(struct wsgi *wsgi, PyObject *environ, struct call *call)
+/* `text` is a constant of OpenSSL, or lives as long as the connection. */
+static int put_text(struct worker *worker, PyObject *environ, PyObject *key, const char *text)
 {
-    struct request *request = call->request;
-    if (put_objects(wsgi, environ, call) < 0)
-        return -1;
-    return request_tls(request) ? ext_tls_environ(wsgi, environ, request_tls(request)) : 0;
+    PyObject *value = text_value(&worker->texts, text, strlen(text));
+    int result = value ? PyDict_SetItem(environ, key, value) : -1;
+    Py_XDECREF(value);
+    return result;
 }
 
-static int fill(struct wsgi *wsgi, PyObject *environ, struct call *call)
+/* What mod_ssl says of a client that was asked for a certificate. */
+static int put_client(struct worker *worker, PyObject *environ, struct tls *tls)
 {
-    struct request *request = call->request;
-    if (fill_for_all(wsgi, environ, call) < 0)
+    PyObject *der = tls_about_certificate(tls);
+    PyObject *variables =
+        der ? PyObject_CallMethod(worker->bridge, "client_variables", "O", der) : NULL;
+    int result = variables ? PyDict_Update(environ, variables) : -1;
+    Py_XDECREF(variables);
+    Py_XDECREF(der);
+    return result;
+}
+
+/* Adds what there is to say of the connection's TLS. */
+static int put_tls(struct worker *worker, PyObject *environ, struct tls *tls)
+{
+    struct core_state *state = worker->state;
+    const char *server = tls_server_name(tls);
+    if (put_text(worker, environ, NAME(state, ssl_protocol), tls_version(tls)) < 0 ||
+        put_text(worker, environ, NAME(state, ssl_cipher), tls_cipher(tls).name) < 0)
         return -1;
-    int changed = wsgi->shown ? describe_changes(call, environ) : 0;
+    if (tls_resumed(tls) &&
+        PyDict_SetItem(environ, NAME(state, ssl_session_resumed), NAME(state, resumed)) < 0)
+        return -1;
+    if (server && put_text(worker, environ, NAME(state, ssl_tls_sni), server) < 0)
+        return -1;
+    return worker->tls_verifies ? put_client(worker, environ, tls) : 0;
+}
+
+/* The size of a body that was sent in chunks and is here whole; else None. */
+static PyObject *chunked_size(const struct request *request)
+{
+    if (!hides_chunks(request))
+        return Py_NewRef(Py_None);
+    return PyLong_FromUnsignedLongLong(request->body.stored);
+}
+
+/* Where hooks want a connection to end, or an older protocol, they get it; the other way round the
+ * client would misread the answer. */
+static int apply_changes(struct request *request, PyObject *ends)
+{
+    int close, old;
+    if (!PyArg_ParseTuple(ends, "pp", &close, &old))
+        return -1;
+    request->must_close |= close;
+    if (old && request->head.major == 1)
+        request->head.minor = 0;
+    return 1;
+}
+
+/* Fills the environ from a request that hooks have changed. 0: they have not, -1: exception. */
+static int fill_changed(struct wsgi_call *call, PyObject *environ)
+{
+    struct worker *worker = call->base.worker;
+    PyObject *ends = PyObject_CallMethod(worker->bridge, "fill_changed", "OOOnN", environ,
+                                         call->base.described, call->given ? call->given : Py_None,
+                                         worker_listener(worker, call->base.request),
+                                         chunked_size(call->base.request));
+    if (!ends)
+        return -1;
+    int changed = ends == Py_None ? 0 : apply_changes(call->base.request, ends);
+    Py_DECREF(ends);
+    return changed;
+}
+
+/* The part that no hook can change. */
+static int fill_for_all(struct worker *worker, PyObject *environ, struct wsgi_call *call)
+{
+    struct request *request = call->base.request;
+    if (put_objects(worker, environ, call) < 0)
+        return -1;
+    return request_tls(request) ? put_tls(worker, environ, request_tls(request)) : 0;
+}
+
+static int fill(struct worker *worker, PyObject *environ, struct wsgi_call *call)
+{
+    struct request *request = call->base.request;
+    if (fill_for_all(worker, environ, call) < 0)
+        return -1;
+    int changed = worker->shown ? fill_changed(call, environ) : 0;
     if (changed != 0)
         return changed < 0 ? -1 : 0;
-    if (put_request_line(wsgi, environ, request) < 0 || put_peer(wsgi, environ, request) < 0 ||
-        put_fields(wsgi, environ, request) < 0 || put_scheme(wsgi, environ, request) < 0)
+    if (put_request_line(worker, environ, request) < 0 || put_peer(worker, environ, request) < 0 ||
+        put_fields(worker, environ, request) < 0 || put_scheme(worker, environ, request) < 0)
         return -1;
-    if (call->input && put_body_size(wsgi, environ, request) < 0)
+    if (call->input && put_body_size(worker, environ, request) < 0)
         return -1;
-    if (request_listener(request)->local && put_server_of_host(wsgi, environ, request) < 0)
+    if (request_listener(request)->local && put_server_of_host(worker, environ, request) < 0)
         return -1;
-    return put_path(wsgi, environ, request);
+    return put_path(worker, environ, request);
 }
 
-PyObject *environ_build(struct wsgi *wsgi, struct call *call)
+PyObject *environ_build(struct wsgi_call *call)
 {
-    struct request *request = call->request;
-    size_t listener = (size_t)(request_listener(request) - wsgi->engine->listeners);
-    PyObject *environ = PyDict_Copy(wsgi->templates[listener]);
+    struct worker *worker = call->base.worker;
+    Py_ssize_t listener = request_listener(call->base.request) - worker->engine->listeners;
+    PyObject *environ = PyDict_Copy(PyList_GET_ITEM(wsgi_of(worker)->templates, listener));
     if (!environ)
         return NULL;
-    int result = fill(wsgi, environ, call);
+    int result = fill(worker, environ, call);
     if (result == 0)
         return environ;
     if (result > 0) /* raises ConfigurationProblem */
-        Py_XDECREF(PyObject_CallMethod(wsgi->handler, "script_name_mismatch", "O", environ));
+        Py_XDECREF(PyObject_CallMethod(worker->bridge, "script_name_mismatch", "O", environ));
     Py_DECREF(environ);
     return NULL;
 }

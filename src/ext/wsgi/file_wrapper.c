@@ -1,5 +1,6 @@
-#include "ext/wsgi/wsgi.h"
+#include "ext/wsgi/file_wrapper.h"
 
+#include "ext/wsgi/start_response.h"
 #include "serve/engine/engine.h"
 #include "serve/request/response.h"
 
@@ -126,9 +127,9 @@ static int file_descriptor(PyObject *filelike)
     return fd;
 }
 
-static int send_file_of(struct call *call, PyObject *filelike, PyObject *op)
+static int send_file_of(struct wsgi_call *call, PyObject *filelike, PyObject *op)
 {
-    struct request *request = call->request;
+    struct request *request = call->base.request;
     off_t offset;
     uint64_t left;
     int fd = file_descriptor(filelike);
@@ -141,16 +142,16 @@ static int send_file_of(struct call *call, PyObject *filelike, PyObject *op)
     }
     enum response_error error = response_file(request, fd, offset, left);
     if (error != RESPONSE_OK)
-        return raise_response_error(call, error, op);
-    return request->response.no_body && call_warn_of_dropped_body(call) < 0 ? -1 : 1;
+        return start_response_raise(call, error, op);
+    return request->response.no_body && start_response_warn_of_body(call) < 0 ? -1 : 1;
 }
 
 /* The file is held: it owns the descriptor, and others may initialise the wrapper anew meanwhile.
  */
-int file_wrapper_send(struct call *call, PyObject *op)
+int file_wrapper_send(struct wsgi_call *call, PyObject *op)
 {
     PyObject *filelike = ((struct file_wrapper *)op)->filelike;
-    if (!filelike || !call->request->engine->options.sendfile)
+    if (!filelike || !call->base.request->engine->options.sendfile)
         return 0;
     Py_INCREF(filelike);
     int sent = send_file_of(call, filelike, op);

@@ -1,5 +1,6 @@
-#include "ext/wsgi/wsgi.h"
+#include "ext/wsgi/input.h"
 
+#include "ext/worker/worker.h"
 #include "serve/request/request.h"
 
 #include <string.h>
@@ -64,9 +65,9 @@ static ssize_t read_while_others_run(struct input *self, struct request *request
 
 static void raise_failure(const struct request *request)
 {
-    const struct wsgi *wsgi = request->engine->app;
+    const struct worker *worker = request->engine->app;
     if (request->body.too_large)
-        Py_XDECREF(PyObject_CallMethod(wsgi->handler, "raise_body_limit", NULL));
+        Py_XDECREF(PyObject_CallMethod(worker->bridge, "raise_body_limit", NULL));
     else
         PyErr_SetString(PyExc_ConnectionAbortedError,
                         "the request body was cut short or is malformed");

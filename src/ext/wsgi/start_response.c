@@ -1,4 +1,4 @@
-#include "ext/wsgi/wsgi.h"
+#include "ext/wsgi/start_response.h"
 
 #include "serve/request/response.h"
 
@@ -24,13 +24,13 @@ static bool latin1(PyObject *text, const char *what, PyObject *name, struct str 
     return true;
 }
 
-static int raise_http_error(struct call *call, const char *class, PyObject *culprit)
+static int raise_http_error(struct wsgi_call *call, const char *class, PyObject *culprit)
 {
-    Py_XDECREF(PyObject_CallMethod(call->wsgi->handler, "raise_error", "sO", class, culprit));
+    Py_XDECREF(PyObject_CallMethod(call->base.worker->bridge, "raise_error", "sO", class, culprit));
     return -1;
 }
 
-int raise_response_error(struct call *call, int error, PyObject *culprit)
+int start_response_raise(struct wsgi_call *call, int error, PyObject *culprit)
 {
     switch (error) {
     case RESPONSE_BAD_STATUS:
@@ -52,29 +52,29 @@ int raise_response_error(struct call *call, int error, PyObject *culprit)
     }
 }
 
-static int set_status(struct call *call, PyObject *status)
+static int set_status(struct wsgi_call *call, PyObject *status)
 {
     struct str text;
     if (!latin1(status, "status", status, &text))
         return -1;
-    enum response_error error = response_start(call->request, text.p, text.n);
+    enum response_error error = response_start(call->base.request, text.p, text.n);
     if (error == RESPONSE_BAD_VALUE)
         error = RESPONSE_BAD_STATUS;
-    return error == RESPONSE_OK ? 0 : raise_response_error(call, error, status);
+    return error == RESPONSE_OK ? 0 : start_response_raise(call, error, status);
 }
 
-static int add_pair(struct call *call, PyObject *name, PyObject *value)
+static int add_pair(struct wsgi_call *call, PyObject *name, PyObject *value)
 {
     struct str n, v;
     if (!latin1(name, "response header", name, &n) ||
         !latin1(value, "value of response header", name, &v))
         return -1;
-    enum response_error error = response_field(call->request, n, v);
+    enum response_error error = response_field(call->base.request, n, v);
     if (error == RESPONSE_BAD_LENGTH) {
         PyErr_Format(PyExc_ValueError, "Content-Length %.100R is no number of bytes", value);
         return -1;
     }
-    return error == RESPONSE_OK ? 0 : raise_response_error(call, error, name);
+    return error == RESPONSE_OK ? 0 : start_response_raise(call, error, name);
 }
 
 static bool is_pair(PyObject *header)
@@ -118,7 +118,7 @@ static PyObject *header_pairs(PyObject *headers)
     return items;
 }
 
-static int add_headers(struct call *call, PyObject *pairs)
+static int add_headers(struct wsgi_call *call, PyObject *pairs)
 {
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(pairs); i++) {
         /* The list may be the application's: an error shows an item by its repr(). */
@@ -147,9 +147,9 @@ static int reraise(PyObject *exc_info)
     return -1;
 }
 
-static int may_start(struct call *call, PyObject *exc_info, int again)
+static int may_start(struct wsgi_call *call, PyObject *exc_info, int again)
 {
-    const struct response *response = &call->request->response;
+    const struct response *response = &call->base.request->response;
     if (again) {
         if (!response->sent_head)
             return 0;
@@ -193,7 +193,7 @@ static int parse_arguments(PyObject *const *args, Py_ssize_t count, PyObject *kw
 }
 
 /* The old objects go last: that may run Python code, and the request may be over then. */
-static void remember(struct call *call, PyObject *status, PyObject *headers)
+static void remember(struct wsgi_call *call, PyObject *status, PyObject *headers)
 {
     PyObject *before[] = {call->status, call->headers};
     call->status = Py_NewRef(status);
@@ -204,16 +204,16 @@ static void remember(struct call *call, PyObject *status, PyObject *headers)
 
 static PyObject *start(PyObject *self, PyObject *given[3], PyObject *pairs, int again)
 {
-    struct call *call = bound_call(self);
+    struct wsgi_call *call = wsgi_call_of(self);
     if (!call || may_start(call, given[2], again) < 0)
         return NULL;
     if (set_status(call, given[0]) < 0 || add_headers(call, pairs) < 0) {
-        if ((call = bound_call(self))) /* else ended while the exception was made */
-            call->request->response.started = false;
+        if ((call = wsgi_call_of(self))) /* else ended while the exception was made */
+            call->base.request->response.started = false;
         return NULL;
     }
     PyObject *write = Py_NewRef(call->write);
-    if (call->wsgi->hooks)
+    if (call->base.worker->hooks)
         remember(call, given[0], given[1]);
     return write;
 }
@@ -231,25 +231,25 @@ PyObject *start_response_call(PyObject *self, PyObject *const *args, size_t narg
     return write;
 }
 
-int call_warn_of_dropped_body(struct call *call)
+int start_response_warn_of_body(struct wsgi_call *call)
 {
     if (call->warned)
         return 0;
     call->warned = true;
-    struct str method = request_method(call->request);
+    struct str method = request_method(call->base.request);
     PyObject *done =
-        PyObject_CallMethod(call->wsgi->handler, "body_dropped", "Ni", text_new(method.p, method.n),
-                            (int)call->request->response.status);
+        PyObject_CallMethod(call->base.worker->bridge, "body_dropped", "Ni",
+                            text_new(method.p, method.n), (int)call->base.request->response.status);
     Py_XDECREF(done);
     return done ? 0 : -1;
 }
 
 /* Bytes go as they are; what else has a buffer was never allowed (PEP 3333: bytestrings). */
-int call_write(struct call *call, PyObject *item, bool last)
+int start_response_write(struct wsgi_call *call, PyObject *item, bool last)
 {
-    struct response *response = &call->request->response;
+    struct response *response = &call->base.request->response;
     bool kept = false;
-    wsgi_check_process(call->wsgi, call);
+    worker_check_process(call->base.worker, call->base.request);
     if (!PyBytes_Check(item)) {
         PyErr_Format(PyExc_TypeError,
                      "%.100R (%.100s) is not a byte string: a WSGI body consists of bytes", item,
@@ -270,25 +270,25 @@ int call_write(struct call *call, PyObject *item, bool last)
     }
     Py_INCREF(item);
     enum response_error error =
-        response_write(call->request, PyBytes_AS_STRING(item), n, item, &kept, last);
+        response_write(call->base.request, PyBytes_AS_STRING(item), n, item, &kept, last);
     if (!kept)
         Py_DECREF(item);
     if (response->no_body && n > 0 && error == RESPONSE_OK)
-        return call_warn_of_dropped_body(call);
-    return error == RESPONSE_OK ? 0 : raise_response_error(call, error, item);
+        return start_response_warn_of_body(call);
+    return error == RESPONSE_OK ? 0 : start_response_raise(call, error, item);
 }
 
 PyObject *write_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    struct call *call = bound_call(self);
+    struct wsgi_call *call = wsgi_call_of(self);
     if (!call)
         return NULL;
     if (PyVectorcall_NARGS(nargsf) != 1 || kwnames) {
         PyErr_SetString(PyExc_TypeError, "write() takes one argument");
         return NULL;
     }
-    call->request->response.streamed = true;
-    if (call_write(call, args[0], false) < 0)
+    call->base.request->response.streamed = true;
+    if (start_response_write(call, args[0], false) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -296,17 +296,17 @@ PyObject *write_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObj
 /* RFC 8297, for HTTP/1.1 clients and before the head: the lines are made in Python. */
 PyObject *early_hints_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
-    struct call *call = bound_call(self);
+    struct wsgi_call *call = wsgi_call_of(self);
     if (!call)
         return NULL;
     if (PyVectorcall_NARGS(nargsf) != 1 || kwnames) {
         PyErr_SetString(PyExc_TypeError, "wsgi.early_hints() takes one list of headers");
         return NULL;
     }
-    const struct head *head = &call->request->head;
-    if (call->request->response.sent_head || (head->major == 1 && head->minor == 0))
+    const struct head *head = &call->base.request->head;
+    if (call->base.request->response.sent_head || (head->major == 1 && head->minor == 0))
         Py_RETURN_NONE;
-    PyObject *lines = PyObject_CallMethod(call->wsgi->handler, "early_hints", "(O)", args[0]);
+    PyObject *lines = PyObject_CallMethod(call->base.worker->bridge, "early_hints", "(O)", args[0]);
     if (!lines || !bound_call(self)) { /* ended meanwhile */
         Py_XDECREF(lines);
         return NULL;
@@ -316,13 +316,13 @@ PyObject *early_hints_call(PyObject *self, PyObject *const *args, size_t nargsf,
         Py_DECREF(lines);
         return NULL;
     }
-    wsgi_check_process(call->wsgi, call);
+    worker_check_process(call->base.worker, call->base.request);
     enum response_error error =
-        response_interim(call->request, 103,
+        response_interim(call->base.request, 103,
                          (struct str){PyBytes_AS_STRING(lines), (size_t)PyBytes_GET_SIZE(lines)});
     Py_DECREF(lines);
     if (error != RESPONSE_OK) {
-        raise_response_error(call, error, self);
+        start_response_raise(call, error, self);
         return NULL;
     }
     Py_RETURN_NONE;

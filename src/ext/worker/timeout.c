@@ -1,9 +1,10 @@
-#include "ext/wsgi/wsgi.h"
+#include "ext/worker/timeout.h"
 
 #include "base/clock.h"
 #include "proc/children/scoreboard.h"
 #include "serve/engine/deadline.h"
 #include "serve/engine/limits.h"
+#include "serve/request/stream.h"
 
 #include <math.h>
 #include <signal.h>
@@ -18,10 +19,10 @@
  * Who is told that a request is due, by overdue(), is a thread that has the interpreter: the main
  * thread. It raises at once when the request runs in itself (it was interrupted by SIGURG, so a
  * system call ends, too); in another thread by PyThreadState_SetAsyncExc(); in another greenlet by
- * way of the hub. Nothing is raised but between deadline_enter() and deadline_leave(), when the
+ * way of the hub. Nothing is raised but between timeout_enter() and timeout_leave(), when the
  * application is at work: hooks, the access log and the next request are never hit. Both run in the
  * request's own thread with the interpreter held, as does whoever raises, and what was raised in a
- * thread and has not arrived there is taken back by deadline_leave().
+ * thread and has not arrived there is taken back by timeout_leave().
  */
 
 enum { DEADLINE_SIGNAL = SIGURG, STACKS_SIGNAL = SIGVTALRM, LINE_MAX_SIZE = 512 };
@@ -69,7 +70,7 @@ static PyObject *extend(PyObject *op, PyObject *argument)
         return NULL;
     double ms = seconds < DEADLINE_MAX_S ? seconds * 1000 : DEADLINE_MAX_S * 1000.0;
     struct call *call = ((struct deadline_object *)op)->call;
-    deadline_extend(&call->wsgi->engine->deadlines, deadline, (uint64_t)ms);
+    deadline_extend(&call->worker->engine->deadlines, deadline, (uint64_t)ms);
     Py_RETURN_NONE;
 }
 
@@ -103,65 +104,65 @@ static PyType_Slot deadline_slots[] = {
     {0, NULL},
 };
 
-PyType_Spec deadline_spec = {
+PyType_Spec timeout_spec = {
     .name = "gunicorn._core.Deadline",
     .basicsize = sizeof(struct deadline_object),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = deadline_slots,
 };
 
-void deadline_detach(PyObject *object)
+void timeout_detach(PyObject *object)
 {
     ((struct deadline_object *)object)->call = NULL;
 }
 
 /* A request begins, goes into the application, and comes back */
 
-int deadline_attach(struct call *call)
+int timeout_attach(struct call *call)
 {
-    struct wsgi *wsgi = call->wsgi;
+    struct worker *worker = call->worker;
     call->raised = false;
     call->thread = PyThread_get_thread_ident();
     if (!call->deadline) {
         struct deadline_object *object =
-            PyObject_New(struct deadline_object, wsgi->state->deadline_type);
+            PyObject_New(struct deadline_object, worker->state->deadline_type);
         if (!object)
             return -1;
         object->call = call;
         call->deadline = (PyObject *)object;
     }
-    if (!wsgi->current)
+    if (!worker->current)
         return 0;
-    call->coroutine = PyObject_CallNoArgs(wsgi->current);
+    call->coroutine = PyObject_CallNoArgs(worker->current);
     return call->coroutine ? 0 : -1;
 }
 
-int deadline_enter(struct call *call)
+int timeout_enter(struct call *call)
 {
     if (!call->deadline)
         return 0;
     if (call->request->deadline.told) { /* a hook took all the time */
         call->raised = true;
-        PyErr_SetNone(call->wsgi->timeout_error);
+        PyErr_SetNone(call->worker->timeout_error);
         return -1;
     }
     call->inside = true;
     return 0;
 }
 
-void deadline_leave(struct call *call)
+void timeout_leave(struct call *call)
 {
     if (!call->inside)
         return;
     call->inside = false;
-    if (call->raised && call->wsgi->threaded)
+    if (call->raised && call->worker->threaded)
         PyThreadState_SetAsyncExc(call->thread, NULL);
 }
 
-void deadline_drop(struct call *call)
+void timeout_drop(struct call *call)
 {
     if (call->deadline)
-        deadline_end(&call->wsgi->engine->deadlines, &call->request->deadline);
+        deadline_end(&call->worker->engine->deadlines, &call->request->deadline);
 }
 
 /* Raising */
@@ -171,32 +172,32 @@ enum place { NOWHERE, HERE, ELSEWHERE };
 /* Does the request run in the thread, and the greenlet, that looks? */
 static enum place place_of(struct call *call)
 {
-    struct wsgi *wsgi = call->wsgi;
-    if (wsgi->threaded)
+    struct worker *worker = call->worker;
+    if (worker->threaded)
         return ELSEWHERE;
     if (!call->coroutine)
         return HERE;
     PyObject *runs =
-        PyObject_CallMethod(wsgi->handler, "runs_now", "OO", wsgi->current, call->coroutine);
+        PyObject_CallMethod(worker->bridge, "runs_now", "OO", worker->current, call->coroutine);
     int truth = runs ? PyObject_IsTrue(runs) : -1;
     if (truth < 0)
-        PyErr_WriteUnraisable(wsgi->handler);
+        PyErr_WriteUnraisable(worker->bridge);
     Py_XDECREF(runs);
     return truth > 0 ? HERE : ELSEWHERE;
 }
 
 static PyObject *stack_of(struct call *call, enum place place, PyObject *frame)
 {
-    PyObject *handler = call->wsgi->handler, *stack;
+    PyObject *bridge = call->worker->bridge, *stack;
     if (place == HERE)
-        stack = PyObject_CallMethod(handler, "stack_of_frame", "O", frame ? frame : Py_None);
+        stack = PyObject_CallMethod(bridge, "stack_of_frame", "O", frame ? frame : Py_None);
     else if (call->coroutine)
-        stack = PyObject_CallMethod(handler, "stack_of_greenlet", "O", call->coroutine);
+        stack = PyObject_CallMethod(bridge, "stack_of_greenlet", "O", call->coroutine);
     else
-        stack = PyObject_CallMethod(handler, "stack_of_thread", "k", call->thread);
+        stack = PyObject_CallMethod(bridge, "stack_of_thread", "k", call->thread);
     if (stack)
         return stack;
-    PyErr_WriteUnraisable(handler);
+    PyErr_WriteUnraisable(bridge);
     return PyList_New(0);
 }
 
@@ -205,17 +206,17 @@ static void raise_in_thread(struct call *call)
 {
     const struct request *request = call->request;
     call->raised = true;
-    PyThreadState_SetAsyncExc(call->thread, call->wsgi->timeout_error);
+    PyThreadState_SetAsyncExc(call->thread, call->worker->timeout_error);
     if (request->blocked > 0)
         request_interrupt(call->request, request->response.sent_head);
 }
 
 static void raise_in_greenlet(struct call *call, uint64_t serial)
 {
-    PyObject *asked = PyObject_CallMethod(call->wsgi->worker, "interrupt", "OK", call->coroutine,
+    PyObject *asked = PyObject_CallMethod(call->worker->object, "interrupt", "OK", call->coroutine,
                                           (unsigned long long)serial);
     if (!asked)
-        PyErr_WriteUnraisable(call->wsgi->worker);
+        PyErr_WriteUnraisable(call->worker->object);
     Py_XDECREF(asked);
 }
 
@@ -251,23 +252,24 @@ static PyObject *describe(const struct about *about, PyObject *stack)
                          about->inside ? Py_True : Py_False, about->later ? Py_True : Py_False);
 }
 
-static void log_overdue(struct wsgi *wsgi, const struct about *about, PyObject *stack, bool stuck)
+static void log_overdue(struct worker *worker, const struct about *about, PyObject *stack,
+                        bool stuck)
 {
     PyObject *described = describe(about, stack);
     PyObject *method = PyUnicode_FromString(stuck ? "stuck" : "overdue");
     PyObject *done =
-        described && method ? PyObject_CallMethodOneArg(wsgi->handler, method, described) : NULL;
+        described && method ? PyObject_CallMethodOneArg(worker->bridge, method, described) : NULL;
     if (!done)
-        PyErr_WriteUnraisable(wsgi->handler);
+        PyErr_WriteUnraisable(worker->bridge);
     Py_XDECREF(done);
     Py_XDECREF(method);
     Py_XDECREF(described);
 }
 
 /* Tells of one request: HERE when the exception is to be raised by who looks. */
-static enum place tell(struct wsgi *wsgi, struct request *request, PyObject *frame)
+static enum place tell(struct worker *worker, struct request *request, PyObject *frame)
 {
-    struct deadlines *deadlines = &wsgi->engine->deadlines;
+    struct deadlines *deadlines = &worker->engine->deadlines;
     struct call *call = request->call;
     uint64_t serial = request->deadline.serial;
     bool first = !request->deadline.told;
@@ -286,44 +288,44 @@ static enum place tell(struct wsgi *wsgi, struct request *request, PyObject *fra
     bool stuck = request->deadline.stuck;
     bool raises = first && call->inside;
     struct about about = look_at(call, place);
-    if (raises && place == ELSEWHERE && wsgi->threaded)
+    if (raises && place == ELSEWHERE && worker->threaded)
         raise_in_thread(call);
     else if (raises && place == ELSEWHERE)
         raise_in_greenlet(call, serial);
     else if (raises)
         call->raised = true;
     if (first)
-        metrics_add_shared(&wsgi->engine->metrics->request_timeouts, 1);
-    log_overdue(wsgi, &about, stack, stuck);
+        metrics_add_shared(&worker->engine->metrics->request_timeouts, 1);
+    log_overdue(worker, &about, stack, stuck);
     return raises ? place : NOWHERE;
 }
 
-int deadline_check(struct wsgi *wsgi, PyObject *frame)
+int timeout_check(struct worker *worker, PyObject *frame)
 {
     struct deadline *deadline;
     bool here = false;
-    if (!wsgi->timeout_error || wsgi->telling) /* the signal came again meanwhile */
+    if (!worker->timeout_error || worker->telling) /* the signal came again meanwhile */
         return 0;
-    wsgi->telling = true;
-    while ((deadline = deadlines_next(&wsgi->engine->deadlines)))
-        here |= tell(wsgi, list_entry(deadline, struct request, deadline), frame) == HERE;
-    wsgi->telling = false;
+    worker->telling = true;
+    while ((deadline = deadlines_next(&worker->engine->deadlines)))
+        here |= tell(worker, list_entry(deadline, struct request, deadline), frame) == HERE;
+    worker->telling = false;
     if (!here)
         return 0;
-    PyErr_SetNone(wsgi->timeout_error);
+    PyErr_SetNone(worker->timeout_error);
     return -1;
 }
 
-void deadline_tell_at_end(struct call *call)
+void timeout_tell_at_end(struct call *call)
 {
-    struct wsgi *wsgi = call->wsgi;
-    if (call->deadline && deadline_is_unheard(&wsgi->engine->deadlines, &call->request->deadline))
-        tell(wsgi, call->request, NULL);
+    struct worker *worker = call->worker;
+    if (call->deadline && deadline_is_unheard(&worker->engine->deadlines, &call->request->deadline))
+        tell(worker, call->request, NULL);
 }
 
-bool deadline_may_raise(struct wsgi *wsgi, uint64_t serial)
+bool timeout_may_raise(struct worker *worker, uint64_t serial)
 {
-    struct deadline *deadline = deadlines_find(&wsgi->engine->deadlines, serial);
+    struct deadline *deadline = deadlines_find(&worker->engine->deadlines, serial);
     struct call *call = deadline ? list_entry(deadline, struct request, deadline)->call : NULL;
     if (!call || !call->inside)
         return false;
@@ -333,17 +335,17 @@ bool deadline_may_raise(struct wsgi *wsgi, uint64_t serial)
 
 /* The stand-by calls, in its own thread, without the interpreter */
 
-void wsgi_overdue(void *app)
+void timeout_overdue(void *app)
 {
-    struct wsgi *wsgi = app;
-    if (wsgi->threaded || wsgi->current) /* the main thread waits, or may */
-        (void)!write(wsgi->wake_fd, "", 1);
-    if (!wsgi->threaded)
-        pthread_kill(wsgi->main_thread, DEADLINE_SIGNAL);
+    struct worker *worker = app;
+    if (worker->threaded || worker->current) /* the main thread waits, or may */
+        (void)!write(worker->wake_fd, "", 1);
+    if (!worker->threaded)
+        pthread_kill(worker->main_thread, DEADLINE_SIGNAL);
 }
 
 /* The interpreter is held by C code: what can be said without it. */
-static void tell_unheard(struct wsgi *wsgi)
+static void tell_unheard(struct worker *worker)
 {
     char line[LINE_MAX_SIZE], when[32];
     time_t now = time(NULL);
@@ -355,38 +357,38 @@ static void tell_unheard(struct wsgi *wsgi)
                      "request_timeout_grace, and C code does not let go of the interpreter. This "
                      "worker is replaced. What runs:\n",
                      when, (int)getpid());
-    (void)!write(wsgi->stacks_fd, line, (size_t)n);
-    pthread_kill(wsgi->main_thread, STACKS_SIGNAL);
+    (void)!write(worker->stacks_fd, line, (size_t)n);
+    pthread_kill(worker->main_thread, STACKS_SIGNAL);
 }
 
-void wsgi_give_up(void *app, bool unheard)
+void timeout_give_up(void *app, bool unheard)
 {
-    struct wsgi *wsgi = app;
-    if (unheard && wsgi->stacks_fd >= 0)
-        tell_unheard(wsgi);
-    if (wsgi->slot)
-        slot_retire(wsgi->slot, REASON_REQUEST_TIMEOUT);
+    struct worker *worker = app;
+    if (unheard && worker->stacks_fd >= 0)
+        tell_unheard(worker);
+    if (worker->slot)
+        slot_retire(worker->slot, REASON_REQUEST_TIMEOUT);
     else
-        engine_drain(wsgi->engine);
+        engine_drain(worker->engine);
 }
 
-int deadline_init(struct wsgi *wsgi, PyObject *overdue)
+int timeout_init(struct worker *worker, PyObject *overdue)
 {
-    wsgi->stacks_fd = -1;
-    if (wsgi->engine->deadlines.timeout_ms == 0)
+    worker->stacks_fd = -1;
+    if (worker->engine->deadlines.timeout_ms == 0)
         return 0;
-    PyObject *watched = PyObject_CallMethod(wsgi->handler, "watch_deadlines", "Oii",
-                                            wsgi->threaded ? Py_None : overdue,
+    PyObject *watched = PyObject_CallMethod(worker->bridge, "watch_deadlines", "Oii",
+                                            worker->threaded ? Py_None : overdue,
                                             (int)DEADLINE_SIGNAL, (int)STACKS_SIGNAL);
     if (!watched)
         return -1;
     PyObject *error, *current;
     int parsed =
-        PyArg_ParseTuple(watched, "OOii", &error, &current, &wsgi->wake_fd, &wsgi->stacks_fd);
+        PyArg_ParseTuple(watched, "OOii", &error, &current, &worker->wake_fd, &worker->stacks_fd);
     if (parsed) {
-        wsgi->timeout_error = Py_NewRef(error);
-        wsgi->current = current == Py_None ? NULL : Py_NewRef(current);
-        wsgi->main_thread = pthread_self();
+        worker->timeout_error = Py_NewRef(error);
+        worker->current = current == Py_None ? NULL : Py_NewRef(current);
+        worker->main_thread = pthread_self();
     }
     Py_DECREF(watched);
     return parsed ? 0 : -1;

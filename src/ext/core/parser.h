@@ -1,5 +1,5 @@
-#ifndef EXT_CORE_EXT_PARSER_H
-#define EXT_CORE_EXT_PARSER_H
+#ifndef EXT_CORE_PARSER_H
+#define EXT_CORE_PARSER_H
 
 #include "ext/core/state.h"
 
@@ -9,6 +9,6 @@
  */
 
 /* Adds parse_head() and ChunkedDecoder to the module. 0, or -1 with an exception. */
-int ext_parser_init(PyObject *module);
+int parser_add_to(PyObject *module);
 
 #endif

@@ -42,3 +42,14 @@ int core_names_init(struct core_state *state)
             return -1;
     return 0;
 }
+
+int core_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
+{
+    PyTypeObject *made = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    int result = made ? PyModule_AddType(module, made) : -1;
+    if (type)
+        *type = made;
+    else
+        Py_XDECREF(made);
+    return result;
+}

@@ -1,4 +1,4 @@
-#include "ext/wsgi/wsgi.h"
+#include "ext/worker/text.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "ext/core/ext_parser.h"
+#include "ext/core/parser.h"
 
 #include "base/mem.h"
 #include "proto/forwarded.h"
@@ -360,7 +360,7 @@ static PyMethodDef parser_functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-int ext_parser_init(PyObject *module)
+int parser_add_to(PyObject *module)
 {
     if (core_add_type(module, &decoder_spec, NULL) < 0)
         return -1;

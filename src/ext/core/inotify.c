@@ -1,4 +1,4 @@
-#include "ext/core/ext_inotify.h"
+#include "ext/core/inotify.h"
 
 /* What the reloader needs of Linux to be told of changed files instead of looking for them. */
 
@@ -40,14 +40,14 @@ static PyMethodDef inotify_functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-int ext_inotify_init(PyObject *module)
+int inotify_add_to(PyObject *module)
 {
     return PyModule_AddFunctions(module, inotify_functions);
 }
 
 #else
 
-int ext_inotify_init(PyObject *module)
+int inotify_add_to(PyObject *module)
 {
     (void)module;
     return 0;

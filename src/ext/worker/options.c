@@ -1,0 +1,169 @@
+#include "ext/worker/options.h"
+
+#include "ext/core/settings.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { BEATS_PER_TIMEOUT = 4, BEAT_MS = 1000 }; /* of a foreign loop */
+
+#define OPTION(kind, name, field) SETTING(struct options, kind, name, field)
+
+/* All that the engine needs as it is. */
+static const struct setting table[] = {
+    OPTION(NUMBER, "limit_request_line", engine.limits.request_line),
+    OPTION(NUMBER, "limit_request_fields", engine.limits.fields),
+    OPTION(NUMBER, "limit_request_field_size", engine.limits.field_size),
+    OPTION(FLAG, "permit_obsolete_folding", engine.limits.permit_obsolete_folding),
+    OPTION(FLAG, "permit_unconventional_http_method", engine.limits.permit_unconventional_method),
+    OPTION(FLAG, "permit_unconventional_http_version", engine.limits.permit_unconventional_version),
+    OPTION(FLAG, "strip_header_spaces", engine.limits.strip_header_spaces),
+    OPTION(FLAG, "casefold_http_method", engine.limits.casefold_method),
+    OPTION(MS, "keepalive", engine.keepalive_ms),
+    OPTION(MS, "header_timeout", engine.header_timeout_ms),
+    OPTION(MS, "send_timeout", engine.send_timeout_ms),
+    OPTION(MS, "request_timeout", engine.request_timeout_ms),
+    OPTION(MS, "request_timeout_grace", engine.request_grace_ms),
+    OPTION(MS, "graceful_timeout", engine.graceful_ms),
+    OPTION(NUMBER, "body_min_rate", engine.body_min_rate),
+    OPTION(NUMBER, "limit_request_body", engine.body_max),
+    OPTION(NUMBER, "stream_request_body", engine.stream_body),
+    OPTION(NUMBER, "stream_window", engine.stream_window),
+    OPTION(NUMBER, "client_memory", engine.client_memory),
+    OPTION(NUMBER, "client_disk", engine.client_disk),
+    OPTION(NUMBER, "worker_connections", engine.worker_connections),
+    OPTION(NUMBER, "max_queue", engine.max_queue),
+    OPTION(MS, "max_queue_time", engine.max_queue_ms),
+    OPTION(NUMBER, "limit_concurrency", engine.limit_concurrency),
+    OPTION(FLAG, "check_client", engine.check_client),
+    OPTION(FLAG, "sendfile", engine.sendfile),
+    OPTION(MS, "timeout", timeout_ms),
+    OPTION(NUMBER, "workers", workers),
+    OPTION(FLAG, "reuse_port", reuse_port),
+    OPTION(TEXT, "tmp_upload_dir", tmp_upload_dir),
+    SETTINGS_END,
+};
+
+static int text_of(PyObject *object, struct str *out)
+{
+    Py_ssize_t n;
+    out->p = PyUnicode_AsUTF8AndSize(object, &n);
+    out->n = (size_t)n;
+    return out->p ? 0 : -1;
+}
+
+/* Calls add() for each string of a sequence. */
+static int each_text(PyObject *sequence, int (*add)(struct options *self, struct str text),
+                     struct options *self)
+{
+    PyObject *items = sequence ? PySequence_List(sequence) : NULL;
+    int result = items ? 0 : -1;
+    for (Py_ssize_t i = 0; result == 0 && i < PyList_GET_SIZE(items); i++) {
+        PyObject *text = PyObject_Str(PyList_GET_ITEM(items, i));
+        struct str s;
+        result = text && text_of(text, &s) == 0 ? add(self, s) : -1;
+        Py_XDECREF(text);
+    }
+    Py_XDECREF(items);
+    Py_XDECREF(sequence);
+    return result;
+}
+
+static int add_trusted(struct options *self, struct str text)
+{
+    if (trust_add(&self->trust, text) == TRUST_OK)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "forwarded_allow_ips: %.100s is no address or network", text.p);
+    return -1;
+}
+
+static int add_forwarder(struct options *self, struct str text)
+{
+    if (forwarded_add_name(&self->forwarded, text))
+        return 0;
+    PyErr_NoMemory();
+    return -1;
+}
+
+static int read_schemes(struct options *self, PyObject *cfg)
+{
+    PyObject *headers = PyObject_GetAttrString(cfg, "secure_scheme_headers");
+    PyObject *name, *value;
+    Py_ssize_t at = 0;
+    int result = headers ? 0 : -1;
+    if (headers && !PyDict_Check(headers)) {
+        PyErr_Format(PyExc_TypeError, "secure_scheme_headers: %R is no dict", headers);
+        result = -1;
+    }
+    while (result == 0 && PyDict_Next(headers, &at, &name, &value)) {
+        struct str n, v;
+        if (text_of(name, &n) < 0 || text_of(value, &v) < 0)
+            result = -1;
+        else if (!forwarded_add_scheme(&self->forwarded, n, v))
+            result = PyErr_NoMemory() ? 0 : -1;
+    }
+    Py_XDECREF(headers);
+    return result;
+}
+
+static int read_header_map(struct options *self, PyObject *cfg)
+{
+    PyObject *map = PyObject_GetAttrString(cfg, "header_map");
+    if (!map)
+        return -1;
+    if (PyUnicode_CompareWithASCIIString(map, "refuse") == 0)
+        self->forwarded.map = FORWARDED_REFUSE;
+    else if (PyUnicode_CompareWithASCIIString(map, "dangerous") == 0)
+        self->forwarded.map = FORWARDED_DANGEROUS;
+    Py_DECREF(map);
+    return 0;
+}
+
+static int read_forwarding(struct options *self, PyObject *cfg)
+{
+    if (read_header_map(self, cfg) < 0 || read_schemes(self, cfg) < 0 ||
+        each_text(PyObject_GetAttrString(cfg, "forwarded_allow_ips"), add_trusted, self) < 0)
+        return -1;
+    return each_text(PyObject_GetAttrString(cfg, "forwarder_headers"), add_forwarder, self);
+}
+
+/* Without the setting the environment's, read now: the application may change it while the engine
+ * runs. */
+static int choose_tmp_dir(struct options *self)
+{
+    const char *path = self->tmp_upload_dir ? self->tmp_upload_dir : getenv("TMPDIR");
+    self->tmp_dir = strdup(path && *path ? path : "/tmp");
+    self->engine.tmp_dir = self->tmp_dir;
+    if (self->tmp_dir)
+        return 0;
+    PyErr_NoMemory();
+    return -1;
+}
+
+/* Several signs of life in each `timeout`, else one a second. */
+static uint32_t beat_ms(uint32_t timeout_ms)
+{
+    uint32_t ms = timeout_ms / BEATS_PER_TIMEOUT;
+    return ms > 0 && ms < BEAT_MS ? ms : BEAT_MS;
+}
+
+int options_read(struct options *self, PyObject *cfg)
+{
+    self->engine = (struct engine_options){.standby = true};
+    if (settings_read(table, self, cfg) < 0 || read_forwarding(self, cfg) < 0 ||
+        choose_tmp_dir(self) < 0)
+        return -1;
+    self->engine.shared = self->workers > 1 && !self->reuse_port;
+    self->engine.sign_of_life_ms = beat_ms(self->timeout_ms);
+    self->engine.forwarded = &self->forwarded;
+    self->engine.trust = &self->trust;
+    return 0;
+}
+
+void options_free(struct options *self)
+{
+    forwarded_free(&self->forwarded);
+    trust_free(&self->trust);
+    free(self->tmp_dir);
+    settings_free(table, self);
+}
