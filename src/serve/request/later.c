@@ -76,6 +76,17 @@ static ssize_t take(struct inflow *inflow, char *out, size_t n)
     return (ssize_t)n;
 }
 
+/* With the lock: an answer may take long after the last byte of the body was taken. */
+static void drop_used_up(struct request *request)
+{
+    struct inflow *inflow = &request->inflow;
+    if (inflow->end == INFLOW_GOES_ON || inflow->at < inflow->size || inflow->rest > 0)
+        return;
+    if (inflow->data)
+        budget_free(request->out.budget, inflow->data, inflow->capacity);
+    inflow->data = NULL;
+}
+
 ssize_t body_take(struct request *request, char *out, size_t n)
 {
     struct inflow *inflow = &request->inflow;
@@ -87,6 +98,7 @@ ssize_t body_take(struct request *request, char *out, size_t n)
     bool reads_on = inflow->full && inflow->size - inflow->at <= inflow->capacity / 2;
     if (reads_on)
         inflow->full = false;
+    drop_used_up(request);
     pthread_mutex_unlock(&inflow->lock);
     if (reads_on)
         engine_attend(request->engine, request);
