@@ -345,6 +345,7 @@ bool flow_expired(struct engine *engine, struct conn *conn)
     uint64_t now = engine->now_ms;
     if (flow->queue_at > 0 && now >= flow->queue_at) {
         flow->queue_at = 0;
+        set_timer(engine, conn); /* it may run already */
         return true;
     }
     if (flow->in_at > 0 && now >= flow->in_at)

@@ -333,11 +333,13 @@ static bool never_waits(const struct request *request)
     return request->engine->ops->events;
 }
 
-/* With the lock: whether the leader does not know yet that it has to watch the client's pace. */
+/* With the lock: whether the leader does not know yet that it has to watch the client's pace. It
+ * does of the answers that it sends itself. */
 static bool needs_attention(struct request *request)
 {
     struct outq *q = &request->out;
-    bool needs = never_waits(request) && !q->timed && atomic_load(&q->pending);
+    bool needs = never_waits(request) && request_phase(request) == PHASE_RUNNING && !q->timed &&
+                 atomic_load(&q->pending);
     q->timed |= needs;
     return needs;
 }
