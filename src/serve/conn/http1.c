@@ -7,6 +7,7 @@
 #include "serve/conn/http1_private.h"
 #include "serve/conn/http1_send.h"
 #include "serve/conn/park.h"
+#include "serve/conn/proxied.h"
 #include "serve/engine/admission.h"
 #include "serve/engine/engine.h"
 #include "serve/engine/limits.h"
@@ -254,9 +255,14 @@ static void went_on(struct engine *engine, struct conn *conn, enum body_progress
 /* May its header fields say how the request reached it (forwarded_allow_ips)? */
 static bool is_trusted(const struct engine *engine, const struct conn *conn)
 {
+    const struct peer *peer = conn->proxied ? &conn->proxied->proxy : &conn->peer;
     return conn->listener->local || conn->listener->inner ||
-           trust_has(engine->options.trust, conn->peer.address,
-                     conn->peer.family == AF_INET6 ? 16 : 4);
+           trust_has(engine->options.trust, peer->address, peer->family == AF_INET6 ? 16 : 4);
+}
+
+static bool is_https(const struct conn *conn)
+{
+    return conn->tls || (conn->proxied && conn->proxied->tls);
 }
 
 static enum http1_result parse_head(struct engine *engine, struct request *request, size_t size)
@@ -274,7 +280,7 @@ static bool apply_forwarded(struct engine *engine, struct conn *conn)
     struct http1_parser *parser = &http1_state(request)->parser;
     request->must_close = parser->must_close;
     if (http1_apply_forwarded(parser, engine->options.forwarded, &request->head, request->input,
-                              is_trusted(engine, conn), conn->tls) == HTTP1_OK)
+                              is_trusted(engine, conn), is_https(conn)) == HTTP1_OK)
         return true;
     refuse_head(engine, conn);
     return false;

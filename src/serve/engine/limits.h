@@ -25,6 +25,7 @@ enum {
     SPOOL_ATTACHED_MAX = 1024 * 1024, /* the same for bytes that are written to one */
     STREAM_FAST_MS = 10,         /* in which a client shows that it takes a stream as it is made */
     PARK_LOOK_MS = 100,          /* until a client that the budget had no room for is tried again */
+    PROXY_LOOK_MS = 100,         /* until a PROXY header that came in pieces is looked at again */
     PARK_MAX_MS = 30 * 1000,     /* for how long it waits, in all, until it is refused */
     TRIM_LOOK_MS = 5 * 1000,     /* after a peak of memory, between two looks whether it is over */
     REQUEST_POOL = 128,          /* idle request objects kept for reuse */
