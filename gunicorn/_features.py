@@ -43,23 +43,6 @@ def _has_module(name):
     return find_spec(name) is not None
 
 
-def check_serving(cfg):
-    """Raise ConfigError for features that would be served otherwise than asked for."""
-    if not cfg.is_ssl and cfg.proxy_protocol == "off":
-        return
-    try:
-        worker_class = cfg.load_worker_class()
-    except RuntimeError:  # reported when a worker is made
-        return
-    if not getattr(worker_class, "uses_engine", False):
-        return
-    if cfg.proxy_protocol != "off":
-        raise ConfigError(
-            f"proxy_protocol: {cfg.proxy_protocol!r} is not available in this version; "
-            "let the proxy send X-Forwarded-For"
-        )
-
-
 def check(cfg):
     """Raise ConfigError for settings that cannot be served, and warn of missing features."""
     for line in _fatal(cfg):
