@@ -1,5 +1,7 @@
 #include "ext/worker/describe.h"
 
+#include "serve/request/stream.h"
+
 /* Names are tokens: ASCII. A new reference, or NULL with an exception. */
 static PyObject *upper_case(const char *p, size_t n)
 {
@@ -49,12 +51,12 @@ PyObject *describe_request(struct call *call, PyObject *body)
     return PyObject_CallMethod(
         worker->bridge, "make_request", "dNiOONNNN(ii)NOK",
         (double)(request->begun_ns - request->ready_ns) / 1e9,
-        text_address(&worker->texts, &request->conn->peer), (int)request->conn->peer.port,
+        text_address(&worker->texts, request_peer(request)), (int)request_peer(request)->port,
         call->socket, body, slice(call, head->method, head->method_len),
         slice(call, head->target, head->target_len), slice(call, head->path, head->path_len),
         slice(call, head->query, head->query_len), (int)head->major, (int)head->minor,
         describe_fields(worker, request->input, head), head->https ? Py_True : Py_False,
-        (unsigned long long)request->conn->served + 1);
+        (unsigned long long)request_number(request));
 }
 
 PyObject *describe_response(struct call *call, PyObject *status, PyObject *headers)
