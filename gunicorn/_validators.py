@@ -462,9 +462,7 @@ def validate_proxy_protocol(val):
     try:
         return _PROXY_PROTOCOL_SPELLINGS[val.lower().strip()]
     except KeyError:
-        # `--proxy-protocol app:app` takes the application for the mode
-        hint = "; write --proxy-protocol=auto to name the application next" if ":" in val else ""
-        raise ValueError(f"proxy_protocol must be: off, v1, v2, or auto{hint}") from None
+        raise ValueError("proxy_protocol must be: off, v1, v2, or auto") from None
 
 
 def validate_http_protocols(val):

@@ -44,6 +44,7 @@ check_test() {
 # The programs that the behaviour tests start beside the server.
 check_pytest() {
     have nginx || need nginx-light
+    have haproxy || need haproxy
     have runsv || need runit
     have openssl || need openssl
     have curl || need curl

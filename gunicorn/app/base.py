@@ -96,18 +96,8 @@ class BaseApplication:
     def reload(self) -> None:
         """Load the configuration again."""
         self.do_load_config()
-        self._check_features()
         if self.cfg.spew:
             _spew()
-
-    def _check_features(self):
-        """End the process when something was asked for that cannot be served."""
-        from gunicorn import _features
-
-        try:
-            _features.check_serving(self.cfg)
-        except ConfigError as exc:
-            _die(exc)
 
     def wsgi(self) -> Callable[..., Iterable[bytes]]:
         """Return the application, loaded once."""
@@ -237,8 +227,6 @@ class Application(BaseApplication):
     def run(self):
         if self.cfg.print_config:
             _print(str(self.cfg))
-        else:
-            self._check_features()
         if self.cfg.print_config or self.cfg.check_config:
             self._check()
         if self.cfg.spew:

@@ -107,6 +107,7 @@ def received(
     headers: list[tuple[str, str]],
     https: bool,
     number: int,
+    proxied: dict[str, Any] | None = None,
 ) -> Request:
     """Return the request that the engine has read."""
     req = Request.__new__(Request)
@@ -123,7 +124,7 @@ def received(
     req.scheme = "https" if https else "http"
     req.peer_addr = req.remote_addr = req._client = peer
     req.req_number = number
-    req.proxy_protocol_info = None
+    req.proxy_protocol_info = proxied
     req.must_close = False
     req.waited = waited
     req._sock = sock
