@@ -1,5 +1,6 @@
 #include "ext/worker/describe.h"
 
+#include "ext/worker/proxied_about.h"
 #include "serve/request/stream.h"
 
 /* Names are tokens: ASCII. A new reference, or NULL with an exception. */
@@ -49,14 +50,14 @@ PyObject *describe_request(struct call *call, PyObject *body)
     const struct request *request = call->request;
     const struct head *head = &request->head;
     return PyObject_CallMethod(
-        worker->bridge, "make_request", "dNiOONNNN(ii)NOK",
-        (double)(request->begun_ns - request->ready_ns) / 1e9,
-        text_address(&worker->texts, request_peer(request)), (int)request_peer(request)->port,
-        call->socket, body, slice(call, head->method, head->method_len),
-        slice(call, head->target, head->target_len), slice(call, head->path, head->path_len),
-        slice(call, head->query, head->query_len), (int)head->major, (int)head->minor,
-        describe_fields(worker, request->input, head), head->https ? Py_True : Py_False,
-        (unsigned long long)request_number(request));
+        worker->bridge, "make_request", "dNiOONNNN(ii)NOKN",
+        (double)(request->begun_ns - request->ready_ns) / 1e9, proxied_client(worker, request),
+        (int)request_peer(request)->port, call->socket, body,
+        slice(call, head->method, head->method_len), slice(call, head->target, head->target_len),
+        slice(call, head->path, head->path_len), slice(call, head->query, head->query_len),
+        (int)head->major, (int)head->minor, describe_fields(worker, request->input, head),
+        head->https ? Py_True : Py_False, (unsigned long long)request_number(request),
+        proxied_info(worker, request));
 }
 
 PyObject *describe_response(struct call *call, PyObject *status, PyObject *headers)
