@@ -13,9 +13,13 @@ enum {
     BODY_MEMORY_MAX = 1024 * 1024,     /* bytes of a request body kept in memory */
     BODY_STEP = 64 * 1024,             /* bytes by which a body's memory grows at first */
     BODY_LEAST = 16 * 1024,            /* the least of them, when the budget is short */
+    READ_AHEAD = 64 * 1024,            /* of a body that streams to an application, at most */
     BODY_SPILLED = 128 * 1024,         /* bytes in memory of a body that is in a file */
     OUT_MEMORY_MAX = 2 * 1024 * 1024,  /* bytes a connection keeps in memory for a slow reader */
     OUT_SPOOL_FILE = 64 * 1024 * 1024, /* bytes after which a file gives way to the next */
+    OUT_HIGH = 64 * 1024,              /* of an answer that wait for the client: an application
+                                          that answers later is to stop there, */
+    OUT_LOW = 16 * 1024,               /* until it has only so many to take */
     OUT_COPY_MAX = 16 * 1024,          /* what is smaller is copied, what is larger is referenced */
     SEND_ATTACHED_MAX = 256 * 1024, /* bytes of a file sent without letting others run meanwhile */
     SPOOL_ATTACHED_MAX = 1024 * 1024, /* the same for bytes that are written to one */
