@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
         return args
 
     def _get_option_tuples(self, option_string):
-        """An abbreviation that gunicorn understands means here what it means there."""
+        """An abbreviation has the same meaning as in gunicorn."""
         found = super()._get_option_tuples(option_string)
         known = [match for match in found if match[0].dest not in self.newcomers]
         return known or found

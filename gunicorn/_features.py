@@ -1,4 +1,4 @@
-"""What the configuration may ask for and this version does not have.
+"""Features that a configuration may ask for and this version does not have.
 
 Asking for it is answered in one line: an error where nothing could be served, else a warning.
 """
@@ -44,7 +44,7 @@ def _has_module(name):
 
 
 def check(cfg):
-    """Raise ConfigError for what cannot be served, and warn of what will be missing."""
+    """Raise ConfigError for settings that cannot be served, and warn of missing features."""
     for line in _fatal(cfg):
         raise ConfigError(line)
     for line in _missing(cfg):

@@ -50,6 +50,7 @@ check_pytest() {
     have curl || need curl
     have ss || need iproute2
     have strace || need strace
+    have systemd-analyze || need systemd
 }
 
 check_fuzz() {

@@ -36,7 +36,7 @@ def _die(message: object) -> NoReturn:
 
 
 def _print(text):
-    """Print to the standard output, also what it cannot encode."""
+    """Print to the standard output, also characters that it cannot encode."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding))
 
@@ -49,7 +49,7 @@ def _print_traceback():
 
 
 class BaseApplication:
-    """What the server serves, and with which configuration.
+    """An application to serve, with its configuration.
 
     A subclass defines `load_config()`, which calls `self.cfg.set(name, value)`, and `load()`,
     which returns the WSGI application; then `Subclass().run()` serves it.
@@ -137,7 +137,7 @@ class Application(BaseApplication):
         return vars(util.import_module(module_name))
 
     def load_config_from_module_name_or_filename(self, location: str) -> dict[str, Any]:
-        """Set what a configuration file sets: PATH, file:PATH or python:MODULE.
+        """Apply a configuration file: PATH, file:PATH or python:MODULE.
 
         Returns its names. Raises RuntimeError when there is no such file.
         """
@@ -191,7 +191,7 @@ class Application(BaseApplication):
         self.chdir()
 
     def _check(self):
-        """Load what serving would load, then exit: with 0, or with 1 and the reason."""
+        """Load all that serving would load, then exit: with 0, or with 1 and the reason."""
         try:
             self.load()
         except AppImportError as exc:
@@ -219,7 +219,7 @@ class Application(BaseApplication):
 
     def _check_tls(self):
         """Raise ConfigError for a certificate that could not be served."""
-        if self.cfg.is_ssl:  # what it takes is imported only then
+        if self.cfg.is_ssl:  # its modules are imported only then
             from gunicorn import _tls
 
             _tls.check(self.cfg)

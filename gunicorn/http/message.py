@@ -66,7 +66,7 @@ class Request:
         self.must_close = True
 
     def __getattr__(self, name: str) -> Any:
-        """Make what few ask for when it is asked for."""
+        """Make a rare attribute at its first use."""
         make = _RARE.get(name)
         if make is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -136,7 +136,7 @@ _OWN_SHOULD_CLOSE = Request.should_close
 
 
 def remember(req: Request) -> None:
-    """Keep what the engine has read, for `is_as_received`."""
+    """Keep the state that the engine has read, for `is_as_received`."""
     req._received = (*req.headers, *_rest(req))
 
 
