@@ -127,6 +127,14 @@ def test_the_client_of_every_request(server, name, pieces):
         assert variables(connection.read_response()) == expected
 
 
+@pytest.mark.parametrize("name", HEADERS)
+def test_the_client_of_one_request(server, name):
+    header, expected = HEADERS[name]
+    with server.connect() as connection:
+        connection.send(header + render("GET", "/", [("Host", "a"), ("Connection", "close")]))
+        assert variables(connection.read_response()) == expected
+
+
 def test_a_client_on_a_unix_socket(server):
     block = b"/run/client".ljust(108, b"\0") + b"/run/proxy".ljust(108, b"\0")
     with server.connect() as connection:
