@@ -137,13 +137,14 @@ enum response_error websocket_begin(struct request *request, struct str subproto
     response_start(request, "101 Switching Protocols", 23);
     response_field(request, STR("Connection"), STR("Upgrade"));
     response_field(request, STR("Upgrade"), STR("websocket"));
-    enum response_error error = response_field(request, STR("Sec-WebSocket-Accept"),
-                                               (struct str){accept, WS_ACCEPT_SIZE});
+    enum response_error error =
+        response_field(request, STR("Sec-WebSocket-Accept"), (struct str){accept, WS_ACCEPT_SIZE});
     if (error == RESPONSE_OK && subprotocol.n > 0)
         error = response_field(request, STR("Sec-WebSocket-Protocol"), subprotocol);
     if (error == RESPONSE_OK && handshake.deflate.agreed) {
         size_t n = ws_extension_answer(&handshake.deflate, extension);
-        error = response_field(request, STR("Sec-WebSocket-Extensions"), (struct str){extension, n});
+        error =
+            response_field(request, STR("Sec-WebSocket-Extensions"), (struct str){extension, n});
     }
     return error;
 }
@@ -415,9 +416,12 @@ static bool take(struct engine *engine, struct conn *conn, size_t *taken)
     }
     metrics_add(&engine->metrics->bytes_in, (uint64_t)n);
     give(engine, ws, data, (size_t)n);
+    bool is_all = (size_t)n < sizeof(data) && !paused && !conn_is_ending(conn) && !conn->urgent;
+    if (is_all)
+        conn->readable = false;
     if (ws->want != DUPLEX_READ)
         return false;
-    if ((size_t)n < sizeof(data) && !paused && !conn_is_ending(conn) && !conn->urgent) {
+    if (is_all) {
         conn_await(engine, conn, 0);
         return false;
     }
