@@ -44,7 +44,7 @@ static void end_slot(struct worker *worker, int place)
 static void retire(struct worker *worker)
 {
     worker->retiring = true;
-    PyObject *done = PyObject_CallMethod(worker->bridge, "retire", NULL);
+    PyObject *done = METHODS_CALL(worker->methods, retire);
     if (!done)
         PyErr_WriteUnraisable(worker->bridge);
     else if (done == Py_True)
@@ -184,10 +184,11 @@ static PyObject *ask_python(struct call *call, PyObject *exception)
     const struct request *request = call->request;
     struct str method = request_method(request), target = request_target(request);
     bool open = call->described && !request->response.sent_head && !call->socket_taken;
-    return PyObject_CallMethod(
-        call->worker->bridge, "failed", "ONNOOOO", exception, text_new(method.p, method.n),
-        text_new(target.p, target.n), request->response.broken ? Py_True : Py_False,
-        call->socket_taken ? Py_True : Py_False, open ? call->described : Py_None, call->socket);
+    return METHODS_CALL(call->worker->methods, failed, Py_NewRef(exception),
+                        text_new(method.p, method.n), text_new(target.p, target.n),
+                        PyBool_FromLong(request->response.broken),
+                        PyBool_FromLong(call->socket_taken),
+                        Py_NewRef(open ? call->described : Py_None), Py_NewRef(call->socket));
 }
 
 void call_fail(struct call *call)

@@ -47,7 +47,7 @@ static int read_own_fields(struct engine_object *self)
 {
     char *lines;
     Py_ssize_t n;
-    self->own_fields = PyObject_CallMethod(self->worker.bridge, "server_fields", NULL);
+    self->own_fields = METHODS_CALL(self->worker.methods, server_fields);
     if (!self->own_fields || PyBytes_AsStringAndSize(self->own_fields, &lines, &n) < 0)
         return -1;
     self->options.engine.own_fields = (struct str){lines, (size_t)n};
@@ -77,12 +77,16 @@ static int *listener_fds(PyObject *worker, uint32_t *count)
     return fds;
 }
 
+static const char *const bridge_methods[] = {BRIDGE_METHODS(METHOD_TEXT)};
+
 static int open_bridge(struct worker *worker, PyObject *object)
 {
     PyObject *module = PyImport_ImportModule("gunicorn.http._bridge");
     worker->bridge = module ? PyObject_CallMethod(module, "Bridge", "O", object) : NULL;
     Py_XDECREF(module);
-    return worker->bridge ? 0 : -1;
+    return worker->bridge
+               ? methods_bind(worker->bridge, bridge_methods, BRIDGE_METHOD_COUNT, worker->methods)
+               : -1;
 }
 
 static int read_slot(struct engine_object *self)

@@ -180,7 +180,7 @@ static int engine_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(worker->current);
     Py_VISIT(worker->run_one);
     Py_VISIT(worker->collect);
-    return 0;
+    return methods_visit(worker->methods, BRIDGE_METHOD_COUNT, visit, arg);
 }
 
 static int engine_clear(PyObject *op)
@@ -191,6 +191,7 @@ static int engine_clear(PyObject *op)
     Py_CLEAR(worker->cfg);
     Py_CLEAR(worker->log);
     Py_CLEAR(worker->bridge);
+    methods_clear(worker->methods, BRIDGE_METHOD_COUNT);
     Py_CLEAR(worker->wait);
     Py_CLEAR(worker->timeout_error);
     Py_CLEAR(worker->current);

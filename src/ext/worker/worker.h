@@ -2,6 +2,7 @@
 #define EXT_WORKER_WORKER_H
 
 #include "ext/core/state.h"
+#include "ext/worker/bridge.h"
 #include "ext/worker/text.h"
 
 #include "serve/engine/engine.h"
@@ -49,7 +50,8 @@ struct worker {
     PyObject *object; /* the gunicorn.workers.base.Worker */
     PyObject *application, *cfg, *log;
     PyObject *bridge; /* gunicorn.http._bridge: hooks, logging, rare paths in Python */
-    PyObject *wait;   /* wait(fd, write, seconds) of a foreign loop; NULL: the thread waits */
+    PyObject *methods[BRIDGE_METHOD_COUNT]; /* the Bridge's, bound */
+    PyObject *wait; /* wait(fd, write, seconds) of a foreign loop; NULL: the thread waits */
     PyObject *run_one, *collect; /* what turn() of a loop host starts */
     PyObject *timeout_error;     /* RequestTimeout; NULL without request_timeout */
     PyObject *current;           /* says which greenlet runs; NULL: there are none */

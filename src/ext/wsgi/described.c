@@ -93,9 +93,9 @@ static int serve_around(struct wsgi_call *call)
     PyObject *on = bound_new(worker->state, proceed, &call->base);
     if (!on)
         return -1;
-    PyObject *done =
-        PyObject_CallMethod(worker->bridge, "around", "OOOn", call->base.described,
-                            call->base.socket, on, worker_listener(worker, call->base.request));
+    PyObject *done = METHODS_CALL(wsgi_of(worker)->methods, around, Py_NewRef(call->base.described),
+                                  Py_NewRef(call->base.socket), Py_NewRef(on),
+                                  PyLong_FromSsize_t(worker_listener(worker, call->base.request)));
     await_proceeding(call);
     bound_detach(on);
     Py_DECREF(on);

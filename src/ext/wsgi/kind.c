@@ -101,8 +101,9 @@ static const struct app_ops wsgi_ops = {.run = wsgi_run, WORKER_OPS};
 /* The part of the environ that is the same for all requests of a listener, made in Python. */
 static PyObject *make_templates(struct worker *worker, PyObject *empty_input)
 {
-    PyObject *made = PyObject_CallMethod(worker->bridge, "templates", "OOO", worker->object,
-                                         (PyObject *)worker->state->file_wrapper_type, empty_input);
+    PyObject *made =
+        METHODS_CALL(wsgi_of(worker)->methods, templates, Py_NewRef(worker->object),
+                     Py_NewRef(worker->state->file_wrapper_type), Py_NewRef(empty_input));
     Py_ssize_t count = (Py_ssize_t)worker->engine->listener_count;
     if (!made || (PyList_Check(made) && PyList_GET_SIZE(made) > count))
         return made;
@@ -111,6 +112,8 @@ static PyObject *make_templates(struct worker *worker, PyObject *empty_input)
     return NULL;
 }
 
+static const char *const wsgi_methods[] = {WSGI_METHODS(METHOD_TEXT)};
+
 static int wsgi_open(struct worker *worker)
 {
     struct wsgi *wsgi = worker->app = PyMem_Calloc(1, sizeof(*wsgi));
@@ -118,6 +121,8 @@ static int wsgi_open(struct worker *worker)
         PyErr_NoMemory();
         return -1;
     }
+    if (methods_bind(worker->bridge, wsgi_methods, WSGI_METHOD_COUNT, wsgi->methods) < 0)
+        return -1;
     wsgi->empty_input = input_new(worker->state, NULL);
     wsgi->templates = wsgi->empty_input ? make_templates(worker, wsgi->empty_input) : NULL;
     if (!wsgi->templates)
@@ -135,6 +140,7 @@ static void wsgi_close(struct worker *worker)
         return;
     Py_XDECREF(wsgi->templates);
     Py_XDECREF(wsgi->empty_input);
+    methods_clear(wsgi->methods, WSGI_METHOD_COUNT);
     PyMem_Free(wsgi);
     worker->app = NULL;
 }
