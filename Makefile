@@ -77,7 +77,7 @@ MEMORY = $(patsubst %,tests/server/test_%.py,connection http1 limits wsgi_answer
 RACES = $(patsubst %,tests/server/test_%.py,concurrency deadlines slow_clients standby stopping) \
         tests/process/test_dispatch.py tests/attack/test_memory_budget.py
 
-.PHONY: help run build test unit pytest tls compare asan tsan sanitized valgrind faults fuzz testssl soak siege side-by-side bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
+.PHONY: help run build test unit pytest tls compare asan tsan sanitized valgrind faults fuzz testssl soak siege scribble side-by-side bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -189,6 +189,9 @@ soak: $(VENV)/.testing ## Random signals, kills, reloads and upgrades under load
 
 siege: $(VENV)/.testing ## All attacks at once beside an honest client, SOAK=3600 seconds
 	$(BIN)/python tests/attack/siege.py --seconds $(SOAK) $(ARGS)
+
+scribble: $(VENV)/.testing ## A worker writes over all that it shares, for TIME=60 seconds
+	ATTACK_SECONDS=$(TIME) $(BIN)/pytest -n 2 $(ARGS) tests/attack/test_hostile_worker.py
 
 side-by-side: $(INSTALLED) ## Published applications on gunicorn and on this (APPS="wagtail trac")
 	tools/prerequisites.sh $(PYTHON) build

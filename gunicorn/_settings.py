@@ -463,7 +463,8 @@ SECTIONS = {
             "A client that sends its request's body more slowly is disconnected; 0 never.",
             unit="bytes a second", since=OURS),
         Row("send_timeout", "--send-timeout", SECONDS, 60,
-            "A client that takes nothing of its answer for so long is disconnected; 0 never.",
+            "A client that takes less than 1 KiB of its answer in so long is disconnected; 0 "
+            "never.",
             unit="seconds", since=OURS),
         Row("stream_window", "--stream-window", SIZE, 4 << 20,
             "How much of a streamed answer (an iterator, write()) may wait for its client before "

@@ -33,6 +33,7 @@ check_build() {
     [ -f "$header" ] || need "$(python_package dev)"
     have pkg-config || need pkg-config
     { have pkg-config && pkg-config --exists 'openssl >= 3.0'; } || need libssl-dev
+    { have pkg-config && pkg-config --exists zlib; } || need zlib1g-dev
 }
 
 check_test() {

@@ -308,11 +308,13 @@ class Bridge:
         """Write the access log's line about a request that the engine has answered by itself."""
         from datetime import timedelta
 
+        from gunicorn.http import _environ
+
         head = (method, uri, path, query, version, headers, https, number)
         req = self.make_request(0.0, address, port, None, None, *head)
         environ = {
             **self._templates[listener],
-            **_http_variables(headers),
+            **_environ.http_variables(headers),
             "REQUEST_METHOD": method,
             "RAW_URI": uri,
             "PATH_INFO": path,
@@ -479,17 +481,6 @@ class Bridge:
             return False
         self.worker.alive = False
         return True
-
-
-def _http_variables(headers) -> dict:
-    """Return the environ's part about the fields of a request."""
-    variables: dict[str, str] = {}
-    for name, value in headers:
-        key = name.replace("-", "_")
-        if key not in ("CONTENT_LENGTH", "CONTENT_TYPE"):
-            key = f"HTTP_{key}"
-        variables[key] = f"{variables[key]},{value}" if key in variables else value
-    return variables
 
 
 def _stack_text(stack) -> str:

@@ -22,7 +22,7 @@ def fill(environ, req, client, server, body_size) -> None:
     environ["wsgi.url_scheme"] = req.scheme
     environ["wsgi.input"] = req.body
     req.headers = headers = list(req.headers)  # a hook may have left an iterator
-    _put_fields(environ, headers)
+    environ.update(http_variables(headers))
     if body_size is not None:
         environ.pop("HTTP_TRANSFER_ENCODING", None)
         environ.setdefault("CONTENT_LENGTH", str(body_size))
@@ -34,15 +34,17 @@ def fill(environ, req, client, server, body_size) -> None:
         _put_proxied(environ, req.proxy_protocol_info)
 
 
-def _put_fields(environ, headers) -> None:
-    lists: dict[str, list] = {}
+def http_variables(headers) -> dict[str, str]:
+    """Return the environ's part about the fields of a request, whose names are in upper case."""
+    single: dict[str, str] = {}
+    lists: dict[str, list[str]] = {}
     for name, value in headers:
         if name in _UNPREFIXED:
-            environ[_UNPREFIXED[name]] = value
+            single[_UNPREFIXED[name]] = value
         else:
             lists.setdefault("HTTP_" + name.replace("-", "_"), []).append(value)
-    for key, values in lists.items():
-        environ[key] = values[0] if len(values) == 1 else ",".join(values)
+    joined = {key: v[0] if len(v) == 1 else ",".join(v) for key, v in lists.items()}
+    return single | joined
 
 
 def _put_client(environ, client) -> None:

@@ -34,7 +34,8 @@ struct head {
     uint8_t major, minor;        /* of the version */
     bool keep_alive; /* the client's wish (RFC 9112 §9.3), by tokens of every Connection field */
     bool expect_continue;
-    bool must_close; /* framing that forbids reuse: a transfer coding before chunked, CONNECT */
+    bool coded;      /* the body has a transfer coding before chunked */
+    bool must_close; /* such framing forbids reuse, as CONNECT does */
     bool unfolded;   /* lines of a field were joined: parsed again, its bytes would say more */
     bool https;      /* the scheme: forwarded_apply() sets it */
     enum head_framing framing;

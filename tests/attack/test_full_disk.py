@@ -1,4 +1,4 @@
-"""Clients that do not read while no file can be had: their answers hold no thread."""
+"""Neither memory nor files can be had: answers hold no thread, bodies do not wait for nothing."""
 
 from contextlib import ExitStack
 
@@ -56,3 +56,20 @@ def test_one_whose_answer_is_too_large(gunicorn):
         assert server.request("POST", "/", body=b"y").status == 200
         assert watch.seconds < 4 * SOON
     assert server.worker_pids() == [worker]
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_a_body_that_can_never_fit(gunicorn, framing):
+    """It is refused at once: no other client's leaving would make room for it."""
+    server = gunicorn("busy", "--client-disk", "8M", expect_trouble=True)
+    size = 5 << 20
+    fields = {"length": ("Content-Length", str(size)), "chunked": ("Transfer-Encoding", "chunked")}
+    with server.connect() as connection:
+        watch = Stopwatch()
+        connection.send(render("POST", "/", [fields[framing]]))
+        if framing == "chunked":
+            connection.send_if_open(b"%x\r\n" % size + bytes(size))
+        assert connection.read_response().status == 413
+        assert watch.seconds < SOON
+    server.wait_for_log(r"Request body is too large \(half of client_disk is 4194304\)")
+    assert server.request("POST", "/", body=bytes(4 << 20)).status == 200

@@ -335,9 +335,10 @@ def test_transfer_encoding_on_http_1_0(server):
         ]
     ),
 )
-def test_transfer_encoding_accepted(server, fields):
+@pytest.mark.parametrize("method", [b"POST", b"CONNECT"])
+def test_transfer_encoding_accepted(server, fields, method):
     """The body is here whole: the application gets its size, and not how it came."""
-    answer = accepted(server, post(fields, chunked(b"hel", b"lo")))
+    answer = accepted(server, post(fields, chunked(b"hel", b"lo")).replace(b"POST", method, 1))
     assert answer["body"] == "hello"
     size = {"CONTENT_LENGTH": "5", "HTTP_TRANSFER_ENCODING": None, "HTTP_CONTENT_LENGTH": None}
     check_environ(answer, size | {"wsgi.input_terminated": True})
@@ -446,6 +447,25 @@ def test_chunk_size_line_too_long(server):
 
 def test_too_many_trailers(server):
     refused(server, in_chunks(b"0\r\n" + b"A: b\r\n" * 101 + b"\r\n"), 431)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        get(line=b"HEAD /" + b"a" * 9000 + b" HTTP/1.1"),
+        get(b"A : b\r\n").replace(b"GET", b"HEAD", 1),
+        get(line=b"HEAD / HTTP/x"),
+    ],
+    ids=["target", "field", "version"],
+)
+def test_error_page_of_head(server, request_bytes):
+    """Without content (RFC 9110 §9.3.2), also when its request line is not whole."""
+    with server.connect() as connection:
+        connection.send(request_bytes)
+        response = connection.read_response("HEAD")
+        assert response.status in (400, 414)
+        assert int(response.header("Content-Length")) > 0
+        connection.expect_closed()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import select
 import ssl
+import time
 
 import pytest
 from helpers.status_port import Port
@@ -59,6 +60,21 @@ def test_send_timeout(gunicorn):
     with begun(server, render(target="/large"), receive_buffer=4096) as connection:
         server.wait_for_log("closed: send_timeout")
         assert len(connection.read_to_end()) < 8 << 20
+
+
+@pytest.mark.parametrize("target", ["/large", "/stream"])
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "unix:s.sock"])
+def test_send_timeout_spares_who_takes_slowly(gunicorn, tmp_path, target, bind):
+    """The system reports a socket as writable only when much of its buffer is empty."""
+    bind = bind.replace("s.sock", str(tmp_path / "s.sock"))
+    server = gunicorn("busy", "--send-timeout", "0.5", *DEBUG, bind=[bind])
+    with begun(server, render(target=target), receive_buffer=4096) as connection:
+        assert connection.read_head().status == 200
+        for _ in range(30):
+            connection.read(16384)
+            time.sleep(0.1)  # 160 KiB a second, six times as long as the time-out
+        assert "closed: send_timeout" not in server.log
+    server.wait_for_log("closed: ")
 
 
 def test_body_min_rate(gunicorn):

@@ -178,13 +178,13 @@ static void what_is_no_request_is_closed(void **state)
     (void)state;
     open_worker(10);
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-        served.notes[0] = '\0';
         send_parcel(bad[i].head, bad[i].listener);
         served_answer();
         assert_true(is_closed());
-        assert_string_equal(served.notes, "Cannot go on with a request from another worker\n");
         assert_int_equal(served.engine->connections, 0);
     }
+    /* Logged once in a while. */
+    assert_string_equal(served.notes, "Cannot go on with a request from another worker\n");
     assert_int_equal(served.runs, 0);
     close_worker();
 }

@@ -191,8 +191,7 @@ static int put_scheme(struct worker *worker, PyObject *environ, const struct req
 /* With another coding before "chunked" the application is left to see that the body has it. */
 static bool hides_chunks(const struct request *request)
 {
-    return request->head.framing == HEAD_CHUNKED && request->body.complete &&
-           !request->head.must_close;
+    return request->head.framing == HEAD_CHUNKED && request->body.complete && !request->head.coded;
 }
 
 /* A body that is here whole has a length (RFC 3875 §4.1.2), and its chunks are gone. */

@@ -94,7 +94,7 @@ static enum http1_result read_codings(struct head *head, const char *data,
         if (*chunked)
             return refuse_field(head, HTTP1_BAD_TRANSFER_ENCODING, field);
         *chunked = is_chunked;
-        head->must_close |= is_known;
+        head->coded |= is_known;
     }
     return HTTP1_OK;
 }
@@ -119,6 +119,7 @@ HTTP1_COLD static enum http1_result transfer_encoding(struct head *head, const c
         return refuse_field(head, HTTP1_BAD_TRANSFER_ENCODING, last);
     if ((head->seen & http1_bit(FIELD_CONTENT_LENGTH)) != 0)
         return refuse_field(head, HTTP1_BAD_CONTENT_LENGTH, &head->fields[head->length_field]);
+    head->must_close |= head->coded;
     head->framing = HEAD_CHUNKED;
     return HTTP1_OK;
 }

@@ -101,6 +101,11 @@ void conn_mark(struct engine *engine, struct conn *conn)
     }
 }
 
+bool conn_takes(const struct conn *conn)
+{
+    return socket_untaken(conn->io.fd) + PACE_BYTES <= conn->untaken;
+}
+
 /* So many bytes of a request came, or of an answer went. */
 static void gain(struct engine *engine, struct conn *conn, uint64_t n)
 {
@@ -458,13 +463,13 @@ static void refuse_short(struct engine *engine, struct conn *conn)
 static void refuse_body(struct engine *engine, struct conn *conn)
 {
     char text[128];
-    if (engine->options.body_max > 0)
-        snprintf(text, sizeof(text), "Request body is too large (limit_request_body is %llu)",
-                 (unsigned long long)engine->options.body_max);
-    else
-        snprintf(text, sizeof(text),
-                 "Request body is too large (without limit_request_body %llu bytes are taken)",
-                 (unsigned long long)BODY_SIZE_MAX);
+    unsigned long long limit = body_limit(engine);
+    const char *whose = "without limit_request_body it is";
+    if (limit == engine->options.body_max)
+        whose = "limit_request_body is";
+    else if (limit != BODY_SIZE_MAX)
+        whose = "half of client_disk is";
+    snprintf(text, sizeof(text), "Request body is too large (%s %llu)", whose, limit);
     tell_invalid(engine, conn, text);
     refuse_whole(engine, conn, REFUSED_BODY_SIZE, 413, text);
 }
@@ -1006,6 +1011,11 @@ void conn_expired(struct engine *engine, struct conn *conn)
     }
     if (conn->state == CONN_BODY && body_goes_on(engine, conn)) {
         deadline_in(engine, conn, body_window_ms(engine));
+        return;
+    }
+    if (conn->state == CONN_FLUSH && conn_takes(conn)) {
+        conn_mark(engine, conn);
+        deadline_at(engine, conn, engine->now_ms, engine->options.send_timeout_ms);
         return;
     }
     if (is_draining(engine)) {

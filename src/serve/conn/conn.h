@@ -109,6 +109,10 @@ int conn_watch(struct engine *engine, struct conn *conn);
 /* What its loop is asked for when the client does not take what is sent: LOOP_WRITE, mostly. */
 unsigned conn_send_interest(const struct conn *conn);
 
+/* In FLUSH: whether its client has taken PACE_BYTES since the last conn_mark(), of which the engine
+ * knows nothing: the system says that the socket takes more only when much of it is empty. */
+bool conn_takes(const struct conn *conn);
+
 /* Its client keeps pace: it is the last one now that is closed to make room. */
 void conn_mark(struct engine *engine, struct conn *conn);
 

@@ -335,8 +335,9 @@ static void no_descriptors(struct engine *engine)
     int error = errno;
     if (exchange_is_empty(engine->options.exchange) || engine_make_room(engine))
         return;
-    engine_note(engine, NOTE_ERROR, "Cannot take a request from another worker: %s",
-                strerror(error));
+    if (engine_may_tell(&engine->take_told_ms))
+        engine_note(engine, NOTE_ERROR, "Cannot take a request from another worker: %s",
+                    strerror(error));
     engine_pause_for(engine, PAUSE_ERROR, ACCEPT_PAUSE_MS);
 }
 
@@ -363,6 +364,13 @@ static bool has_place(struct engine *engine)
     return false;
 }
 
+/* Lost, or never one: another worker may send anything, as fast as it likes. */
+static void note_broken(struct engine *engine)
+{
+    if (engine_may_tell(&engine->broken_told_ms))
+        engine_note(engine, NOTE_ERROR, "Cannot go on with a request from another worker");
+}
+
 bool handover_take_ready(struct engine *engine)
 {
     struct parcel parcel;
@@ -379,7 +387,7 @@ bool handover_take_ready(struct engine *engine)
     if (result == EXCHANGE_NO_ROOM)
         no_descriptors(engine);
     if (result == EXCHANGE_BROKEN || (result == EXCHANGE_PARCEL && !adopted))
-        engine_note(engine, NOTE_ERROR, "Cannot go on with a request from another worker");
+        note_broken(engine);
     if (adopted && engine->connections > engine->options.worker_connections)
         engine_make_way(engine);
     return adopted;

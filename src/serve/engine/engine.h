@@ -40,7 +40,7 @@ struct engine_options {
     const struct trust *trust;         /* borrowed: forwarded_allow_ips */
     uint32_t keepalive_ms;             /* 0: one request a connection */
     uint32_t header_timeout_ms;        /* from the first wait until a head is whole; 0: never */
-    uint32_t send_timeout_ms;          /* without a byte taken by the client; 0: never */
+    uint32_t send_timeout_ms;          /* in which a client takes PACE_BYTES at least; 0: never */
     uint32_t body_min_rate;            /* bytes a second; 0: any */
     uint64_t body_max;                 /* bytes of a request's body; 0: BODY_SIZE_MAX */
     uint64_t stream_body;              /* bytes of a body that are buffered before the application
@@ -172,6 +172,8 @@ struct engine {
     _Atomic uint64_t accept_told_ms;   /* the same for failures to accept */
     _Atomic uint64_t watch_told_ms;    /* the same for connections that the loop does not take */
     _Atomic uint64_t lost_told_ms;     /* the same for lines that the access log has lost */
+    _Atomic uint64_t take_told_ms;     /* the same for descriptors for requests of others */
+    _Atomic uint64_t broken_told_ms;   /* the same for requests of others that are none */
     _Atomic uint64_t short_told_ms;    /* the same for a budget that is used up */
     struct request *pool;
     uint32_t pooled;

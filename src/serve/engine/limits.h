@@ -32,6 +32,7 @@ enum {
     BODY_RATE = 500,             /* bytes a second of a body, where a client that is slower costs
                                     more than its connection, whatever the settings say */
     DISK_STEP = 16 * 1024 * 1024, /* bytes of a body after which the disk's room is looked at */
+    BODY_DISK_SHARE = 2,          /* one part of so many of client_disk is a body's, at most */
     DISK_SHARE = 20,              /* one part of so many of a disk is left free for others, */
     LINGER_IDLE_MS = 2 * 1000,    /* without a byte after we are done (RFC 9112 §9.6) */
     LINGER_TOTAL_MS = 30 * 1000,

@@ -26,14 +26,14 @@ static struct conn *first_stale(const struct engine *engine, const struct list *
     return conn && conn->mark_ms + grace_ms(conn) <= engine->now_ms ? conn : NULL;
 }
 
-/* The sockets know of it, and the engine not yet: it had no time to read, or the system says that
- * the socket takes more only when a large part of its buffer is empty. */
+/* The sockets know of it, and the engine not yet: for answers see conn_takes(), and for requests it
+ * had no time to read. */
 static bool has_progress(const struct conn *conn)
 {
     if (conn->parked) /* what it wants is more than there is */
         return false;
     if (conn->state == CONN_FLUSH)
-        return socket_untaken(conn->io.fd) + PACE_BYTES <= conn->untaken;
+        return conn_takes(conn);
     return socket_unread(conn->io.fd) >= PACE_BYTES;
 }
 

@@ -23,17 +23,29 @@ void body_send_continue(struct request *request)
         request->response.broken = true;
 }
 
+/* The longest body that memory or a file can ever hold. */
+static uint64_t most_buffered(const struct engine *engine)
+{
+    uint64_t disk = engine->options.client_disk;
+    if (disk == 0)
+        return UINT64_MAX;
+    return disk / BODY_DISK_SHARE > BODY_MEMORY_MAX ? disk / BODY_DISK_SHARE : BODY_MEMORY_MAX;
+}
+
 uint64_t body_limit(const struct engine *engine)
 {
-    if (engine->options.body_max > 0)
-        return engine->options.body_max;
-    return engine->options.stream_body > 0 ? 0 : BODY_SIZE_MAX;
+    uint64_t limit = engine->options.body_max, most = most_buffered(engine);
+    if (engine->options.stream_body > 0)
+        return limit;
+    if (limit == 0)
+        limit = BODY_SIZE_MAX;
+    return limit < most ? limit : most;
 }
 
 static bool may_stream(const struct request *request, uint64_t n)
 {
     uint64_t from = request->engine->options.stream_body;
-    return from > 0 && n > from;
+    return from > 0 && (n > from || n > most_buffered(request->engine));
 }
 
 enum body_progress body_no_room(struct request *request)

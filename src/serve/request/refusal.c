@@ -70,6 +70,15 @@ static void escape(const char *text, char *out, size_t size)
     out[at] = '\0';
 }
 
+/* A request line that is not whole has no method yet. */
+static bool asks_for_head(const struct request *request)
+{
+    struct str start = {request->input, request->input_size < 5 ? request->input_size : 5};
+    if (request->head.method_len > 0)
+        return str_eq(request_method(request), STR("HEAD"));
+    return str_eq(start, STR("HEAD "));
+}
+
 void refusal_send(struct request *request, int status, const char *text)
 {
     static const char form[] = "<html>\n  <head>\n    <title>%s</title>\n  </head>\n  <body>\n"
@@ -84,7 +93,7 @@ void refusal_send(struct request *request, int status, const char *text)
                              "Content-Length: %d\r\n%s\r\n",
                              status, reason, page_size, more);
     struct iovec parts[] = {{head, (size_t)head_size}, {page, (size_t)page_size}};
-    bool kept, page_goes = !str_eq(request_method(request), STR("HEAD"));
+    bool kept, page_goes = !asks_for_head(request);
     send_parts(request, parts, page_goes ? 2 : 1, -1, NULL, &kept);
     request->response.status = (uint16_t)status;
     request->response.head_size = request->response.gap; /* fields that were set have not left */

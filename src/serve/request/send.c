@@ -210,15 +210,21 @@ static int patience_ms(uint32_t timeout_ms)
     return timeout_ms > 0 && timeout_ms < INT_MAX ? (int)timeout_ms : INT_MAX;
 }
 
+/* What is in the socket still was not taken, and the system may say for long that the socket takes
+ * no more. */
+static uint64_t taken_by_client(const struct request *request)
+{
+    return request->out.sent - socket_untaken(request->conn->io.fd);
+}
+
 /*
  * While a thread waits because there is no room, its client has to make progress as one that is to
- * keep its place: see room.c. What is in the socket still was not taken, and the system may say for
- * long that the socket takes no more.
+ * keep its place: see room.c.
  */
 static bool keeps_pace(struct request *request)
 {
     struct response *response = &request->response;
-    uint64_t now = clock_ms(), taken = request->out.sent - socket_untaken(request->conn->io.fd);
+    uint64_t now = clock_ms(), taken = taken_by_client(request);
     bool begins = response->stuck_ms == 0;
     if (!begins && now < response->stuck_ms + SILENT_MS)
         return true;
@@ -237,10 +243,10 @@ static int wait_for_client(struct request *request, bool ahead)
 {
     struct engine *engine = request->engine;
     struct outq *q = &request->out;
-    uint64_t before = q->sent;
     if (request->conn->state != CONN_RUNNING)
         return gone(request);
     bool briefly = may_be_fast(request);
+    uint64_t before = briefly ? 0 : taken_by_client(request);
     int most_ms = briefly ? STREAM_FAST_MS : patience_ms(engine->options.send_timeout_ms);
     if (!ahead)
         most_ms = PARK_LOOK_MS;
@@ -259,8 +265,8 @@ static int wait_for_client(struct request *request, bool ahead)
         request->response.slow = true;
         return 0;
     }
-    /* Not to have seen it writable says nothing when the engine was quicker to fill it again. */
-    bool goes_on = writable > 0 || (writable == 0 && ahead && q->sent != before);
+    bool goes_on =
+        writable > 0 || (writable == 0 && ahead && taken_by_client(request) >= before + PACE_BYTES);
     if (writable == 0 && !goes_on)
         conn_because(request->conn, CLOSE_SEND_TIMEOUT);
     if (!goes_on)
