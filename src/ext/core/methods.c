@@ -35,7 +35,9 @@ void methods_clear(PyObject **methods, size_t count)
 
 PyObject *methods_call(PyObject *method, PyObject **args, size_t count)
 {
-    bool whole = true;
+    bool whole = method != NULL;
+    if (!method) /* the garbage collector has cleared the table */
+        PyErr_SetString(PyExc_SystemError, "this worker has ended");
     for (size_t i = 1; i <= count; i++)
         whole &= args[i] != NULL;
     PyObject *result =

@@ -16,9 +16,22 @@
 /* The kinds of applications: a line each. */
 static const struct app_kind *const kinds[] = {&wsgi_kind, NULL};
 
+/* The engine, its signals and its forks are the process's: there is one of each. */
+static int check_interpreter(void)
+{
+    if (PyInterpreterState_Get() == PyInterpreterState_Main())
+        return 0;
+    PyErr_SetString(PyExc_ImportError,
+                    "gunicorn._core cannot be imported in a sub-interpreter: it belongs to the "
+                    "process, and so to the main interpreter");
+    return -1;
+}
+
 static int core_exec(PyObject *module)
 {
     struct core_state *state = core_state_of(module);
+    if (check_interpreter() < 0)
+        return -1;
     state->kinds = kinds;
     if (core_names_init(state) < 0 || core_add_type(module, &bound_spec, &state->bound_type) < 0 ||
         core_add_type(module, &input_spec, &state->input_type) < 0 ||
@@ -43,7 +56,7 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->deadline_type);
     Py_VISIT(state->file_wrapper_type);
     Py_VISIT(state->tls_unavailable);
-    return 0;
+    return core_names_visit(state, visit, arg) || ssl_context_visit(state->ssl, visit, arg);
 }
 
 static int core_clear(PyObject *module)
@@ -56,23 +69,25 @@ static int core_clear(PyObject *module)
     Py_CLEAR(state->deadline_type);
     Py_CLEAR(state->file_wrapper_type);
     Py_CLEAR(state->tls_unavailable);
-    for (int i = 0; i < NAME_COUNT; i++)
-        Py_CLEAR(state->names[i]);
-    for (int i = 0; i < FIELD_COUNT; i++) {
-        Py_CLEAR(state->header_keys[i]);
-        Py_CLEAR(state->field_names[i]);
-    }
+    core_names_clear(state);
+    ssl_context_free(state->ssl);
+    state->ssl = NULL;
     return 0;
 }
 
 static void core_free(void *module)
 {
     core_clear((PyObject *)module);
-    ssl_context_free(core_state_of((PyObject *)module)->ssl);
 }
 
 static PyModuleDef_Slot core_slots[] = {
     {Py_mod_exec, core_exec},
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_USED}, /* the engine's calls are serialised by it: "attached" */
+#endif
     {0, NULL},
 };
 

@@ -185,8 +185,7 @@ void access_refused(void *app, const struct refused *refused)
 {
     struct worker *worker = app;
     const struct head *head = &refused->head;
-    PyObject *raised[3];
-    PyErr_Fetch(&raised[0], &raised[1], &raised[2]);
+    PyObject *raised = PyErr_GetRaisedException();
     PyObject *done = METHODS_CALL(
         worker->methods, refused, PyLong_FromUnsignedLong(refused->listener),
         PyLong_FromLong(refused->status), PyUnicode_FromString(status_reason(refused->status)),
@@ -201,7 +200,7 @@ void access_refused(void *app, const struct refused *refused)
     if (!done)
         PyErr_WriteUnraisable(worker->bridge);
     Py_XDECREF(done);
-    PyErr_Restore(raised[0], raised[1], raised[2]);
+    PyErr_SetRaisedException(raised);
 }
 
 /* The handler's (descriptor, format), or none. 1: there is one, 0: Python writes, -1: exception. */

@@ -194,13 +194,9 @@ static PyObject *ask_python(struct call *call, PyObject *exception)
 void call_fail(struct call *call)
 {
     struct request *request = call->request;
-    PyObject *type, *value, *traceback;
     worker_check_process(call->worker, request);
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (traceback)
-        PyException_SetTraceback(value, traceback);
-    PyObject *answer = ask_python(call, value);
+    PyObject *raised = PyErr_GetRaisedException();
+    PyObject *answer = ask_python(call, raised);
     int status = 500;
     const char *text = "";
     if (!answer || !PyArg_ParseTuple(answer, "is", &status, &text))
@@ -211,9 +207,19 @@ void call_fail(struct call *call)
         refusal_send(request, status, text);
     response_abort(request);
     Py_XDECREF(answer);
-    Py_XDECREF(type);
-    Py_XDECREF(value);
-    Py_XDECREF(traceback);
+    Py_XDECREF(raised);
+}
+
+int call_visit_all(struct worker *worker, visitproc visit, void *arg)
+{
+    for (struct call *call = worker->calls; call; call = call->next) {
+        Py_VISIT(call->socket);
+        Py_VISIT(call->deadline);
+        int result = worker->kind->visit_call(call, visit, arg);
+        if (result != 0)
+            return result;
+    }
+    return 0;
 }
 
 static void free_call(struct worker *worker, struct call *call)

@@ -49,7 +49,7 @@ static PyObject *get_remaining(PyObject *op, void *unused)
     if (!deadline)
         return NULL;
     if (deadline->serial == 0)
-        return PyFloat_FromDouble(Py_HUGE_VAL);
+        return PyFloat_FromDouble((double)INFINITY);
     return PyFloat_FromDouble((double)deadline->at_ms / 1e3 - (double)clock_ns() / 1e9);
 }
 

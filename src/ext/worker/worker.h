@@ -33,10 +33,15 @@ struct app_kind {
     /* Makes worker->app; the engine is there and does not run yet. 0, or -1 with an exception. */
     int (*open)(struct worker *worker);
 
-    /* Frees worker->app, which may be NULL. */
+    /* The Python objects of worker->app, which may be NULL: for the garbage collector. */
+    int (*visit)(struct worker *worker, visitproc visit, void *arg);
+    void (*clear)(struct worker *worker);
+
+    /* Frees worker->app, which has been cleared. */
     void (*close)(struct worker *worker);
 
-    /* Gives back the objects that a call keeps for the next request. */
+    /* The objects that a call keeps for the next request: visits them, and gives them back. */
+    int (*visit_call)(struct call *call, visitproc visit, void *arg);
     void (*free_call)(struct call *call);
 };
 

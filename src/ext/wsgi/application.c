@@ -79,8 +79,7 @@ static int close_result(const struct core_state *state, PyObject *result)
 {
     if (PyList_CheckExact(result) || PyTuple_CheckExact(result))
         return 0;
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *raised = PyErr_GetRaisedException();
     PyObject *close = PyObject_GetAttr(result, NAME(state, close));
     PyObject *closed = NULL;
     if (close)
@@ -89,11 +88,11 @@ static int close_result(const struct core_state *state, PyObject *result)
         PyErr_Clear();
     Py_XDECREF(close);
     Py_XDECREF(closed);
-    if (!type)
+    if (!raised)
         return PyErr_Occurred() ? -1 : 0;
     if (PyErr_Occurred())
         PyErr_WriteUnraisable(result);
-    PyErr_Restore(type, value, traceback);
+    PyErr_SetRaisedException(raised);
     return -1;
 }
 

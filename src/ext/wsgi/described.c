@@ -79,12 +79,11 @@ static int check_answered(struct wsgi_call *call)
 /* It may have called ours in another thread or greenlet, and not waited for its end. */
 static void await_proceeding(struct wsgi_call *call)
 {
-    PyObject *raised[3];
-    PyErr_Fetch(&raised[0], &raised[1], &raised[2]);
+    PyObject *raised = PyErr_GetRaisedException();
     while (call->proceeds)
         if (worker_wait(call->base.worker, -1, 0, PROCEEDING_PAUSE_MS) < 0)
             PyErr_WriteUnraisable(call->base.worker->object);
-    PyErr_Restore(raised[0], raised[1], raised[2]);
+    PyErr_SetRaisedException(raised);
 }
 
 static int serve_around(struct wsgi_call *call)

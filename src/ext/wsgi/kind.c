@@ -60,6 +60,15 @@ static void end(struct wsgi_call *call)
     call_end(&call->base, request);
 }
 
+static int wsgi_visit_call(struct call *base, visitproc visit, void *arg)
+{
+    struct wsgi_call *call = (struct wsgi_call *)base;
+    Py_VISIT(call->start_response);
+    Py_VISIT(call->write);
+    Py_VISIT(call->early_hints);
+    return 0;
+}
+
 static void wsgi_free_call(struct call *base)
 {
     struct wsgi_call *call = (struct wsgi_call *)base;
@@ -133,15 +142,29 @@ static int wsgi_open(struct worker *worker)
     return PyErr_Occurred() ? -1 : 0;
 }
 
-static void wsgi_close(struct worker *worker)
+static int wsgi_visit(struct worker *worker, visitproc visit, void *arg)
 {
-    struct wsgi *wsgi = worker->app;
+    struct wsgi *wsgi = wsgi_of(worker);
+    if (!wsgi)
+        return 0;
+    Py_VISIT(wsgi->templates);
+    Py_VISIT(wsgi->empty_input);
+    return methods_visit(wsgi->methods, WSGI_METHOD_COUNT, visit, arg);
+}
+
+static void wsgi_clear(struct worker *worker)
+{
+    struct wsgi *wsgi = wsgi_of(worker);
     if (!wsgi)
         return;
-    Py_XDECREF(wsgi->templates);
-    Py_XDECREF(wsgi->empty_input);
+    Py_CLEAR(wsgi->templates);
+    Py_CLEAR(wsgi->empty_input);
     methods_clear(wsgi->methods, WSGI_METHOD_COUNT);
-    PyMem_Free(wsgi);
+}
+
+static void wsgi_close(struct worker *worker)
+{
+    PyMem_Free(worker->app);
     worker->app = NULL;
 }
 
@@ -150,6 +173,9 @@ const struct app_kind wsgi_kind = {
     .ops = &wsgi_ops,
     .call_size = sizeof(struct wsgi_call),
     .open = wsgi_open,
+    .visit = wsgi_visit,
+    .clear = wsgi_clear,
     .close = wsgi_close,
+    .visit_call = wsgi_visit_call,
     .free_call = wsgi_free_call,
 };

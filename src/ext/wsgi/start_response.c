@@ -143,8 +143,8 @@ static int reraise(PyObject *exc_info)
         PyErr_Format(PyExc_TypeError, "exc_info %R is not (type, value, traceback)", exc_info);
         return -1;
     }
-    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(value)), Py_NewRef(value),
-                  traceback == Py_None ? NULL : Py_NewRef(traceback));
+    if (PyException_SetTraceback(value, traceback) == 0)
+        PyErr_SetRaisedException(Py_NewRef(value));
     return -1;
 }
 
