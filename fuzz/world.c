@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "net/tls/tls.h"
+#include "serve/engine/host.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -23,10 +24,11 @@ _Noreturn void world_fail(const char *condition, const char *file, int line)
     abort();
 }
 
-static void run(void *app, struct request *request)
+static enum run_result run(void *app, struct request *request)
 {
     (void)app;
     app_run(request);
+    return world.put_off ? RUN_LATER : RUN_DONE;
 }
 
 static void nothing(void *app)
@@ -95,9 +97,8 @@ static void turn(bool lead)
     if (!lead)
         engine_yield(engine);
     while ((request = engine_poll(engine))) {
-        app_run(request);
-        if (!world.put_off)
-            engine_finish(engine, request);
+        host_leave_engine(engine);
+        host_run_one(engine, request);
     }
     if (lead)
         engine_yield(engine);

@@ -46,7 +46,7 @@ static void echo_body(struct request *request)
         response_finish(request);
 }
 
-static void run(void *app, struct request *request)
+static enum run_result run(void *app, struct request *request)
 {
     static const char hello[] = "Hello, World!\n";
     bool kept;
@@ -55,11 +55,12 @@ static void run(void *app, struct request *request)
     response_field(request, STR("Content-Type"), STR("text/plain"));
     if (request->head.framing != HEAD_NO_BODY) {
         echo_body(request);
-        return;
+        return RUN_DONE;
     }
     add_length(request, sizeof(hello) - 1);
     response_write(request, hello, sizeof(hello) - 1, NULL, &kept, true);
     response_finish(request);
+    return RUN_DONE;
 }
 
 static void nothing(void *app)

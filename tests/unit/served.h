@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "serve/access/refused.h"
 #include "serve/engine/engine.h"
+#include "serve/engine/host.h"
 #include "serve/request/response.h"
 
 #include <stdlib.h>
@@ -43,11 +44,12 @@ static inline void served_read(void)
     served.output[served.output_size] = '\0';
 }
 
-static inline void served_app_run(void *app, struct request *request)
+static inline enum run_result served_app_run(void *app, struct request *request)
 {
     (void)app;
     served.runs++;
     served.run(request);
+    return RUN_DONE;
 }
 
 static inline void served_app_attach(void *app)
@@ -189,10 +191,8 @@ static inline bool served_turn(void)
     engine_step(served.engine, 0);
     engine_yield(served.engine);
     while ((request = engine_poll(served.engine))) {
-        request->begun_ns = clock_ns();
-        served_app_run(NULL, request);
-        request->ended_ns = clock_ns();
-        engine_finish(served.engine, request);
+        host_leave_engine(served.engine);
+        host_run_one(served.engine, request);
         ran = true;
     }
     engine_collect(served.engine);

@@ -123,7 +123,7 @@ static void what_is_answered_is_not_in_flight(void **state)
     struct request *request = engine_poll(served.engine);
     run(request);
     assert_true(engine_lead(served.engine));
-    engine_finish(served.engine, request);
+    engine_put_back(served.engine, request);
     another_led(&clients[1]);
     another_led(&clients[2]);
     engine_yield(served.engine);
@@ -183,7 +183,7 @@ static void who_waits_too_long(void **state)
     served_expire(conns[1]);
     assert_int_equal(served.engine->metrics->queued, 1);
     run(request);
-    engine_finish(served.engine, request);
+    engine_put_back(served.engine, request);
     another(&clients[4]); /* the queue's end is where it belongs */
     served_turn();
     assert_int_equal(served.engine->metrics->refused[REFUSED_QUEUE_TIME], 2);

@@ -260,7 +260,7 @@ static void a_full_worker_takes_none(void **state)
     assert_int_equal(served.engine->paused, PAUSE_FULL);
     assert_false(exchange_is_empty(&exchange));
     run(request);
-    engine_finish(served.engine, request);
+    engine_put_back(served.engine, request);
     /* The first is idle now, and makes room. */
     assert_non_null(strstr(served_answer(), "hello"));
     close(first);

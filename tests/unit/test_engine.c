@@ -489,7 +489,7 @@ static void nobody_is_closed_who_waits_for_an_answer(void **state)
     assert_int_equal(served.engine->connections, 1);
     assert_int_equal(served.engine->paused, PAUSE_FULL);
     run(request);
-    engine_finish(served.engine, request);
+    engine_put_back(served.engine, request);
     /* The first is idle now: it makes room at once, not when its time is over. */
     assert_int_equal(served.engine->paused, 0);
     assert_true(is_answered(first));

@@ -50,7 +50,7 @@ static unsigned sum_of(const char *data, size_t n, unsigned sum)
     return sum;
 }
 
-static void run(void *app, struct request *request)
+static enum run_result run(void *app, struct request *request)
 {
     struct worker *worker = app;
     struct str target = request_target(request);
@@ -75,6 +75,7 @@ static void run(void *app, struct request *request)
                         (int)target.n, target.p, total, sum);
     served_put(request, text, (size_t)size, NULL, &(bool){false});
     atomic_fetch_add(&worker->runs, 1);
+    return RUN_DONE;
 }
 
 /* As long as another thread computes and does not let go of the interpreter. */

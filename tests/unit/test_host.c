@@ -70,7 +70,7 @@ static void stream(struct request *request)
     response_abort(request);
 }
 
-static void run(void *app, struct request *request)
+static enum run_result run(void *app, struct request *request)
 {
     struct str target = request_target(request);
     char byte;
@@ -84,7 +84,7 @@ static void run(void *app, struct request *request)
         usleep(1000);
     if (str_eq(target, STR("/stream"))) {
         stream(request);
-        return;
+        return RUN_DONE;
     }
     if (str_eq(target, STR("/large")))
         put(request, large, LARGE);
@@ -92,6 +92,7 @@ static void run(void *app, struct request *request)
         put_body(request);
     else
         put(request, target.p, target.n);
+    return RUN_DONE;
 }
 
 static void attach(void *app)

@@ -399,7 +399,7 @@ static void what_was_not_read_is_thrown_away(void **state)
     assert_non_null(request);
     assert_int_equal(send(served.client, "GET / HTTP/1.1\r\n\r\n", 18, 0), 18);
     run(request);
-    engine_finish(served.engine, request);
+    engine_put_back(served.engine, request);
     assert_int_equal(conn->state, CONN_LINGER);
     served_answer();
     assert_non_null(strstr(served.output, "\r\nConnection: close\r\n"));
@@ -524,7 +524,7 @@ static void a_stream_that_becomes_too_long(void **state)
     assert_non_null(request);
     assert_int_equal(send(served.client, large, BODY_MAX + 1 - 200, 0), BODY_MAX + 1 - 200);
     served_app_run(NULL, request);
-    engine_finish(served.engine, request);
+    engine_put_back(served.engine, request);
     served_answer();
     assert_int_equal(conn->state, CONN_LINGER);
     served_close();

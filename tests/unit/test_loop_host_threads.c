@@ -49,12 +49,13 @@ static void rest(unsigned *seed)
 
 /* The application */
 
-static void run(void *app, struct request *request)
+static enum run_result run(void *app, struct request *request)
 {
     static _Thread_local unsigned seed = 1;
     (void)app;
     rest(&seed);
     served_put(request, "hello", 5, NULL, &(bool){false});
+    return RUN_DONE;
 }
 
 static const struct app_ops ops = {

@@ -52,7 +52,7 @@ static void send_file(struct request *request)
         response_finish(request);
 }
 
-static void run(void *app, struct request *request)
+static enum run_result run(void *app, struct request *request)
 {
     char bytes[20 * 1000];
     bool kept;
@@ -61,13 +61,14 @@ static void run(void *app, struct request *request)
     require(strcmp(tls_version(request->conn->tls), "TLSv1.3") == 0);
     if (request->head.framing == HEAD_NO_BODY) {
         send_file(request);
-        return;
+        return RUN_DONE;
     }
     response_start(request, "200 OK", 6);
     while ((n = body_read(request, bytes, sizeof(bytes))) > 0)
         response_write(request, bytes, (size_t)n, NULL, &kept, false);
     if (n == 0)
         response_finish(request);
+    return RUN_DONE;
 }
 
 static void release(void *app, void *ref)

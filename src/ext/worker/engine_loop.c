@@ -142,6 +142,7 @@ PyObject *engine_turn(PyObject *op, PyObject *start)
     if (look_after_signals(worker) < 0)
         return NULL;
     worker->in_turn = true;
+    loop_host_give_events(engine);
     int result = start_ready(worker, start);
     worker->in_turn = false;
     if (result == 0)

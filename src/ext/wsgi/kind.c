@@ -90,17 +90,18 @@ static void answer(struct wsgi_call *call)
     Py_XDECREF(environ);
 }
 
-static void wsgi_run(void *app, struct request *request)
+static enum run_result wsgi_run(void *app, struct request *request)
 {
     struct call *base = call_begin(app, request);
     if (!base)
-        return;
+        return RUN_DONE;
     struct wsgi_call *call = (struct wsgi_call *)base;
     if (prepare(call) == 0)
         answer(call);
     else
         call_refuse(base);
     end(call);
+    return RUN_DONE;
 }
 
 static const struct app_ops wsgi_ops = {.run = wsgi_run, WORKER_OPS};

@@ -117,6 +117,23 @@ static void gain(struct engine *engine, struct conn *conn, uint64_t n)
 
 static void flush(struct engine *engine, struct conn *conn);
 
+/* The loop that does not tell a half-close has told that there is something to read. */
+static bool has_left(const struct conn *conn, unsigned events)
+{
+    return events & LOOP_GONE || ((events & LOOP_READ) && socket_peer(conn->io.fd) != PEER_THERE);
+}
+
+/* The request is with the application, or waits for it. */
+static void running_event(struct engine *engine, struct conn *conn, unsigned events)
+{
+    if (engine->options.check_client && (events & LOOP_GONE))
+        admission_ask(engine, conn->request);
+    if (!engine->ops->events || !has_left(conn, events))
+        return;
+    atomic_store_explicit(&conn->gone, true, memory_order_relaxed);
+    events_raise(engine, conn->request, REQUEST_GONE);
+}
+
 static void conn_event(struct io *io, unsigned events, void *context)
 {
     struct engine *engine = context;
@@ -140,8 +157,8 @@ static void conn_event(struct io *io, unsigned events, void *context)
         return; /* its timer decides: bytes that drip would put that off again and again */
     if (conn->state != CONN_RUNNING && conn->state != CONN_FLUSH)
         conn_read(engine, conn);
-    else if (engine->options.check_client && (events & LOOP_GONE) && conn->state == CONN_RUNNING)
-        admission_ask(engine, conn->request);
+    else if (conn->state == CONN_RUNNING)
+        running_event(engine, conn, events);
 }
 
 /* Where the listener speaks TLS a handshake begins. False: no memory. */

@@ -31,8 +31,9 @@ static uint32_t loop_waiting(struct engine *engine)
 static bool queue_is_full(struct engine *engine, uint32_t count)
 {
     const struct engine_options *options = &engine->options;
-    uint32_t most = options->max_queue,
-             waiting = count > options->threads ? count - options->threads : 0;
+    uint32_t most = options->max_queue;
+    uint32_t held = options->threads + atomic_load(&engine->dormant);
+    uint32_t waiting = count > held ? count - held : 0;
     if (options->loop_host)
         waiting = loop_waiting(engine);
     /* Each idle worker will take one. */

@@ -6,6 +6,20 @@
 struct refused;
 struct request;
 
+/* What has become of a request when run() returns. */
+enum run_result {
+    RUN_DONE,  /* it is answered */
+    RUN_LATER, /* it is the application's until engine_finish(): see request_ask() */
+};
+
+/* What an application that answers later may wait for. */
+enum request_event {
+    REQUEST_BODY = 1,     /* bytes of the body can be taken, or it has ended or failed */
+    REQUEST_ROOM = 2,     /* the client has taken what was written, but for OUT_LOW bytes */
+    REQUEST_GONE = 4,     /* the client has closed, reset or half-closed its connection */
+    REQUEST_DEADLINE = 8, /* request_timeout is over, or the worker's time to end */
+};
+
 enum note_level { NOTE_DEBUG, NOTE_INFO, NOTE_WARNING, NOTE_ERROR };
 
 /*
@@ -13,8 +27,15 @@ enum note_level { NOTE_DEBUG, NOTE_INFO, NOTE_WARNING, NOTE_ERROR };
  * "Attached" means that the thread may run application code (for Python: it holds the GIL).
  */
 struct app_ops {
-    /* Answers one request through response.h. Attached. */
-    void (*run)(void *app, struct request *request);
+    /* Answers one request through response.h, or begins to. Attached. */
+    enum run_result (*run)(void *app, struct request *request);
+
+    /*
+     * These events (REQUEST_*) have happened, of those that request_ask() asked for. NULL: the
+     * application answers each request before run() returns. Where it is given, writing never
+     * waits. Attached, one call at a time for each request. engine_finish() may be called within.
+     */
+    void (*events)(void *app, struct request *request, unsigned events);
 
     void (*attach)(void *app);
     void (*detach)(void *app);
@@ -38,7 +59,8 @@ struct app_ops {
     int (*wait)(void *app, int fd, short events, int timeout_ms);
 
     /* graceful_timeout is nearly over: running requests are to be broken off, and engine_stop()
-     * to be called. Not attached, and not to wait. */
+     * to be called. Not attached, and not to wait. NULL: REQUEST_DEADLINE is enough, and the engine
+     * ends when the last of them is finished. */
     void (*cut_off)(void *app);
 
     /* Gives back a ref of response_write_ref(). Attached. */

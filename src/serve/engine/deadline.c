@@ -110,6 +110,16 @@ struct deadline *deadlines_next(struct deadlines *deadlines)
     return found;
 }
 
+void deadlines_each_due(struct deadlines *deadlines,
+                        void (*function)(struct deadline *deadline, void *context), void *context)
+{
+    pthread_mutex_lock(&deadlines->lock);
+    for (struct list *l = deadlines->running.next; l != &deadlines->running; l = l->next)
+        if (is_to_tell(list_entry(l, struct deadline, link)))
+            function(list_entry(l, struct deadline, link), context);
+    pthread_mutex_unlock(&deadlines->lock);
+}
+
 /* The memory of one that has ended may be another's, or nobody's: it is looked for, not looked at.
  */
 static struct deadline *find_run(struct deadlines *deadlines, uint64_t serial)

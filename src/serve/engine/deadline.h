@@ -79,6 +79,10 @@ unsigned deadlines_look(struct deadlines *deadlines, uint64_t now_ms);
 /* The first that the application is to be told of, or NULL. It stays while its request runs. */
 struct deadline *deadlines_next(struct deadlines *deadlines);
 
+/* Calls function() for each that the application is to be told of; none of them ends meanwhile. */
+void deadlines_each_due(struct deadlines *deadlines,
+                        void (*function)(struct deadline *deadline, void *context), void *context);
+
 /* That run, or NULL when it has ended. */
 struct deadline *deadlines_find(struct deadlines *deadlines, uint64_t serial);
 

@@ -138,6 +138,13 @@ static bool is_not_meant(const struct engine *engine)
     return !atomic_load(&engine->draining) && list_empty(&engine->active);
 }
 
+/* A request that runs later has no time left. */
+static void raise_deadline(struct engine *engine, struct conn *conn)
+{
+    if (engine->ops->events)
+        events_raise(engine, conn->request, REQUEST_DEADLINE);
+}
+
 void drain_cut_off(struct engine *engine)
 {
     if (is_not_meant(engine)) {
@@ -147,9 +154,12 @@ void drain_cut_off(struct engine *engine)
     atomic_store(&engine->out_of_time, true);
     each(engine, drain_cut);
     drain_tell(engine);
-    if (list_empty(&engine->active))
+    if (list_empty(&engine->active)) {
         engine_stop(engine);
-    else
+        return;
+    }
+    each_of(engine, &engine->active, raise_deadline);
+    if (engine->ops->cut_off)
         engine->ops->cut_off(engine->app);
 }
 

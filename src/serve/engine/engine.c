@@ -451,6 +451,13 @@ static void wait_in_loop(struct engine *engine, int timeout_ms)
         engine_lose(engine, "waiting for events", errno);
 }
 
+/* The stand-by gives none: it leaves them to the threads. */
+static bool has_own_events(struct engine *engine)
+{
+    return atomic_load(&engine->ready.due_count) > 0 &&
+           !atomic_load_explicit(&engine->standby_leads, memory_order_relaxed);
+}
+
 void engine_step(struct engine *engine, int timeout_ms)
 {
     int due = timers_wait(&engine->timers, engine->now_ms);
@@ -460,7 +467,7 @@ void engine_step(struct engine *engine, int timeout_ms)
     if (atomic_load(&engine->answered) || atomic_load(&engine->stopped) ||
         atomic_load(&engine->lead_wanted) || atomic_load(&engine->stalled) ||
         (atomic_load(&engine->draining) && !engine->drained) || has_waiting(engine) ||
-        is_rehearsed(engine))
+        is_rehearsed(engine) || has_own_events(engine))
         timeout_ms = 0;
     if (timeout_ms != 0)
         engine_flush_log(engine);
@@ -580,10 +587,12 @@ struct request *engine_take(struct engine *engine, bool main_thread)
         } else {
             follow(engine, main_thread);
         }
+        if (engine_has_events(engine))
+            return NULL;
     }
 }
 
-void engine_finish(struct engine *engine, struct request *request)
+void engine_put_back(struct engine *engine, struct request *request)
 {
     atomic_fetch_add_explicit(&engine->answered_count, 1, memory_order_relaxed);
     if (engine_lead(engine)) {
@@ -598,6 +607,14 @@ void engine_finish(struct engine *engine, struct request *request)
     /* The leader may have yielded between the two: then nobody has seen it yet. */
     if (engine_lead(engine))
         engine_yield(engine);
+}
+
+void engine_raise(struct engine *engine, struct request *request, unsigned happened)
+{
+    if (!events_add(engine, request, happened))
+        return;
+    ready_wake(&engine->ready);
+    engine_kick(engine);
 }
 
 void engine_drain(struct engine *engine)

@@ -12,6 +12,7 @@
 #include "serve/engine/app.h"
 #include "serve/engine/budget.h"
 #include "serve/engine/deadline.h"
+#include "serve/engine/events.h"
 #include "serve/request/request.h"
 
 #include <pthread.h>
@@ -125,6 +126,8 @@ struct ready {
     uint32_t waiting;         /* threads in ready_wait() */
     uint32_t wakes;           /* how many of them have been told to go */
     int pipe[2];              /* tells a foreign loop instead; -1 without one */
+    struct list due;          /* requests with events for the application: see events.h */
+    atomic_uint due_count;    /* of them; written under the lock */
 };
 
 struct engine {
@@ -196,6 +199,9 @@ struct engine {
     _Atomic(struct request *) answered;
     struct ready ready;
 
+    atomic_uint dormant; /* requests that run later, and have no thread now: see events.h */
+    bool events_follow;  /* whoever leads this step gives the events that become due in it */
+
     struct metrics *metrics;
     struct metrics own_metrics; /* when there is no master's */
 
@@ -253,13 +259,30 @@ static inline bool engine_is_ours(const struct engine *engine)
 struct request *engine_poll(struct engine *engine);
 
 /*
- * Waits for a request, leading or following. NULL when interrupted, stopped, or when there is
- * garbage to collect. Detached.
+ * Waits for a request, leading or following. NULL when interrupted, stopped, or when there are
+ * events to give or garbage to collect. Detached.
  */
 struct request *engine_take(struct engine *engine, bool main_thread);
 
-/* The application is through with the request. Any thread. */
+/*
+ * The application is through with a request for which run() has returned RUN_LATER, or is about to:
+ * it is not touched after this, and no event of it is given. Any thread, attached.
+ */
 void engine_finish(struct engine *engine, struct request *request);
+
+/* Events (REQUEST_*) of a request have happened: those that its application waits for are due, and
+ * a thread gives them. For threads that do not lead: see events_raise(). */
+void engine_raise(struct engine *engine, struct request *request, unsigned happened);
+
+/* The request is answered, and what there is to count of its run is counted: its connection goes
+ * on. Any thread. */
+void engine_put_back(struct engine *engine, struct request *request);
+
+/* Whether ops->events() is to be called. */
+static inline bool engine_has_events(struct engine *engine)
+{
+    return atomic_load_explicit(&engine->ready.due_count, memory_order_relaxed) > 0;
+}
 
 /* No new connections; ends by itself when the last request is answered, at latest after
  * DRAIN_IDLE_MS of idleness. */

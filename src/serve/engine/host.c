@@ -22,29 +22,77 @@ static void skip(struct engine *engine, struct request *request)
     refused_log(engine, request);
 }
 
-static void run(struct engine *engine, struct request *request)
+/* The application is through with it. */
+static void complete(struct engine *engine, struct request *request)
+{
+    deadline_end(&engine->deadlines, &request->deadline);
+    atomic_fetch_sub_explicit(&engine->metrics->running, 1, memory_order_relaxed);
+    request->ended_ns = clock_ns();
+}
+
+static enum run_result run(struct engine *engine, struct request *request)
 {
     if (engine->deadlines.timeout_ms > 0)
         deadline_begin(&engine->deadlines, &request->deadline, request->begun_ns / 1000000);
-    engine->ops->run(engine->app, request);
-    deadline_end(&engine->deadlines, &request->deadline);
+    return engine->ops->run(engine->app, request);
+}
+
+static void settle(struct engine *engine, struct request *request)
+{
+    if (!events_settle(engine, request))
+        return;
+    complete(engine, request);
+    engine_put_back(engine, request);
 }
 
 void host_run_one(struct engine *engine, struct request *request)
 {
     request->begun_ns = clock_ns();
-    if (engine->options.check_client && admission_client_gone(request))
+    if (engine->options.check_client && admission_client_gone(request)) {
         skip(engine, request);
-    else
-        run(engine, request);
-    atomic_fetch_sub_explicit(&engine->metrics->running, 1, memory_order_relaxed);
-    request->ended_ns = clock_ns();
+    } else if (run(engine, request) == RUN_LATER) {
+        settle(engine, request);
+        return;
+    }
+    if (request->events.used)
+        events_forget(engine, request);
+    complete(engine, request);
     if (engine->options.threads > 1) {
         bool slow = request->ended_ns - request->begun_ns > SLOW_REQUEST_NS;
         if (atomic_load_explicit(&engine->slow, memory_order_relaxed) != slow)
             atomic_store_explicit(&engine->slow, slow, memory_order_relaxed);
     }
-    engine_finish(engine, request);
+    engine_put_back(engine, request);
+}
+
+/* The thread that finishes a request may have led for a moment, and does not go on to lead. */
+void engine_finish(struct engine *engine, struct request *request)
+{
+    if (!events_end(engine, request))
+        return;
+    complete(engine, request);
+    engine_put_back(engine, request);
+    if (!engine->options.loop_host || !ready_empty(&engine->ready))
+        ready_wake(&engine->ready);
+}
+
+static void give(struct engine *engine, struct request *request, unsigned due)
+{
+    if (due & REQUEST_DEADLINE)
+        deadline_told(&engine->deadlines, request->deadline.serial);
+    engine->ops->events(engine->app, request, due);
+    settle(engine, request);
+}
+
+void host_give_events(struct engine *engine)
+{
+    unsigned due, most = atomic_load(&engine->ready.due_count);
+    struct request *request;
+    while (most-- > 0 && (request = events_next(engine, &due))) {
+        if (!atomic_load(&engine->standby_awake))
+            standby_arm(engine);
+        give(engine, request, due);
+    }
 }
 
 static struct request *wait_for_one(struct engine *engine, bool main_thread)
@@ -78,6 +126,8 @@ void host_run(struct engine *engine, bool main_thread)
             look_after_signals(engine);
         if (atomic_load(&engine->stopped))
             break;
+        if (engine_has_events(engine))
+            host_give_events(engine);
         struct request *request = engine_poll(engine);
         if (request)
             host_leave_engine(engine);

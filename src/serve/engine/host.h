@@ -15,4 +15,7 @@ void host_leave_engine(struct engine *engine);
 /* Runs the application for a ready request, and puts its connection back. After the former. */
 void host_run_one(struct engine *engine, struct request *request);
 
+/* Calls ops->events() for the requests whose events are due now. Attached. */
+void host_give_events(struct engine *engine);
+
 #endif

@@ -38,7 +38,9 @@ void loop_host_step(struct engine *engine)
     /* Said to a stand-by that had just yielded by itself. */
     if (atomic_load(&engine->lead_wanted))
         atomic_store(&engine->lead_wanted, false);
+    engine->events_follow = true;
     engine_step(engine, 0);
+    engine->events_follow = false;
     engine_yield(engine);
 }
 
@@ -57,8 +59,16 @@ void loop_host_run_one(struct engine *engine)
     host_run_one(engine, request);
 }
 
+void loop_host_give_events(struct engine *engine)
+{
+    if (engine_has_events(engine))
+        host_give_events(engine);
+}
+
 void loop_host_rest(struct engine *engine)
 {
+    if (engine_has_events(engine))
+        ready_wake(&engine->ready);
     engine_flush_log(engine);
     handover_rest(engine, !loop_host_ready(engine) && !atomic_load(&engine->draining));
     /* What runs on needs an alarm for its signs of life: yielding sets it. */

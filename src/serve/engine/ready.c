@@ -27,6 +27,8 @@ int ready_init(struct ready *ready, _Atomic uint32_t *length, bool with_pipe)
     ready->head = ready->tail = ready->claimed = NULL;
     ready->taken = 0;
     ready->waiting = ready->wakes = 0;
+    list_init(&ready->due);
+    atomic_store(&ready->due_count, 0);
     ready->pipe[0] = ready->pipe[1] = -1;
     return with_pipe ? open_pipe(ready->pipe) : 0;
 }
@@ -302,7 +304,8 @@ void ready_wait(struct ready *ready, struct engine *engine, bool main_thread)
 {
     pthread_mutex_lock(&ready->lock);
     ready->waiting++;
-    while (ready->wakes == 0 && !ready->head && !must_go(engine, main_thread))
+    while (ready->wakes == 0 && !ready->head && list_empty(&ready->due) &&
+           !must_go(engine, main_thread))
         pthread_cond_wait(&ready->wake, &ready->lock);
     ready->waiting--;
     if (ready->wakes > 0)

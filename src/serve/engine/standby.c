@@ -22,6 +22,11 @@ static struct progress progress_of(struct engine *engine)
     return (struct progress){atomic_load(&engine->steps), atomic_load(&engine->answered_count)};
 }
 
+static void raise_deadline(struct deadline *deadline, void *context)
+{
+    engine_raise(context, list_entry(deadline, struct request, deadline), REQUEST_DEADLINE);
+}
+
 static void look_at_deadlines(struct engine *engine)
 {
     uint64_t now_ms = clock_ms();
@@ -30,14 +35,33 @@ static void look_at_deadlines(struct engine *engine)
     unsigned found = deadlines_look(&engine->deadlines, now_ms);
     if (found & DEADLINES_STUCK)
         engine_give_up(engine, found & DEADLINES_UNHEARD);
-    if (found & DEADLINES_TELL)
+    if (!(found & DEADLINES_TELL))
+        return;
+    if (engine->ops->events)
+        deadlines_each_due(&engine->deadlines, raise_deadline, engine);
+    else
         engine->ops->overdue(engine->app);
+}
+
+/* Threads of the application are at work, or a foreign loop may be blocked by it. */
+static bool is_busy(struct engine *engine)
+{
+    uint32_t running = atomic_load(&engine->metrics->running);
+    bool looked_after = engine->options.loop_host || engine->deadlines.timeout_ms > 0;
+    return running > (looked_after ? 0 : atomic_load(&engine->dormant));
 }
 
 /* Of two waits, of which -1 is one without end. */
 static int earlier(int a_ms, int b_ms)
 {
     return b_ms < 0 || (a_ms >= 0 && a_ms < b_ms) ? a_ms : b_ms;
+}
+
+/* Requests to be run, or events to be given. */
+static bool has_more(const struct engine *engine)
+{
+    return !ready_empty(&engine->ready) ||
+           atomic_load_explicit(&engine->ready.due_count, memory_order_relaxed) > 0;
 }
 
 /*
@@ -64,7 +88,7 @@ static void lead_step(struct engine *engine)
     engine_step(engine, earlier(again_ms, deadlines_wait(&engine->deadlines, clock_ms())));
     look_at_deadlines(engine);
     /* A foreign loop is told of each step, not to sleep on while somebody leads in its place. */
-    if (engine->options.loop_host || !ready_empty(&engine->ready))
+    if (engine->options.loop_host || has_more(engine))
         ready_wake(&engine->ready);
 }
 
@@ -107,7 +131,7 @@ static void look_after(struct engine *engine, struct progress before,
     }
     handover_even_out(engine, handover);
     struct progress now = progress_of(engine);
-    if (!ready_empty(&engine->ready) && now.answered == before.answered)
+    if (has_more(engine) && now.answered == before.answered)
         ready_wake(&engine->ready);
     if (atomic_load(&engine->lead) || now.steps != before.steps || now.answered != before.answered)
         return;
@@ -149,7 +173,7 @@ static void watch_while_busy(struct engine *engine)
         struct progress before = progress_of(engine);
         sleep_one_tick();
         look_at_deadlines(engine);
-        bool busy = atomic_load(&engine->metrics->running) > 0 || !ready_empty(&engine->ready);
+        bool busy = is_busy(engine) || has_more(engine);
         if (busy)
             look_after(engine, before, &handover);
         quiet = busy || progress_of(engine).answered != before.answered ? 0 : quiet + 1;
@@ -173,7 +197,7 @@ static void *standby_main(void *argument)
         pthread_mutex_lock(&engine->standby_lock);
         atomic_store(&engine->standby_awake, false);
         /* A request that began just now, or a peak that ended, saw us awake: one more look. */
-        if (atomic_load(&engine->metrics->running) > 0 || atomic_load(&engine->trims))
+        if (is_busy(engine) || atomic_load(&engine->trims))
             atomic_store(&engine->standby_awake, true);
     }
     pthread_mutex_unlock(&engine->standby_lock);

@@ -35,6 +35,7 @@ static struct request *request_create(struct budget *budget, enum budget_use use
     head_init(&request->head);
     spool_init(&request->body.spool, budget);
     outq_init(&request->out, budget);
+    events_init(&request->events);
     return request;
 }
 

@@ -6,6 +6,7 @@
 #include "proto/http1/parse.h"
 #include "serve/engine/budget.h"
 #include "serve/engine/deadline.h"
+#include "serve/engine/events.h"
 #include "serve/request/outq.h"
 #include "serve/request/spool.h"
 
@@ -76,6 +77,7 @@ struct request {
     uint64_t ended_ns;   /* when the application was through with it */
     bool asked;          /* by an interim response, whether the client listens */
     struct deadline deadline;
+    struct events events;
     void *call;       /* the application's, while it runs */
     uint32_t blocked; /* calls of the application's threads that wait detached; attached only */
 };
