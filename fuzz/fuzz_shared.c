@@ -5,6 +5,7 @@
  * reports are well-formed, no signal goes to anything but a child, and the master goes to sleep.
  */
 #include "proc/children/recycle.h"
+#include "proc/dump/dump.h"
 #include "proc/loop/arbiter.h"
 #include "proc/port/report.h"
 #include "serve/dispatch/exchange.h"
@@ -25,6 +26,7 @@ enum {
 
 static struct {
     struct arbiter arbiter;
+    struct dump dump;
     struct exchange exchange;
     const uint8_t *input;
     size_t size;
@@ -232,7 +234,7 @@ static void scribble(void)
         {board->shared, WORKERS * sizeof(*board->shared)},
         {board->metrics, WORKERS * sizeof(*board->metrics)},
         {board->running, WORKERS * sizeof(*board->running)},
-        {world.arbiter.dump.shared, sizeof(*world.arbiter.dump.shared)},
+        {world.dump.shared, sizeof(*world.dump.shared)},
         {world.exchange.seats, EXCHANGE_SEATS * sizeof(*world.exchange.seats)},
         {world.exchange.count, sizeof(*world.exchange.count)},
     };
@@ -322,7 +324,7 @@ static void end_a_worker(void)
 
 static void dump_all(void)
 {
-    struct dump *dump = &world.arbiter.dump;
+    struct dump *dump = &world.dump;
     struct children *children = &world.arbiter.children;
     pid_t pids[2 * WORKERS];
     size_t count = 0;
@@ -376,17 +378,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
     world.now = 1000000;
     world.last_pid = FIRST_PID;
     require(arbiter_open(&world.arbiter, &host, NULL) == 0);
+    dump_open(&world.dump);
     require(exchange_open(&world.exchange) == 0);
     world.arbiter.timeout_ms = 30000;
     world.arbiter.graceful_ms = 30000;
-    world.arbiter.max_rss = 1 << 22;
-    world.arbiter.max_rss_hard = 1 << 23;
+    world.arbiter.limits.max_rss = 1 << 22;
+    world.arbiter.limits.max_rss_hard = 1 << 23;
     world.arbiter.max_queue = 5;
     world.arbiter.goal.target = WORKERS;
     make_turns();
     for (int i = 0; i < STEPS && world.size > 0; i++)
         step();
     exchange_close(&world.exchange);
+    dump_close(&world.dump);
     arbiter_close(&world.arbiter);
     return 0;
 }

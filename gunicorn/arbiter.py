@@ -22,6 +22,7 @@ from gunicorn.master import (
     status,
     titles,
     upgrade,
+    worker_process,
     workers,
 )
 from gunicorn.workers._overrides import plain
@@ -77,6 +78,8 @@ class Arbiter:
         self._stopping = False
         self._titled = False  # the command line is overwritten: there is no way back
         self._forks = False  # a worker or a second master
+        self._unwinds = False  # run() is called: it becomes the worker in a forked process
+        self._newborn = None  # the object of the worker that this process is about to become
         self._settled = False  # every worker of the first start has been ready
         self._reloading = None  # a snapshot.Snapshot, until the new configuration is proven
         self._shared = exchanges.NOBODYS
@@ -122,6 +125,9 @@ class Arbiter:
 
     def run(self) -> None:
         """Be the master. Ends the process."""
+        worker_process.run(self, self._be_master)
+
+    def _be_master(self) -> None:
         self.start()
         startup.settle(self)
         try:

@@ -35,7 +35,6 @@ _SERVE = """
 #: Files that may call each other in circles, and why.
 ALLOWED: dict[str, str] = {
     _SERVE: "present, to be removed: goes with the seam between connection and protocol",
-    "ext/master/ext_arbiter ext/master/ext_slot": "present, to be removed",
 }
 
 #: Comments, strings and characters of C.

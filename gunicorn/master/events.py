@@ -10,11 +10,12 @@ from gunicorn.master.exchanges import waiting
 from gunicorn.master.shutdown import hurry
 from gunicorn.master.signals import handle as signalled
 from gunicorn.master.watch import born_big, due, overdue, slow_boot, timed_out, too_big
+from gunicorn.master.worker_process import still_born as forked
 from gunicorn.master.workers import ready
 
 __all__ = [
-    "born_big", "cannot_answer", "due", "hurry", "overdue", "ready", "signalled", "slow_boot",
-    "stranger_died", "timed_out", "too_big", "waiting", "woken", "worker_died",
+    "born_big", "cannot_answer", "due", "forked", "hurry", "overdue", "ready", "signalled",
+    "slow_boot", "stranger_died", "timed_out", "too_big", "waiting", "woken", "worker_died",
 ]  # fmt: skip
 
 

@@ -9,14 +9,47 @@ from gunicorn.master import ending, exchanges, titles
 from gunicorn.workers import _forked
 
 
-def begin(arbiter, worker) -> None:
-    """Be the worker. Raises SystemExit alone, for the caller is the master's."""
+class Forked(BaseException):
+    """Raised in a new worker by each call that is the master's, until `run()` has caught it.
+
+    So a worker has none of the master's frames below it, nor what their variables refer to.
+    """
+
+
+def run(arbiter, master) -> None:
+    """Call `master()`. In the workers that it forks, be that worker when its frames are gone."""
+    arbiter._unwinds = True
+    try:
+        master()
+        return
+    except Forked:
+        pass
+    begin(arbiter)
+
+
+def forked(arbiter, worker) -> None:
+    """This process is a new worker: leave the frames of the master, if `run()` is below them."""
+    arbiter._newborn = worker
+    if arbiter._unwinds:
+        raise Forked
+    begin(arbiter)
+
+
+def still_born(arbiter) -> None:
+    """The C core is used in a forked process: some method has caught Forked, so raise it again."""
+    if arbiter._newborn is not None:
+        raise Forked
+
+
+def begin(arbiter) -> None:
+    """Be the worker. Raises SystemExit alone: nothing of the master's may go on in here."""
+    worker, arbiter._newborn = arbiter._newborn, None
     try:
         exchanges.keep_own(arbiter)
         _live(arbiter, worker)
     except SystemExit:
         raise
-    except BaseException:  # of the logger: what the master does must not go on in here
+    except BaseException:  # of the logger
         os._exit(255 if worker.booted else arbiter.WORKER_BOOT_ERROR)
 
 

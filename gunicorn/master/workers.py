@@ -80,7 +80,7 @@ def spawn(arbiter) -> int:
         arbiter._forks = False
     worker.tmp.slot = slot
     if pid == 0:
-        worker_process.begin(arbiter, worker)
+        worker_process.forked(arbiter, worker)
     worker.pid = pid
     arbiter.WORKERS[pid] = worker
     if arbiter.cfg.max_lifetime > 0:

@@ -205,3 +205,96 @@ def test_a_subclass_of_the_arbiter(master, tmp_path):
     one.wait_for_log("kill_worker 1")
     one.wait_workers(2)
     assert one.stop() == 0
+
+
+def test_a_worker_has_no_frames_of_the_master(master):
+    """Neither of the first start, nor of a reload."""
+    one = master(
+        config="""
+import traceback
+def post_fork(server, worker):
+    names = [frame.name for frame in traceback.extract_stack()]
+    server.log.info('> %s', ' '.join(names[names.index('run') :]))
+"""
+    )
+    old = one.wait_workers(1)
+    one.kill(signal.SIGHUP)
+    one.wait_gone(old)
+    first, second = said(one)
+    assert first == second
+    assert not {"manage_workers", "spawn_worker", "reload", "_be_master"} & set(first.split())
+    assert one.stop() == 0
+
+
+def test_an_exception_in_post_fork_has_a_short_traceback(master):
+    one = master(config="def post_fork(server, worker):\n    1 / 0\n", launch=True)
+    assert one.wait() == 3
+    trace = one.log[one.log.index("Traceback") : one.log.index("ZeroDivisionError")]
+    assert "post_fork" in trace
+    assert "spawn_worker" not in trace
+    assert "During handling" not in one.log
+
+
+def test_system_exit_in_post_fork_ends_the_worker(master):
+    one = master(
+        config="""
+import sys
+def post_fork(server, worker):
+    if worker.age == 1:
+        sys.exit(7)
+"""
+    )
+    one.wait_for_log("exited with code 7.")
+    assert one.get()
+    assert one.stop() == 0
+
+
+LOCALS = SUBCLASS.replace(
+    SUBCLASS[SUBCLASS.index("class Watching") : SUBCLASS.index("class Site")],
+    """
+import gc, weakref
+gc.disable()
+
+class Big:
+    pass
+
+class Watching(Arbiter):
+    def manage_workers(self):
+        big = Big()
+        self.big = weakref.ref(big)
+        super().manage_workers()
+
+def post_fork(server, worker):
+    server.log.info('> %s', server.big())
+
+""",
+).replace("self.cfg.set('workers', 2)", "self.cfg.set('post_fork', post_fork)")
+
+
+def test_a_worker_keeps_no_variables_of_the_master(master, tmp_path):
+    one = subclass(master, tmp_path, LOCALS)
+    one.wait_workers(1)
+    assert said(one) == ["None"]
+    assert one.stop() == 0
+
+
+SWALLOWING = (
+    SUBCLASS[: SUBCLASS.index("class Watching")]
+    + """
+class Watching(Arbiter):
+    def spawn_worker(self):
+        try:
+            return super().spawn_worker()
+        except:
+            self.log.info('> caught')
+
+"""
+    + SUBCLASS[SUBCLASS.index("class Site") :]
+)
+
+
+def test_a_subclass_that_catches_all_does_not_keep_a_worker(master, tmp_path):
+    one = subclass(master, tmp_path, SWALLOWING)
+    one.wait_workers(2)
+    assert set(said(one)) == {"caught"}
+    assert one.stop() == 0

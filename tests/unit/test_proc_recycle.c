@@ -40,7 +40,7 @@ static void a_worker_that_grows_is_replaced(void **state)
         skip();
     host.behaviour = GROWS;
     host.arbiter.goal.target = 1;
-    host.arbiter.max_rss = GROWTH / 2;
+    host.arbiter.limits.max_rss = GROWTH / 2;
     run_until_dead(1);
     assert_true(host.due[REASON_MAX_RSS] >= 1);
     assert_int_equal(host.last_reason, REASON_MAX_RSS);
@@ -54,7 +54,7 @@ static void a_worker_that_grows_beyond_the_hard_limit_is_not_waited_for(void **s
         skip();
     host.behaviour = GROWS;
     host.arbiter.goal.target = 1;
-    host.arbiter.max_rss_hard = GROWTH / 2;
+    host.arbiter.limits.max_rss_hard = GROWTH / 2;
     run_until_dead(1);
     assert_int_equal(host.too_big, 1);
     assert_int_equal(host.last_reason, REASON_MAX_RSS_HARD);
@@ -68,7 +68,7 @@ static void a_worker_that_is_born_too_big_is_left_alone(void **state)
         skip();
     host.behaviour = GROWS;
     host.arbiter.goal.target = 1;
-    host.arbiter.max_rss = host.arbiter.max_rss_hard = 1;
+    host.arbiter.limits.max_rss = host.arbiter.limits.max_rss_hard = 1;
     run_until_ready(1);
     assert_int_equal(host.born_big, 1);
     turn_by_turn();
@@ -83,7 +83,7 @@ static void an_idle_worker_is_not_looked_at(void **state)
 {
     (void)state;
     host.arbiter.goal.target = 1;
-    host.arbiter.max_rss = INT64_MAX;
+    host.arbiter.limits.max_rss = INT64_MAX;
     run_until_ready(1);
     turn_by_turn();
     host.arbiter.tick_ms = 10;

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "proc/loop/arbiter.h"
 #include "proc/port/report.h"
+#include "proc/port/status.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,8 +28,10 @@
 #include <unistd.h>
 
 static struct arbiter a;
+static struct status status;
 static int refused; /* errno of what the log was told last */
 static unsigned refusals;
+static int listener;
 
 static void cannot_answer(void *ctx, int error)
 {
@@ -47,20 +50,23 @@ static int setup(void **state)
     (void)state;
     if (arbiter_open(&a, &host, NULL) < 0)
         return -1;
+    status_open(&status, &a);
     refused = refusals = 0;
     a.goal.target = 2;
-    a.status.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    port_listen(&status.port, listener);
     snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "gunicorn-test-status-%d",
              (int)getpid());
-    bind(a.status.listener, (struct sockaddr *)&name, sizeof(name));
-    return listen(a.status.listener, 64);
+    bind(listener, (struct sockaddr *)&name, sizeof(name));
+    return listen(listener, 64);
 }
 
 static int teardown(void **state)
 {
     (void)state;
     mem_fail_never();
-    close(a.status.listener);
+    close(listener);
+    status_close(&status);
     arbiter_close(&a);
     return 0;
 }
@@ -83,19 +89,28 @@ static int client(void)
     socklen_t size = sizeof(name);
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
-    getsockname(a.status.listener, (struct sockaddr *)&name, &size);
+    getsockname(listener, (struct sockaddr *)&name, &size);
     assert_int_equal(connect(fd, (struct sockaddr *)&name, size), 0);
     return fd;
 }
 
+enum { PIPES = 2 }; /* of signals, and of workers */
+
+static nfds_t polled;
+
+static int plain_poll(void *ctx, struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    (void)ctx;
+    polled = count;
+    return poll(fds, count, timeout_ms);
+}
+
 static void turn(int64_t now)
 {
-    struct pollfd fds[STATUS_FDS];
-    unsigned count = status_fill(&a.status, fds);
-
-    assert_true(count <= STATUS_FDS);
-    poll(fds, count, a.dump.active ? 1 : 0); /* a worker is to answer */
-    status_run(&a, fds, count, now);
+    polled = 0;
+    /* A worker is to answer. */
+    pollables_poll(&a.pollables, plain_poll, NULL, status.dump.active ? 1 : 0);
+    assert_int_equal(pollables_dispatch(&a.pollables, now), 0);
 }
 
 static void say(int fd, const char *text)
@@ -138,8 +153,8 @@ static unsigned clients(void)
 {
     unsigned count = 0;
 
-    for (unsigned i = 0; i < STATUS_CONNECTIONS; i++)
-        count += a.status.clients[i] != NULL;
+    for (unsigned i = 0; i < PORT_CLIENTS; i++)
+        count += status.port.clients[i] != NULL;
     return count;
 }
 
@@ -199,10 +214,14 @@ static void in_pieces(void **state)
     assert_true(begins(receive(fd), "HTTP/1.1 200 "));
 }
 
+static int listener_is_ready(int64_t now)
+{
+    return status.port.listener.on_ready(&status.port.listener, POLLIN, now);
+}
+
 /* It is not tried without end meanwhile. */
 static void without_a_descriptor_a_client_waits(void **state)
 {
-    struct pollfd fds[STATUS_FDS];
     struct rlimit old, few;
     int fd = client();
 
@@ -211,23 +230,20 @@ static void without_a_descriptor_a_client_waits(void **state)
     few = (struct rlimit){0, old.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
     for (int i = 0; i < 2; i++) {
-        struct pollfd listener = {.fd = a.status.listener, .revents = POLLIN};
-
-        status_run(&a, &listener, 1, 2000);
-        assert_int_equal(status_fill(&a.status, fds), 0);
-        assert_int_equal(status_deadline(&a.status), 2000 + STATUS_PAUSE_MS);
+        assert_int_equal(listener_is_ready(2000), 0);
+        assert_int_equal(status.port.listener.fd, -1);
+        assert_int_equal(pollables_deadline(&a.pollables), 2000 + PORT_PAUSE_MS);
     }
     assert_int_equal(refused, EMFILE);
     assert_int_equal(refusals, 1);
-    status_run(&a, &(struct pollfd){.fd = a.status.listener, .revents = POLLIN}, 1,
-               2000 + STATUS_TELL_MS);
+    assert_int_equal(listener_is_ready(2000 + PORT_LOG_MS), 0);
     assert_int_equal(refusals, 2);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
-    status_run(&a, fds, 0, 2000 + STATUS_TELL_MS + STATUS_PAUSE_MS);
-    assert_int_equal(status_fill(&a.status, fds), 1);
+    turn(2000 + PORT_LOG_MS + PORT_PAUSE_MS);
+    assert_int_equal(status.port.listener.fd, listener);
     say(fd, "GET /live HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_true(begins(receive(fd), "HTTP/1.1 200 "));
-    assert_int_equal(status_deadline(&a.status), INT64_MAX);
+    assert_int_equal(pollables_deadline(&a.pollables), INT64_MAX);
 }
 
 static void who_says_nothing_is_closed(void **state)
@@ -238,38 +254,38 @@ static void who_says_nothing_is_closed(void **state)
     turn(2000);
     turn(2000);
     assert_int_equal(clients(), 1);
-    assert_int_equal(status_deadline(&a.status), 2000 + STATUS_MS);
+    assert_int_equal(pollables_deadline(&a.pollables), 2000 + STATUS_MS);
     turn(2000 + STATUS_MS);
     assert_int_equal(clients(), 0);
-    assert_int_equal(status_deadline(&a.status), INT64_MAX);
+    assert_int_equal(pollables_deadline(&a.pollables), INT64_MAX);
     close(fd);
 }
 
 static void the_oldest_makes_room(void **state)
 {
-    int fds[STATUS_CONNECTIONS + 5];
+    int fds[PORT_CLIENTS + 5];
 
     (void)state;
-    for (int i = 0; i < STATUS_CONNECTIONS + 5; i++) {
+    for (int i = 0; i < PORT_CLIENTS + 5; i++) {
         fds[i] = client();
         turn(2000 + i);
     }
-    assert_int_equal(clients(), STATUS_CONNECTIONS);
-    say(fds[STATUS_CONNECTIONS + 4], "GET /live HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_true(begins(receive(fds[STATUS_CONNECTIONS + 4]), "HTTP/1.1 200 "));
+    assert_int_equal(clients(), PORT_CLIENTS);
+    say(fds[PORT_CLIENTS + 4], "GET /live HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_true(begins(receive(fds[PORT_CLIENTS + 4]), "HTTP/1.1 200 "));
     assert_int_equal(recv(fds[0], answer, 1, MSG_DONTWAIT), 0);
-    for (int i = 0; i < STATUS_CONNECTIONS + 4; i++)
+    for (int i = 0; i < PORT_CLIENTS + 4; i++)
         close(fds[i]);
 }
 
 static void nothing_is_polled_without_need(void **state)
 {
-    struct pollfd fds[STATUS_FDS];
-
     (void)state;
-    assert_int_equal(status_fill(&a.status, fds), 1);
-    a.status.paused = true;
-    assert_int_equal(status_fill(&a.status, fds), 0);
+    turn(2000);
+    assert_int_equal(polled, PIPES + 1);
+    port_pause(&status.port, true);
+    turn(2000);
+    assert_int_equal(polled, PIPES);
 }
 
 static void ready_when_a_worker_is(void **state)
@@ -336,7 +352,7 @@ static void many_workers_fit(void **state)
     (void)state;
     for (int i = 1; i <= SCOREBOARD_SLOTS; i++)
         add_worker(0x7fff0000 + i, CHILD_READY);
-    writer_init(&out, STATUS_ANSWER);
+    writer_init(&out, PORT_ANSWER);
     report_metrics(&a, &out, 2000);
     report_workers(&a, &out, 2000);
     assert_int_equal(out.error, 0);
@@ -350,6 +366,7 @@ static void without_memory_a_client_is_lost_and_no_more(void **state)
     bool answered = false;
 
     (void)state;
+    turn(2000); /* the loop has its memory */
     for (long n = 0; n < 200 && !answered; n++) {
         int fd = client();
 
@@ -368,21 +385,21 @@ static void without_memory_a_client_is_lost_and_no_more(void **state)
 static void a_second_master_takes_over(void **state)
 {
     (void)state;
-    int pipe = status_await_successor(&a.status);
+    int pipe = status_await_successor(&status);
 
     assert_true(pipe >= 0);
     turn(2000);
-    assert_false(a.status.paused);
+    assert_false(status.port.paused);
     assert_int_equal(write(pipe, "1", 1), 1);
     turn(2000);
-    assert_true(a.status.paused);
-    status_resume(&a.status);
-    assert_false(a.status.paused);
+    assert_true(status.port.paused);
+    status_resume(&status);
+    assert_false(status.port.paused);
     close(pipe);
-    pipe = status_await_successor(&a.status);
+    pipe = status_await_successor(&status);
     close(pipe); /* it has died */
     turn(2000);
-    assert_false(a.status.paused);
+    assert_false(status.port.paused);
 }
 
 /* ---- stacks ---- */
@@ -418,9 +435,9 @@ static pid_t fork_worker(void (*answers)(int))
     pid_t pid = fork();
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        dump_file = a.dump.file;
+        dump_file = status.dump.file;
         signal(dump_signal(), answers ? answers : write_stack);
-        if (dump_accept(&a.dump, slot) < 0)
+        if (dump_accept(&status.dump, slot) < 0)
             _exit(1);
         if (!answers)
             signal(dump_signal(), SIG_IGN);
@@ -460,7 +477,7 @@ static void a_worker_writes_its_stack(void **state)
         assert_non_null(stack);
         assert_null(strstr(stack + 1, "the stack\n"));
     }
-    assert_false(a.dump.active);
+    assert_false(status.dump.active);
     end_worker(pid);
 }
 
@@ -481,8 +498,8 @@ static void one_that_does_not_is_not_waited_for(void **state)
     pid_t pid = fork_worker(NULL);
     int fd = ask_for_stacks();
 
-    assert_true(a.dump.active);
-    assert_int_equal(dump_deadline(&a.dump), 2000 + DUMP_THREAD_MS);
+    assert_true(status.dump.active);
+    assert_int_equal(dump_deadline(&status.dump), 2000 + DUMP_THREAD_MS);
     assert_non_null(strstr(ask("GET /workers/0/stack HTTP/1.1\r\nHost: a\r\n\r\n"), "try again"));
     turn(2000 + DUMP_THREAD_MS);
     assert_non_null(strstr(receive(fd), "it gave no answer"));
@@ -500,7 +517,7 @@ static void nobody_waits_for_the_stacks(void **state)
     turn(2000);
     turn(2000);
     assert_int_equal(clients(), 0);
-    assert_false(a.dump.active);
+    assert_false(status.dump.active);
     end_worker(pid);
 }
 
@@ -512,7 +529,7 @@ static int ask_a_slow_one(void)
 
     for (int i = 0; i < 10000 && stat.st_size == 0; i++) {
         turn(2000);
-        assert_int_equal(fstat(a.dump.file, &stat), 0);
+        assert_int_equal(fstat(status.dump.file, &stat), 0);
     }
     assert_int_equal(stat.st_size, 10);
     return fd;
@@ -526,8 +543,8 @@ static void who_has_begun_is_waited_for(void **state)
     int fd = ask_a_slow_one();
 
     turn(2000 + DUMP_THREAD_MS);
-    assert_true(a.dump.active);
-    assert_int_equal(dump_deadline(&a.dump), 2000 + 2 * DUMP_THREAD_MS);
+    assert_true(status.dump.active);
+    assert_int_equal(dump_deadline(&status.dump), 2000 + 2 * DUMP_THREAD_MS);
     assert_int_equal(write(go_on[1], "g", 1), 1);
     receive(fd);
     assert_non_null(strstr(answer, "the stack\nthe rest\n"));
@@ -546,11 +563,11 @@ static void who_writes_when_it_is_over_keeps_the_file(void **state)
     int fd = ask_a_slow_one();
 
     turn(2000 + DUMP_TOTAL_MS + 1);
-    assert_false(a.dump.active);
+    assert_false(status.dump.active);
     assert_non_null(strstr(receive(fd), "the stack\n…\n"));
     assert_non_null(strstr(ask("GET /workers/0/stack HTTP/1.1\r\nHost: a\r\n\r\n"), "try again"));
     assert_int_equal(write(go_on[1], "gg", 2), 2);
-    for (int i = 0; i < 10000 && atomic_load(&a.dump.shared->writing); i++)
+    for (int i = 0; i < 10000 && atomic_load(&status.dump.shared->writing); i++)
         poll(NULL, 0, 1);
     receive(ask_for_stacks());
     assert_non_null(strstr(answer, "the stack\nthe rest\n"));
@@ -567,12 +584,12 @@ static void who_died_amid_it_does_not_keep_it(void **state)
     int fd = ask_a_slow_one();
 
     turn(2000 + DUMP_TOTAL_MS + 1);
-    assert_int_equal(a.dump.late, pid);
+    assert_int_equal(status.dump.late, pid);
     receive(fd);
     bury_worker(pid);
-    assert_int_equal(dump_begin(&a.dump, &a.board, &a.children, &pid, 1, 2000), 0);
-    assert_int_equal(a.dump.late, 0);
-    dump_end(&a.dump);
+    assert_int_equal(dump_begin(&status.dump, &a.board, &a.children, &pid, 1, 2000), 0);
+    assert_int_equal(status.dump.late, 0);
+    dump_end(&status.dump);
     close(go_on[0]);
     close(go_on[1]);
 }
@@ -582,7 +599,7 @@ enum { ANOTHER = 4711 };
 static void ask_another(int signo)
 {
     (void)signo;
-    atomic_store(&a.dump.shared->wanted, ANOTHER);
+    atomic_store(&status.dump.shared->wanted, ANOTHER);
 }
 
 /* The master had given up on it: whom it asks now has still to answer. */
@@ -592,11 +609,11 @@ static void who_answers_late_answers_for_nobody_else(void **state)
 
     (void)state;
     signal(dump_signal(), ask_another);
-    assert_int_equal(dump_accept(&a.dump, slot), 0);
-    atomic_store(&a.dump.shared->wanted, running_thread());
+    assert_int_equal(dump_accept(&status.dump, slot), 0);
+    atomic_store(&status.dump.shared->wanted, running_thread());
     raise(dump_signal());
     signal(dump_signal(), SIG_DFL);
-    assert_int_equal(atomic_load(&a.dump.shared->wanted), ANOTHER);
+    assert_int_equal(atomic_load(&status.dump.shared->wanted), ANOTHER);
 }
 
 static void a_worker_without_a_handler_is_not_signalled(void **state)
@@ -635,7 +652,7 @@ static void nonsense_in_the_file_is_cut_and_escaped(void **state)
     assert_true(begins(answer, "HTTP/1.1 200 "));
     assert_non_null(strstr(answer, "\\x1b[2Jthe stack\\x0d\n\\xff\\x00"));
     assert_non_null(strstr(answer, "G\\x0aT"));
-    assert_false(a.dump.active);
+    assert_false(status.dump.active);
     end_worker(pid);
 }
 
@@ -646,7 +663,7 @@ static void nonsense_in_the_counters_passes(void **state)
     (void)state;
     pid_t pid = fork_worker(write_stack);
 
-    atomic_store(&a.dump.shared->writing, 4711);
+    atomic_store(&status.dump.shared->writing, 4711);
     assert_non_null(strstr(ask("GET /workers/0/stack HTTP/1.1\r\nHost: a\r\n\r\n"), "the stack"));
     end_worker(pid);
 }
@@ -655,19 +672,19 @@ static void who_is_about_to_end_may_be_asked(void **state)
 {
     (void)state;
     struct slot *slot = add_worker(0, CHILD_READY);
-    int status;
+    int result;
     pid_t pid = fork();
 
     if (pid == 0) {
-        dump_file = a.dump.file;
+        dump_file = status.dump.file;
         signal(dump_signal(), write_stack);
-        dump_accept(&a.dump, slot);
-        dump_close(&a.dump);
+        dump_accept(&status.dump, slot);
+        dump_close(&status.dump);
         raise(dump_signal());
         _exit(0);
     }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
+    assert_int_equal(waitpid(pid, &result, 0), pid);
+    assert_int_equal(result, 0);
 }
 
 /* Its number may be another process' by then. */
@@ -677,14 +694,14 @@ static void who_is_dead_is_not_signalled(void **state)
     pid_t pid = fork_worker(NULL), other = fork_worker(write_stack);
     pid_t both[] = {pid, other};
 
-    assert_int_equal(dump_begin(&a.dump, &a.board, &a.children, both, 2, 2000), 0);
-    assert_false(dump_step(&a.dump, 2000));
+    assert_int_equal(dump_begin(&status.dump, &a.board, &a.children, both, 2, 2000), 0);
+    assert_false(dump_step(&status.dump, 2000));
     arbiter_forget(&a, pid);
-    a.dump.thread_count = 2; /* there would be another thread to ask */
-    a.dump.threads[1] = pid;
-    dump_step(&a.dump, 2000 + DUMP_THREAD_MS);
-    assert_true(a.dump.at > 0); /* it went on to the next worker */
-    dump_end(&a.dump);
+    status.dump.thread_count = 2; /* there would be another thread to ask */
+    status.dump.threads[1] = pid;
+    dump_step(&status.dump, 2000 + DUMP_THREAD_MS);
+    assert_true(status.dump.at > 0); /* it went on to the next worker */
+    dump_end(&status.dump);
     end_worker(pid);
     end_worker(other);
 }

@@ -4,7 +4,8 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "proc/loop/arbiter.h"
+#include "proc/children/scoreboard.h"
+#include "proc/dump/dump.h"
 
 /* Adds what Python needs of src/proc to the module: ArbiterCore, Slot, functions. 0 or -1. */
 int ext_proc_init(PyObject *module);
@@ -13,14 +14,12 @@ int ext_proc_init(PyObject *module);
  * lives as long as the object. */
 struct slot *ext_slot_from(PyObject *object);
 
-/* A new Slot object, or NULL with an exception. `owner` is kept alive by it. */
-PyObject *ext_slot_new(PyTypeObject *type, PyObject *owner, struct slot *slot);
+/* A new Slot object, or NULL with an exception. `owner` is kept alive by it, and with it the slot
+ * and the dump. */
+PyObject *ext_slot_new(PyTypeObject *type, PyObject *owner, struct slot *slot,
+                       const struct dump *dump);
 
 extern PyType_Spec ext_slot_spec;
 extern PyType_Spec ext_arbiter_spec;
-
-/* The core that a slot's owner is. Borrowed. */
-struct arbiter;
-struct arbiter *ext_arbiter_of(PyObject *core);
 
 #endif

@@ -1,6 +1,7 @@
 #include "ext/core/ext_proc.h"
 
 #include "proc/loop/signals.h"
+#include "proc/port/status.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -27,6 +28,7 @@ enum event {
     EVENT_BORN_BIG,
     EVENT_HURRY,
     EVENT_CANNOT_ANSWER,
+    EVENT_FORKED,
     EVENT_COUNT
 };
 
@@ -45,6 +47,7 @@ static const char *const event_names[EVENT_COUNT] = {
     [EVENT_BORN_BIG] = "born_big",
     [EVENT_HURRY] = "hurry",
     [EVENT_CANNOT_ANSWER] = "cannot_answer",
+    [EVENT_FORKED] = "forked",
 };
 
 struct arbiter_object {
@@ -53,6 +56,7 @@ struct arbiter_object {
     PyTypeObject *slot_type;
     bool open;
     struct arbiter arbiter;
+    struct status status;
 };
 
 /* ---- the host's callbacks ---- */
@@ -252,11 +256,12 @@ static void fork_before(void *ctx)
 
 static void fork_after(void *ctx, pid_t pid)
 {
-    (void)ctx;
-    if (pid == 0)
-        PyOS_AfterFork_Child();
-    else
+    if (pid != 0) {
         PyOS_AfterFork_Parent();
+        return;
+    }
+    status_leave(&((struct arbiter_object *)ctx)->status);
+    PyOS_AfterFork_Child();
 }
 
 static const struct arbiter_fork_hooks python_fork = {fork_before, fork_after};
@@ -268,9 +273,9 @@ static struct arbiter *of(PyObject *op)
     return &((struct arbiter_object *)op)->arbiter;
 }
 
-struct arbiter *ext_arbiter_of(PyObject *core)
+static struct status *status_of(PyObject *op)
 {
-    return of(core);
+    return &((struct arbiter_object *)op)->status;
 }
 
 /* 0, or -1 with an exception. */
@@ -298,6 +303,7 @@ static int arbiter_begin(struct arbiter_object *self, PyObject *owner, PyObject 
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
+    status_open(&self->status, &self->arbiter);
     self->open = true;
     return 0;
 }
@@ -348,10 +354,22 @@ static void arbiter_dealloc(PyObject *op)
     PyObject_GC_UnTrack(op);
     arbiter_clear(op);
     Py_CLEAR(self->slot_type);
-    if (self->open)
+    if (self->open) {
+        status_close(&self->status);
         arbiter_close(&self->arbiter);
+    }
     type->tp_free(op);
     Py_DECREF(type);
+}
+
+/* For what only the master does; NULL with an exception in a worker that has to leave it. */
+static struct arbiter *master_of(PyObject *op)
+{
+    struct arbiter *arbiter = of(op);
+
+    if (arbiter->is_worker && done(report(op, EVENT_FORKED, "()")) < 0)
+        return NULL;
+    return arbiter;
 }
 
 /* A callback's exception, or poll's errno. */
@@ -366,26 +384,34 @@ static PyObject *result_of(int result)
 
 static PyObject *py_run(PyObject *op, PyObject *unused)
 {
+    struct arbiter *arbiter = master_of(op);
+
     (void)unused;
-    return result_of(arbiter_run(of(op)));
+    return arbiter ? result_of(arbiter_run(arbiter)) : NULL;
 }
 
 static PyObject *py_reap(PyObject *op, PyObject *unused)
 {
+    struct arbiter *arbiter = master_of(op);
+
     (void)unused;
-    return result_of(arbiter_reap(of(op)));
+    return arbiter ? result_of(arbiter_reap(arbiter)) : NULL;
 }
 
 static PyObject *py_murder(PyObject *op, PyObject *unused)
 {
+    struct arbiter *arbiter = master_of(op);
+
     (void)unused;
-    return result_of(arbiter_murder(of(op)));
+    return arbiter ? result_of(arbiter_murder(arbiter)) : NULL;
 }
 
 static PyObject *py_manage(PyObject *op, PyObject *unused)
 {
+    struct arbiter *arbiter = master_of(op);
+
     (void)unused;
-    return result_of(arbiter_manage(of(op)));
+    return arbiter ? result_of(arbiter_manage(arbiter)) : NULL;
 }
 
 static PyObject *py_drain(PyObject *op, PyObject *args)
@@ -393,7 +419,7 @@ static PyObject *py_drain(PyObject *op, PyObject *args)
     double limit;
     int hurried;
 
-    if (!PyArg_ParseTuple(args, "dp:drain", &limit, &hurried))
+    if (!PyArg_ParseTuple(args, "dp:drain", &limit, &hurried) || !master_of(op))
         return NULL;
     return result_of(arbiter_drain(of(op), (int64_t)(limit * 1000), hurried));
 }
@@ -402,7 +428,7 @@ static PyObject *py_leave(PyObject *op, PyObject *seconds)
 {
     double limit = PyFloat_AsDouble(seconds);
 
-    if (PyErr_Occurred())
+    if (PyErr_Occurred() || !master_of(op))
         return NULL;
     int result = arbiter_leave(of(op), (int64_t)(limit * 1000));
     return result < 0 ? result_of(result) : PyLong_FromLong(result);
@@ -411,27 +437,29 @@ static PyObject *py_leave(PyObject *op, PyObject *seconds)
 static PyObject *py_open_private(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    if (status_open_private(&of(op)->status) < 0)
+    if (status_open_private(status_of(op)) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
 }
 
+#define END_STATUS_MS 500 /* for the clients that are there */
+
 static PyObject *py_end_status(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    return result_of(arbiter_end_status(of(op)));
+    return result_of(status_end(status_of(op), END_STATUS_MS));
 }
 
 static PyObject *py_await_successor(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    return PyLong_FromLong(status_await_successor(&of(op)->status));
+    return PyLong_FromLong(status_await_successor(status_of(op)));
 }
 
 static PyObject *py_successor_gone(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    status_resume(&of(op)->status);
+    status_resume(status_of(op));
     Py_RETURN_NONE;
 }
 
@@ -441,12 +469,12 @@ static PyObject *py_fork(PyObject *op, PyObject *age_object)
     unsigned long age = PyLong_AsUnsignedLong(age_object);
     struct slot *slot;
 
-    if (age == (unsigned long)-1 && PyErr_Occurred())
+    if ((age == (unsigned long)-1 && PyErr_Occurred()) || !master_of(op))
         return NULL;
     pid_t pid = arbiter_fork(&self->arbiter, (uint32_t)age, &python_fork, &slot);
     if (pid < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
-    PyObject *object = ext_slot_new(self->slot_type, op, slot);
+    PyObject *object = ext_slot_new(self->slot_type, op, slot, &self->status.dump);
     if (!object && pid == 0)
         _exit(1); /* an exception here would be taken for the master's */
     return object ? Py_BuildValue("iN", (int)pid, object) : NULL;
@@ -456,7 +484,7 @@ static PyObject *py_kill(PyObject *op, PyObject *args)
 {
     int pid, signo;
 
-    if (!PyArg_ParseTuple(args, "ii:kill", &pid, &signo))
+    if (!PyArg_ParseTuple(args, "ii:kill", &pid, &signo) || !master_of(op))
         return NULL;
     if (arbiter_kill(of(op), pid, signo) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
@@ -680,7 +708,7 @@ static PyObject *get_proven(PyObject *op, void *unused)
 static PyObject *get_status_socket(PyObject *op, void *unused)
 {
     (void)unused;
-    return PyLong_FromLong(of(op)->status.listener);
+    return PyLong_FromLong(status_of(op)->port.fd);
 }
 
 static int set_status_socket(PyObject *op, PyObject *value, void *unused)
@@ -690,14 +718,14 @@ static int set_status_socket(PyObject *op, PyObject *value, void *unused)
     (void)unused;
     if (fd == -1 && PyErr_Occurred())
         return -1;
-    of(op)->status.listener = (int)fd;
+    port_listen(&status_of(op)->port, (int)fd);
     return 0;
 }
 
 static PyObject *get_status_paused(PyObject *op, void *unused)
 {
     (void)unused;
-    return PyBool_FromLong(of(op)->status.paused);
+    return PyBool_FromLong(status_of(op)->port.paused);
 }
 
 static int set_status_paused(PyObject *op, PyObject *value, void *unused)
@@ -707,7 +735,7 @@ static int set_status_paused(PyObject *op, PyObject *value, void *unused)
     (void)unused;
     if (truth < 0)
         return -1;
-    of(op)->status.paused = truth;
+    port_pause(&status_of(op)->port, truth);
     return 0;
 }
 
@@ -731,9 +759,9 @@ static PyGetSetDef arbiter_getset[] = {
     {"boot_timeout", get_ms, set_ms,
      "Seconds that a worker may take to boot; 0: ten times timeout.", OFFSET(boot_ms)},
     {"max_rss", get_bytes, set_bytes, "Bytes beyond which a worker is replaced; 0: none.",
-     OFFSET(max_rss)},
+     OFFSET(limits.max_rss)},
     {"max_rss_hard", get_bytes, set_bytes, "Bytes beyond which a worker is aborted; 0: none.",
-     OFFSET(max_rss_hard)},
+     OFFSET(limits.max_rss_hard)},
     {"max_unavailable", get_count, set_count, "How many are recycled at a time; 0: all.",
      OFFSET(goal.max_unavailable)},
     {"target", get_count, set_count, "How many workers there should be.", OFFSET(goal.target)},

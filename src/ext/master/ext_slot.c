@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "base/writer.h"
-#include "proc/loop/arbiter.h"
 
 /* Every byte of the longest text escaped. */
 enum { SHOWN_MAX = 4 * RUNNING_PATH_MAX };
@@ -11,6 +10,7 @@ enum { SHOWN_MAX = 4 * RUNNING_PATH_MAX };
 struct slot_object {
     PyObject_HEAD PyObject *owner; /* keeps the shared memory mapped */
     struct slot *slot;
+    const struct dump *dump; /* the owner's */
 };
 
 static int64_t now_ms(void)
@@ -18,7 +18,8 @@ static int64_t now_ms(void)
     return (int64_t)(clock_ns() / 1000000);
 }
 
-PyObject *ext_slot_new(PyTypeObject *type, PyObject *owner, struct slot *slot)
+PyObject *ext_slot_new(PyTypeObject *type, PyObject *owner, struct slot *slot,
+                       const struct dump *dump)
 {
     struct slot_object *self = (struct slot_object *)type->tp_alloc(type, 0);
 
@@ -26,6 +27,7 @@ PyObject *ext_slot_new(PyTypeObject *type, PyObject *owner, struct slot *slot)
         return NULL;
     self->owner = Py_NewRef(owner);
     self->slot = slot;
+    self->dump = dump;
     return (PyObject *)self;
 }
 
@@ -96,10 +98,8 @@ static PyObject *py_retire(PyObject *op, PyObject *unused)
 
 static PyObject *py_accept_dumps(PyObject *op, PyObject *unused)
 {
-    const struct arbiter *arbiter = ext_arbiter_of(((struct slot_object *)op)->owner);
-
     (void)unused;
-    if (dump_accept(&arbiter->dump, of(op)) < 0)
+    if (dump_accept(((struct slot_object *)op)->dump, of(op)) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
 }
@@ -196,7 +196,7 @@ static PyObject *get_connections(PyObject *op, void *unused)
 static PyObject *get_dump_file(PyObject *op, void *unused)
 {
     (void)unused;
-    return PyLong_FromLong(ext_arbiter_of(((struct slot_object *)op)->owner)->dump.file);
+    return PyLong_FromLong(((struct slot_object *)op)->dump->file);
 }
 
 static PyGetSetDef slot_getset[] = {

@@ -2,9 +2,9 @@
 
 #include "proc/children/memory.h"
 
-bool recycle_weighs(const struct arbiter *a)
+bool recycle_weighs(const struct recycle_limits *limits)
 {
-    return a->max_rss > 0 || a->max_rss_hard > 0;
+    return limits->max_rss > 0 || limits->max_rss_hard > 0;
 }
 
 static bool exceeds(int64_t memory, int64_t limit)
@@ -12,32 +12,28 @@ static bool exceeds(int64_t memory, int64_t limit)
     return limit > 0 && memory > limit;
 }
 
-int recycle_greet(struct arbiter *a, struct child *child)
+bool recycle_greet(const struct recycle_limits *limits, struct child *child)
 {
-    if (!recycle_weighs(a))
-        return 0;
+    if (!recycle_weighs(limits))
+        return false;
     child->memory = memory_of(child->pid);
-    child->born_big = exceeds(child->memory, a->max_rss) || exceeds(child->memory, a->max_rss_hard);
-    return child->born_big ? a->host->born_big(a->ctx, child) : 0;
+    child->born_big =
+        exceeds(child->memory, limits->max_rss) || exceeds(child->memory, limits->max_rss_hard);
+    return child->born_big;
 }
 
-int recycle_weigh(struct arbiter *a, struct child *child, int64_t now)
+enum recycle_verdict recycle_weigh(const struct recycle_limits *limits, struct child *child,
+                                   int64_t now)
 {
     child->memory = memory_of(child->pid);
     if (child->born_big)
-        return 0;
-    if (exceeds(child->memory, a->max_rss_hard)) {
+        return RECYCLE_NOT;
+    if (exceeds(child->memory, limits->max_rss_hard)) {
         child->reason = REASON_MAX_RSS_HARD;
-        return a->host->too_big(a->ctx, child);
+        return RECYCLE_TOO_BIG;
     }
-    if (child->phase != CHILD_READY || !exceeds(child->memory, a->max_rss))
-        return 0;
+    if (child->phase != CHILD_READY || !exceeds(child->memory, limits->max_rss))
+        return RECYCLE_NOT;
     child_retire(child, REASON_MAX_RSS, now);
-    return a->host->due(a->ctx, child);
-}
-
-int recycle_expire(struct arbiter *a, struct child *child, int64_t now)
-{
-    child_retire(child, REASON_MAX_LIFETIME, now);
-    return a->host->due(a->ctx, child);
+    return RECYCLE_DUE;
 }

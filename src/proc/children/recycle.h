@@ -1,10 +1,13 @@
 #ifndef PROC_CHILDREN_RECYCLE_H
 #define PROC_CHILDREN_RECYCLE_H
 
-#include "proc/loop/arbiter.h"
+#include "proc/children/children.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 
 /*
- * Workers that are replaced because they have lived or grown for long enough. When one is due it is
+ * Workers that are replaced because they have grown for long enough. When one is due it is
  * RETIRING, and children_admit() decides when its turn comes; beyond the hard limit of memory it is
  * not waited for.
  *
@@ -12,17 +15,22 @@
  */
 #define RECYCLE_LOOK_MS 1000
 
+/* Bytes of memory_of(); 0: no limit. */
+struct recycle_limits {
+    int64_t max_rss, max_rss_hard;
+};
+
+enum recycle_verdict { RECYCLE_NOT, RECYCLE_DUE, RECYCLE_TOO_BIG };
+
 /* Whether memory is looked at. */
-bool recycle_weighs(const struct arbiter *arbiter);
+bool recycle_weighs(const struct recycle_limits *limits);
 
-/* A worker has become ready. One that is beyond a limit already would be so in each new worker: the
- * host is told, and it is left alone. */
-int recycle_greet(struct arbiter *arbiter, struct child *child);
+/* A worker has become ready. True: it is beyond a limit already. So would be each new worker: it is
+ * not held to the limits. */
+bool recycle_greet(const struct recycle_limits *limits, struct child *child);
 
-/* Looks at the memory of a worker. `child` may be gone afterwards. */
-int recycle_weigh(struct arbiter *arbiter, struct child *child, int64_t now);
-
-/* Its lifetime is over. */
-int recycle_expire(struct arbiter *arbiter, struct child *child, int64_t now);
+/* Looks at the memory of a worker: it is RETIRING now, or has the reason to be aborted. */
+enum recycle_verdict recycle_weigh(const struct recycle_limits *limits, struct child *child,
+                                   int64_t now);
 
 #endif

@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "base/forked.h"
-#include "proc/children/recycle.h"
 #include "proc/loop/pipe.h"
 #include "proc/loop/signals.h"
 
@@ -24,14 +23,27 @@ static int64_t now_ms(void)
     return (int64_t)(clock_ns() / 1000000);
 }
 
+static int hear_pipe(struct pollable *self, short revents, int64_t now);
+
+static void open_pollables(struct arbiter *a)
+{
+    pollable_init(&a->signals, NULL);
+    a->signals.fd = signals_fd();
+    a->signals.events = POLLIN;
+    pollables_add(&a->pollables, &a->signals);
+    pollable_init(&a->wake, hear_pipe);
+    a->wake.fd = a->wake_pipe[0];
+    a->wake.events = POLLIN;
+    pollables_add(&a->pollables, &a->wake);
+}
+
 int arbiter_open(struct arbiter *a, const struct arbiter_host *host, void *ctx)
 {
     *a = (struct arbiter){.wake_pipe = {-1, -1}, .life_pipe = {-1, -1}, .host = host, .ctx = ctx};
     children_init(&a->children);
+    pollables_init(&a->pollables);
     if (forked_watch() < 0 || signals_open() < 0)
         return -1;
-    status_init(&a->status);
-    dump_open(&a->dump);
     oom_open(&a->oom, "");
     if (pipe_open(a->wake_pipe, false) < 0 || pipe_open(a->life_pipe, true) < 0 ||
         scoreboard_open(&a->board) < 0) {
@@ -42,20 +54,20 @@ int arbiter_open(struct arbiter *a, const struct arbiter_host *host, void *ctx)
     }
     forked_replace(a->wake_pipe[0]);
     forked_replace(a->life_pipe[1]); /* its end is to tell the workers that the master is dead */
+    open_pollables(a);
     return 0;
 }
 
 void arbiter_close(struct arbiter *a)
 {
     signals_close();
-    status_close(&a->status);
-    dump_close(&a->dump);
     forked_forget(a->wake_pipe[0]);
     forked_forget(a->life_pipe[1]);
     pipe_close(a->wake_pipe);
     pipe_close(a->life_pipe);
     scoreboard_close(&a->board);
     children_free(&a->children);
+    pollables_free(&a->pollables);
 }
 
 /* ---- deadlines ---- */
@@ -82,19 +94,19 @@ static int64_t silence_deadline(const struct arbiter *a, const struct child *chi
  */
 static int64_t busy_deadline(const struct arbiter *a, const struct child *child)
 {
-    if (!child->watching || (a->timeout_ms == 0 && !recycle_weighs(a)))
+    if (!child->watching || (a->timeout_ms == 0 && !recycle_weighs(&a->limits)))
         return INT64_MAX;
     int64_t busy = child_busy_since(child);
     if (busy == 0)
         return child->look_at;
     int64_t silent = silence_deadline(a, child, busy);
-    return recycle_weighs(a) ? sooner(silent, child->look_at) : silent;
+    return recycle_weighs(&a->limits) ? sooner(silent, child->look_at) : silent;
 }
 
 /* How long a worker that is watched may be idle before it is seen. */
 static int64_t look_ms(const struct arbiter *a)
 {
-    return recycle_weighs(a) ? RECYCLE_LOOK_MS : a->timeout_ms;
+    return recycle_weighs(&a->limits) ? RECYCLE_LOOK_MS : a->timeout_ms;
 }
 
 /* How long a worker may take to boot; 0: for ever. */
@@ -224,39 +236,38 @@ static void empty_pipe(int fd)
     (void)ignored;
 }
 
-/* It was written to. Beyond a number of times it is not looked at until the second is over, so that
- * a worker which writes without end does not keep the master busy. */
-static void hear_pipe(struct arbiter *a, int64_t now)
+/* It was written to, or it is time to listen to it again. Beyond a number of times it is not looked
+ * at until the second is over, so that a worker which writes without end does not keep the master
+ * busy. */
+static int hear_pipe(struct pollable *self, short revents, int64_t now)
 {
+    struct arbiter *a = list_entry(self, struct arbiter, wake);
     struct arbiter_wakes *wakes = &a->wakes;
 
-    empty_pipe(a->wake_pipe[0]);
+    self->fd = a->wake_pipe[0];
+    self->deadline = INT64_MAX;
+    if (!revents)
+        return 0;
+    empty_pipe(self->fd);
+    if (a->on_wake)
+        pollable_wake(a->on_wake);
     if (now >= wakes->since + ARBITER_WAKES_MS)
         *wakes = (struct arbiter_wakes){.since = now};
-    if (++wakes->count >= ARBITER_WAKES)
-        wakes->deaf_to = wakes->since + ARBITER_WAKES_MS;
-}
-
-/* When to listen to the pipe again; INT64_MAX: we do. */
-static int64_t deaf_until(const struct arbiter *a, int64_t now)
-{
-    return a->wakes.deaf_to > now ? a->wakes.deaf_to : INT64_MAX;
+    if (++wakes->count >= ARBITER_WAKES) {
+        self->fd = -1;
+        self->deadline = wakes->since + ARBITER_WAKES_MS;
+    }
+    return 0;
 }
 
 /* Sleeps until there is something to do, or `limit` (ms of CLOCK_MONOTONIC). */
 static int sleep_until(struct arbiter *a, int64_t limit)
 {
-    int64_t now = now_ms(), deaf = deaf_until(a, now);
-    struct pollfd fds[2 + STATUS_FDS] = {
-        {.fd = signals_fd(), .events = POLLIN},
-        {.fd = deaf < INT64_MAX ? -1 : a->wake_pipe[0], .events = POLLIN},
-    };
-    unsigned asking = status_fill(&a->status, fds + 2);
+    int64_t now = now_ms();
 
-    limit = sooner(limit, sooner(status_deadline(&a->status), dump_deadline(&a->dump)));
-    limit = sooner(limit, deaf);
+    limit = sooner(limit, pollables_deadline(&a->pollables));
     int timeout = limit == INT64_MAX ? -1 : clamp_timeout(limit - now);
-    int n = a->host->wait(a->ctx, fds, 2 + asking, timeout);
+    int n = pollables_poll(&a->pollables, a->host->wait, a->ctx, timeout);
 
     if (n < 0 && (errno == ENOMEM || errno == EAGAIN))
         pause_ms(ARBITER_PAUSE_MS);
@@ -264,20 +275,16 @@ static int sleep_until(struct arbiter *a, int64_t limit)
         return -1;
     if (now <= limit && stood_still(limit, now_ms()))
         spare_everyone(a, now_ms());
-    if (n > 0 && fds[1].revents)
-        hear_pipe(a, now_ms());
-    if (n >= 0)
-        status_run(a, fds + 2, asking, now_ms());
-    return a->host->between(a->ctx);
+    int result = pollables_dispatch(&a->pollables, now_ms());
+    return result < 0 ? result : a->host->between(a->ctx);
 }
 
 /* ---- forking ---- */
 
 static void become_worker(struct arbiter *a)
 {
+    a->is_worker = true;
     signals_after_fork();
-    status_close(&a->status);
-    dump_ignore();
     close(a->life_pipe[1]);
     close(a->wake_pipe[0]);
     a->life_pipe[1] = a->wake_pipe[0] = -1;
@@ -450,20 +457,37 @@ static int look_at_busy(struct arbiter *a, struct child *child, int64_t now)
     return 0;
 }
 
-/* The same with a look at its memory, if that is due. */
+static int weigh(struct arbiter *a, struct child *child, int64_t now)
+{
+    switch (recycle_weigh(&a->limits, child, now)) {
+    case RECYCLE_DUE:
+        return a->host->due(a->ctx, child);
+    case RECYCLE_TOO_BIG:
+        return a->host->too_big(a->ctx, child);
+    default:
+        return 0;
+    }
+}
+
+/* The same with a look at its memory, if that is due. `child` may be gone afterwards. */
 static int look_at_watched(struct arbiter *a, struct child *child, int64_t now)
 {
     pid_t pid = child->pid;
-    int result;
 
-    if (!recycle_weighs(a) || child->look_at > now)
+    if (!recycle_weighs(&a->limits) || child->look_at > now)
         return look_at_busy(a, child, now);
     child->look_at = now + RECYCLE_LOOK_MS;
-    result = recycle_weigh(a, child, now);
+    int result = weigh(a, child, now);
     child = children_find(&a->children, pid); /* the host may have forgotten it */
     if (result < 0 || !child || child->phase > CHILD_STOPPING)
         return result;
     return look_at_busy(a, child, now);
+}
+
+static int expire(struct arbiter *a, struct child *child, int64_t now)
+{
+    child_retire(child, REASON_MAX_LIFETIME, now);
+    return a->host->due(a->ctx, child);
 }
 
 /* What has to be done about one child now; `a->children` may have changed afterwards. */
@@ -485,7 +509,7 @@ static int murder_if_due(struct arbiter *a, struct child *child, int64_t now)
         return a->host->slow_boot(a->ctx, child, now - child->forked_at);
     case CHILD_READY:
         if (child->expires_at > 0 && child->expires_at <= now)
-            return recycle_expire(a, child, now);
+            return expire(a, child, now);
         return look_at_watched(a, child, now);
     default:
         return look_at_watched(a, child, now);
@@ -569,7 +593,7 @@ static int bury(struct arbiter *a, pid_t pid, int status, int64_t peak)
     children_remove(&a->children, child);
     judge_death(a, &death, now);
     int result = a->host->died(a->ctx, &death);
-    if (death.child.slot)
+    if (death.child.slot && !a->is_worker) /* the host may have forked */
         scoreboard_release(&a->board, death.child.slot);
     return result;
 }
@@ -602,8 +626,11 @@ static void start_watching(struct arbiter *a, struct child *child, int64_t now)
 static int greet(struct arbiter *a, struct child *child)
 {
     pid_t pid = child->pid;
+    int result = 0;
+
     prove(a, child);
-    int result = recycle_greet(a, child);
+    if (recycle_greet(&a->limits, child))
+        result = a->host->born_big(a->ctx, child);
     child = children_find(&a->children, pid); /* the host may have forgotten it */
     return result < 0 || !child ? result : a->host->ready(a->ctx, child);
 }
@@ -753,13 +780,12 @@ int arbiter_drain(struct arbiter *a, int64_t limit_ms, bool hurried)
     return result;
 }
 
-int arbiter_end_status(struct arbiter *a)
+int arbiter_linger(struct arbiter *a, int64_t limit_ms, bool (*busy)(void *ctx), void *ctx)
 {
-    int64_t limit = now_ms() + ARBITER_STATUS_MS;
+    int64_t limit = now_ms() + limit_ms;
     int result = 0;
 
-    a->status.listener = -1;
-    while (result >= 0 && status_deadline(&a->status) < INT64_MAX && now_ms() < limit)
+    while (result >= 0 && busy(ctx) && now_ms() < limit)
         result = sleep_until(a, limit);
     return result;
 }

@@ -4,11 +4,10 @@
 #include "proc/children/backoff.h"
 #include "proc/children/children.h"
 #include "proc/children/oom.h"
+#include "proc/children/recycle.h"
 #include "proc/children/scoreboard.h"
-#include "proc/dump/dump.h"
-#include "proc/port/status.h"
+#include "proc/loop/pollable.h"
 
-#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -36,8 +35,7 @@ struct arbiter_death {
 };
 
 struct arbiter_host {
-    /* poll(2); whoever holds a lock gives it away meanwhile. Returns as poll does, errno kept. */
-    int (*wait)(void *ctx, struct pollfd *fds, nfds_t count, int timeout_ms);
+    pollable_wait wait;
     /* Runs what the process has to do between two waits (foreign signal handlers). */
     int (*between)(void *ctx);
     int (*on_signal)(void *ctx, int signo);
@@ -92,7 +90,6 @@ struct arbiter_host {
 #define ARBITER_ABORT_MS 1000 /* from SIGABRT to SIGKILL */
 #define ARBITER_SLACK_MS 1000 /* beyond graceful_timeout, for a worker that keeps it by itself */
 #define ARBITER_HURRY_MS 2000 /* left to the workers after a second INT */
-#define ARBITER_STATUS_MS 500 /* at the very end, for clients of the status port */
 #define ARBITER_PAUSE_MS 100  /* when the kernel has no memory to wait */
 #define ARBITER_LATE_MS 1000  /* woken this much too late: the machine was suspended */
 #define ARBITER_WAKES 1000    /* times that the workers' pipe is looked at within … */
@@ -102,7 +99,6 @@ struct arbiter_host {
 struct arbiter_wakes {
     int64_t since;
     unsigned count; /* since then */
-    int64_t deaf_to;
 };
 
 struct arbiter {
@@ -110,23 +106,26 @@ struct arbiter {
     struct children children;
     struct backoff backoff;
     struct children_goal goal;
-    uint32_t generations; /* the highest number given: none is used twice */
-    int wake_pipe[2];     /* workers write to it when their slot deserves a look */
+    uint32_t generations;       /* the highest number given: none is used twice */
+    struct pollables pollables; /* what the loop waits for: pipes, and what the host adds */
+    struct pollable signals;
+    struct pollable wake;
+    int wake_pipe[2]; /* workers write to it when their slot deserves a look */
     struct arbiter_wakes wakes;
-    int life_pipe[2];   /* the master alone holds [1]: workers see [0] close when it dies */
-    int64_t timeout_ms; /* 0: none */
+    struct pollable *on_wake; /* called, too, when they have written; borrowed, NULL: none */
+    int life_pipe[2];         /* the master alone holds [1]: workers see [0] close when it dies */
+    int64_t timeout_ms;       /* 0: none */
     int64_t graceful_ms;
     int64_t boot_ms; /* a worker may take so long to boot; 0: ARBITER_BOOT_FACTOR times timeout */
-    int64_t max_rss, max_rss_hard; /* bytes of memory_of(), 0: none */
+    struct recycle_limits limits;
     int64_t tick_ms;     /* run every duty at least this often; 0: only when there is cause */
     int64_t watchdog_ms; /* call between() at least this often; 0: no */
     bool served;         /* a worker has been ready since the start */
     bool draining;       /* arbiter_drain(): nothing new */
+    bool is_worker;      /* this process is one that arbiter_fork() has forked */
     bool leaving;        /* arbiter_leave(): everything goes on, but no new clients are wanted */
     unsigned max_queue;  /* requests that wait in a worker beyond which it is full; 0: no limit */
     uint64_t forks;      /* workers forked, since the start */
-    struct status status;
-    struct dump dump;
     struct oom oom;
     uint64_t deaths[REASON_COUNT]; /* of workers, since the start */
     const struct arbiter_host *host;
@@ -188,8 +187,8 @@ void arbiter_restore_generation(struct arbiter *arbiter, uint32_t generation);
  */
 int arbiter_leave(struct arbiter *arbiter, int64_t ms);
 
-/* Takes no more clients of the status port, and answers those that are there. */
-int arbiter_end_status(struct arbiter *arbiter);
+/* Sleeps, and serves pollables, as long as `busy(ctx)`, at most `limit_ms`. */
+int arbiter_linger(struct arbiter *arbiter, int64_t limit_ms, bool (*busy)(void *ctx), void *ctx);
 
 /* Waits until every worker is gone, at most `limit_ms`; signals but INT and QUIT are ignored. */
 int arbiter_drain(struct arbiter *arbiter, int64_t limit_ms, bool hurried);

@@ -1,225 +1,32 @@
 #include "proc/port/status.h"
 
 #include "base/mem.h"
-#include "net/socket.h"
-#include "proc/loop/arbiter.h"
-#include "proc/loop/pipe.h"
+#include "proc/port/private.h"
 #include "proc/port/report.h"
 #include "proto/http1/parse.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <sys/un.h>
+#include <string.h>
 #include <unistd.h>
 
 static const char text_type[] = "text/plain; charset=utf-8";
 static const char json_type[] = "application/json";
 static const char metrics_type[] = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-void status_init(struct status *status)
+/* What an answer depends on. */
+struct request {
+    struct status *status;
+    struct port_client *client;
+    bool head_only; /* the method is HEAD */
+    int64_t now;
+};
+
+static void cannot_answer(void *ctx, int error)
 {
-    *status = (struct status){.listener = -1, .private_listener = -1, .successor = -1};
-}
+    struct arbiter *a = ((struct status *)ctx)->arbiter;
 
-/* ---- the private socket ---- */
-
-#ifdef __linux__
-
-#include <sys/random.h>
-
-/* "gunicorn-master-PID-" and what nobody can guess, so nobody takes it before us. Its size, or 0
- * with errno. */
-static socklen_t make_private_name(struct sockaddr_un *name)
-{
-    uint64_t secret[2];
-
-    if (getrandom(secret, sizeof(secret), 0) != (ssize_t)sizeof(secret))
-        return 0;
-    *name = (struct sockaddr_un){.sun_family = AF_UNIX};
-    int n = snprintf(name->sun_path + 1, sizeof(name->sun_path) - 1,
-                     "gunicorn-master-%d-%016" PRIx64 "%016" PRIx64, (int)getpid(), secret[0],
-                     secret[1]);
-    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
-}
-
-int status_open_private(struct status *status)
-{
-    struct sockaddr_un name;
-    socklen_t size = make_private_name(&name);
-    int fd = size ? socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) : -1;
-
-    if (fd < 0)
-        return -1;
-    if (bind(fd, (struct sockaddr *)&name, size) < 0 || listen(fd, STATUS_CONNECTIONS) < 0) {
-        int saved = errno;
-        close(fd);
-        errno = saved;
-        return -1;
-    }
-    status->private_listener = fd;
-    return 0;
-}
-
-/* Anybody of this machine can connect to an abstract name. */
-static bool is_ours(int fd)
-{
-    struct ucred peer;
-    socklen_t size = sizeof(peer);
-
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-           (peer.uid == 0 || peer.uid == getuid() || peer.uid == geteuid());
-}
-
-#else
-
-int status_open_private(struct status *status)
-{
-    (void)status;
-    errno = EOPNOTSUPP;
-    return -1;
-}
-
-static bool is_ours(int fd)
-{
-    (void)fd;
-    return false;
-}
-
-#endif
-
-/* ---- clients ---- */
-
-static void drop(struct status *status, unsigned at)
-{
-    struct status_client *client = status->clients[at];
-
-    close(client->fd);
-    writer_free(&client->answer);
-    mem_free(client);
-    status->clients[at] = NULL;
-}
-
-void status_close(struct status *status)
-{
-    for (unsigned i = 0; i < STATUS_CONNECTIONS; i++)
-        if (status->clients[i])
-            drop(status, i);
-    if (status->private_listener >= 0)
-        close(status->private_listener);
-    if (status->successor >= 0)
-        close(status->successor);
-    status_init(status);
-}
-
-/* ---- upgrade ---- */
-
-int status_await_successor(struct status *status)
-{
-    int ends[2];
-
-    status_resume(status);
-    if (pipe_open(ends, false) < 0)
-        return -1;
-    status->successor = ends[0];
-    return ends[1];
-}
-
-void status_resume(struct status *status)
-{
-    if (status->successor >= 0)
-        close(status->successor);
-    status->successor = -1;
-    status->paused = false;
-}
-
-static void hear_successor(struct status *status)
-{
-    char byte;
-    ssize_t n = read(status->successor, &byte, 1);
-
-    if (n < 0)
-        return;
-    close(status->successor);
-    status->successor = -1;
-    status->paused = n > 0;
-}
-
-static struct status_client *dumping(struct status *status)
-{
-    for (unsigned i = 0; i < STATUS_CONNECTIONS; i++)
-        if (status->clients[i] && status->clients[i]->state == STATUS_DUMPING)
-            return status->clients[i];
-    return NULL;
-}
-
-/* A free place; else that of the client that has been here for longest. */
-static unsigned make_place(struct status *status)
-{
-    unsigned oldest = 0;
-
-    for (unsigned i = 0; i < STATUS_CONNECTIONS; i++) {
-        if (!status->clients[i])
-            return i;
-        if (status->clients[i]->deadline < status->clients[oldest]->deadline)
-            oldest = i;
-    }
-    drop(status, oldest);
-    return oldest;
-}
-
-static void take_client(struct arbiter *a, int fd, bool private, int64_t now)
-{
-    struct status_client *client = mem_alloc(sizeof(*client));
-
-    if (!client)
-        a->host->cannot_answer(a->ctx, ENOMEM);
-    if (!client || (private && !is_ours(fd))) {
-        mem_free(client);
-        close(fd);
-        return;
-    }
-    client->fd = fd;
-    client->state = STATUS_READ_HEAD;
-    client->private = private;
-    client->head_only = false;
-    client->deadline = now + STATUS_MS;
-    client->sent = client->size = 0;
-    writer_init(&client->answer, STATUS_ANSWER);
-    a->status.clients[make_place(&a->status)] = client;
-}
-
-/* Whoever could not be accepted is gone, and the next one may be tried at once. */
-static bool is_passing(int error)
-{
-    return error == EAGAIN || error == EWOULDBLOCK || error == ECONNABORTED || error == EINTR;
-}
-
-static void cannot_accept(struct arbiter *a, int error, int64_t now)
-{
-    a->status.resume_at = now + STATUS_PAUSE_MS;
-    if (now < a->status.tell_at)
-        return;
-    a->status.tell_at = now + STATUS_TELL_MS;
     a->host->cannot_answer(a->ctx, error);
-}
-
-static void accept_clients(struct arbiter *a, int listener, int64_t now)
-{
-    struct peer peer;
-
-    for (int i = 0; i < STATUS_CONNECTIONS; i++) {
-        int fd = socket_accept(listener, &peer);
-
-        if (fd < 0) {
-            if (!is_passing(errno))
-                cannot_accept(a, errno, now);
-            return;
-        }
-        take_client(a, fd, listener == a->status.private_listener, now);
-    }
 }
 
 /* ---- answers ---- */
@@ -244,68 +51,128 @@ static const char *reason_of(int code)
     }
 }
 
-/* The body is written already: with a head before it, it is the answer. */
-static void answer(struct arbiter *a, struct status_client *client, int code, const char *type,
-                   struct writer *body)
+/* Writes the whole answer; the body is written already, and freed here. */
+static void write_answer(const struct request *request, int code, const char *type,
+                         struct writer *body)
 {
+    struct writer *out = &request->client->answer;
+
     if (body->error) {
-        a->host->cannot_answer(a->ctx, body->error);
+        cannot_answer(request->status, body->error);
         body->size = 0;
         body->error = 0;
         writer_text(body, "there is no memory for the answer, or it is too long\n");
         code = 500;
         type = text_type;
     }
-    writer_format(&client->answer,
+    writer_format(out,
                   "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
                   "Cache-Control: no-store\r\nConnection: close\r\n%s\r\n",
                   code, reason_of(code), type, body->size,
                   code == 405 ? "Allow: GET, HEAD\r\n" : "");
-    if (!client->head_only)
-        writer_add(&client->answer, body->data, body->size);
+    if (!request->head_only)
+        writer_add(out, body->data, body->size);
     writer_free(body);
-    client->state = STATUS_SEND;
 }
 
-static void answer_text(struct arbiter *a, struct status_client *client, int code, const char *text)
+static void answer(const struct request *request, int code, const char *type, struct writer *body)
+{
+    write_answer(request, code, type, body);
+    port_answer(request->client, request->now);
+}
+
+static void answer_text(const struct request *request, int code, const char *text)
 {
     struct writer body;
 
-    writer_init(&body, STATUS_ANSWER);
+    writer_init(&body, PORT_ANSWER);
     writer_text(&body, text);
-    answer(a, client, code, text_type, &body);
+    answer(request, code, text_type, &body);
 }
 
-static void answer_no_memory(struct arbiter *a, struct status_client *client)
+static void answer_no_memory(const struct request *request)
 {
-    a->host->cannot_answer(a->ctx, ENOMEM);
-    answer_text(a, client, 503, "no memory\n");
+    cannot_answer(request->status, ENOMEM);
+    answer_text(request, 503, "no memory\n");
+}
+
+/* ---- stacks ---- */
+
+static void refuse_dump(const struct request *request, int error)
+{
+    if (error == EBUSY)
+        answer_text(request, 503, "another dump is being made: try again\n");
+    else if (error == ENOSYS)
+        answer_text(request, 503, "this system has no such dumps\n");
+    else
+        answer_no_memory(request);
+}
+
+static void wait_for_dump(const struct request *request)
+{
+    struct status *status = request->status;
+
+    status->waiter = request->client;
+    status->waiter_head_only = request->head_only;
+    status->dumping.deadline = dump_deadline(&status->dump);
+    port_wait(request->client, request->now, DUMP_TOTAL_MS + STATUS_MS);
 }
 
 /* All workers that have a slot, or the one with this pid. */
-static void begin_dump(struct arbiter *a, struct status_client *client, pid_t only, int64_t now)
+static void begin_dump(const struct request *request, pid_t only)
 {
+    struct status *status = request->status;
+    struct children *children = &status->arbiter->children;
     size_t count = 0;
-    pid_t *pids = mem_alloc(sizeof(*pids) * (a->children.count + 1));
+    pid_t *pids = mem_alloc(sizeof(*pids) * (children->count + 1));
 
-    for (size_t i = 0; pids && i < a->children.count; i++)
-        if (a->children.list[i].slot && (only == 0 || a->children.list[i].pid == only))
-            pids[count++] = a->children.list[i].pid;
-    if (pids && count == 0 && only != 0)
-        answer_text(a, client, 404, "there is no such worker\n");
-    else if (!pids || dump_begin(&a->dump, &a->board, &a->children, pids, count, now) < 0) {
-        if (errno == EBUSY)
-            answer_text(a, client, 503, "another dump is being made: try again\n");
-        else if (errno == ENOSYS)
-            answer_text(a, client, 503, "this system has no such dumps\n");
-        else
-            answer_no_memory(a, client);
-    } else {
-        client->state = STATUS_DUMPING;
-        client->deadline = now + DUMP_TOTAL_MS + STATUS_MS;
-    }
+    for (size_t i = 0; pids && i < children->count; i++)
+        if (children->list[i].slot && (only == 0 || children->list[i].pid == only))
+            pids[count++] = children->list[i].pid;
+    if (!pids)
+        answer_no_memory(request);
+    else if (count == 0 && only != 0)
+        answer_text(request, 404, "there is no such worker\n");
+    else if (dump_begin(&status->dump, &status->arbiter->board, children, pids, count,
+                        request->now) < 0)
+        refuse_dump(request, errno);
+    else
+        wait_for_dump(request);
     mem_free(pids);
 }
+
+/* The client does not wait for it any more. */
+static void end_dump(struct port_client *client)
+{
+    struct status *status = client->port->ctx;
+
+    if (status->waiter != client)
+        return;
+    status->waiter = NULL;
+    status->dumping.deadline = INT64_MAX;
+    dump_end(&status->dump);
+}
+
+static int go_on_dumping(struct pollable *self, short revents, int64_t now)
+{
+    struct status *status = list_entry(self, struct status, dumping);
+    struct port_client *client = status->waiter;
+
+    (void)revents;
+    if (!client)
+        return 0;
+    if (!dump_step(&status->dump, now)) {
+        self->deadline = dump_deadline(&status->dump);
+        return 0;
+    }
+    struct request request = {status, client, status->waiter_head_only, now};
+
+    write_answer(&request, 200, text_type, &status->dump.text);
+    end_dump(client);
+    return port_answer_late(client, now);
+}
+
+/* ---- requests ---- */
 
 /* The number between two literals that make up all of `path`; -1 when it is not so. */
 static long number_in(struct str path, const char *before, const char *after)
@@ -325,200 +192,193 @@ static long number_in(struct str path, const char *before, const char *after)
     return number;
 }
 
-static void answer_stack(struct arbiter *a, struct status_client *client, long slot, int64_t now)
+static void answer_stack(const struct request *request, long slot)
 {
+    const struct arbiter *a = request->status->arbiter;
+
     for (size_t i = 0; i < a->children.count; i++) {
         const struct child *child = &a->children.list[i];
 
         if (child->slot && (long)scoreboard_index(&a->board, child->slot) == slot) {
-            begin_dump(a, client, child->pid, now);
+            begin_dump(request, child->pid);
             return;
         }
     }
-    answer_text(a, client, 404, "no worker has this slot\n");
+    answer_text(request, 404, "no worker has this slot\n");
 }
 
-static void route(struct arbiter *a, struct status_client *client, struct str path, int64_t now)
+/* Those that are made at once. False: `path` is none of them. */
+static bool answer_report(const struct request *request, struct str path)
 {
+    const struct arbiter *a = request->status->arbiter;
+    const char *type = text_type;
     struct writer body;
-    long number;
+    int code = 200;
 
-    writer_init(&body, STATUS_ANSWER);
+    writer_init(&body, PORT_ANSWER);
     if (str_eq(path, STR("/live"))) {
-        answer_text(a, client, 200, "live\n");
+        writer_text(&body, "live\n");
     } else if (str_eq(path, STR("/ready"))) {
-        bool ready = report_ready(a, &body);
-        answer(a, client, ready ? 200 : 503, text_type, &body);
+        code = report_ready(a, &body) ? 200 : 503;
     } else if (str_eq(path, STR("/metrics"))) {
-        report_metrics(a, &body, now);
-        answer(a, client, 200, metrics_type, &body);
+        report_metrics(a, &body, request->now);
+        type = metrics_type;
     } else if (str_eq(path, STR("/workers"))) {
-        report_workers(a, &body, now);
-        answer(a, client, 200, json_type, &body);
-    } else if ((number = number_in(path, "/workers/", "/stack")) >= 0) {
-        answer_stack(a, client, number, now);
-    } else if (client->private && str_eq(path, STR("/dump"))) {
-        begin_dump(a, client, 0, now);
-    } else if (client->private && (number = number_in(path, "/dump/", "")) > 0) {
-        begin_dump(a, client, (pid_t)number, now);
+        report_workers(a, &body, request->now);
+        type = json_type;
     } else {
-        answer_text(a, client, 404,
-                    "there are /live, /ready, /metrics, /workers and /workers/SLOT/stack\n");
+        return false;
     }
-}
-
-static void parse(struct arbiter *a, struct status_client *client, int64_t now)
-{
-    static const struct http1_limits limits = {
-        .request_line = STATUS_HEAD, .fields = 64, .field_size = STATUS_HEAD};
-    struct head head;
-
-    head_init(&head);
-    switch (http1_parse(&head, client->head, client->size, &limits)) {
-    case HTTP1_PARTIAL:
-        if (client->size == STATUS_HEAD)
-            answer_text(a, client, 431, "the request is too large\n");
-        break;
-    case HTTP1_ERROR:
-        if (head.error == HTTP1_NO_MEMORY)
-            answer_no_memory(a, client);
-        else
-            answer_text(a, client, 400, "this is no valid request\n");
-        break;
-    case HTTP1_OK: {
-        struct str method = head_slice(client->head, head.method, head.method_len);
-
-        client->head_only = str_eq(method, STR("HEAD"));
-        if (client->head_only || str_eq(method, STR("GET")))
-            route(a, client, head_slice(client->head, head.path, head.path_len), now);
-        else
-            answer_text(a, client, 405, "only GET and HEAD\n");
-    }
-    }
-    head_free(&head);
-}
-
-/* ---- one step of a client; false when it is to be dropped ---- */
-
-static bool read_head(struct arbiter *a, struct status_client *client, int64_t now)
-{
-    ssize_t n = socket_recv(client->fd, client->head + client->size, STATUS_HEAD - client->size);
-
-    if (n <= 0)
-        return n < 0 && errno == EAGAIN;
-    client->size += (size_t)n;
-    parse(a, client, now);
+    answer(request, code, type, &body);
     return true;
 }
 
-static bool send_answer(struct arbiter *a, struct status_client *client)
+static void route(const struct request *request, struct str path)
 {
-    struct writer *out = &client->answer;
+    bool private = request->client->port->own_user;
+    long number;
 
-    if (out->error) {
-        a->host->cannot_answer(a->ctx, out->error);
-        return false;
+    if (answer_report(request, path))
+        return;
+    if ((number = number_in(path, "/workers/", "/stack")) >= 0)
+        answer_stack(request, number);
+    else if (private && str_eq(path, STR("/dump")))
+        begin_dump(request, 0);
+    else if (private && (number = number_in(path, "/dump/", "")) > 0)
+        begin_dump(request, (pid_t)number);
+    else
+        answer_text(request, 404,
+                    "there are /live, /ready, /metrics, /workers and /workers/SLOT/stack\n");
+}
+
+static void take_request(struct request *request, const struct head *head)
+{
+    const char *input = request->client->input;
+    struct str method = head_slice(input, head->method, head->method_len);
+
+    request->head_only = str_eq(method, STR("HEAD"));
+    if (request->head_only || str_eq(method, STR("GET")))
+        route(request, head_slice(input, head->path, head->path_len));
+    else
+        answer_text(request, 405, "only GET and HEAD\n");
+}
+
+static void refuse_head(const struct request *request, unsigned error)
+{
+    if (error == HTTP1_NO_MEMORY)
+        answer_no_memory(request);
+    else
+        answer_text(request, 400, "this is no valid request\n");
+}
+
+static int received(struct port_client *client, int64_t now)
+{
+    static const struct http1_limits limits = {
+        .request_line = STATUS_HEAD, .fields = 64, .field_size = STATUS_HEAD};
+    struct request request = {client->port->ctx, client, false, now};
+    struct head head;
+
+    head_init(&head);
+    switch (http1_parse(&head, client->input, client->size, &limits)) {
+    case HTTP1_PARTIAL:
+        if (client->size == STATUS_HEAD)
+            answer_text(&request, 431, "the request is too large\n");
+        break;
+    case HTTP1_ERROR:
+        refuse_head(&request, head.error);
+        break;
+    case HTTP1_OK:
+        take_request(&request, &head);
     }
-    while (client->sent < out->size) {
-        ssize_t n = socket_send(client->fd, out->data + client->sent, out->size - client->sent);
-
-        if (n < 0)
-            return errno == EAGAIN;
-        client->sent += (size_t)n;
-    }
-    client->state = STATUS_END;
-    return shutdown(client->fd, SHUT_WR) == 0;
+    head_free(&head);
+    return 0;
 }
 
-/* The client closes first, so that nothing it still sends makes our answer a reset. */
-static bool discard(struct status_client *client)
-{
-    char waste[STATUS_HEAD];
-    ssize_t n = socket_recv(client->fd, waste, sizeof(waste));
+static const struct port_protocol status_protocol = {
+    .input_max = STATUS_HEAD,
+    .limit_ms = STATUS_MS,
+    .received = received,
+    .gone = end_dump,
+    .failed = cannot_answer,
+};
 
-    return n > 0 || (n < 0 && errno == EAGAIN);
+/* ---- the whole ---- */
+
+/* The second master answers. */
+static void pause_port(void *ctx)
+{
+    port_pause(&((struct status *)ctx)->port, true);
 }
 
-static bool serve(struct arbiter *a, struct status_client *client, int64_t now)
+void status_open(struct status *status, struct arbiter *arbiter)
 {
-    bool stays = true;
+    struct pollables *pollables = &arbiter->pollables;
 
-    if (client->state == STATUS_READ_HEAD)
-        stays = read_head(a, client, now);
-    if (stays && client->state == STATUS_SEND)
-        stays = send_answer(a, client);
-    if (stays && client->state == STATUS_END)
-        stays = discard(client);
-    return stays;
+    *status = (struct status){.arbiter = arbiter};
+    port_init(&status->port, pollables, &status_protocol, status);
+    port_init(&status->private_port, pollables, &status_protocol, status);
+    status->private_port.own_user = true;
+    successor_init(&status->successor, pollables, pause_port, status);
+    dump_open(&status->dump);
+    pollable_init(&status->dumping, go_on_dumping);
+    pollables_add(pollables, &status->dumping);
+    arbiter->on_wake = &status->dumping; /* a thread that has written its stack wakes the master */
 }
 
-/* ---- the master's loop ---- */
-
-unsigned status_fill(const struct status *status, struct pollfd *fds)
+static void close_ports(struct status *status)
 {
-    bool accepts = status->resume_at == 0;
-    unsigned count = 0;
+    int private_fd = status->private_port.fd;
 
-    if (status->listener >= 0 && !status->paused && accepts)
-        fds[count++] = (struct pollfd){.fd = status->listener, .events = POLLIN};
-    if (status->private_listener >= 0 && accepts)
-        fds[count++] = (struct pollfd){.fd = status->private_listener, .events = POLLIN};
-    if (status->successor >= 0)
-        fds[count++] = (struct pollfd){.fd = status->successor, .events = POLLIN};
-    for (unsigned i = 0; i < STATUS_CONNECTIONS; i++) {
-        const struct status_client *client = status->clients[i];
-
-        if (client && client->state != STATUS_DUMPING)
-            fds[count++] = (struct pollfd){
-                .fd = client->fd, .events = client->state == STATUS_SEND ? POLLOUT : POLLIN};
-    }
-    return count;
+    port_close(&status->port);
+    port_close(&status->private_port);
+    if (private_fd >= 0)
+        close(private_fd);
+    successor_forget(&status->successor);
 }
 
-int64_t status_deadline(const struct status *status)
+void status_close(struct status *status)
 {
-    int64_t at = status->resume_at > 0 ? status->resume_at : INT64_MAX;
-
-    for (unsigned i = 0; i < STATUS_CONNECTIONS; i++)
-        if (status->clients[i] && status->clients[i]->deadline < at)
-            at = status->clients[i]->deadline;
-    return at;
+    close_ports(status);
+    dump_close(&status->dump);
 }
 
-static void go_on_dumping(struct arbiter *a, int64_t now)
+void status_leave(struct status *status)
 {
-    struct status_client *client = dumping(&a->status);
-
-    if (!client)
-        dump_end(&a->dump); /* nobody waits for it any more */
-    else if (dump_step(&a->dump, now)) {
-        answer(a, client, 200, text_type, &a->dump.text);
-        dump_end(&a->dump);
-        serve(a, client, now);
-    }
+    close_ports(status);
+    dump_ignore();
 }
 
-void status_run(struct arbiter *a, const struct pollfd *fds, unsigned count, int64_t now)
+int status_open_private(struct status *status)
 {
-    struct status *status = &a->status;
+    int fd = private_listen(PORT_CLIENTS);
 
-    if (status->resume_at <= now)
-        status->resume_at = 0;
-    for (unsigned k = 0; k < count; k++) {
-        if (!fds[k].revents)
-            continue;
-        for (unsigned i = 0; i < STATUS_CONNECTIONS; i++)
-            if (status->clients[i] && status->clients[i]->fd == fds[k].fd &&
-                !serve(a, status->clients[i], now))
-                drop(status, i);
-        if (fds[k].fd == status->successor)
-            hear_successor(status);
-        if (fds[k].fd == status->listener || fds[k].fd == status->private_listener)
-            accept_clients(a, fds[k].fd, now);
-    }
-    if (a->dump.active)
-        go_on_dumping(a, now);
-    for (unsigned i = 0; i < STATUS_CONNECTIONS; i++)
-        if (status->clients[i] && status->clients[i]->deadline <= now)
-            drop(status, i);
+    if (fd < 0)
+        return -1;
+    port_listen(&status->private_port, fd);
+    return 0;
+}
+
+int status_await_successor(struct status *status)
+{
+    status_resume(status);
+    return successor_await(&status->successor);
+}
+
+void status_resume(struct status *status)
+{
+    successor_forget(&status->successor);
+    port_pause(&status->port, false);
+}
+
+static bool has_clients(void *ctx)
+{
+    struct status *status = ctx;
+
+    return port_has_clients(&status->port) || port_has_clients(&status->private_port);
+}
+
+int status_end(struct status *status, int64_t limit_ms)
+{
+    port_listen(&status->port, -1);
+    return arbiter_linger(status->arbiter, limit_ms, has_clients, status);
 }
