@@ -1,10 +1,12 @@
 #include "ext/core/state.h"
 
-#include "ext/core/ext_proc.h"
 #include "ext/core/inotify.h"
 #include "ext/core/parser.h"
 #include "ext/core/ssl_context.h"
-#include "ext/master/ext_exchange.h"
+#include "ext/master/arbiter_type.h"
+#include "ext/master/exchange_type.h"
+#include "ext/master/process.h"
+#include "ext/master/slot_type.h"
 #include "ext/worker/bound.h"
 #include "ext/worker/client_socket.h"
 #include "ext/worker/engine_type.h"
@@ -27,21 +29,38 @@ static int check_interpreter(void)
     return -1;
 }
 
+/* `type` is where the module's state keeps it, or NULL. */
+static int add_types(PyObject *module, struct core_state *state)
+{
+    const struct {
+        PyType_Spec *spec;
+        PyTypeObject **type;
+    } all[] = {
+        {&engine_spec, &state->engine_type},
+        {&bound_spec, &state->bound_type},
+        {&client_socket_spec, &state->socket_type},
+        {&timeout_spec, &state->deadline_type},
+        {&input_spec, &state->input_type},
+        {&file_wrapper_spec, &state->file_wrapper_type},
+        {&arbiter_type_spec, NULL},
+        {&slot_type_spec, NULL},
+        {&exchange_type_spec, NULL},
+    };
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        if (core_add_type(module, all[i].spec, all[i].type) < 0)
+            return -1;
+    return 0;
+}
+
 static int core_exec(PyObject *module)
 {
     struct core_state *state = core_state_of(module);
     if (check_interpreter() < 0)
         return -1;
     state->kinds = kinds;
-    if (core_names_init(state) < 0 || core_add_type(module, &bound_spec, &state->bound_type) < 0 ||
-        core_add_type(module, &input_spec, &state->input_type) < 0 ||
-        core_add_type(module, &client_socket_spec, &state->socket_type) < 0 ||
-        core_add_type(module, &timeout_spec, &state->deadline_type) < 0 ||
-        core_add_type(module, &file_wrapper_spec, &state->file_wrapper_type) < 0 ||
-        core_add_type(module, &engine_spec, &state->engine_type) < 0)
+    if (core_names_init(state) < 0 || add_types(module, state) < 0)
         return -1;
-    if (ext_proc_init(module) < 0 || ssl_context_add_to(module) < 0 ||
-        ext_exchange_init(module) < 0 || parser_add_to(module) < 0)
+    if (process_add_to(module) < 0 || ssl_context_add_to(module) < 0 || parser_add_to(module) < 0)
         return -1;
     return inotify_add_to(module);
 }

@@ -1,9 +1,9 @@
 #include "ext/worker/engine_start.h"
 
 #include "base/mem.h"
-#include "ext/core/ext_proc.h"
 #include "ext/core/settings.h"
-#include "ext/master/ext_exchange.h"
+#include "ext/master/exchange_type.h"
+#include "ext/master/slot_type.h"
 #include "ext/worker/access.h"
 #include "ext/worker/engine_loop.h"
 #include "ext/worker/timeout.h"
@@ -39,7 +39,7 @@ static int read_exchange(struct engine_object *self)
     self->exchange = PyObject_GetAttrString(object, "exchange");
     if (!self->exchange)
         return -1;
-    self->options.engine.exchange = ext_exchange_from(self->exchange);
+    self->options.engine.exchange = exchange_type_from(self->exchange);
     return settings_read(worker_options, self, object);
 }
 
@@ -95,7 +95,7 @@ static int read_slot(struct engine_object *self)
     self->slot = PyObject_GetAttrString(worker->bridge, "slot");
     if (!self->slot)
         return -1;
-    worker->slot = ext_slot_from(self->slot);
+    worker->slot = slot_type_from(self->slot);
     return 0;
 }
 

@@ -1,5 +1,6 @@
-#include "ext/core/ext_proc.h"
+#include "ext/master/arbiter_type.h"
 
+#include "ext/master/slot_type.h"
 #include "proc/loop/signals.h"
 #include "proc/port/status.h"
 
@@ -474,7 +475,7 @@ static PyObject *py_fork(PyObject *op, PyObject *age_object)
     pid_t pid = arbiter_fork(&self->arbiter, (uint32_t)age, &python_fork, &slot);
     if (pid < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
-    PyObject *object = ext_slot_new(self->slot_type, op, slot, &self->status.dump);
+    PyObject *object = slot_type_new(self->slot_type, op, slot, &self->status.dump);
     if (!object && pid == 0)
         _exit(1); /* an exception here would be taken for the master's */
     return object ? Py_BuildValue("iN", (int)pid, object) : NULL;
@@ -792,7 +793,7 @@ static PyType_Slot arbiter_slots[] = {
     {0, NULL},
 };
 
-PyType_Spec ext_arbiter_spec = {
+PyType_Spec arbiter_type_spec = {
     .name = "gunicorn._core.ArbiterCore",
     .basicsize = sizeof(struct arbiter_object),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
