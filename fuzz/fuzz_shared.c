@@ -135,24 +135,26 @@ static int host_manage(void *ctx)
     return STOP;
 }
 
-static int host_spawn(void *ctx, unsigned count)
+static int host_spawn(void *ctx, enum child_kind kind, unsigned count)
 {
     (void)ctx;
+    require(kind == CHILD_WORKER);
     for (; count > 0; count--) {
         struct slot *slot = scoreboard_take(&world.arbiter.board, -1);
         pid_t pid = ++world.last_pid;
 
         require(slot != NULL);
-        require(children_add(&world.arbiter.children, pid, (uint32_t)(pid - FIRST_PID),
-                             world.arbiter.goal.generation, slot, world.now) != NULL);
+        require(children_add(
+                    &world.arbiter.children, CHILD_WORKER, pid, (uint32_t)(pid - FIRST_PID),
+                    world.arbiter.kinds[CHILD_WORKER].goal.generation, slot, world.now) != NULL);
     }
     return 0;
 }
 
-static int host_kill(void *ctx, pid_t pid, int signo)
+static int host_kill(void *ctx, const struct child *child, int signo)
 {
     (void)ctx;
-    return arbiter_kill(&world.arbiter, pid, signo);
+    return arbiter_kill(&world.arbiter, child->pid, signo);
 }
 
 static int host_died(void *ctx, const struct arbiter_death *death)
@@ -381,11 +383,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
     dump_open(&world.dump);
     require(exchange_open(&world.exchange) == 0);
     world.arbiter.timeout_ms = 30000;
-    world.arbiter.graceful_ms = 30000;
+    world.arbiter.kinds[CHILD_WORKER].graceful_ms = 30000;
     world.arbiter.limits.max_rss = 1 << 22;
     world.arbiter.limits.max_rss_hard = 1 << 23;
     world.arbiter.max_queue = 5;
-    world.arbiter.goal.target = WORKERS;
+    world.arbiter.kinds[CHILD_WORKER].goal.target = WORKERS;
     make_turns();
     for (int i = 0; i < STEPS && world.size > 0; i++)
         step();

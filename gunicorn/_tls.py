@@ -11,11 +11,10 @@ import errno
 import functools
 import os
 import ssl
-import sys
 import time
 import weakref
 
-from gunicorn import _core, sock
+from gunicorn import _core, _ssl_context
 from gunicorn._tls_guard import guard_callbacks
 from gunicorn.errors import ConfigError
 
@@ -25,39 +24,8 @@ FRESH_NS = 2_000_000_000
 MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 VERIFY_MODES = "0 (none asked for), 1 (optional), 2 (required)"
 
-# A question for a pass phrase is for whoever starts the server, and not for a worker or a reload.
-may_ask = True
-_pass_phrases: dict[str, str] = {}
-
-
-def wanted(cfg) -> bool:
-    """Whether our engine is to speak TLS; worker classes with a server of their own do that."""
-    return bool(cfg.is_ssl) and getattr(cfg.load_worker_class(), "uses_engine", False)
-
 
 # ---- the context ----
-
-
-def pass_phrase(conf):
-    """Return a function that `load_cert_chain` calls for the pass phrase of an encrypted key.
-
-    It asks at the terminal, once; where there is none it raises ConfigError.
-    """
-    path = conf.keyfile or conf.certfile
-
-    def ask():
-        if path not in _pass_phrases:
-            if not may_ask or sys.stdin is None or not sys.stdin.isatty():
-                raise ConfigError(
-                    f"keyfile: {path!r} is encrypted, and there is no terminal to ask for its pass "
-                    "phrase; decrypt it (openssl pkey), or load it in the hook ssl_context"
-                )
-            import getpass
-
-            _pass_phrases[path] = getpass.getpass(f"Pass phrase of {path}: ")
-        return _pass_phrases[path]
-
-    return ask
 
 
 def make_context(cfg) -> ssl.SSLContext:
@@ -67,7 +35,7 @@ def make_context(cfg) -> ssl.SSLContext:
     """
     _remember_shared_keys()
     try:
-        context = sock.ssl_context(cfg)
+        context = _ssl_context.make(cfg)
     except Exception as exc:
         raise ConfigError(_fault(cfg) or _fault_elsewhere(cfg, exc)) from exc
     # One of _ssl's own class could not be guarded.
@@ -121,7 +89,7 @@ def _bad_certificate(cfg) -> str | None:
             return f"{name}: {path!r} holds no certificate that OpenSSL can read; it has to be PEM"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        context.load_cert_chain(cfg.certfile, cfg.keyfile, password=pass_phrase(cfg))
+        context.load_cert_chain(cfg.certfile, cfg.keyfile, password=_ssl_context.pass_phrase(cfg))
     except ConfigError as exc:
         return str(exc)
     except (ssl.SSLError, ValueError) as exc:
@@ -132,7 +100,7 @@ def _bad_certificate(cfg) -> str | None:
 def _bad_key(cfg, exc) -> str:
     path = cfg.keyfile or cfg.certfile
     reason = getattr(exc, "reason", None) or str(exc)
-    if _pass_phrases.pop(path, None) is not None:
+    if _ssl_context.forget_pass_phrase(path):
         return f"keyfile: the pass phrase given does not open {path!r}"
     if reason in MISMATCHES:
         return (
@@ -290,11 +258,10 @@ class Tls:
 
 def start(cfg, log) -> Tls | None:
     """Return what the workers of `cfg` need, None without TLS. Raises ConfigError."""
-    global may_ask
-    if not wanted(cfg):
+    if not _ssl_context.by_engine(cfg):
         return None
     tls = Tls(cfg)
-    may_ask = False
+    _ssl_context.stop_asking()
     warn(cfg, tls.context, log)
     return tls
 
@@ -304,7 +271,7 @@ def reload(before: Tls | None, cfg, log) -> Tls | None:
 
     Files that have become useless under the same settings keep the old certificate in use.
     """
-    if not wanted(cfg):
+    if not _ssl_context.by_engine(cfg):
         return None
     try:
         tls = Tls(cfg, before)
@@ -319,7 +286,7 @@ def reload(before: Tls | None, cfg, log) -> Tls | None:
 
 def check(cfg) -> None:
     """Raise ConfigError for what could not be served."""
-    if wanted(cfg):
+    if _ssl_context.by_engine(cfg):
         make_context(cfg)
 
 

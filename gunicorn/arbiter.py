@@ -78,7 +78,7 @@ class Arbiter:
         self._stopping = False
         self._titled = False  # the command line is overwritten: there is no way back
         self._forks = False  # a worker or a second master
-        self._unwinds = False  # run() is called: it becomes the worker in a forked process
+        self._unwinds = None  # the thread of run(), which becomes the worker in a forked process
         self._newborn = None  # the object of the worker that this process is about to become
         self._settled = False  # every worker of the first start has been ready
         self._reloading = None  # a snapshot.Snapshot, until the new configuration is proven
@@ -146,6 +146,7 @@ class Arbiter:
 
     # ---- signals ----
 
+    @plain
     def handle_chld(self) -> None:
         """Workers died."""
         self.reap_workers()
@@ -244,6 +245,7 @@ class Arbiter:
         """Abort the workers that are silent for longer than `timeout`, kill the aborted."""
         self._core.murder()
 
+    @plain
     def reap_workers(self) -> None:
         """Collect the workers that died."""
         self._core.reap()

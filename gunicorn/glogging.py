@@ -334,7 +334,7 @@ class Logger:
             handler.acquire()
             try:
                 if handler.stream:
-                    handler.setStream(handler._open()).close()
+                    handler.setStream(_logfiles.open_again(handler)).close()
                     self._give(handler.baseFilename, handler.stream.fileno())
             except OSError as exc:
                 failure = exc

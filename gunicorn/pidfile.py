@@ -80,8 +80,11 @@ class Pidfile:
         return pid
 
     def _read(self) -> int | None:
-        with open(self.fname, "rb") as file:
-            try:
-                return int(file.read(32))
-            except ValueError:
-                return None
+        """Return the number in the file. Never waits, should somebody have put a pipe there."""
+        fd = os.open(self.fname, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return int(os.read(fd, 32))
+        except (ValueError, BlockingIOError):
+            return None
+        finally:
+            os.close(fd)

@@ -437,38 +437,11 @@ def _accept_at_once(listener) -> bool:
 # ---- TLS ----
 
 
-def _alpn_protocols(conf) -> list[str]:
-    from gunicorn import _tls
-
-    if _tls.wanted(conf):  # what the engine speaks
-        return ["http/1.1"]
-    if "h2" not in (conf.http_protocols or ()):
-        return []
-    from gunicorn.config import ALPN_PROTOCOL_MAP
-
-    return [ALPN_PROTOCOL_MAP[name] for name in conf.http_protocols if name in ALPN_PROTOCOL_MAP]
-
-
 def ssl_context(conf):
     """Return the `ssl.SSLContext` of the settings, or what the hook `ssl_context` makes of it."""
-    import ssl
+    from gunicorn import _ssl_context
 
-    from gunicorn._tls import pass_phrase
-
-    def default_ssl_context_factory():
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=conf.ca_certs)
-        context.load_cert_chain(
-            certfile=conf.certfile, keyfile=conf.keyfile, password=pass_phrase(conf)
-        )
-        context.verify_mode = conf.cert_reqs
-        if conf.ciphers:
-            context.set_ciphers(conf.ciphers)
-        protocols = _alpn_protocols(conf)
-        if protocols:
-            context.set_alpn_protocols(protocols)
-        return context
-
-    return conf.ssl_context(conf, default_ssl_context_factory)
+    return _ssl_context.make(conf)
 
 
 def ssl_wrap_socket(sock: socket.socket, conf):

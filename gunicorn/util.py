@@ -345,10 +345,10 @@ def is_glob_pattern(value):
 
 
 def check_is_writable(path):
-    """Raise RuntimeError unless `path` can be appended to; creates it."""
+    """Raise RuntimeError unless `path` can be appended to; creates it. A pipe needs a reader."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
     try:
-        with open(path, "a"):
-            pass
+        os.close(os.open(path, flags, 0o666))
     except OSError as exc:
         raise RuntimeError(f"'{path}' isn't writable: {exc.strerror}{socket_hint(exc)}") from None
 

@@ -1,29 +1,9 @@
 """PasteDeploy: applications from its files, and gunicorn as a server in them."""
 
-import os
-
+from gunicorn.app._paste import get_wsgi_app, has_logging_config
 from gunicorn.app.wsgiapp import WSGIApplication
-from gunicorn.errors import ConfigError
 
-
-def get_wsgi_app(config_uri, name=None, defaults=None):
-    """Return the application of a PasteDeploy file, `FILE` or `FILE#SECTION`."""
-    try:
-        from paste.deploy import loadapp
-    except ImportError:
-        raise ConfigError("a PasteDeploy file needs the package PasteDeploy") from None
-    if ":" not in config_uri:
-        config_uri = f"config:{config_uri}"
-    return loadapp(config_uri, name=name, relative_to=os.getcwd(), global_conf=defaults)
-
-
-def has_logging_config(config_file):
-    """Whether the ini file also configures logging."""
-    import configparser
-
-    parser = configparser.ConfigParser()
-    parser.read([config_file])
-    return parser.has_section("loggers")
+__all__ = ["PasterServerApplication", "get_wsgi_app", "has_logging_config", "serve"]
 
 
 class PasterServerApplication(WSGIApplication):

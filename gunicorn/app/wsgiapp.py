@@ -30,7 +30,7 @@ class WSGIApplication(Application):
             self.app_uri = args[0]
 
     def _init_paste(self, paste):
-        from gunicorn.app.pasterapp import has_logging_config
+        from gunicorn.app._paste import has_logging_config
 
         uri = os.path.abspath(paste)
         config_file = uri.partition("#")[0]
@@ -52,7 +52,7 @@ class WSGIApplication(Application):
         return util.import_app(self.app_uri)
 
     def load_pasteapp(self) -> Callable[..., Iterable[bytes]]:
-        from gunicorn.app.pasterapp import get_wsgi_app
+        from gunicorn.app._paste import get_wsgi_app
 
         return get_wsgi_app(self.app_uri, defaults=self.cfg.paste_global_conf)
 

@@ -10,13 +10,27 @@ from gunicorn.master.exchanges import waiting
 from gunicorn.master.shutdown import hurry
 from gunicorn.master.signals import handle as signalled
 from gunicorn.master.watch import born_big, due, overdue, slow_boot, timed_out, too_big
-from gunicorn.master.worker_process import still_born as forked
-from gunicorn.master.workers import ready
+from gunicorn.master.worker_process import raise_again as forked
+from gunicorn.master.workers import counted, ready
 
 __all__ = [
-    "born_big", "cannot_answer", "due", "forked", "hurry", "overdue", "ready", "signalled",
-    "slow_boot", "stranger_died", "timed_out", "too_big", "waiting", "woken", "worker_died",
-]  # fmt: skip
+    "born_big",
+    "cannot_answer",
+    "counted",
+    "due",
+    "forked",
+    "hurry",
+    "overdue",
+    "ready",
+    "signalled",
+    "slow_boot",
+    "stranger_died",
+    "timed_out",
+    "too_big",
+    "waiting",
+    "woken",
+    "worker_died",
+]
 
 
 def woken(arbiter) -> None:

@@ -65,6 +65,20 @@ def tell_core(arbiter) -> None:
     core.max_queue = cfg.max_queue
     core.tick = TICK if _needs_ticks(arbiter) else 0
     core.watchdog = arbiter._watchdog / 2
+    core.set_duties([name for name, has_part in _python_duties(arbiter) if has_part])
+
+
+def _python_duties(arbiter):
+    """Each duty of the loop, and whether Python has a part in it; else the C core does it alone."""
+
+    def own(*methods):
+        return any(_overrides.has_own(arbiter, name) for name in methods)
+
+    logs_signals = getattr(arbiter.log, "loglevel", 0) <= 10  # logging.DEBUG: "Handling signal"
+    yield "reap", logs_signals or own("handle_chld", "reap_workers")
+    yield "murder", own("murder_workers")
+    yield "manage", arbiter.cfg.enable_backlog_metric or own("manage_workers", "spawn_worker")
+    yield "woken", arbiter.master_pid or arbiter._promoted_pidfile or arbiter._watchdog
 
 
 def _needs_ticks(arbiter) -> bool:

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterable
 
 from gunicorn import __version__, sock, systemd
-from gunicorn.master import titles
+from gunicorn.master import settings, titles
 from gunicorn.pidfile import Pidfile
 from gunicorn.workers import _overrides
 
@@ -133,3 +133,4 @@ def settle(arbiter) -> None:
         )
         os._exit(0)
     titles.show(arbiter, "master")
+    settings.tell_core(arbiter)  # hooks may have replaced methods

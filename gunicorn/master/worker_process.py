@@ -2,6 +2,7 @@
 
 import os
 import sys
+from _thread import get_ident
 
 from gunicorn import sock, util
 from gunicorn.errors import AppImportError, AppModuleNotFound, ConfigError
@@ -18,7 +19,7 @@ class Forked(BaseException):
 
 def run(arbiter, master) -> None:
     """Call `master()`. In the workers that it forks, be that worker when its frames are gone."""
-    arbiter._unwinds = True
+    arbiter._unwinds = get_ident()
     try:
         master()
         return
@@ -30,12 +31,12 @@ def run(arbiter, master) -> None:
 def forked(arbiter, worker) -> None:
     """This process is a new worker: leave the frames of the master, if `run()` is below them."""
     arbiter._newborn = worker
-    if arbiter._unwinds:
+    if arbiter._unwinds == get_ident():
         raise Forked
     begin(arbiter)
 
 
-def still_born(arbiter) -> None:
+def raise_again(arbiter) -> None:
     """The C core is used in a forked process: some method has caught Forked, so raise it again."""
     if arbiter._newborn is not None:
         raise Forked

@@ -12,13 +12,18 @@ def manage(arbiter) -> None:
     """Fork the workers that are missing, stop those that are too many."""
     _adopt(arbiter)
     arbiter._core.manage()
+    counted(arbiter)
+    if arbiter.cfg.enable_backlog_metric:
+        _log_backlog(arbiter)
+
+
+def counted(arbiter) -> None:
+    """Log how many workers there are, if that has changed."""
     count = len(arbiter.WORKERS)
     if arbiter._last_logged_active_worker_count != count:
         arbiter._last_logged_active_worker_count = count
         extra = {"metric": "gunicorn.workers", "value": count, "mtype": "gauge"}
         arbiter.log.debug("%s workers", count, extra=extra)
-    if arbiter.cfg.enable_backlog_metric:
-        _log_backlog(arbiter)
 
 
 def _log_backlog(arbiter) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -13,7 +14,7 @@ import tempfile
 import pytest
 from helpers.server import Server, gunicorn_command
 from helpers.status_port import Port
-from helpers.stranger import as_nobody, needs_root
+from helpers.stranger import NOBODY, as_nobody, needs_root
 from helpers.wire import wait_until
 
 from gunicorn.master import dump
@@ -63,6 +64,35 @@ def test_a_status_socket_for_others(server, directory):
     assert mode_of(path) == 0o666
     if os.geteuid() == 0:
         assert as_nobody(lambda: Port(path).text("/live")) == "live\n"
+
+
+@pytest.fixture
+def theirs():
+    """A directory of another user, in which the server has its files."""
+    path = tempfile.mkdtemp()
+    if os.geteuid() == 0:
+        os.chown(path, NOBODY, NOBODY)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("name", ["pid", "access"])
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP], ids=["reopen", "reload"])
+def test_a_pipe_in_the_place_of_a_file(server, theirs, name, number):
+    """The master does not wait for its reader, whoever may write to the directory."""
+    user = ("--user", str(NOBODY), "--group", str(NOBODY)) if os.geteuid() == 0 else ()
+    path = f"{theirs}/{name}"
+    files = ("-p", f"{theirs}/pid", "--access-logfile", f"{theirs}/access")
+    one = server("--preload", *user, *files)
+    assert one.request().status == 200
+    os.unlink(path)
+    os.mkfifo(path)
+    one.kill(number)
+    one.wait_for_log(f"Handling signal: {number.name[3:].lower()}")
+    assert Port.private(one.pid).text("/live") == "live\n"
+    assert one.request().status == 200
+    if name == "access" and number == signal.SIGUSR1:
+        one.wait_for_log(r"\[ERROR\] Cannot open the log files anew: .*access")
 
 
 SQUATTER = """

@@ -298,3 +298,40 @@ def test_a_subclass_that_catches_all_does_not_keep_a_worker(master, tmp_path):
     one.wait_workers(2)
     assert set(said(one)) == {"caught"}
     assert one.stop() == 0
+
+
+OVERRIDING = (
+    SUBCLASS[: SUBCLASS.index("class Watching")]
+    + """
+class Watching(Arbiter):
+    def handle_chld(self):
+        self.log.info('> handle_chld')
+        super().handle_chld()
+
+    def reap_workers(self):
+        self.log.info('> reap_workers')
+        super().reap_workers()
+
+def when_ready(server):
+    murder = server.murder_workers
+    server.murder_workers = lambda: (server.log.info('> murder_workers'), murder())
+
+"""
+    + SUBCLASS[SUBCLASS.index("class Site") :].replace(
+        "self.cfg.set('workers', 2)", "self.cfg.set('when_ready', when_ready)"
+    )
+)
+
+
+def test_duties_that_are_overridden_are_called(master, tmp_path):
+    """Also where a hook has replaced the method of the object alone."""
+    one = subclass(master, tmp_path, OVERRIDING)
+    (worker,) = one.wait_workers(1)
+    assert set(said(one)) <= {"murder_workers"}
+    os.kill(worker, signal.SIGKILL)
+    one.wait_gone([worker])
+    one.wait_workers(1)
+    heard = said(one)
+    assert heard.index("handle_chld") + 1 == heard.index("reap_workers")
+    assert "murder_workers" in heard
+    assert one.stop() == 0

@@ -25,6 +25,7 @@ static struct host {
     uint32_t age;
     int due[REASON_COUNT], too_big, born_big;
     enum reason last_reason;
+    enum child_kind last_kind;
     int64_t last_peak;
     int ready, died, timed_out, slow_boot, overdue, hurried, strangers;
     int leave_when_ready, leave_when_dead;
@@ -131,7 +132,18 @@ static inline void be_worker(struct slot *slot)
         pause();
 }
 
-static inline int spawn(void *ctx, unsigned count)
+/* It tells the master by other means that it has booted: the test does. */
+static inline void be_dirty_arbiter(const struct slot *slot)
+{
+    signal(SIGTERM, host.behaviour == WORKS_FOREVER ? SIG_IGN : SIG_DFL);
+    signals_replay();
+    if (slot || host.behaviour == FAILS)
+        _exit(3);
+    for (;;)
+        pause();
+}
+
+static inline int spawn(void *ctx, enum child_kind kind, unsigned count)
 {
     static const struct arbiter_fork_hooks hooks = {bracket, bracket_pid};
     struct slot *slot;
@@ -139,25 +151,27 @@ static inline int spawn(void *ctx, unsigned count)
     (void)ctx;
     for (; count > 0; count--) {
         if (host.fork_fails) {
-            host.pause_ms = arbiter_fork_failed(&host.arbiter);
+            host.pause_ms = arbiter_fork_failed(&host.arbiter, kind);
             return 0;
         }
-        pid_t pid = arbiter_fork(&host.arbiter, ++host.age, &hooks, &slot);
-        if (pid == 0)
+        pid_t pid = arbiter_fork(&host.arbiter, kind, ++host.age, &hooks, &slot);
+        if (pid == 0 && kind == CHILD_WORKER)
             be_worker(slot);
+        if (pid == 0)
+            be_dirty_arbiter(slot);
         if (pid < 0) {
             host.fork_error = errno;
-            host.pause_ms = arbiter_fork_failed(&host.arbiter);
+            host.pause_ms = arbiter_fork_failed(&host.arbiter, kind);
             return 0;
         }
     }
     return 0;
 }
 
-static inline int kill_worker(void *ctx, pid_t pid, int signo)
+static inline int kill_child(void *ctx, const struct child *child, int signo)
 {
     (void)ctx;
-    assert_int_equal(arbiter_kill(&host.arbiter, pid, signo), 0);
+    assert_int_equal(arbiter_kill(&host.arbiter, child->pid, signo), 0);
     return 0;
 }
 
@@ -165,6 +179,7 @@ static inline int died(void *ctx, const struct arbiter_death *death)
 {
     (void)ctx;
     host.died++;
+    host.last_kind = death->child.kind;
     host.last_status = death->status;
     host.last_reason = death->reason;
     host.last_peak = death->peak;
@@ -209,7 +224,7 @@ static inline int timed_out(void *ctx, const struct child *child, int64_t silent
 {
     (void)ctx;
     host.timed_out++;
-    host.arbiter.goal.target = 0; /* a successor would be silent as well */
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 0; /* a successor would be silent as well */
     assert_true(silent_ms >= host.arbiter.timeout_ms);
     return arbiter_kill(&host.arbiter, child->pid, SIGABRT);
 }
@@ -239,7 +254,7 @@ static inline int too_big(void *ctx, const struct child *child)
 {
     (void)ctx;
     host.too_big++;
-    host.arbiter.goal.target = 0; /* a successor would grow as well */
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 0; /* a successor would grow as well */
     return arbiter_kill(&host.arbiter, child->pid, SIGKILL);
 }
 
@@ -267,7 +282,7 @@ static const struct arbiter_host plain_host = {
     .murder = murder,
     .manage = manage,
     .spawn = spawn,
-    .kill = kill_worker,
+    .kill = kill_child,
     .died = died,
     .stranger_died = stranger_died,
     .ready = ready,
@@ -289,9 +304,9 @@ static inline int setup(void **state)
     if (arbiter_open(&host.arbiter, &plain_host, NULL) < 0)
         return -1;
     signals_install(signos, 3);
-    host.arbiter.graceful_ms = 5000;
+    host.arbiter.kinds[CHILD_WORKER].graceful_ms = 5000;
     host.arbiter.tick_ms = 10000;
-    host.arbiter.goal.target = 2;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 2;
     alarm(60);
     return 0;
 }

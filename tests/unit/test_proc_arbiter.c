@@ -79,7 +79,7 @@ static void workers_that_fail_are_waited_for(void **state)
 {
     (void)state;
     host.behaviour = FAILS;
-    host.arbiter.goal.target = 1;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 1;
     run_until_dead(BACKOFF_FREE + 1);
     assert_int_equal(host.pause_ms, BACKOFF_FIRST_MS);
     uint32_t forked = host.age;
@@ -111,10 +111,10 @@ static void the_first_boot_that_fails_is_the_hosts_to_judge(void **state)
 static void a_boot_that_fails_after_another_is_no_first_one(void **state)
 {
     (void)state;
-    host.arbiter.goal.target = 1;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 1;
     run_until_ready(1);
     host.behaviour = FAILS;
-    host.arbiter.goal.target = 2;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 2;
     run_until_dead(1);
     assert_false(host.first_boot);
     assert_true(host.quick);
@@ -124,7 +124,7 @@ static void a_boot_that_fails_after_another_is_no_first_one(void **state)
 static void a_boot_that_fails_while_none_serves_any_more_is_no_first_one(void **state)
 {
     (void)state;
-    host.arbiter.goal.target = 1;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 1;
     run_until_ready(1);
     host.behaviour = FAILS;
     kill(host.arbiter.children.list[0].pid, SIGKILL);
@@ -137,12 +137,12 @@ static void a_boot_that_fails_while_none_serves_any_more_is_no_first_one(void **
 static void a_worker_that_serves_unheard_counts(void **state)
 {
     (void)state;
-    host.arbiter.goal.target = 1;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 1;
     assert_int_equal(arbiter_manage(&host.arbiter), 0);
     while (atomic_load(&host.arbiter.children.list[0].slot->shared->phase) != SLOT_READY)
         usleep(1000);
     host.behaviour = FAILS;
-    host.arbiter.goal.target = 2;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 2;
     assert_int_equal(arbiter_manage(&host.arbiter), 0);
     reap_until_dead(1);
     assert_false(host.first_boot);
@@ -160,7 +160,7 @@ static void an_older_generation_may_fail_to_boot(void **state)
     reap_until_dead(1);
     assert_false(host.first_boot);
     assert_false(host.quick);
-    assert_int_equal(host.arbiter.backoff.failures, 0);
+    assert_int_equal(host.arbiter.kinds[CHILD_WORKER].backoff.failures, 0);
 }
 
 /* The reload did not boot either: the generation before has to prove itself. */
@@ -192,7 +192,7 @@ static void forks_that_fail_are_tried_ever_more_rarely(void **state)
 
     (void)state;
     for (int i = 0; i < 10; i++) {
-        assert_int_equal(arbiter_fork_failed(&host.arbiter), expected);
+        assert_int_equal(arbiter_fork_failed(&host.arbiter, CHILD_WORKER), expected);
         expected = expected * 2 < BACKOFF_LAST_MS ? expected * 2 : BACKOFF_LAST_MS;
     }
 }
@@ -215,14 +215,14 @@ static void what_a_fork_needs_may_be_missing(void **state)
     assert_int_equal(host.fork_error, ENOMEM);
     assert_int_equal(slots_taken(), 0);
 
-    host.arbiter.backoff.until = 0;
+    host.arbiter.kinds[CHILD_WORKER].backoff.until = 0;
     fault[FAULT_FORK].error = EAGAIN;
     assert_int_equal(arbiter_manage(&host.arbiter), 0);
     assert_int_equal(host.fork_error, EAGAIN);
     assert_int_equal(slots_taken(), 0);
     assert_int_equal(host.arbiter.children.count, 0);
 
-    host.arbiter.backoff.until = 0;
+    host.arbiter.kinds[CHILD_WORKER].backoff.until = 0;
     while (scoreboard_take(&host.arbiter.board, -1))
         ;
     assert_int_equal(arbiter_manage(&host.arbiter), 0);
@@ -230,7 +230,7 @@ static void what_a_fork_needs_may_be_missing(void **state)
     for (size_t i = 0; i < SCOREBOARD_SLOTS; i++)
         scoreboard_release(&host.arbiter.board, &host.arbiter.board.slots[i]);
 
-    host.arbiter.backoff.until = 0;
+    host.arbiter.kinds[CHILD_WORKER].backoff.until = 0;
     run_until_ready(2);
     assert_int_equal(slots_taken(), 2);
 }
@@ -240,7 +240,7 @@ static void a_master_without_memory_waits_again(void **state)
     static const int passing[] = {EINTR, ENOMEM, EAGAIN};
 
     (void)state;
-    host.arbiter.goal.target = 1;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 1;
     for (int i = 0; i < 3; i++) {
         host.leave_when_ready = i + 1;
         assert_int_equal(arbiter_manage(&host.arbiter), 0);
@@ -286,7 +286,7 @@ static void silence_ends_in_abrt_and_kill(void **state)
 {
     (void)state;
     host.behaviour = WORKS_FOREVER; /* since the machine was started */
-    host.arbiter.goal.target = 1;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 1;
     host.arbiter.timeout_ms = 200;
     run_until_dead(1);
     assert_int_equal(host.timed_out, 1);
@@ -299,7 +299,7 @@ static void a_silence_that_is_seen_late_is_spared_once(void **state)
 {
     (void)state;
     host.behaviour = WORKS_FOREVER;
-    host.arbiter.goal.target = 1;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 1;
     host.arbiter.timeout_ms = 200;
     run_until_ready(1);
     while (atomic_load(&host.arbiter.children.list[0].slot->shared->busy_since) == 0)
@@ -339,7 +339,7 @@ static void threads_that_answer_are_left_alone(void **state)
 {
     (void)state;
     host.behaviour = ANSWERS;
-    host.arbiter.goal.target = 1;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 1;
     host.arbiter.timeout_ms = 100;
     run_until_ready(1);
     const struct child *child = &host.arbiter.children.list[0];
@@ -362,7 +362,7 @@ static void threads_that_answer_are_left_alone(void **state)
 static void boot_in_vain(int64_t timeout_ms, int64_t boot_ms, bool told)
 {
     host.behaviour = HANGS;
-    host.arbiter.goal.target = 1;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 1;
     host.arbiter.timeout_ms = timeout_ms;
     host.arbiter.boot_ms = boot_ms;
     run_until_dead(1);
@@ -394,20 +394,20 @@ static void a_boot_may_take_longer_than_ten_time_outs(void **state)
 static void deaths_are_counted_by_reason(void **state)
 {
     (void)state;
-    host.arbiter.goal.target = 3;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 3;
     run_until_ready(3);
     host.leave_when_ready = 0;
     kill(host.arbiter.children.list[0].pid, SIGUSR2);
     host.leave_when_dead = 1;
     assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
     assert_int_equal(host.last_reason, REASON_SIGNAL);
-    host.arbiter.goal.target = 1;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 1;
     run_until_dead(2);
     assert_int_equal(host.last_reason, REASON_SCALE);
     for (size_t i = 0; i < host.arbiter.children.count; i++)
         assert_int_equal(arbiter_kill(&host.arbiter, host.arbiter.children.list[i].pid, SIGQUIT),
                          0);
-    host.arbiter.goal.target = 0;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 0;
     host.leave_when_dead = 3;
     assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
     assert_int_equal(host.last_reason, REASON_STOP);
@@ -422,9 +422,9 @@ static void who_does_not_stop_is_overdue(void **state)
 {
     (void)state;
     host.behaviour = WORKS_FOREVER;
-    host.arbiter.graceful_ms = 1;
+    host.arbiter.kinds[CHILD_WORKER].graceful_ms = 1;
     run_until_ready(2);
-    host.arbiter.goal.target = 1;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 1;
     run_until_dead(1);
     assert_int_equal(host.overdue, 1);
 }
@@ -453,13 +453,13 @@ static void an_old_generation_can_be_restored(void **state)
     assert_int_equal(arbiter_manage(&host.arbiter), 0);
     host.leave_when_dead = 1;
     assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
-    assert_false(host.arbiter.goal.proven);
+    assert_false(host.arbiter.kinds[CHILD_WORKER].goal.proven);
     arbiter_restore_generation(&host.arbiter, 0);
     assert_int_equal(arbiter_manage(&host.arbiter), 0);
     assert_int_equal(host.arbiter.children.count, 2);
     assert_int_equal(host.age, 3);
     arbiter_new_generation(&host.arbiter);
-    assert_int_equal(host.arbiter.goal.generation, 2); /* no number twice */
+    assert_int_equal(host.arbiter.kinds[CHILD_WORKER].goal.generation, 2); /* no number twice */
 }
 
 static void draining_waits_for_everyone(void **state)
@@ -508,6 +508,107 @@ static void killing_the_dead_is_an_error(void **state)
     waitpid(pid, NULL, 0);
     assert_int_equal(arbiter_kill(&host.arbiter, pid, SIGTERM), -1);
     assert_int_equal(errno, ESRCH);
+}
+
+/* ---- children of another kind ---- */
+
+static struct arbiter_kind *dirty(void)
+{
+    return &host.arbiter.kinds[CHILD_DIRTY];
+}
+
+static const struct child *dirty_child(void)
+{
+    for (size_t i = 0; i < host.arbiter.children.count; i++)
+        if (host.arbiter.children.list[i].kind == CHILD_DIRTY)
+            return &host.arbiter.children.list[i];
+    return NULL;
+}
+
+static void another_kind_has_no_slot_and_boots_by_its_word(void **state)
+{
+    (void)state;
+    dirty()->goal.target = 1;
+    run_until_ready(2); /* the workers */
+    assert_int_equal(host.arbiter.children.count, 3);
+    assert_int_equal(slots_taken(), 2);
+    assert_int_equal(host.arbiter.forks, 2);
+    assert_int_equal(dirty_child()->phase, CHILD_BOOTING);
+    assert_false(dirty()->goal.proven);
+    host.leave_when_ready = 0;
+    assert_int_equal(arbiter_ready(&host.arbiter, dirty_child()->pid), 0);
+    assert_int_equal(dirty_child()->phase, CHILD_READY);
+    assert_true(dirty()->goal.proven);
+    assert_int_equal(host.ready, 3);
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_int_equal(host.arbiter.children.count, 3);
+}
+
+static void another_kind_is_restarted_with_pauses_of_its_own(void **state)
+{
+    (void)state;
+    run_until_ready(2);
+    host.leave_when_ready = 0;
+    host.behaviour = FAILS;
+    dirty()->goal.target = 1;
+    run_until_dead(BACKOFF_FREE + 1);
+    assert_int_equal(host.last_kind, CHILD_DIRTY);
+    assert_int_equal(host.pause_ms, BACKOFF_FIRST_MS);
+    assert_int_equal(host.serving, 0);                            /* of its kind */
+    assert_int_equal(host.arbiter.deaths[REASON_BOOT_FAILED], 0); /* of workers */
+    assert_int_equal(host.arbiter.kinds[CHILD_WORKER].backoff.failures, 0);
+    assert_null(dirty_child());
+    host.behaviour = BOOTS;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_null(dirty_child()); /* the pause is not over */
+    dirty()->backoff.until = 0;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_non_null(dirty_child());
+}
+
+static void a_reload_replaces_another_kind_when_its_successor_is_ready(void **state)
+{
+    (void)state;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 0;
+    dirty()->goal.target = 1;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    pid_t old = dirty_child()->pid;
+    assert_int_equal(arbiter_ready(&host.arbiter, old), 0);
+    arbiter_new_generation(&host.arbiter);
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_int_equal(host.arbiter.children.count, 2);
+    assert_int_equal(children_find(&host.arbiter.children, old)->phase, CHILD_READY);
+    assert_int_equal(arbiter_ready(&host.arbiter, host.arbiter.children.list[1].pid), 0);
+    run_until_dead(1);
+    assert_int_equal(host.last_reason, REASON_RELOAD);
+    assert_null(children_find(&host.arbiter.children, old));
+}
+
+static void another_kind_has_its_own_time_to_stop(void **state)
+{
+    (void)state;
+    host.behaviour = WORKS_FOREVER;
+    dirty()->goal.target = 1;
+    dirty()->graceful_ms = 1;
+    run_until_ready(2);
+    host.leave_when_ready = 0;
+    assert_int_equal(arbiter_ready(&host.arbiter, dirty_child()->pid), 0);
+    dirty()->goal.target = 0;
+    run_until_dead(1);
+    assert_int_equal(host.overdue, 1);
+    assert_int_equal(host.last_kind, CHILD_DIRTY);
+    assert_int_equal(host.arbiter.children.count, 2);
+}
+
+static void draining_waits_for_every_kind(void **state)
+{
+    (void)state;
+    dirty()->goal.target = 1;
+    run_until_ready(2);
+    for (size_t i = 0; i < 3; i++)
+        arbiter_kill(&host.arbiter, host.arbiter.children.list[i].pid, SIGTERM);
+    assert_int_equal(arbiter_drain(&host.arbiter, 5000, false), 0);
+    assert_int_equal(host.died, 3);
 }
 
 static int waits, deaf_waits;
@@ -576,6 +677,11 @@ int main(void)
         TEST(strangers_are_reaped),
         TEST(killing_the_dead_is_an_error),
         TEST(a_flood_of_the_wake_pipe_is_bounded),
+        TEST(another_kind_has_no_slot_and_boots_by_its_word),
+        TEST(another_kind_is_restarted_with_pauses_of_its_own),
+        TEST(a_reload_replaces_another_kind_when_its_successor_is_ready),
+        TEST(another_kind_has_its_own_time_to_stop),
+        TEST(draining_waits_for_every_kind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,8 +43,8 @@ static pid_t add(struct registry *r, enum slot_phase said)
     slot->shared = &r->shared[pid];
 
     slot->shared->phase = said;
-    assert_non_null(
-        children_add(&r->children, pid, (uint32_t)pid, r->goal.generation, slot, pid * 10));
+    assert_non_null(children_add(&r->children, CHILD_WORKER, pid, (uint32_t)pid, r->goal.generation,
+                                 slot, pid * 10));
     child_update(children_find(&r->children, pid), pid * 10);
     return pid;
 }
@@ -101,7 +101,7 @@ static void many_come_and_go_and_stay_in_order(void **state)
     struct registry *r = *state;
 
     for (int i = 1; i <= 1000; i++)
-        assert_non_null(children_add(&r->children, i, (uint32_t)i, 0, NULL, 0));
+        assert_non_null(children_add(&r->children, CHILD_WORKER, i, (uint32_t)i, 0, NULL, 0));
     for (int i = 1; i <= 1000; i += 2)
         children_remove(&r->children, children_find(&r->children, i));
     assert_int_equal(r->children.count, 500);
@@ -368,7 +368,7 @@ static void no_workers_at_all_can_be_wanted(void **state)
 static void a_worker_without_a_slot_says_nothing(void **state)
 {
     struct registry *r = *state;
-    struct child *child = children_add(&r->children, 7, 1, 0, NULL, 0);
+    struct child *child = children_add(&r->children, CHILD_WORKER, 7, 1, 0, NULL, 0);
 
     assert_false(child_update(child, 1));
     assert_int_equal(child->phase, CHILD_BOOTING);
@@ -396,6 +396,28 @@ static void nonsense_of_a_worker_has_no_effect(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void kinds_are_counted_apart(void **state)
+{
+    struct registry *r = *state;
+    struct children_goal dirty = {.kind = CHILD_DIRTY, .target = 1};
+
+    r->goal.target = 0;
+    assert_int_equal(children_missing(&r->children, &dirty), 1);
+    struct child *child = children_add(&r->children, CHILD_DIRTY, 7, 1, 0, NULL, 0);
+    assert_int_equal(children_missing(&r->children, &dirty), 0);
+    child_move(child, CHILD_READY, 0);
+    child_retire(child, REASON_MAX_LIFETIME, 0);
+    assert_int_equal(children_serving(&r->children, CHILD_DIRTY), 1);
+    assert_int_equal(children_serving(&r->children, CHILD_WORKER), 0);
+    assert_null(children_surplus(&r->children, &r->goal));
+    children_admit(&r->children, &r->goal);
+    assert_false(child->replacing);
+    dirty.target = 0;
+    assert_ptr_equal(children_surplus(&r->children, &dirty), child);
+    children_admit(&r->children, &dirty);
+    assert_true(child->replacing);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -417,6 +439,7 @@ int main(void)
         TEST(no_workers_at_all_can_be_wanted),
         TEST(a_worker_without_a_slot_says_nothing),
         TEST(nonsense_of_a_worker_has_no_effect),
+        TEST(kinds_are_counted_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,7 @@
 static void a_lifetime_ends_and_the_successor_comes_first(void **state)
 {
     (void)state;
-    host.arbiter.goal.max_unavailable = 1;
+    host.arbiter.kinds[CHILD_WORKER].goal.max_unavailable = 1;
     run_until_ready(2);
     for (int i = 0; i < 2; i++)
         arbiter_expire(&host.arbiter, host.arbiter.children.list[i].pid, 20);
@@ -39,7 +39,7 @@ static void a_worker_that_grows_is_replaced(void **state)
     if (!system_tells_memory())
         skip();
     host.behaviour = GROWS;
-    host.arbiter.goal.target = 1;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 1;
     host.arbiter.limits.max_rss = GROWTH / 2;
     run_until_dead(1);
     assert_true(host.due[REASON_MAX_RSS] >= 1);
@@ -53,7 +53,7 @@ static void a_worker_that_grows_beyond_the_hard_limit_is_not_waited_for(void **s
     if (!system_tells_memory())
         skip();
     host.behaviour = GROWS;
-    host.arbiter.goal.target = 1;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 1;
     host.arbiter.limits.max_rss_hard = GROWTH / 2;
     run_until_dead(1);
     assert_int_equal(host.too_big, 1);
@@ -67,7 +67,7 @@ static void a_worker_that_is_born_too_big_is_left_alone(void **state)
     if (!system_tells_memory())
         skip();
     host.behaviour = GROWS;
-    host.arbiter.goal.target = 1;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 1;
     host.arbiter.limits.max_rss = host.arbiter.limits.max_rss_hard = 1;
     run_until_ready(1);
     assert_int_equal(host.born_big, 1);
@@ -82,7 +82,7 @@ static void a_worker_that_is_born_too_big_is_left_alone(void **state)
 static void an_idle_worker_is_not_looked_at(void **state)
 {
     (void)state;
-    host.arbiter.goal.target = 1;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 1;
     host.arbiter.limits.max_rss = INT64_MAX;
     run_until_ready(1);
     turn_by_turn();

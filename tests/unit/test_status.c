@@ -52,7 +52,7 @@ static int setup(void **state)
         return -1;
     status_open(&status, &a);
     refused = refusals = 0;
-    a.goal.target = 2;
+    a.kinds[CHILD_WORKER].goal.target = 2;
     listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
     port_listen(&status.port, listener);
     snprintf(name.sun_path + 1, sizeof(name.sun_path) - 1, "gunicorn-test-status-%d",
@@ -74,7 +74,7 @@ static int teardown(void **state)
 static struct slot *add_worker(pid_t pid, enum child_phase phase)
 {
     struct slot *slot = scoreboard_take(&a.board, a.wake_pipe[1]);
-    struct child *child = children_add(&a.children, pid, 7, 0, slot, 1000);
+    struct child *child = children_add(&a.children, CHILD_WORKER, pid, 7, 0, slot, 1000);
 
     if (phase != CHILD_BOOTING)
         child_move(child, CHILD_READY, 1000);

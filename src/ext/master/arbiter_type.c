@@ -4,16 +4,27 @@
 #include "proc/loop/signals.h"
 #include "proc/port/status.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <unistd.h>
 
 /*
- * The Python face of proc/arbiter: `owner`, a gunicorn.arbiter.Arbiter, is the host. Every duty
- * goes through the owner's method of gunicorn's name, so that a subclass may override it; the
- * methods of the class itself come back to the functions here. Events are reported to functions of
- * gunicorn.master.events, which are looked up once.
+ * The Python face of proc/arbiter: `owner`, a gunicorn.arbiter.Arbiter, is the host. Where a
+ * subclass overrides a method, the duty goes through the owner's method of gunicorn's name. The
+ * methods of the class itself come back to the functions here, so without an override these are
+ * called at once. Events are reported to functions of gunicorn.master.events, which are looked up
+ * once.
  */
+enum duty { DUTY_REAP, DUTY_MURDER, DUTY_MANAGE, DUTY_WOKEN, DUTY_COUNT };
+
+static const char *const duty_names[DUTY_COUNT] = {
+    [DUTY_REAP] = "reap",
+    [DUTY_MURDER] = "murder",
+    [DUTY_MANAGE] = "manage",
+    [DUTY_WOKEN] = "woken",
+};
+
 enum event {
     EVENT_WOKEN,
     EVENT_SIGNALLED,
@@ -21,6 +32,7 @@ enum event {
     EVENT_WORKER_DIED,
     EVENT_STRANGER_DIED,
     EVENT_READY,
+    EVENT_COUNTED,
     EVENT_TIMED_OUT,
     EVENT_SLOW_BOOT,
     EVENT_OVERDUE,
@@ -40,6 +52,7 @@ static const char *const event_names[EVENT_COUNT] = {
     [EVENT_WORKER_DIED] = "worker_died",
     [EVENT_STRANGER_DIED] = "stranger_died",
     [EVENT_READY] = "ready",
+    [EVENT_COUNTED] = "counted",
     [EVENT_TIMED_OUT] = "timed_out",
     [EVENT_SLOW_BOOT] = "slow_boot",
     [EVENT_OVERDUE] = "overdue",
@@ -55,6 +68,8 @@ struct arbiter_object {
     PyObject_HEAD PyObject *owner;
     PyObject *events[EVENT_COUNT];
     PyTypeObject *slot_type;
+    bool in_python[DUTY_COUNT]; /* duties that Python has a part in */
+    size_t counted;             /* children, when that was reported last */
     bool open;
     struct arbiter arbiter;
     struct status status;
@@ -71,8 +86,18 @@ static int done(PyObject *result)
     return 0;
 }
 
-/* A duty: a method of the owner, which a subclass may override. */
-static int duty(void *ctx, const char *name)
+static struct arbiter *arbiter_of(void *ctx)
+{
+    return &((struct arbiter_object *)ctx)->arbiter;
+}
+
+static bool in_python(void *ctx, enum duty duty)
+{
+    return ((struct arbiter_object *)ctx)->in_python[duty];
+}
+
+/* A duty: a method of the owner. */
+static int call(void *ctx, const char *name)
 {
     return done(PyObject_CallMethod(((struct arbiter_object *)ctx)->owner, name, NULL));
 }
@@ -115,40 +140,56 @@ static int host_wait(void *ctx, struct pollfd *fds, nfds_t count, int timeout_ms
 
 static int host_between(void *ctx)
 {
-    return PyErr_CheckSignals() < 0 ? -1 : done(report(ctx, EVENT_WOKEN, "()"));
-}
-
-static int host_on_signal(void *ctx, int signo)
-{
-    return done(report(ctx, EVENT_SIGNALLED, "(i)", signo));
+    if (PyErr_CheckSignals() < 0)
+        return -1;
+    return in_python(ctx, DUTY_WOKEN) ? done(report(ctx, EVENT_WOKEN, "()")) : 0;
 }
 
 static int host_reap(void *ctx)
 {
-    return duty(ctx, "reap_workers");
+    return in_python(ctx, DUTY_REAP) ? call(ctx, "reap_workers") : arbiter_reap(arbiter_of(ctx));
+}
+
+static int host_on_signal(void *ctx, int signo)
+{
+    if (signo == SIGCHLD && !in_python(ctx, DUTY_REAP))
+        return arbiter_reap(arbiter_of(ctx));
+    return done(report(ctx, EVENT_SIGNALLED, "(i)", signo));
 }
 
 static int host_murder(void *ctx)
 {
-    return duty(ctx, "murder_workers");
+    if (in_python(ctx, DUTY_MURDER))
+        return call(ctx, "murder_workers");
+    return arbiter_murder(arbiter_of(ctx));
 }
 
 static int host_manage(void *ctx)
 {
-    return duty(ctx, "manage_workers");
+    struct arbiter_object *self = ctx;
+
+    if (in_python(ctx, DUTY_MANAGE))
+        return call(ctx, "manage_workers");
+    if (arbiter_manage(&self->arbiter) < 0)
+        return -1;
+    if (self->counted == self->arbiter.children.count)
+        return 0;
+    self->counted = self->arbiter.children.count;
+    return done(report(ctx, EVENT_COUNTED, "()"));
 }
 
-static int host_spawn(void *ctx, unsigned count)
+static int host_spawn(void *ctx, enum child_kind kind, unsigned count)
 {
-    (void)count; /* spawn_workers() asks `missing` again: it may be overridden */
-    return duty(ctx, "spawn_workers");
+    assert(kind == CHILD_WORKER);
+    (void)kind, (void)count; /* spawn_workers() asks `missing` again: it may be overridden */
+    return call(ctx, "spawn_workers");
 }
 
-static int host_kill(void *ctx, pid_t pid, int signo)
+static int host_kill(void *ctx, const struct child *child, int signo)
 {
     PyObject *owner = ((struct arbiter_object *)ctx)->owner;
 
-    return done(PyObject_CallMethod(owner, "kill_worker", "ii", (int)pid, signo));
+    return done(PyObject_CallMethod(owner, "kill_worker", "ii", (int)child->pid, signo));
 }
 
 static unsigned host_between_workers(void *ctx)
@@ -274,6 +315,11 @@ static struct arbiter *of(PyObject *op)
     return &((struct arbiter_object *)op)->arbiter;
 }
 
+static struct arbiter_kind *workers_of(PyObject *op)
+{
+    return &of(op)->kinds[CHILD_WORKER];
+}
+
 static struct status *status_of(PyObject *op)
 {
     return &((struct arbiter_object *)op)->status;
@@ -368,7 +414,7 @@ static struct arbiter *master_of(PyObject *op)
 {
     struct arbiter *arbiter = of(op);
 
-    if (arbiter->is_worker && done(report(op, EVENT_FORKED, "()")) < 0)
+    if (arbiter->is_child && done(report(op, EVENT_FORKED, "()")) < 0)
         return NULL;
     return arbiter;
 }
@@ -472,7 +518,7 @@ static PyObject *py_fork(PyObject *op, PyObject *age_object)
 
     if ((age == (unsigned long)-1 && PyErr_Occurred()) || !master_of(op))
         return NULL;
-    pid_t pid = arbiter_fork(&self->arbiter, (uint32_t)age, &python_fork, &slot);
+    pid_t pid = arbiter_fork(&self->arbiter, CHILD_WORKER, (uint32_t)age, &python_fork, &slot);
     if (pid < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     PyObject *object = slot_type_new(self->slot_type, op, slot, &self->status.dump);
@@ -535,7 +581,7 @@ static PyObject *py_forget(PyObject *op, PyObject *pid_object)
 static PyObject *py_missing(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    return PyLong_FromUnsignedLong(children_missing(&of(op)->children, &of(op)->goal));
+    return PyLong_FromUnsignedLong(children_missing(&of(op)->children, &workers_of(op)->goal));
 }
 
 static PyObject *py_children(PyObject *op, PyObject *unused)
@@ -546,6 +592,9 @@ static PyObject *py_children(PyObject *op, PyObject *unused)
     (void)unused;
     for (size_t i = 0; list && i < children->count; i++) {
         struct child *child = &children->list[i];
+
+        if (child->kind != CHILD_WORKER)
+            continue;
         PyObject *item = Py_BuildValue("iIIs", (int)child->pid, child->age, child->generation,
                                        child_phase_name(child->phase));
         if (!item || PyList_Append(list, item) < 0)
@@ -558,14 +607,14 @@ static PyObject *py_children(PyObject *op, PyObject *unused)
 static PyObject *py_fork_failed(PyObject *op, PyObject *unused)
 {
     (void)unused;
-    return PyFloat_FromDouble((double)arbiter_fork_failed(of(op)) / 1000.0);
+    return PyFloat_FromDouble((double)arbiter_fork_failed(of(op), CHILD_WORKER) / 1000.0);
 }
 
 static PyObject *py_new_generation(PyObject *op, PyObject *unused)
 {
     (void)unused;
     arbiter_new_generation(of(op));
-    return PyLong_FromUnsignedLong(of(op)->goal.generation);
+    return PyLong_FromUnsignedLong(workers_of(op)->goal.generation);
 }
 
 static PyObject *py_restore_generation(PyObject *op, PyObject *generation_object)
@@ -601,7 +650,23 @@ static PyObject *py_install_signals(PyObject *op, PyObject *signals)
     Py_RETURN_NONE;
 }
 
+static PyObject *py_set_duties(PyObject *op, PyObject *names)
+{
+    for (int i = 0; i < DUTY_COUNT; i++) {
+        PyObject *name = PyUnicode_FromString(duty_names[i]);
+        int contained = name ? PySequence_Contains(names, name) : -1;
+
+        Py_XDECREF(name);
+        if (contained < 0)
+            return NULL;
+        ((struct arbiter_object *)op)->in_python[i] = contained;
+    }
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef arbiter_methods[] = {
+    {"set_duties", py_set_duties, METH_O,
+     "set_duties(names): of reap, murder, manage and woken, those that are called in Python."},
     {"run", py_run, METH_NOARGS, "The master's loop; ends with the exception of a callback."},
     {"reap", py_reap, METH_NOARGS, "Collects the dead."},
     {"murder", py_murder, METH_NOARGS, "Acts on workers that are silent or overdue."},
@@ -697,13 +762,13 @@ static PyObject *get_memory_limit(PyObject *op, void *unused)
 static PyObject *get_generation(PyObject *op, void *unused)
 {
     (void)unused;
-    return PyLong_FromUnsignedLong(of(op)->goal.generation);
+    return PyLong_FromUnsignedLong(workers_of(op)->goal.generation);
 }
 
 static PyObject *get_proven(PyObject *op, void *unused)
 {
     (void)unused;
-    return PyBool_FromLong(of(op)->goal.proven);
+    return PyBool_FromLong(workers_of(op)->goal.proven);
 }
 
 static PyObject *get_status_socket(PyObject *op, void *unused)
@@ -752,7 +817,7 @@ static PyGetSetDef arbiter_getset[] = {
     {"timeout", get_ms, set_ms, "Seconds of silence after which a worker is aborted; 0: never.",
      OFFSET(timeout_ms)},
     {"graceful_timeout", get_ms, set_ms, "Seconds that a worker told to stop may take.",
-     OFFSET(graceful_ms)},
+     OFFSET(kinds[CHILD_WORKER].graceful_ms)},
     {"tick", get_ms, set_ms, "Seconds after which every duty runs without cause; 0: never.",
      OFFSET(tick_ms)},
     {"watchdog", get_ms, set_ms, "Seconds after which the owner is woken at the latest; 0: never.",
@@ -764,8 +829,9 @@ static PyGetSetDef arbiter_getset[] = {
     {"max_rss_hard", get_bytes, set_bytes, "Bytes beyond which a worker is aborted; 0: none.",
      OFFSET(limits.max_rss_hard)},
     {"max_unavailable", get_count, set_count, "How many are recycled at a time; 0: all.",
-     OFFSET(goal.max_unavailable)},
-    {"target", get_count, set_count, "How many workers there should be.", OFFSET(goal.target)},
+     OFFSET(kinds[CHILD_WORKER].goal.max_unavailable)},
+    {"target", get_count, set_count, "How many workers there should be.",
+     OFFSET(kinds[CHILD_WORKER].goal.target)},
     {"memory_limit", get_memory_limit, NULL, "Of the control group, in bytes; 0: none.", NULL},
     {"max_queue", get_count, set_count,
      "Waiting requests beyond which a worker is full, for /ready; 0: no limit.", OFFSET(max_queue)},

@@ -66,14 +66,15 @@ int children_reserve(struct children *children)
     return 0;
 }
 
-struct child *children_add(struct children *children, pid_t pid, uint32_t age, uint32_t generation,
-                           struct slot *slot, int64_t now)
+struct child *children_add(struct children *children, enum child_kind kind, pid_t pid, uint32_t age,
+                           uint32_t generation, struct slot *slot, int64_t now)
 {
     if (children_reserve(children) < 0)
         return NULL;
     struct child *child = &children->list[children->count++];
     *child = (struct child){
         .pid = pid,
+        .kind = kind,
         .age = age,
         .generation = generation,
         .phase = CHILD_BOOTING,
@@ -148,12 +149,15 @@ bool child_update(struct child *child, int64_t now)
     return child->phase != before;
 }
 
-unsigned children_serving(const struct children *children)
+unsigned children_serving(const struct children *children, enum child_kind kind)
 {
     unsigned count = 0;
 
-    for (size_t i = 0; i < children->count; i++)
-        count += child_serves(&children->list[i]) && has_booted(&children->list[i]);
+    for (size_t i = 0; i < children->count; i++) {
+        const struct child *child = &children->list[i];
+
+        count += child->kind == kind && child_serves(child) && has_booted(child);
+    }
     return count;
 }
 
@@ -168,29 +172,30 @@ bool child_is_veteran(const struct child *child, uint32_t generation)
     return child_serves(child) && (child->generation != generation || child->replacing);
 }
 
-static unsigned count_replacing(const struct children *children)
+static unsigned count_replacing(const struct children *children, enum child_kind kind)
 {
     unsigned count = 0;
 
     for (size_t i = 0; i < children->count; i++)
-        count += children->list[i].replacing;
+        count += children->list[i].kind == kind && children->list[i].replacing;
     return count;
 }
 
-static bool waits_for_turn(const struct child *child, uint32_t generation)
+static bool waits_for_turn(const struct child *child, const struct children_goal *goal)
 {
-    return child->phase == CHILD_RETIRING && !child_is_veteran(child, generation);
+    return child->kind == goal->kind && child->phase == CHILD_RETIRING &&
+           !child_is_veteran(child, goal->generation);
 }
 
 /* The one that has waited for its turn for longest, or NULL. */
-static struct child *next_in_turn(struct children *children, uint32_t generation)
+static struct child *next_in_turn(struct children *children, const struct children_goal *goal)
 {
     struct child *next = NULL;
 
     for (size_t i = 0; i < children->count; i++) {
         struct child *child = &children->list[i];
 
-        if (waits_for_turn(child, generation) && (!next || child->since < next->since))
+        if (waits_for_turn(child, goal) && (!next || child->since < next->since))
             next = child;
     }
     return next;
@@ -198,11 +203,11 @@ static struct child *next_in_turn(struct children *children, uint32_t generation
 
 void children_admit(struct children *children, const struct children_goal *goal)
 {
-    unsigned replacing = count_replacing(children);
+    unsigned replacing = count_replacing(children, goal->kind);
     struct child *next;
 
     while ((goal->max_unavailable == 0 || replacing < goal->max_unavailable) &&
-           (next = next_in_turn(children, goal->generation))) {
+           (next = next_in_turn(children, goal))) {
         next->replacing = true;
         replacing++;
     }
@@ -212,16 +217,16 @@ struct tally {
     unsigned young, ready_young, veterans;
 };
 
-static struct tally take_tally(const struct children *children, uint32_t generation)
+static struct tally take_tally(const struct children *children, const struct children_goal *goal)
 {
     struct tally t = {0};
 
     for (size_t i = 0; i < children->count; i++) {
         const struct child *child = &children->list[i];
 
-        if (!child_serves(child))
+        if (child->kind != goal->kind || !child_serves(child))
             continue;
-        if (child_is_veteran(child, generation)) {
+        if (child_is_veteran(child, goal->generation)) {
             t.veterans++;
             continue;
         }
@@ -233,7 +238,7 @@ static struct tally take_tally(const struct children *children, uint32_t generat
 
 unsigned children_missing(const struct children *children, const struct children_goal *goal)
 {
-    struct tally t = take_tally(children, goal->generation);
+    struct tally t = take_tally(children, goal);
     unsigned wanted = goal->target;
 
     if (!goal->proven && t.veterans > 0 && wanted > 1)
@@ -241,35 +246,37 @@ unsigned children_missing(const struct children *children, const struct children
     return wanted > t.young ? wanted - t.young : 0;
 }
 
-static struct child *oldest(struct children *children, uint32_t generation, bool veteran)
+static struct child *oldest(struct children *children, const struct children_goal *goal,
+                            bool veteran)
 {
     for (size_t i = 0; i < children->count; i++) {
         struct child *child = &children->list[i];
 
-        if (child_serves(child) && child_is_veteran(child, generation) == veteran)
+        if (child->kind == goal->kind && child_serves(child) &&
+            child_is_veteran(child, goal->generation) == veteran)
             return child;
     }
     return NULL;
 }
 
 /* Who has reached a limit goes before the others. */
-static struct child *least_needed(struct children *children, uint32_t generation)
+static struct child *least_needed(struct children *children, const struct children_goal *goal)
 {
-    struct child *child = next_in_turn(children, generation);
+    struct child *child = next_in_turn(children, goal);
 
-    return child ? child : oldest(children, generation, false);
+    return child ? child : oldest(children, goal, false);
 }
 
 struct child *children_surplus(struct children *children, const struct children_goal *goal)
 {
-    struct tally t = take_tally(children, goal->generation);
+    struct tally t = take_tally(children, goal);
 
     bool may_replace = goal->proven || goal->target == 0;
 
     if (t.veterans > 0 && may_replace && t.ready_young + t.veterans > goal->target)
-        return oldest(children, goal->generation, true);
+        return oldest(children, goal, true);
     /* Who serves is not given up for one that does not yet: that one is waited for. */
     if (t.ready_young > goal->target || (t.young > 0 && goal->target == 0))
-        return least_needed(children, goal->generation);
+        return least_needed(children, goal);
     return NULL;
 }

@@ -9,8 +9,9 @@
 #include <sys/types.h>
 
 /*
- * The registry of the workers, and what follows from it: how many to fork, whom to stop. It forks
- * nobody and sends no signal, so all of it is tested without a process.
+ * The registry of the master's children, and what follows from it: how many to fork, which to stop.
+ * It forks none and sends no signal, so all of it is tested without a process. Each kind of
+ * children has a goal of its own; the life of a child is the same for all kinds.
  *
  * Who is RETIRING has reached a limit (max_requests, max_rss …) and serves on until its turn to be
  * replaced comes: children_admit() gives few of them a turn at a time. Then a successor is forked,
@@ -27,6 +28,12 @@
  *
  * Any of them may die; the record is removed then.
  */
+enum child_kind {
+    CHILD_WORKER, /* serves requests, and has a slot unless the host forked it by itself */
+    CHILD_DIRTY,  /* an arbiter with workers of its own, for long jobs; it has no slot */
+    CHILD_KINDS
+};
+
 enum child_phase {
     CHILD_BOOTING,
     CHILD_READY,
@@ -42,6 +49,7 @@ const char *child_phase_name(enum child_phase phase);
 
 struct child {
     pid_t pid;
+    enum child_kind kind;
     uint32_t age;        /* grows with each fork: the lowest is the oldest */
     uint32_t generation; /* of the configuration it was forked with */
     enum child_phase phase;
@@ -59,7 +67,8 @@ struct child {
     int64_t memory;     /* bytes it occupied when that was last looked at; 0: never */
     int64_t asked_at;   /* when a worker with threads was asked for a sign of life … */
     int64_t asked_sign; /* … and the last sign that it had given then */
-    struct slot *slot;  /* NULL for a worker that somebody else forked */
+    struct slot
+        *slot; /* of a worker; NULL for any other kind, and if the host forked it by itself */
 };
 
 struct children {
@@ -74,10 +83,10 @@ void children_free(struct children *children);
  * children are invalid after it. */
 int children_reserve(struct children *children);
 
-/* Adds a worker, BOOTING. NULL with errno ENOMEM. Pointers to other children are invalid after it.
+/* Adds a child, BOOTING. NULL with errno ENOMEM. Pointers to other children are invalid after it.
  */
-struct child *children_add(struct children *children, pid_t pid, uint32_t age, uint32_t generation,
-                           struct slot *slot, int64_t now);
+struct child *children_add(struct children *children, enum child_kind kind, pid_t pid, uint32_t age,
+                           uint32_t generation, struct slot *slot, int64_t now);
 struct child *children_find(struct children *children, pid_t pid);
 
 /* Removes the record; its slot is the caller's again. */
@@ -90,8 +99,8 @@ bool child_may_move(enum child_phase from, enum child_phase to);
 /* BOOTING, READY or RETIRING: nobody told it to go. */
 bool child_serves(const struct child *child);
 
-/* How many have booted, by what their slots say, and were not told to go. */
-unsigned children_serving(const struct children *children);
+/* How many of a kind have booted, also by what their slots say, and were not told to go. */
+unsigned children_serving(const struct children *children, enum child_kind kind);
 
 /* Takes over what the worker said in its slot, as far as it may say so; true when the phase
  * changed. */
@@ -107,12 +116,13 @@ void child_retire(struct child *child, enum reason due, int64_t now);
 /* A worker that is being replaced: of an older generation, or one whose turn has come. */
 bool child_is_veteran(const struct child *child, uint32_t generation);
 
-/* Whether a worker of this generation has ever become ready is for the caller to remember. */
+/* Whether a child of this generation has ever become ready is for the caller to remember. */
 struct children_goal {
-    unsigned target;          /* workers wanted */
+    enum child_kind kind;
+    unsigned target;          /* children wanted */
     uint32_t generation;      /* the present one */
-    bool proven;              /* a worker of the present generation has been ready */
-    unsigned max_unavailable; /* workers of this generation that are replaced at a time; 0: all */
+    bool proven;              /* a child of the present generation has been ready */
+    unsigned max_unavailable; /* children of this generation that are replaced at a time; 0: all */
 };
 
 /*

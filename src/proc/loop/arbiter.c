@@ -40,6 +40,8 @@ static void open_pollables(struct arbiter *a)
 int arbiter_open(struct arbiter *a, const struct arbiter_host *host, void *ctx)
 {
     *a = (struct arbiter){.wake_pipe = {-1, -1}, .life_pipe = {-1, -1}, .host = host, .ctx = ctx};
+    for (int kind = 0; kind < CHILD_KINDS; kind++)
+        a->kinds[kind].goal.kind = kind;
     children_init(&a->children);
     pollables_init(&a->pollables);
     if (forked_watch() < 0 || signals_open() < 0)
@@ -130,9 +132,11 @@ static int64_t boot_deadline(const struct arbiter *a, const struct child *child)
 
 static int64_t stop_deadline(const struct arbiter *a, const struct child *child)
 {
-    if (a->draining || a->graceful_ms == 0)
+    int64_t graceful_ms = a->kinds[child->kind].graceful_ms;
+
+    if (a->draining || graceful_ms == 0)
         return INT64_MAX;
-    return later(child->since + a->graceful_ms + ARBITER_SLACK_MS, child->spared_to);
+    return later(child->since + graceful_ms + ARBITER_SLACK_MS, child->spared_to);
 }
 
 /* When this child has had all of its time; INT64_MAX for never. A look at it that is due before may
@@ -181,8 +185,9 @@ static int64_t next_deadline(const struct arbiter *a, int64_t now)
 
     for (size_t i = 0; i < a->children.count; i++)
         at = sooner(at, child_deadline(a, &a->children.list[i]));
-    if (a->backoff.until > now && a->backoff.until < at)
-        at = a->backoff.until;
+    for (int kind = 0; kind < CHILD_KINDS; kind++)
+        if (a->kinds[kind].backoff.until > now)
+            at = sooner(at, a->kinds[kind].backoff.until);
     if (a->tick_ms > 0 && now + a->tick_ms < at)
         at = now + a->tick_ms;
     if (a->watchdog_ms > 0 && now + a->watchdog_ms < at)
@@ -281,28 +286,20 @@ static int sleep_until(struct arbiter *a, int64_t limit)
 
 /* ---- forking ---- */
 
-static void become_worker(struct arbiter *a)
+static void become_child(struct arbiter *a)
 {
-    a->is_worker = true;
+    a->is_child = true;
     signals_after_fork();
     close(a->life_pipe[1]);
     close(a->wake_pipe[0]);
     a->life_pipe[1] = a->wake_pipe[0] = -1;
 }
 
-pid_t arbiter_fork(struct arbiter *a, uint32_t age, const struct arbiter_fork_hooks *hooks,
-                   struct slot **slot)
+/* fork(2), with the signals blocked until the child has put the master's pipes away. */
+static pid_t fork_child(struct arbiter *a, const struct arbiter_fork_hooks *hooks)
 {
     sigset_t before;
 
-    if (children_reserve(&a->children) < 0)
-        return -1; /* unknown it would serve unwatched */
-    struct slot *s = scoreboard_take(&a->board, a->wake_pipe[1]);
-
-    if (!s) {
-        errno = ENOSPC;
-        return -1;
-    }
     hooks->before(a->ctx);
     signals_block(&before);
     forked_expect(true);
@@ -310,33 +307,65 @@ pid_t arbiter_fork(struct arbiter *a, uint32_t age, const struct arbiter_fork_ho
     int saved = errno;
     forked_expect(false);
     if (pid == 0)
-        become_worker(a);
+        become_child(a);
     signals_unblock(&before);
     hooks->after(a->ctx, pid);
     errno = saved;
-    if (pid < 0) {
-        scoreboard_release(&a->board, s);
-        return -1;
-    }
-    *slot = s;
-    a->forks++;
-    if (pid > 0)
-        children_add(&a->children, pid, age, a->goal.generation, s, now_ms());
     return pid;
 }
 
-/* A worker has booted: the first of its generation proves that one. */
+pid_t arbiter_fork(struct arbiter *a, enum child_kind kind, uint32_t age,
+                   const struct arbiter_fork_hooks *hooks, struct slot **slot)
+{
+    bool wants_slot = kind == CHILD_WORKER;
+
+    if (children_reserve(&a->children) < 0)
+        return -1; /* unknown it would serve unwatched */
+    *slot = wants_slot ? scoreboard_take(&a->board, a->wake_pipe[1]) : NULL;
+    if (wants_slot && !*slot) {
+        errno = ENOSPC;
+        return -1;
+    }
+    pid_t pid = fork_child(a, hooks);
+
+    if (pid < 0 && *slot) {
+        int saved = errno;
+        scoreboard_release(&a->board, *slot);
+        errno = saved;
+    }
+    if (pid <= 0)
+        return pid;
+    a->forks += wants_slot;
+    children_add(&a->children, kind, pid, age, a->kinds[kind].goal.generation, *slot, now_ms());
+    return pid;
+}
+
+/* A child has booted: the first of its generation proves that one. */
 static void prove(struct arbiter *a, const struct child *child)
 {
-    a->served = true;
-    if (child->generation == a->goal.generation)
-        a->goal.proven = true;
+    struct arbiter_kind *kind = &a->kinds[child->kind];
+
+    kind->served = true;
+    if (child->generation == kind->goal.generation)
+        kind->goal.proven = true;
+}
+
+int arbiter_ready(struct arbiter *a, pid_t pid)
+{
+    struct child *child = children_find(&a->children, pid);
+
+    if (!child || child->phase != CHILD_BOOTING)
+        return 0;
+    child_move(child, CHILD_READY, now_ms());
+    prove(a, child);
+    return a->host->ready(a->ctx, child);
 }
 
 int arbiter_adopt(struct arbiter *a, pid_t pid, uint32_t age)
 {
     int64_t now = now_ms();
-    struct child *child = children_add(&a->children, pid, age, a->goal.generation, NULL, now);
+    struct child *child = children_add(&a->children, CHILD_WORKER, pid, age,
+                                       a->kinds[CHILD_WORKER].goal.generation, NULL, now);
 
     if (!child)
         return -1;
@@ -364,26 +393,35 @@ void arbiter_forget(struct arbiter *a, pid_t pid)
     children_remove(&a->children, child);
 }
 
-int64_t arbiter_fork_failed(struct arbiter *a)
+int64_t arbiter_fork_failed(struct arbiter *a, enum child_kind kind)
 {
-    if (a->backoff.failures < BACKOFF_FREE) /* it will fail again at once: no free tries */
-        a->backoff.failures = BACKOFF_FREE;
-    return backoff_fail(&a->backoff, now_ms());
+    struct backoff *backoff = &a->kinds[kind].backoff;
+
+    if (backoff->failures < BACKOFF_FREE) /* it will fail again at once: no free tries */
+        backoff->failures = BACKOFF_FREE;
+    return backoff_fail(backoff, now_ms());
 }
 
 void arbiter_new_generation(struct arbiter *a)
 {
-    a->goal.generation = ++a->generations;
-    a->goal.proven = false;
-    backoff_reset(&a->backoff);
+    a->generations++;
+    for (int i = 0; i < CHILD_KINDS; i++) {
+        a->kinds[i].goal.generation = a->generations;
+        a->kinds[i].goal.proven = false;
+        backoff_reset(&a->kinds[i].backoff);
+    }
 }
 
 void arbiter_restore_generation(struct arbiter *a, uint32_t generation)
 {
-    for (size_t i = 0; i < a->children.count; i++)
-        if (a->children.list[i].generation == generation)
-            a->goal.proven |= a->children.list[i].phase != CHILD_BOOTING;
-    a->goal.generation = generation;
+    for (size_t i = 0; i < a->children.count; i++) {
+        const struct child *child = &a->children.list[i];
+
+        if (child->generation == generation)
+            a->kinds[child->kind].goal.proven |= child->phase != CHILD_BOOTING;
+    }
+    for (int i = 0; i < CHILD_KINDS; i++)
+        a->kinds[i].goal.generation = generation;
 }
 
 /* ---- killing ---- */
@@ -497,7 +535,7 @@ static int murder_if_due(struct arbiter *a, struct child *child, int64_t now)
         return 0;
     switch (child->phase) {
     case CHILD_ABORTED:
-        return a->host->kill(a->ctx, child->pid, SIGKILL);
+        return a->host->kill(a->ctx, child, SIGKILL);
     case CHILD_STOPPING:
         if (stop_deadline(a, child) <= now)
             return a->host->overdue(a->ctx, child);
@@ -539,22 +577,23 @@ int arbiter_murder(struct arbiter *a)
 static bool is_wanted(const struct arbiter *a, const struct child *child)
 {
     return child_serves(child) && child->phase != CHILD_RETIRING &&
-           child->generation == a->goal.generation;
+           child->generation == a->kinds[child->kind].goal.generation;
 }
 
 static void judge_death(struct arbiter *a, struct arbiter_death *death, int64_t now)
 {
     const struct child *child = &death->child;
+    struct arbiter_kind *kind = &a->kinds[child->kind];
     bool booting = child->phase == CHILD_BOOTING, wanted = is_wanted(a, child);
     bool worked = death->status == 0 && death->requests > 0;
 
-    death->serving = children_serving(&a->children);
-    death->first_boot = booting && wanted && !a->served && death->serving == 0;
+    death->serving = children_serving(&a->children, child->kind);
+    death->first_boot = booting && wanted && !kind->served && death->serving == 0;
     death->quick = wanted && !worked && (now - child->forked_at < BACKOFF_QUICK_MS || booting);
     if (death->quick)
-        death->pause_ms = backoff_fail(&a->backoff, now);
+        death->pause_ms = backoff_fail(&kind->backoff, now);
     else if (!booting)
-        backoff_reset(&a->backoff);
+        backoff_reset(&kind->backoff);
 }
 
 /* What it died of by itself. */
@@ -589,11 +628,11 @@ static int bury(struct arbiter *a, pid_t pid, int status, int64_t peak)
     if (child->slot)
         death.requests = atomic_load(&child->slot->shared->requests);
     death.reason = reason_of(a, child, status, now);
-    a->deaths[death.reason]++;
+    a->deaths[death.reason] += child->kind == CHILD_WORKER;
     children_remove(&a->children, child);
     judge_death(a, &death, now);
     int result = a->host->died(a->ctx, &death);
-    if (death.child.slot && !a->is_worker) /* the host may have forked */
+    if (death.child.slot && !a->is_child) /* the host may have forked */
         scoreboard_release(&a->board, death.child.slot);
     return result;
 }
@@ -656,34 +695,50 @@ static int hear_children(struct arbiter *a)
     return 0;
 }
 
-static enum reason reason_to_go(const struct arbiter *a, const struct child *child)
+static enum reason reason_to_go(const struct child *child, const struct children_goal *goal)
 {
-    if (child->generation != a->goal.generation)
+    if (child->generation != goal->generation)
         return REASON_RELOAD;
     return child->replacing ? child->due : REASON_SCALE;
 }
 
-int arbiter_manage(struct arbiter *a)
+/* Tells one child to go. False: the host would not have it killed. */
+static bool dismiss(struct arbiter *a, struct child *child, const struct children_goal *goal,
+                    int *result)
 {
+    size_t count = a->children.count;
+    enum child_phase phase = child->phase;
+    pid_t pid = child->pid;
+
+    child->reason = reason_to_go(child, goal);
+    *result = a->host->kill(a->ctx, child, SIGTERM);
+    child = children_find(&a->children, pid);
+    return !child || child->phase != phase || a->children.count != count;
+}
+
+static int manage_kind(struct arbiter *a, struct arbiter_kind *kind)
+{
+    struct children_goal *goal = &kind->goal;
     struct child *child;
 
-    children_admit(&a->children, &a->goal);
-    unsigned missing = children_missing(&a->children, &a->goal);
+    children_admit(&a->children, goal);
+    unsigned missing = children_missing(&a->children, goal);
     int result = 0;
 
-    if (missing > 0 && backoff_left(&a->backoff, now_ms()) == 0)
-        result = a->host->spawn(a->ctx, missing);
-    while (result >= 0 && (child = children_surplus(&a->children, &a->goal))) {
-        size_t count = a->children.count;
-        enum child_phase phase = child->phase;
-        pid_t pid = child->pid;
+    if (missing > 0 && backoff_left(&kind->backoff, now_ms()) == 0)
+        result = a->host->spawn(a->ctx, goal->kind, missing);
+    while (result >= 0 && (child = children_surplus(&a->children, goal)))
+        if (!dismiss(a, child, goal, &result))
+            break;
+    return result;
+}
 
-        child->reason = reason_to_go(a, child);
-        result = a->host->kill(a->ctx, pid, SIGTERM);
-        child = children_find(&a->children, pid);
-        if (child && child->phase == phase && a->children.count == count)
-            break; /* somebody would not have it killed: leave it at that */
-    }
+int arbiter_manage(struct arbiter *a)
+{
+    int result = 0;
+
+    for (int i = 0; i < CHILD_KINDS && result >= 0; i++)
+        result = manage_kind(a, &a->kinds[i]);
     return result < 0 ? result : 0;
 }
 

@@ -27,7 +27,7 @@ struct arbiter_death {
     int status;         /* of waitpid(2) */
     bool quick;         /* it lived too short, and nobody had told it to go */
     bool first_boot;    /* it was booting, and no worker has served since the start: see below */
-    unsigned serving;   /* workers that serve now */
+    unsigned serving;   /* children of its kind that serve now */
     int64_t pause_ms;   /* before the next fork, 0 for none */
     uint64_t requests;  /* it had begun */
     enum reason reason;
@@ -43,12 +43,12 @@ struct arbiter_host {
     int (*reap)(void *ctx);
     int (*murder)(void *ctx);
     int (*manage)(void *ctx);
-    /* arbiter_manage(): fork `count` workers, by arbiter_fork(). */
-    int (*spawn)(void *ctx, unsigned count);
+    /* arbiter_manage(): fork `count` children, by arbiter_fork(). */
+    int (*spawn)(void *ctx, enum child_kind kind, unsigned count);
     /* Requests that wait for a worker, and are in none. NULL: there is no such place. */
     unsigned (*between_workers)(void *ctx);
-    /* Send a signal to a worker, by arbiter_kill(). */
-    int (*kill)(void *ctx, pid_t pid, int signo);
+    /* Send a signal to a child, by arbiter_kill(). */
+    int (*kill)(void *ctx, const struct child *child, int signo);
     int (*died)(void *ctx, const struct arbiter_death *death);
     int (*stranger_died)(void *ctx, pid_t pid, int status);
     int (*ready)(void *ctx, const struct child *child);
@@ -101,11 +101,18 @@ struct arbiter_wakes {
     unsigned count; /* since then */
 };
 
+/* What the master wants of one kind of children. */
+struct arbiter_kind {
+    struct children_goal goal;
+    struct backoff backoff;
+    int64_t graceful_ms; /* from the wish to stop to SIGABRT, 0: for ever */
+    bool served;         /* one has been ready since the start */
+};
+
 struct arbiter {
     struct scoreboard board;
     struct children children;
-    struct backoff backoff;
-    struct children_goal goal;
+    struct arbiter_kind kinds[CHILD_KINDS];
     uint32_t generations;       /* the highest number given: none is used twice */
     struct pollables pollables; /* what the loop waits for: pipes, and what the host adds */
     struct pollable signals;
@@ -115,14 +122,12 @@ struct arbiter {
     struct pollable *on_wake; /* called, too, when they have written; borrowed, NULL: none */
     int life_pipe[2];         /* the master alone holds [1]: workers see [0] close when it dies */
     int64_t timeout_ms;       /* 0: none */
-    int64_t graceful_ms;
-    int64_t boot_ms; /* a worker may take so long to boot; 0: ARBITER_BOOT_FACTOR times timeout */
+    int64_t boot_ms; /* a child may take so long to boot; 0: ARBITER_BOOT_FACTOR times timeout */
     struct recycle_limits limits;
     int64_t tick_ms;     /* run every duty at least this often; 0: only when there is cause */
     int64_t watchdog_ms; /* call between() at least this often; 0: no */
-    bool served;         /* a worker has been ready since the start */
     bool draining;       /* arbiter_drain(): nothing new */
-    bool is_worker;      /* this process is one that arbiter_fork() has forked */
+    bool is_child;       /* this process is one that arbiter_fork() has forked */
     bool leaving;        /* arbiter_leave(): everything goes on, but no new clients are wanted */
     unsigned max_queue;  /* requests that wait in a worker beyond which it is full; 0: no limit */
     uint64_t forks;      /* workers forked, since the start */
@@ -140,16 +145,20 @@ void arbiter_close(struct arbiter *arbiter);
 int arbiter_run(struct arbiter *arbiter);
 
 /*
- * Forks a worker with a slot of its own. Returns its pid, 0 in the worker (where the master's pipes
- * and signals are put away), or -1 with errno (EAGAIN, ENOMEM, ENOSPC: no slot). `before` and
- * `after` bracket fork(2); after(ctx, pid) runs in both processes.
+ * Forks a child; a worker has a slot of its own, any other kind none (*slot is NULL). Returns its
+ * pid, 0 in the child (where the master's pipes and signals are put away), or -1 with errno
+ * (EAGAIN, ENOMEM, ENOSPC: no slot). `before` and `after` bracket fork(2); after(ctx, pid) runs in
+ * both processes.
  */
 struct arbiter_fork_hooks {
     void (*before)(void *ctx);
     void (*after)(void *ctx, pid_t pid);
 };
-pid_t arbiter_fork(struct arbiter *arbiter, uint32_t age, const struct arbiter_fork_hooks *hooks,
-                   struct slot **slot);
+pid_t arbiter_fork(struct arbiter *arbiter, enum child_kind kind, uint32_t age,
+                   const struct arbiter_fork_hooks *hooks, struct slot **slot);
+
+/* A child without a slot has booted. Returns 0, or the host's negative value. */
+int arbiter_ready(struct arbiter *arbiter, pid_t pid);
 
 /* kill(2), and the phase that follows from it. Returns 0, or -1 with errno (ESRCH, EPERM). */
 int arbiter_kill(struct arbiter *arbiter, pid_t pid, int signo);
@@ -173,7 +182,7 @@ int arbiter_murder(struct arbiter *arbiter);
 int arbiter_manage(struct arbiter *arbiter);
 
 /* A fork failed: returns the pause in ms before the next try. */
-int64_t arbiter_fork_failed(struct arbiter *arbiter);
+int64_t arbiter_fork_failed(struct arbiter *arbiter, enum child_kind kind);
 
 /* A new configuration: workers forked from now on replace those of before, the ready ones first. */
 void arbiter_new_generation(struct arbiter *arbiter);

@@ -215,11 +215,12 @@ static void report_master(const struct arbiter *a, struct writer *out)
     unsigned phases[CHILD_PHASE_COUNT] = {0};
 
     for (size_t i = 0; i < a->children.count; i++)
-        phases[a->children.list[i].phase]++;
+        phases[a->children.list[i].phase] += a->children.list[i].kind == CHILD_WORKER;
     family(out, "workers", "gauge", "", "Workers, by phase of their lives.");
     for (int i = 0; i < CHILD_PHASE_COUNT; i++)
         labelled(out, "workers", "phase", child_phase_name(i), phases[i]);
-    gauge(out, "workers_wanted", a->goal.target, "Workers that there should be.");
+    gauge(out, "workers_wanted", a->kinds[CHILD_WORKER].goal.target,
+          "Workers that there should be.");
     counter(out, "workers_started", "", a->forks, "Workers forked.");
     family(out, "worker_deaths", "counter", "", "Workers that ended, by reason.");
     for (int i = REASON_NONE + 1; i < REASON_COUNT; i++)
@@ -287,10 +288,15 @@ static void report_worker(const struct arbiter *a, const struct child *child, st
 void report_workers(const struct arbiter *a, struct writer *out, int64_t now)
 {
     writer_format(out, "{\"master\": %d, \"generation\": %u, \"workers\": [", (int)getpid(),
-                  a->goal.generation);
+                  a->kinds[CHILD_WORKER].goal.generation);
+    const char *before = "\n";
+
     for (size_t i = 0; i < a->children.count; i++) {
-        writer_text(out, i ? ",\n" : "\n");
+        if (a->children.list[i].kind != CHILD_WORKER)
+            continue;
+        writer_text(out, before);
         report_worker(a, &a->children.list[i], out, now);
+        before = ",\n";
     }
     writer_text(out, "\n]}\n");
 }
@@ -316,6 +322,8 @@ bool report_ready(const struct arbiter *a, struct writer *out)
     for (size_t i = 0; i < a->children.count; i++) {
         const struct child *child = &a->children.list[i];
 
+        if (child->kind != CHILD_WORKER)
+            continue;
         booting += child->phase == CHILD_BOOTING;
         if (child->phase != CHILD_READY && child->phase != CHILD_RETIRING)
             continue;
@@ -323,7 +331,8 @@ bool report_ready(const struct arbiter *a, struct writer *out)
         full += is_saturated(a, child);
     }
     if (serving == 0)
-        writer_format(out, "no worker is ready: %u of %u boot\n", booting, a->goal.target);
+        writer_format(out, "no worker is ready: %u of %u boot\n", booting,
+                      a->kinds[CHILD_WORKER].goal.target);
     else if (full == serving)
         writer_format(out, "saturated: max_queue (%u) requests wait in each of %u workers\n",
                       a->max_queue, serving);

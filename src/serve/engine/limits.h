@@ -64,6 +64,18 @@ enum {
     SLOW_REQUEST_NS = 500 * 1000, /* a request that takes longer makes followers lead at once */
 };
 
+/* Of a WebSocket. */
+enum {
+    DUPLEX_READ_AHEAD = 64 * 1024,   /* bytes of messages that wait for the application, after
+                                        which the connection is not read */
+    DUPLEX_QUEUED = 64 * 1024,       /* bytes that wait for the client, after which the application
+                                        waits */
+    DUPLEX_MESSAGE_MAX = 1 << 30,    /* bytes of a message when the settings give no limit */
+    DUPLEX_CLOSE_MS = 5 * 1000,      /* for the client's half of the close handshake */
+    DUPLEX_DEFLATE_LEAST = 64,       /* bytes of a message that is compressed */
+    DUPLEX_DEFLATE_ROOM = 16 * 1024, /* bytes of a compressed fragment: on the stack */
+};
+
 /* Microseconds by which X-Request-Start may lie back: what is more is a wrong clock. */
 #define FRONT_MAX_US ((int64_t)3600 * 1000000)
 
