@@ -73,3 +73,31 @@ def test_the_collector_frees_an_engine_in_a_cycle():
     del one, referents, sentinel
     gc.collect()
     assert freed == [True]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "kept"),
+    [
+        ("timeout", 30, 30.0),
+        ("timeout", 0.0001, 0.001),
+        ("timeout", -1, 0.0),
+        ("timeout", float("inf"), 10 * 365 * 86400.0),
+        ("target", 4, 4),
+        ("target", -3, 0),
+        ("target", 2**40, 2**32 - 1),
+        ("max_rss", 2**40, 2**40),
+        ("max_rss", 2**70, 2**63 - 1),
+    ],
+)
+def test_settings_on_their_way_to_c_stay_in_range(name, given, kept):
+    core = _core.ArbiterCore(SimpleNamespace())
+    setattr(core, name, given)
+    assert getattr(core, name) == kept
+
+
+def test_settings_that_c_does_not_take():
+    core = _core.ArbiterCore(SimpleNamespace())
+    with pytest.raises(TypeError):
+        core.timeout = "30"
+    with pytest.raises(TypeError):
+        del core.timeout
