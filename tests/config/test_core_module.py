@@ -11,6 +11,7 @@ import pytest
 from gunicorn import _core
 from gunicorn.config import Config
 from gunicorn.http._bridge import Bridge
+from gunicorn.master import events
 
 #: Runs `import gunicorn._core` in an interpreter of its own, and prints the error.
 IN_A_SUBINTERPRETER = """
@@ -90,13 +91,13 @@ def test_the_collector_frees_an_engine_in_a_cycle():
     ],
 )
 def test_settings_on_their_way_to_c_stay_in_range(name, given, kept):
-    core = _core.ArbiterCore(SimpleNamespace())
+    core = _core.ArbiterCore(SimpleNamespace(), events)
     setattr(core, name, given)
     assert getattr(core, name) == kept
 
 
 def test_settings_that_c_does_not_take():
-    core = _core.ArbiterCore(SimpleNamespace())
+    core = _core.ArbiterCore(SimpleNamespace(), events)
     with pytest.raises(TypeError):
         core.timeout = "30"
     with pytest.raises(TypeError):
