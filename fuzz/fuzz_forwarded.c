@@ -3,6 +3,7 @@
  * networks, one a line; behind it stand a byte of settings and a head.
  */
 #include "proto/forwarded.h"
+#include "proto/http1/parse.h"
 
 #include <stdlib.h>
 
@@ -65,6 +66,7 @@ static void check_policy(uint8_t bits, const char *text, size_t size)
 {
     struct http1_limits limits = {.fields = 100};
     struct forwarded policy;
+    struct http1_parser parser = {0};
     struct head head;
     bool trusted = (bits & 64) != 0;
     bool tls = (bits & 128) != 0;
@@ -73,11 +75,12 @@ static void check_policy(uint8_t bits, const char *text, size_t size)
     memcpy(data, text, size);
     init_policy(&policy, bits & 63);
     head_init(&head);
-    if (http1_parse(&head, data, size, &limits) == HTTP1_OK) {
-        if (forwarded_apply(&policy, &head, data, trusted, tls) == HTTP1_OK)
+    if (http1_parse(&parser, &head, data, size, &limits) == HTTP1_OK) {
+        if (http1_apply_forwarded(&parser, &policy, &head, data, trusted, tls) == HTTP1_OK)
             check_result(&policy, &head, data, trusted, tls);
         else
-            require(head.error == HTTP1_REFUSED_FIELD || head.error == HTTP1_CONTRADICTORY_SCHEME);
+            require(parser.error == HTTP1_REFUSED_FIELD ||
+                    parser.error == HTTP1_CONTRADICTORY_SCHEME);
     }
     head_free(&head);
     forwarded_free(&policy);

@@ -25,17 +25,8 @@ RANK = {"base": 0, "net": 1, "proto": 1, "serve": 2, "proc": 2, "ext": 3, "demo"
 PYTHON_HEADER = re.compile(r"(Python|structmember|datetime|pythread)\.h$")
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
 
-_SERVE = """
-    serve/access/refused serve/conn/conn serve/dispatch/handover serve/engine/admission
-    serve/engine/drain serve/engine/engine serve/engine/listener serve/engine/lost
-    serve/engine/notes serve/engine/room serve/engine/standby serve/request/body
-    serve/request/refusal serve/request/response serve/request/send
-"""
-
 #: Files that may call each other in circles, and why.
-ALLOWED: dict[str, str] = {
-    _SERVE: "present, to be removed: goes with the seam between connection and protocol",
-}
+ALLOWED: dict[str, str] = {}
 
 #: Comments, strings and characters of C.
 NO_CODE = re.compile(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'", re.DOTALL)

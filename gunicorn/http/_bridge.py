@@ -164,8 +164,8 @@ class Bridge:
         raise errors.LimitRequestBody(self.cfg.limit_request_body)
 
     def early_hints(self, headers) -> bytes:
-        """Return an interim answer 103 (RFC 8297) with `headers`, pairs of str or bytes."""
-        lines = ["HTTP/1.1 103 Early Hints"]
+        """Return the lines of an interim answer (RFC 8297) for `headers`, pairs of str or bytes."""
+        lines = []
         for name, value in headers:
             name = name.decode("latin-1") if isinstance(name, bytes) else name
             value = value.decode("latin-1") if isinstance(value, bytes) else value
@@ -173,8 +173,8 @@ class Bridge:
                 raise errors.InvalidResponseHeaderName(repr(name))
             if not wsgi.is_value(value):
                 raise errors.InvalidResponseHeader(repr(name))
-            lines.append(f"{name}: {value.strip(' ' + chr(9))}")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+            lines.append(f"{name}: {value.strip(' ' + chr(9))}\r\n")
+        return "".join(lines).encode("latin-1")
 
     def client_socket(self, link, over_tls):
         """Return what has the attributes of gunicorn.socket."""

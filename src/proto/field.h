@@ -3,6 +3,8 @@
 
 #include "base/str.h"
 
+#include <stdint.h>
+
 /*
  * Field names that clients commonly send. The parser turns a name into its id once; the layers
  * above index tables by it (interned environ keys, framing rules) and never compare the name again.
@@ -78,6 +80,12 @@ enum field_id {
     FIELD_DROPPED,   /* a field that policy hides from the application */
     FIELD_COUNT = FIELD_OTHER
 };
+
+/* Its bit in the set of ids that a head has: head->seen. */
+static inline uint64_t field_bit(enum field_id id)
+{
+    return (uint64_t)1 << id;
+}
 
 /* The id of a name, in any case; FIELD_OTHER when it is not in the table. */
 enum field_id field_lookup(struct str name);

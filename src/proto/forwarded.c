@@ -1,7 +1,6 @@
 #include "proto/forwarded.h"
 
 #include "base/mem.h"
-#include "proto/http1/private.h"
 
 static bool add(struct forwarded_name **list, uint32_t *count, struct str name, struct str value)
 {
@@ -34,7 +33,7 @@ bool forwarded_add_scheme(struct forwarded *policy, struct str name, struct str 
 {
     if (!add(&policy->schemes, &policy->scheme_count, name, value))
         return false;
-    policy->scheme_ids |= http1_bit(policy->schemes[policy->scheme_count - 1].id);
+    policy->scheme_ids |= field_bit(policy->schemes[policy->scheme_count - 1].id);
     return true;
 }
 
@@ -78,21 +77,21 @@ struct scheme_state {
     bool given;
 };
 
-static enum http1_result read_scheme(struct scheme_state *state, struct head *head,
-                                     const char *data, const struct head_field *field)
+static enum forwarded_result read_scheme(struct scheme_state *state, struct head *head,
+                                         const char *data, const struct head_field *field)
 {
     const struct forwarded *policy = state->policy;
     struct str name = head_slice(data, field->name, field->name_len);
     const struct forwarded_name *scheme =
         find(policy->schemes, policy->scheme_count, field->id, name);
     if (scheme == NULL)
-        return HTTP1_OK;
+        return FORWARDED_OK;
     bool https = str_eq(head_slice(data, field->value, field->value_len), scheme->value);
     if (state->given && https != head->https)
-        return http1_refuse(head, HTTP1_CONTRADICTORY_SCHEME);
+        return FORWARDED_CONTRADICTION;
     state->given = true;
     head->https = https;
-    return HTTP1_OK;
+    return FORWARDED_OK;
 }
 
 static bool may_keep(const struct forwarded *policy, struct str name, bool trusted)
@@ -105,48 +104,46 @@ static bool may_keep(const struct forwarded *policy, struct str name, bool trust
 }
 
 /* A field whose name is not in the table, and so may have an underscore. */
-static enum http1_result read_other(const struct forwarded *policy, struct head *head,
-                                    const char *data, uint32_t index, bool trusted)
+static enum forwarded_result read_other(const struct forwarded *policy, struct head *head,
+                                        const char *data, uint32_t index, bool trusted)
 {
     struct head_field *field = &head->fields[index];
     struct str name = head_slice(data, field->name, field->name_len);
     if (memchr(name.p, '_', name.n) == NULL)
-        return HTTP1_OK;
+        return FORWARDED_OK;
     if (may_keep(policy, name, trusted)) {
         if (name_is(name, STR("SCRIPT_NAME")))
             head->script_name = index + 1;
-        return HTTP1_OK;
+        return FORWARDED_OK;
     }
     if (policy->map == FORWARDED_DROP) {
         field->id = FIELD_DROPPED;
-        return HTTP1_OK;
+        return FORWARDED_OK;
     }
-    head->error_at = field->name;
-    head->error_len = field->name_len;
-    return http1_refuse(head, HTTP1_REFUSED_FIELD);
+    return FORWARDED_NO_FIELD;
 }
 
-static enum http1_result apply(const struct forwarded *policy, struct head *head, const char *data,
-                               bool trusted)
+static enum forwarded_result apply(const struct forwarded *policy, struct head *head,
+                                   const char *data, bool trusted, uint32_t *culprit)
 {
     struct scheme_state state = {policy, false};
-    enum http1_result result = HTTP1_OK;
-    for (uint32_t i = 0; i < head->field_count && result == HTTP1_OK; i++) {
+    enum forwarded_result result = FORWARDED_OK;
+    for (uint32_t i = 0; i < head->field_count && result == FORWARDED_OK; i++) {
         const struct head_field *field = &head->fields[i];
-        if (trusted && (policy->scheme_ids & http1_bit(field->id)) != 0)
+        *culprit = i;
+        if (trusted && (policy->scheme_ids & field_bit(field->id)) != 0)
             result = read_scheme(&state, head, data, field);
-        if (result == HTTP1_OK && field->id == FIELD_OTHER)
+        if (result == FORWARDED_OK && field->id == FIELD_OTHER)
             result = read_other(policy, head, data, i, trusted);
     }
     return result;
 }
 
-enum http1_result forwarded_apply(const struct forwarded *policy, struct head *head,
-                                  const char *data, bool trusted, bool tls)
+enum forwarded_result forwarded_apply(const struct forwarded *policy, struct head *head,
+                                      const char *data, bool trusted, bool tls, uint32_t *culprit)
 {
     head->https = tls;
-    if (HTTP1_LIKELY(head->underscores == 0 &&
-                     (!trusted || (head->seen & policy->scheme_ids) == 0)))
-        return HTTP1_OK;
-    return apply(policy, head, data, trusted);
+    if (head->underscores == 0 && (!trusted || (head->seen & policy->scheme_ids) == 0))
+        return FORWARDED_OK;
+    return apply(policy, head, data, trusted, culprit);
 }

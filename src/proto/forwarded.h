@@ -1,7 +1,7 @@
 #ifndef PROTO_FORWARDED_H
 #define PROTO_FORWARDED_H
 
-#include "proto/http1/parse.h"
+#include "proto/head.h"
 
 /*
  * Trust in header fields: the peers that may say how a request reached them (forwarded_allow_ips),
@@ -64,7 +64,7 @@ struct forwarded {
     uint32_t name_count, scheme_count;
     struct forwarded_name *names;   /* forwarder_headers */
     struct forwarded_name *schemes; /* secure_scheme_headers */
-    uint64_t scheme_ids; /* bits of http1_head.seen that one of the schemes may have set */
+    uint64_t scheme_ids;            /* bits of head.seen that one of the schemes may have set */
 };
 
 /*
@@ -77,13 +77,18 @@ bool forwarded_add_scheme(struct forwarded *policy, struct str name, struct str 
 
 void forwarded_free(struct forwarded *policy);
 
+enum forwarded_result {
+    FORWARDED_OK,
+    FORWARDED_CONTRADICTION, /* fields of the scheme that differ */
+    FORWARDED_NO_FIELD,      /* a field that FORWARDED_REFUSE refuses: *culprit is its index */
+};
+
 /*
  * Applies the policy to a whole head: sets head->https (tls being the answer where no field tells
  * otherwise) and head->script_name, and gives fields that are to be ignored the id FIELD_DROPPED.
- * Returns HTTP1_OK, or HTTP1_ERROR with head->error set. Costs two tests where there is nothing to
- * do. `trusted`: the peer's fields may be believed.
+ * Costs two tests where there is nothing to do. `trusted`: the peer's fields may be believed.
  */
-enum http1_result forwarded_apply(const struct forwarded *policy, struct head *head,
-                                  const char *data, bool trusted, bool tls);
+enum forwarded_result forwarded_apply(const struct forwarded *policy, struct head *head,
+                                      const char *data, bool trusted, bool tls, uint32_t *culprit);
 
 #endif

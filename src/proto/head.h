@@ -15,8 +15,8 @@
 
 enum head_framing {
     HEAD_NO_BODY,
-    HEAD_LENGTH,  /* head->content_length bytes */
-    HEAD_CHUNKED, /* see chunked.h */
+    HEAD_LENGTH,    /* head->content_length bytes */
+    HEAD_UNTIL_END, /* until the protocol says that it ends, as the last chunk of HTTP/1 does */
 };
 
 struct head_field {
@@ -32,12 +32,9 @@ struct head {
     uint32_t path, path_len;     /* inside the target, without scheme, authority, query, fragment */
     uint32_t query, query_len;   /* without '?' */
     uint8_t major, minor;        /* of the version */
-    bool keep_alive; /* the client's wish (RFC 9112 §9.3), by tokens of every Connection field */
-    bool expect_continue;
-    bool coded;      /* the body has a transfer coding before chunked */
-    bool must_close; /* such framing forbids reuse, as CONNECT does */
-    bool unfolded;   /* lines of a field were joined: parsed again, its bytes would say more */
-    bool https;      /* the scheme: forwarded_apply() sets it */
+    bool coded;                  /* the body has a coding that its framing does not undo */
+    bool expect_continue;        /* the client waits for "100 Continue" before it sends the body */
+    bool https;                  /* the scheme: forwarded_apply() sets it */
     enum head_framing framing;
     uint64_t content_length; /* at most INT64_MAX */
     uint64_t seen;           /* bit 1 << id for each id that occurs, FIELD_OTHER included */
@@ -46,18 +43,6 @@ struct head {
     uint32_t field_count;
     uint32_t field_capacity;
     struct head_field *fields; /* owned: head_free() */
-
-    unsigned error;               /* enum http1_error */
-    uint32_t error_at, error_len; /* the bytes that the error is about, for its text */
-    uint32_t error_limit;         /* the limit that error_len exceeds, for HTTP1_LINE_TOO_LONG */
-
-    /* Private. */
-    unsigned stage;   /* enum http1_stage */
-    uint32_t parsed;  /* where the line that is not yet parsed begins */
-    uint32_t scanned; /* >= parsed: no line ends before here, so that a dripped head costs O(n) */
-    uint32_t length_field; /* index of Content-Length, if seen */
-    bool close;            /* a Connection field says so */
-    bool persist;          /* a Connection field says keep-alive */
 };
 
 void head_init(struct head *head);

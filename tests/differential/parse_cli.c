@@ -75,7 +75,7 @@ static void print_refusal(int status, const char *text)
     printf("\"");
 }
 
-static void print_head(const struct head *head, const char *data)
+static void print_head(const struct http1_parser *parser, const struct head *head, const char *data)
 {
     print_key("method", head_slice(data, head->method, head->method_len));
     print_key("uri", head_slice(data, head->target, head->target_len));
@@ -84,7 +84,7 @@ static void print_head(const struct head *head, const char *data)
     printf("\"version\": [%u, %u], \"scheme\": \"%s\", ", head->major, head->minor,
            head->https ? "https" : "http");
     printf("\"close\": %s, \"expect\": %s, ",
-           head->keep_alive && !head->must_close ? "false" : "true",
+           parser->keep_alive && !parser->must_close ? "false" : "true",
            head->expect_continue ? "true" : "false");
     print_fields(head, data);
 }
@@ -123,7 +123,7 @@ static void read_body(const struct frame *frame, const struct head *head, char *
 {
     char *body = data + head->size;
     size_t there = frame->size - head->size;
-    if (head->framing == HEAD_CHUNKED)
+    if (head->framing == HEAD_UNTIL_END)
         decode_chunked(frame, body, there);
     else if (head->content_length > there)
         printf("\"result\": \"partial\"");
@@ -132,7 +132,8 @@ static void read_body(const struct frame *frame, const struct head *head, char *
                    there - head->content_length);
 }
 
-static enum http1_result parse(const struct frame *frame, struct head *head, char *data)
+static enum http1_result parse(const struct frame *frame, struct http1_parser *parser,
+                               struct head *head, char *data)
 {
     struct http1_limits limits = {
         .request_line = frame->request_line,
@@ -148,7 +149,7 @@ static enum http1_result parse(const struct frame *frame, struct head *head, cha
     uint32_t step = frame->step != 0 ? frame->step : frame->size;
     for (uint32_t there = 0; there < frame->size && result == HTTP1_PARTIAL;) {
         there = step < frame->size - there ? there + step : frame->size;
-        result = http1_parse(head, data, there, &limits);
+        result = http1_parse(parser, head, data, there, &limits);
     }
     return result;
 }
@@ -156,21 +157,23 @@ static enum http1_result parse(const struct frame *frame, struct head *head, cha
 static void answer(const struct frame *frame, struct forwarded *policy, char *data)
 {
     char text[4096];
+    struct http1_parser parser = {0};
     struct head head;
     head_init(&head);
-    enum http1_result result = parse(frame, &head, data);
+    enum http1_result result = parse(frame, &parser, &head, data);
     policy->map = (enum forwarded_map)(frame->flags >> FLAG_MAP_SHIFT & 3);
     policy->any_name = (frame->flags & FLAG_ANY_NAME) != 0;
     if (result == HTTP1_OK)
-        result = forwarded_apply(policy, &head, data, (frame->flags & FLAG_TRUSTED) != 0,
-                                 (frame->flags & FLAG_TLS) != 0);
+        result =
+            http1_apply_forwarded(&parser, policy, &head, data, (frame->flags & FLAG_TRUSTED) != 0,
+                                  (frame->flags & FLAG_TLS) != 0);
     printf("{");
     if (result == HTTP1_OK) {
-        print_head(&head, data);
+        print_head(&parser, &head, data);
         read_body(frame, &head, data);
     } else if (result == HTTP1_ERROR) {
-        http1_error_text(&head, data, text, sizeof text);
-        print_refusal(http1_error_status(head.error), text);
+        http1_error_text(&parser, data, text, sizeof text);
+        print_refusal(http1_error_status(parser.error), text);
     } else {
         printf("\"result\": \"partial\"");
     }

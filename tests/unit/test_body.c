@@ -400,7 +400,7 @@ enum { HINTS = 64 * 1024 }; /* more than the client takes at once */
 
 static void read_after_hints(struct request *request)
 {
-    response_interim(request, large, HINTS);
+    response_interim(request, 103, (struct str){large, HINTS});
     served_read(); /* there is room for what comes next, but not before the rest of the hints */
     read_hasty(request);
 }
@@ -412,8 +412,10 @@ static void continue_comes_behind_what_is_queued(void **state)
     served_connect(true);
     say_head(streamed, "Expect: 100-continue\r\n");
     served_answer();
-    assert_memory_equal(served.output, large, HINTS);
-    assert_memory_equal(served.output + HINTS, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+    const char line[] = "HTTP/1.1 103 Early Hints\r\n", *hints = served.output + sizeof(line) - 1;
+    assert_memory_equal(served.output, line, sizeof(line) - 1);
+    assert_memory_equal(hints, large, HINTS);
+    assert_memory_equal(hints + HINTS, "\r\nHTTP/1.1 100 Continue\r\n\r\n", 27);
     served_close();
 }
 

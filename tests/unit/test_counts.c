@@ -44,7 +44,7 @@ static void an_answer_is_counted_once(void **state)
     static const char ask[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     const struct metrics *m = open_engine();
     served_connect(false);
-    assert_int_equal(m->connections[CONN_IDLE], 1);
+    assert_int_equal(m->connections[ACTIVITY_IDLE], 1);
     size_t answer = strlen(served_ask(ask));
     served_ask("GET /missing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     assert_int_equal(m->accepted, 1);
@@ -90,10 +90,10 @@ static void a_ready_request_is_in_the_queue(void **state)
     engine_step(served.engine, 0);
     engine_yield(served.engine);
     assert_int_equal(m->queued, 1);
-    assert_int_equal(m->connections[CONN_RUNNING], 1);
+    assert_int_equal(m->connections[ACTIVITY_RUNNING], 1);
     served_turn();
     assert_int_equal(m->queued, 0);
-    assert_int_equal(m->connections[CONN_RUNNING], 0);
+    assert_int_equal(m->connections[ACTIVITY_RUNNING], 0);
     served_close();
 }
 

@@ -27,7 +27,7 @@ static int connect_reader(void)
 {
     struct conn *conn = served_connect(true);
     served_say(get);
-    assert_int_equal(conn->state, CONN_FLUSH);
+    assert_int_equal(conn->activity, ACTIVITY_FLUSH);
     int client = served.client;
     served.client = -1;
     return client;
@@ -42,7 +42,7 @@ static struct conn *connect_waiting(void)
     assert_int_equal(send(served.client, get, sizeof(get) - 1, MSG_NOSIGNAL), sizeof(get) - 1);
     assert_true(engine_lead(served.engine));
     engine_step(served.engine, 0);
-    assert_int_equal(conn->state, CONN_RUNNING);
+    assert_int_equal(conn->activity, ACTIVITY_RUNNING);
     return conn;
 }
 

@@ -182,7 +182,7 @@ static void a_refusal_to_who_does_not_read(void **state)
         ;
     served_say("nonsense\r\n\r\n");
     served_turn();
-    assert_int_equal(conn->state, CONN_FLUSH);
+    assert_int_equal(conn->activity, ACTIVITY_FLUSH);
     assert_int_equal(served.waits, 0);
     served_answer();
     assert_int_equal(conn->state, CONN_LINGER);
@@ -230,7 +230,7 @@ static void the_client_leaves_while_an_answer_waits(void **state)
     struct conn *conn = served_connect(true);
     served_say("GET /large HTTP/1.1\r\nHost: a\r\n\r\n");
     served_turn();
-    assert_int_equal(conn->state, CONN_FLUSH);
+    assert_int_equal(conn->activity, ACTIVITY_FLUSH);
     close(served.client);
     served.client = -1;
     served_turn();
@@ -248,7 +248,7 @@ static void a_slow_reader_gets_all_of_it(void **state)
     served_say("GET /large HTTP/1.1\r\nHost: a\r\n\r\nGET /a HTTP/1.1\r\nHost: a\r\n\r\n");
     for (int i = 0; i < 10; i++)
         served_turn();
-    assert_int_equal(conn->state, CONN_FLUSH);
+    assert_int_equal(conn->activity, ACTIVITY_FLUSH);
     assert_int_equal(served.runs, 1); /* the next request waits for its turn */
     served_answer();
     assert_int_equal(served.runs, 2);
@@ -311,10 +311,10 @@ static void each_state_has_its_deadline(void **state)
     assert_within(deadline_of(conn), BODY_TIMEOUT_MS);
     served_say("xx");
     served_turn();
-    assert_int_equal(conn->state, CONN_FLUSH);
+    assert_int_equal(conn->activity, ACTIVITY_FLUSH);
     assert_within(deadline_of(conn), served.engine->options.send_timeout_ms);
     served_answer();
-    assert_int_equal(conn->state, CONN_IDLE);
+    assert_int_equal(conn->activity, ACTIVITY_IDLE);
     assert_within(deadline_of(conn), served.engine->options.keepalive_ms);
     served_say("nonsense\r\n\r\n");
     served_answer();

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "proto/forwarded.h"
+#include "proto/http1/parse.h"
 
 static struct str text(const char *p)
 {
@@ -137,20 +138,22 @@ static void run(const struct vector *vector)
     char data[512];
     char words[128];
     struct http1_limits none = {0};
+    struct http1_parser parser = {0};
     struct head head;
     struct forwarded policy;
     init_policy(&policy, vector);
     int size = snprintf(data, sizeof data, "GET / HTTP/1.1\r\n%s\r\n", vector->fields);
     head_init(&head);
-    assert_int_equal(http1_parse(&head, data, (size_t)size, &none), HTTP1_OK);
-    if (forwarded_apply(&policy, &head, data, !vector->untrusted, vector->tls) == HTTP1_OK) {
+    assert_int_equal(http1_parse(&parser, &head, data, (size_t)size, &none), HTTP1_OK);
+    if (http1_apply_forwarded(&parser, &policy, &head, data, !vector->untrusted, vector->tls) ==
+        HTTP1_OK) {
         assert_string_equal(head.https ? "https" : "http", vector->expected);
         assert_int_equal(head.script_name != 0, vector->script_name);
         if (vector->names != NULL)
             check_names(&head, data, vector->names);
     } else {
-        assert_int_equal(http1_error_status(head.error), 400);
-        http1_error_text(&head, data, words, sizeof words);
+        assert_int_equal(http1_error_status(parser.error), 400);
+        http1_error_text(&parser, data, words, sizeof words);
         assert_string_equal(words, vector->expected);
     }
     head_free(&head);

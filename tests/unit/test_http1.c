@@ -27,16 +27,17 @@ struct vector {
 #define HEAD(text) .head = (text), .size = sizeof(text) - 1
 #define GET "GET / HTTP/1.1\r\n"
 
-static void summarize_head(const struct head *head, const char *data, FILE *out)
+static void summarize_head(const struct http1_parser *parser, const struct head *head,
+                           const char *data, FILE *out)
 {
     fprintf(out, "%.*s %.*s?%.*s %u.%u %s%s%s ", (int)head->method_len, data + head->method,
             (int)head->path_len, data + head->path, (int)head->query_len, data + head->query,
-            head->major, head->minor, head->keep_alive ? "keep" : "close",
-            head->must_close ? "!" : "", head->expect_continue ? " expect" : "");
+            head->major, head->minor, parser->keep_alive ? "keep" : "close",
+            parser->must_close ? "!" : "", head->expect_continue ? " expect" : "");
     if (head->framing == HEAD_LENGTH)
         fprintf(out, "%llu", (unsigned long long)head->content_length);
     else
-        fputs(head->framing == HEAD_CHUNKED ? "chunked" : "none", out);
+        fputs(head->framing == HEAD_UNTIL_END ? "chunked" : "none", out);
     fprintf(out, " %u", head->size);
     for (uint32_t i = 0; i < head->field_count; i++) {
         const struct head_field *field = &head->fields[i];
@@ -45,7 +46,8 @@ static void summarize_head(const struct head *head, const char *data, FILE *out)
     }
 }
 
-static char *summarize(enum http1_result result, const struct head *head, const char *data)
+static char *summarize(enum http1_result result, const struct http1_parser *parser,
+                       const struct head *head, const char *data)
 {
     char *text = NULL;
     size_t size;
@@ -53,10 +55,10 @@ static char *summarize(enum http1_result result, const struct head *head, const 
     FILE *out = open_memstream(&text, &size);
     assert_non_null(out);
     if (result == HTTP1_OK) {
-        summarize_head(head, data, out);
+        summarize_head(parser, head, data, out);
     } else if (result == HTTP1_ERROR) {
-        http1_error_text(head, data, words, sizeof words);
-        fprintf(out, "%d %s", http1_error_status(head->error), words);
+        http1_error_text(parser, data, words, sizeof words);
+        fprintf(out, "%d %s", http1_error_status(parser->error), words);
     } else {
         fputs("partial", out);
     }
@@ -64,10 +66,10 @@ static char *summarize(enum http1_result result, const struct head *head, const 
     return text;
 }
 
-static void check(const struct vector *vector, enum http1_result result, const struct head *head,
-                  const char *data)
+static void check(const struct vector *vector, enum http1_result result,
+                  const struct http1_parser *parser, const struct head *head, const char *data)
 {
-    char *text = summarize(result, head, data);
+    char *text = summarize(result, parser, head, data);
     if (strcmp(text, vector->expected) != 0)
         fail_msg("%.*s\n  expected %s\n  got      %s", (int)vector->size, vector->head,
                  vector->expected, text);
@@ -77,13 +79,16 @@ static void check(const struct vector *vector, enum http1_result result, const s
 /* And once more: a head that was rewritten says the same, unless it was unfolded. */
 static void parse_whole(const struct vector *vector, char *data)
 {
+    struct http1_parser parser = {0};
     struct head head;
     head_init(&head);
-    enum http1_result result = http1_parse(&head, data, vector->size, &vector->limits);
-    check(vector, result, &head, data);
-    if (result == HTTP1_OK && !head.unfolded) {
+    enum http1_result result = http1_parse(&parser, &head, data, vector->size, &vector->limits);
+    check(vector, result, &parser, &head, data);
+    if (result == HTTP1_OK && !parser.unfolded) {
         head_reset(&head);
-        check(vector, http1_parse(&head, data, vector->size, &vector->limits), &head, data);
+        parser = (struct http1_parser){0};
+        check(vector, http1_parse(&parser, &head, data, vector->size, &vector->limits), &parser,
+              &head, data);
     }
     head_free(&head);
 }
@@ -95,6 +100,7 @@ static void parse_whole(const struct vector *vector, char *data)
  */
 static void parse_in_steps(const struct vector *vector, const struct guarded *guarded, size_t step)
 {
+    struct http1_parser parser = {0};
     struct head head;
     char *copy = malloc(vector->size + 1);
     char *data = guarded->end;
@@ -104,13 +110,13 @@ static void parse_in_steps(const struct vector *vector, const struct guarded *gu
     for (size_t there = 0; there < vector->size && result == HTTP1_PARTIAL;) {
         there = there + step < vector->size ? there + step : vector->size;
         data = guarded_at_end(guarded, copy, there);
-        result = http1_parse(&head, data, there, &vector->limits);
+        result = http1_parse(&parser, &head, data, there, &vector->limits);
         memcpy(copy, data, there);
     }
     if (result == HTTP1_ERROR)
         assert_true(vector->expected[0] >= '4' && vector->expected[0] <= '5');
     else
-        check(vector, result, &head, data);
+        check(vector, result, &parser, &head, data);
     head_free(&head);
     free(copy);
 }
@@ -118,15 +124,17 @@ static void parse_in_steps(const struct vector *vector, const struct guarded *gu
 /* A head that is accepted is not accepted, nor refused, before its last byte is there. */
 static void check_prefixes(const struct vector *vector, const struct guarded *guarded)
 {
+    struct http1_parser parser = {0};
     struct head head;
     head_init(&head);
-    if (http1_parse(&head, guarded_at_end(guarded, vector->head, vector->size), vector->size,
-                    &vector->limits) == HTTP1_OK) {
+    if (http1_parse(&parser, &head, guarded_at_end(guarded, vector->head, vector->size),
+                    vector->size, &vector->limits) == HTTP1_OK) {
         size_t size = head.size;
         for (size_t n = 0; n < size; n++) {
             head_reset(&head);
+            parser = (struct http1_parser){0};
             char *data = guarded_at_end(guarded, vector->head, n);
-            assert_int_equal(http1_parse(&head, data, n, &vector->limits), HTTP1_PARTIAL);
+            assert_int_equal(http1_parse(&parser, &head, data, n, &vector->limits), HTTP1_PARTIAL);
         }
     }
     head_free(&head);
@@ -502,9 +510,10 @@ static void ids_and_marks(void **state)
     (void)state;
     char data[] = GET "hOsT: a\r\nX_y: b\r\nX-z: c\r\n\r\n";
     struct http1_limits none = {0};
+    struct http1_parser parser = {0};
     struct head head;
     head_init(&head);
-    assert_int_equal(http1_parse(&head, data, sizeof data - 1, &none), HTTP1_OK);
+    assert_int_equal(http1_parse(&parser, &head, data, sizeof data - 1, &none), HTTP1_OK);
     assert_int_equal(head.fields[0].id, FIELD_HOST);
     assert_int_equal(head.fields[1].id, FIELD_OTHER);
     assert_int_equal(head.underscores, 1);
@@ -530,14 +539,16 @@ static void the_table_grows_and_is_kept(void **state)
     char data[MANY_FIELDS * 20];
     size_t size = write_many_fields(data);
     struct http1_limits none = {0};
+    struct http1_parser parser = {0};
     struct head head;
     head_init(&head);
-    assert_int_equal(http1_parse(&head, data, size, &none), HTTP1_OK);
+    assert_int_equal(http1_parse(&parser, &head, data, size, &none), HTTP1_OK);
     assert_int_equal(head.field_count, MANY_FIELDS);
     uint32_t capacity = head.field_capacity;
     head_reset(&head);
+    parser = (struct http1_parser){0};
     mem_fail_after(0);
-    assert_int_equal(http1_parse(&head, data, size, &none), HTTP1_OK);
+    assert_int_equal(http1_parse(&parser, &head, data, size, &none), HTTP1_OK);
     mem_fail_never();
     assert_int_equal(head.field_capacity, capacity);
     head_free(&head);
@@ -552,14 +563,15 @@ static void every_allocation_may_fail(void **state)
     enum http1_result result = HTTP1_ERROR;
     int failures = 0;
     for (; result == HTTP1_ERROR; failures++) {
+        struct http1_parser parser = {0};
         struct head head;
         head_init(&head);
         mem_fail_after(failures);
-        result = http1_parse(&head, data, size, &none);
+        result = http1_parse(&parser, &head, data, size, &none);
         mem_fail_never();
         if (result == HTTP1_ERROR) {
-            assert_int_equal(head.error, HTTP1_NO_MEMORY);
-            assert_int_equal(http1_error_status(head.error), 500);
+            assert_int_equal(parser.error, HTTP1_NO_MEMORY);
+            assert_int_equal(http1_error_status(parser.error), 500);
         }
         head_free(&head);
     }
@@ -582,11 +594,12 @@ static void a_dripped_head_costs_its_length(void **state)
         for (size_t i = 32; folded && i + 8 < DRIPPED; i += 8)
             memcpy(data + i, "\r\n b", 4);
         memcpy(data + DRIPPED - 4, "\r\n\r\n", 4);
+        struct http1_parser parser = {0};
         struct head head;
         head_init(&head);
         for (size_t n = 0; n < DRIPPED; n++)
-            assert_int_equal(http1_parse(&head, data, n, &none), HTTP1_PARTIAL);
-        assert_int_equal(http1_parse(&head, data, DRIPPED, &none), HTTP1_OK);
+            assert_int_equal(http1_parse(&parser, &head, data, n, &none), HTTP1_PARTIAL);
+        assert_int_equal(http1_parse(&parser, &head, data, DRIPPED, &none), HTTP1_OK);
         assert_int_equal(head.size, DRIPPED);
         head_free(&head);
         free(data);
@@ -613,12 +626,13 @@ static void a_head_beyond_all_offsets(void **state)
     memset(data, 'a', TILE);
     memcpy(data, "GET /", 5);
     struct http1_limits none = {0};
+    struct http1_parser parser = {0};
     struct head head;
     head_init(&head);
     /* the tiles repeat their first bytes too, blanks included: still one line without an end */
-    assert_int_equal(http1_parse(&head, data, TILE * TILES, &none), HTTP1_ERROR);
-    assert_int_equal(head.error, HTTP1_HEAD_TOO_LONG);
-    assert_int_equal(http1_error_status(head.error), 431);
+    assert_int_equal(http1_parse(&parser, &head, data, TILE * TILES, &none), HTTP1_ERROR);
+    assert_int_equal(parser.error, HTTP1_HEAD_TOO_LONG);
+    assert_int_equal(http1_error_status(parser.error), 431);
     head_free(&head);
     munmap(data, TILE * TILES);
     close(fd);
@@ -642,13 +656,14 @@ static void pages(void **state)
     };
     struct http1_limits limits = {.request_line = 30, .field_size = 14};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct http1_parser parser = {0};
         struct head head;
         char data[64];
         char words[128];
         strcpy(data, cases[i].head);
         head_init(&head);
-        assert_int_equal(http1_parse(&head, data, strlen(data), &limits), HTTP1_ERROR);
-        size_t size = http1_error_page_text(&head, data, words, sizeof words);
+        assert_int_equal(http1_parse(&parser, &head, data, strlen(data), &limits), HTTP1_ERROR);
+        size_t size = http1_error_page_text(&parser, data, words, sizeof words);
         assert_string_equal(words, cases[i].page);
         assert_int_equal(size, strlen(words));
         head_free(&head);
@@ -660,15 +675,16 @@ static void words_fit_in_any_room(void **state)
     (void)state;
     char data[] = "G\xe9\xff\x01T / HTTP/1.1\r\n\r\n";
     struct http1_limits none = {0};
+    struct http1_parser parser = {0};
     struct head head;
     char whole[128];
     head_init(&head);
-    assert_int_equal(http1_parse(&head, data, sizeof data - 1, &none), HTTP1_ERROR);
-    size_t length = http1_error_text(&head, data, whole, sizeof whole);
+    assert_int_equal(http1_parse(&parser, &head, data, sizeof data - 1, &none), HTTP1_ERROR);
+    size_t length = http1_error_text(&parser, data, whole, sizeof whole);
     assert_string_equal(whole, "Invalid HTTP method: 'G\xc3\xa9\xc3\xbf\\x01T'");
     for (size_t room = 1; room <= length + 1; room++) {
         char *words = malloc(room);
-        size_t n = http1_error_text(&head, data, words, room);
+        size_t n = http1_error_text(&parser, data, words, room);
         assert_true(n < room);
         assert_memory_equal(words, whole, n);
         assert_int_equal(words[n], '\0');

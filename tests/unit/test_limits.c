@@ -98,10 +98,10 @@ static void without_time_outs_nobody_is_closed(void **state)
     assert_int_equal(conn->timer.deadline, 0);
     served_say("\r\n");
     served_turn();
-    assert_int_equal(conn->state, CONN_FLUSH);
+    assert_int_equal(conn->activity, ACTIVITY_FLUSH);
     assert_int_equal(conn->timer.deadline, 0);
     served_answer();
-    assert_int_equal(conn->state, CONN_IDLE);
+    assert_int_equal(conn->activity, ACTIVITY_IDLE);
     assert_int_not_equal(conn->timer.deadline, 0);
     served_say("G");
     assert_int_equal(conn->timer.deadline, 0);
@@ -118,7 +118,7 @@ static void a_body_in_time_is_waited_for(void **state)
         served_send(large, (size_t)RATE * BODY_WINDOW_MS / 1000);
         served_turn();
         served_expire(conn);
-        assert_int_equal(conn->state, CONN_BODY);
+        assert_int_equal(conn->activity, ACTIVITY_BODY);
         assert_true(conn->timer.deadline >= served.engine->now_ms + BODY_WINDOW_MS);
     }
     served_send(large, 25000);
@@ -298,7 +298,7 @@ static struct conn *open_parked(void)
     served_say("POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\n");
     budget_force(&served.engine->budget, ALL);
     served_say("abc");
-    assert_int_equal(conn->state, CONN_BODY);
+    assert_int_equal(conn->activity, ACTIVITY_BODY);
     assert_true(conn->parked);
     return conn;
 }
@@ -373,7 +373,7 @@ static void a_request_that_waits_is_cut_off(void **state)
     engine_drain(served.engine);
     assert_true(engine_lead(served.engine));
     engine_step(served.engine, 0);
-    assert_int_equal(conn->state, CONN_RUNNING);
+    assert_int_equal(conn->activity, ACTIVITY_RUNNING);
     drain_cut_off(served.engine);
     assert_int_equal(served.releases, 0);
     engine_yield(served.engine);

@@ -198,7 +198,7 @@ static void who_reads_stays(void **state)
     open_with("", post);
     served.run = put_much;
     say(0, get, sizeof(get) - 1);
-    assert_int_equal(conns[0]->state, CONN_FLUSH);
+    assert_int_equal(conns[0]->activity, ACTIVITY_FLUSH);
     assert_true(engine_lead(served.engine));
     list_remove(&conns[0]->link); /* the first of the two to be looked at */
     list_push(&served.engine->crowd, &conns[0]->link);
@@ -215,7 +215,7 @@ static void the_idle_before_the_slow(void **state)
 {
     (void)state;
     open_with(get, post);
-    assert_int_equal(conns[0]->state, CONN_IDLE);
+    assert_int_equal(conns[0]->activity, ACTIVITY_IDLE);
     age(1, ROOM_LEAD_MS - SILENT_MS);
     assert_goes(0);
 }
@@ -236,7 +236,7 @@ static void nobody_whose_request_runs(void **state)
     assert_true(engine_lead(served.engine));
     engine_step(served.engine, 0);
     engine_yield(served.engine);
-    assert_int_equal(conns[1]->state, CONN_RUNNING);
+    assert_int_equal(conns[1]->activity, ACTIVITY_RUNNING);
     age(1, 100 * SILENT_MS);
     age(0, SILENT_MS);
     assert_goes(0);

@@ -165,7 +165,7 @@ static void a_body_waits_for_room(void **state)
     served_say(head + 1);
     served_send(large, 10);
     assert_true(conn->parked);
-    assert_int_equal(conn->state, CONN_BODY);
+    assert_int_equal(conn->activity, ACTIVITY_BODY);
     give_back();
     served_expire(conn);
     assert_false(conn->parked);

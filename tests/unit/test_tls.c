@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "proto/http1/chunked.h"
 #include "tls_served.h"
 
 #include <sys/mman.h>
@@ -106,7 +107,7 @@ static void answers_requests(void **state)
     {
         open_engine(run_hello);
         connect_client(versions[i].version, false);
-        assert_int_equal(conn->state, CONN_IDLE);
+        assert_int_equal(conn->activity, ACTIVITY_IDLE);
         assert_null(conn->request);
         assert_string_equal(tls_version(conn->tls), versions[i].name);
         assert_non_null(strstr(ask(hello_request), "\r\n\r\nhello"));
@@ -216,10 +217,10 @@ static void slow_readers_get_all(void **state)
             say(hello_request, sizeof(hello_request) - 1);
             give();
             served_turn();
-            assert_int_equal(conn->state, CONN_FLUSH);
+            assert_int_equal(conn->activity, ACTIVITY_FLUSH);
             settle();
             assert_body(large, LARGE);
-            assert_int_equal(conn->state, CONN_IDLE);
+            assert_int_equal(conn->activity, ACTIVITY_IDLE);
             assert_int_equal(served.releases, 0);
             got_size = 0;
             assert_non_null(strstr(ask("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"), "200 OK"));
@@ -243,7 +244,7 @@ static void small_records_are_sent_to_who_asks(void **state)
             say(hello_request, sizeof(hello_request) - 1);
             settle();
             assert_body(large, LARGE);
-            assert_int_equal(conn->state, CONN_IDLE);
+            assert_int_equal(conn->activity, ACTIVITY_IDLE);
             close_engine();
         }
 }

@@ -77,7 +77,9 @@ static struct opened open_with(const char *text)
     struct opened opened = {.data = strdup(text)};
     struct http1_limits none = {0};
     head_init(&opened.head);
-    assert_int_equal(http1_parse(&opened.head, opened.data, strlen(text), &none), HTTP1_OK);
+    struct http1_parser parser = {0};
+    assert_int_equal(http1_parse(&parser, &opened.head, opened.data, strlen(text), &none),
+                     HTTP1_OK);
     opened.result = ws_handshake_read(&opened.head, opened.data, &opened.handshake);
     return opened;
 }

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "proto/forwarded.h"
 #include "proto/http1/chunked.h"
+#include "proto/http1/parse.h"
 
 #include <string.h>
 
@@ -27,6 +28,7 @@ struct parsing {
     struct http1_limits limits;
     struct forwarded policy;
     struct trust trust;
+    struct http1_parser parser;
     struct head head;
     char *data; /* a copy, for the parser rewrites */
     size_t size;
@@ -74,24 +76,25 @@ static PyObject *upper(const struct parsing *parsing, uint32_t at, uint32_t len)
 /* (major, minor) where it has the form of a version. */
 static PyObject *version_argument(const struct parsing *parsing)
 {
-    const char *text = parsing->data + parsing->head.error_at;
-    if (parsing->head.error_len == 8 && memcmp(text, "HTTP/", 5) == 0 && text[6] == '.')
+    const char *text = parsing->data + parsing->parser.error_at;
+    if (parsing->parser.error_len == 8 && memcmp(text, "HTTP/", 5) == 0 && text[6] == '.')
         return Py_BuildValue("((ii))", text[5] - '0', text[7] - '0');
-    return Py_BuildValue("(N)", latin1(parsing, parsing->head.error_at, parsing->head.error_len));
+    return Py_BuildValue("(N)",
+                         latin1(parsing, parsing->parser.error_at, parsing->parser.error_len));
 }
 
 /* What the exception of a refused head is made from, a tuple. */
 static PyObject *error_arguments(const struct parsing *parsing)
 {
-    const struct head *head = &parsing->head;
+    const struct http1_parser *parser = &parsing->parser;
     char text[128];
-    switch (head->error) {
+    switch (parser->error) {
     case HTTP1_LINE_TOO_LONG:
-        return Py_BuildValue("(II)", head->error_len, head->error_limit);
+        return Py_BuildValue("(II)", parser->error_len, parser->error_limit);
     case HTTP1_TOO_MANY_FIELDS:
     case HTTP1_FIELD_TOO_LONG:
     case HTTP1_HEAD_TOO_LONG:
-        http1_error_text(head, parsing->data, text, sizeof text);
+        http1_error_text(parser, parsing->data, text, sizeof text);
         return Py_BuildValue("(s)", text);
     case HTTP1_CONTRADICTORY_SCHEME:
         return PyTuple_New(0);
@@ -106,19 +109,19 @@ static PyObject *error_arguments(const struct parsing *parsing)
     case HTTP1_BAD_FIELD_LINE:
     case HTTP1_UNKNOWN_TRANSFER_ENCODING:
     case HTTP1_BAD_EXPECT:
-        return Py_BuildValue("(N)", latin1(parsing, head->error_at, head->error_len));
+        return Py_BuildValue("(N)", latin1(parsing, parser->error_at, parser->error_len));
     default:
-        return Py_BuildValue("(N)", upper(parsing, head->error_at, head->error_len));
+        return Py_BuildValue("(N)", upper(parsing, parser->error_at, parser->error_len));
     }
 }
 
 static PyObject *refuse(const struct parsing *parsing)
 {
-    const struct head *head = &parsing->head;
-    bool in_line = head->error == HTTP1_BARE_LF && head->stage == HTTP1_AT_REQUEST_LINE;
-    if (head->error == HTTP1_NO_MEMORY)
+    const struct http1_parser *parser = &parsing->parser;
+    bool in_line = parser->error == HTTP1_BARE_LF && parser->stage == HTTP1_AT_REQUEST_LINE;
+    if (parser->error == HTTP1_NO_MEMORY)
         return PyErr_NoMemory();
-    return raise_error(in_line ? "InvalidRequestLine" : head_errors[head->error],
+    return raise_error(in_line ? "InvalidRequestLine" : head_errors[parser->error],
                        error_arguments(parsing));
 }
 
@@ -142,7 +145,7 @@ static PyObject *fields_of(const struct parsing *parsing)
 /* The body: its length, or None if it is chunked. */
 static PyObject *length_of(const struct head *head)
 {
-    if (head->framing == HEAD_CHUNKED)
+    if (head->framing == HEAD_UNTIL_END)
         Py_RETURN_NONE;
     return PyLong_FromUnsignedLongLong(head->framing == HEAD_LENGTH ? head->content_length : 0);
 }
@@ -155,16 +158,16 @@ static PyObject *whole_head(const struct parsing *parsing)
         latin1(parsing, head->target, head->target_len),
         latin1(parsing, head->path, head->path_len), latin1(parsing, head->query, head->query_len),
         head->major, head->minor, fields_of(parsing), PyBool_FromLong(head->https), length_of(head),
-        PyBool_FromLong(head->must_close));
+        PyBool_FromLong(parsing->parser.must_close));
 }
 
 static PyObject *run(struct parsing *parsing)
 {
-    enum http1_result result =
-        http1_parse(&parsing->head, parsing->data, parsing->size, &parsing->limits);
+    enum http1_result result = http1_parse(&parsing->parser, &parsing->head, parsing->data,
+                                           parsing->size, &parsing->limits);
     if (result == HTTP1_OK)
-        result = forwarded_apply(&parsing->policy, &parsing->head, parsing->data, parsing->trusted,
-                                 parsing->tls);
+        result = http1_apply_forwarded(&parsing->parser, &parsing->policy, &parsing->head,
+                                       parsing->data, parsing->trusted, parsing->tls);
     if (result == HTTP1_PARTIAL)
         Py_RETURN_NONE;
     return result == HTTP1_OK ? whole_head(parsing) : refuse(parsing);

@@ -2,9 +2,9 @@
 
 #include "base/clock.h"
 #include "ext/worker/describe.h"
+#include "proto/status.h"
 #include "serve/access/access_log.h"
 #include "serve/access/refused.h"
-#include "serve/request/refusal.h"
 
 /*
  * The access log in C, for as long as nobody replaced the logger, its handler or their parts: see

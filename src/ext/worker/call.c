@@ -4,9 +4,9 @@
 #include "ext/worker/timeout.h"
 #include "ext/worker/worker_tls.h"
 #include "proc/children/scoreboard.h"
-#include "serve/conn/conn.h"
 #include "serve/request/refusal.h"
 #include "serve/request/response.h"
+#include "serve/request/stream.h"
 
 #include <sys/socket.h>
 
@@ -114,7 +114,7 @@ static void await_others(struct worker *worker, struct request *request)
         if (worker_wait(worker, -1, 0, OTHERS_PAUSE_MS) < 0)
             PyErr_WriteUnraisable(worker->object);
         if (request->blocked > 0) {
-            shutdown(request->conn->io.fd, SHUT_RDWR);
+            request_interrupt(request, true);
             response_abort(request);
         }
     }
@@ -122,7 +122,7 @@ static void await_others(struct worker *worker, struct request *request)
 
 static void give_connection_away(struct call *call)
 {
-    conn_because(call->request->conn, CLOSE_TAKEN);
+    request_because(call->request, CLOSE_TAKEN);
     response_abort(call->request);
 }
 
@@ -174,7 +174,7 @@ void call_end(struct call *call, struct request *request)
         worker_tls_look(worker, request->begun_ns);
     worker->running--;
     end_slot(worker, place);
-    if (worker->max_requests > 0 && !request->conn->listener->inner)
+    if (worker->max_requests > 0 && !request_listener(request)->inner)
         count_towards_max(worker);
 }
 

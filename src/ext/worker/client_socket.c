@@ -3,8 +3,7 @@
 #include "ext/worker/timeout.h"
 #include "ext/worker/tls_about.h"
 #include "net/tls/tls.h"
-#include "serve/conn/conn.h"
-#include "serve/request/send.h"
+#include "serve/request/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -55,17 +54,17 @@ static void end_real(PyObject *real, const char *method, const char *format, int
 }
 
 /* NULL: the request is over, or it is that of the process that has forked this one. */
-static struct conn *conn_of(const struct client_socket *self)
+static struct request *request_of(const struct client_socket *self)
 {
     bool is_ours = self->call && self->call->request && engine_is_ours(self->call->worker->engine);
-    return is_ours ? self->call->request->conn : NULL;
+    return is_ours ? self->call->request : NULL;
 }
 
 /* NULL without an exception: there is no TLS, or the request is over. */
 static struct tls *tls_of(struct client_socket *self)
 {
-    struct conn *conn = conn_of(self);
-    return conn ? conn->tls : NULL;
+    struct request *request = request_of(self);
+    return request ? request_tls(request) : NULL;
 }
 
 static void say_goodbye(struct client_socket *self)
@@ -107,8 +106,8 @@ bool client_socket_is_real(PyObject *op)
 
 static int fd_of(struct client_socket *self)
 {
-    const struct conn *conn = conn_of(self);
-    return conn ? conn->io.fd : -1;
+    const struct request *request = request_of(self);
+    return request ? request_fd(request) : -1;
 }
 
 static PyObject *over(void)
@@ -158,9 +157,9 @@ static PyObject *take_over(struct client_socket *self)
     if (fd < 0)
         return NULL;
     struct call *call = self->call;
-    bool blocks = !call->request->conn->tls;
+    bool blocks = !request_tls(call->request);
     if (blocks)
-        send_by_copies(call->request);
+        request_share(call->request);
     PyObject *real = METHODS_CALL(call->worker->methods, take_over_socket, PyLong_FromLong(fd),
                                   PyBool_FromLong(blocks));
     if (!real)
@@ -293,7 +292,7 @@ static PyObject *socket_tls_wait(PyObject *op, PyObject *args)
     struct request *request = call->request;
     short events = write ? tls_send_waits(tls) : tls_recv_waits(tls);
     request->blocked++; /* so that it does not end before we are back */
-    int ready = worker_wait(call->worker, request->conn->io.fd, events, wait_ms(seconds));
+    int ready = worker_wait(call->worker, request_fd(request), events, wait_ms(seconds));
     request->blocked--;
     if (ready < 0 && !PyErr_Occurred())
         PyErr_SetFromErrno(PyExc_OSError);

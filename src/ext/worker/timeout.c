@@ -4,6 +4,7 @@
 #include "proc/children/scoreboard.h"
 #include "serve/engine/deadline.h"
 #include "serve/engine/limits.h"
+#include "serve/request/stream.h"
 
 #include <math.h>
 #include <signal.h>
@@ -207,7 +208,7 @@ static void raise_in_thread(struct call *call)
     call->raised = true;
     PyThreadState_SetAsyncExc(call->thread, call->worker->timeout_error);
     if (request->blocked > 0)
-        shutdown(request->conn->io.fd, request->response.sent_head ? SHUT_RDWR : SHUT_RD);
+        request_interrupt(call->request, request->response.sent_head);
 }
 
 static void raise_in_greenlet(struct call *call, uint64_t serial)

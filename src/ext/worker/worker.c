@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "ext/worker/access.h"
+#include "serve/request/stream.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -21,7 +22,7 @@ bool worker_is_alive(struct worker *worker)
 
 Py_ssize_t worker_listener(const struct worker *worker, const struct request *request)
 {
-    const struct listener *listener = request->conn->listener;
+    const struct listener *listener = request_listener(request);
     return listener->inner ? 0 : (Py_ssize_t)(listener - worker->engine->listeners);
 }
 

@@ -2,7 +2,7 @@
 
 #include "ext/worker/tls_about.h"
 #include "net/tls/tls.h"
-#include "serve/conn/conn.h"
+#include "serve/request/stream.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -74,14 +74,15 @@ static PyObject *port_text(uint16_t port)
     return text_new(digits + 6 - size, (size_t)size);
 }
 
-static int put_peer(struct worker *worker, PyObject *environ, const struct conn *conn)
+static int put_peer(struct worker *worker, PyObject *environ, const struct request *request)
 {
+    const struct peer *peer = request_peer(request);
     struct core_state *state = worker->state;
-    if (conn->listener->local)
+    if (request_listener(request)->local)
         return 0;
-    if (put(environ, NAME(state, remote_addr), text_address(&worker->texts, &conn->peer)) < 0)
+    if (put(environ, NAME(state, remote_addr), text_address(&worker->texts, peer)) < 0)
         return -1;
-    return put(environ, NAME(state, remote_port), port_text(conn->peer.port));
+    return put(environ, NAME(state, remote_port), port_text(peer->port));
 }
 
 static const struct head_field *find_field(const struct request *request, enum field_id id)
@@ -191,7 +192,8 @@ static int put_scheme(struct worker *worker, PyObject *environ, const struct req
 /* With another coding before "chunked" the application is left to see that the body has it. */
 static bool hides_chunks(const struct request *request)
 {
-    return request->head.framing == HEAD_CHUNKED && request->body.complete && !request->head.coded;
+    return request->head.framing == HEAD_UNTIL_END && request->body.complete &&
+           !request->head.coded;
 }
 
 /* A body that is here whole has a length (RFC 3875 §4.1.2), and its chunks are gone. */
@@ -228,10 +230,9 @@ static int put_client(struct worker *worker, PyObject *environ, struct tls *tls)
 }
 
 /* Adds what there is to say of the connection's TLS. */
-static int put_tls(struct worker *worker, PyObject *environ, const struct conn *conn)
+static int put_tls(struct worker *worker, PyObject *environ, struct tls *tls)
 {
     struct core_state *state = worker->state;
-    struct tls *tls = conn->tls;
     const char *server = tls_server_name(tls);
     if (put_text(worker, environ, NAME(state, ssl_protocol), tls_version(tls)) < 0 ||
         put_text(worker, environ, NAME(state, ssl_cipher), tls_cipher(tls).name) < 0)
@@ -259,7 +260,7 @@ static int apply_changes(struct request *request, PyObject *ends)
     int close, old;
     if (!PyArg_ParseTuple(ends, "pp", &close, &old))
         return -1;
-    request->head.must_close |= close;
+    request->must_close |= close;
     if (old && request->head.major == 1)
         request->head.minor = 0;
     return 1;
@@ -287,7 +288,7 @@ static int fill_for_all(struct worker *worker, PyObject *environ, struct wsgi_ca
     struct request *request = call->base.request;
     if (put_objects(worker, environ, call) < 0)
         return -1;
-    return request->conn->tls ? put_tls(worker, environ, request->conn) : 0;
+    return request_tls(request) ? put_tls(worker, environ, request_tls(request)) : 0;
 }
 
 static int fill(struct worker *worker, PyObject *environ, struct wsgi_call *call)
@@ -298,13 +299,12 @@ static int fill(struct worker *worker, PyObject *environ, struct wsgi_call *call
     int changed = worker->shown ? fill_changed(call, environ) : 0;
     if (changed != 0)
         return changed < 0 ? -1 : 0;
-    if (put_request_line(worker, environ, request) < 0 ||
-        put_peer(worker, environ, request->conn) < 0 || put_fields(worker, environ, request) < 0 ||
-        put_scheme(worker, environ, request) < 0)
+    if (put_request_line(worker, environ, request) < 0 || put_peer(worker, environ, request) < 0 ||
+        put_fields(worker, environ, request) < 0 || put_scheme(worker, environ, request) < 0)
         return -1;
     if (call->input && put_body_size(worker, environ, request) < 0)
         return -1;
-    if (request->conn->listener->local && put_server_of_host(worker, environ, request) < 0)
+    if (request_listener(request)->local && put_server_of_host(worker, environ, request) < 0)
         return -1;
     return put_path(worker, environ, request);
 }
@@ -312,7 +312,7 @@ static int fill(struct worker *worker, PyObject *environ, struct wsgi_call *call
 PyObject *environ_build(struct wsgi_call *call)
 {
     struct worker *worker = call->base.worker;
-    Py_ssize_t listener = call->base.request->conn->listener - worker->engine->listeners;
+    Py_ssize_t listener = request_listener(call->base.request) - worker->engine->listeners;
     PyObject *environ = PyDict_Copy(PyList_GET_ITEM(wsgi_of(worker)->templates, listener));
     if (!environ)
         return NULL;

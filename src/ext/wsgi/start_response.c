@@ -319,8 +319,9 @@ PyObject *early_hints_call(PyObject *self, PyObject *const *args, size_t nargsf,
         return NULL;
     }
     worker_check_process(call->base.worker, call->base.request);
-    enum response_error error = response_interim(call->base.request, PyBytes_AS_STRING(lines),
-                                                 (size_t)PyBytes_GET_SIZE(lines));
+    enum response_error error =
+        response_interim(call->base.request, 103,
+                         (struct str){PyBytes_AS_STRING(lines), (size_t)PyBytes_GET_SIZE(lines)});
     Py_DECREF(lines);
     if (error != RESPONSE_OK) {
         start_response_raise(call, error, self);

@@ -4,6 +4,8 @@
 #include "proc/port/private.h"
 #include "proc/port/report.h"
 #include "proto/http1/parse.h"
+#include "proto/http1/write.h"
+#include "proto/status.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -31,24 +33,18 @@ static void cannot_answer(void *ctx, int error)
 
 /* ---- answers ---- */
 
-static const char *reason_of(int code)
+static void add_prefix(struct writer *answer, int code)
 {
-    switch (code) {
-    case 200:
-        return "OK";
-    case 404:
-        return "Not Found";
-    case 405:
-        return "Method Not Allowed";
-    case 431:
-        return "Request Header Fields Too Large";
-    case 500:
-        return "Internal Server Error";
-    case 503:
-        return "Service Unavailable";
-    default:
-        return "Bad Request";
-    }
+    char status[64], text[sizeof(status) + HTTP1_PREFIX_MAX];
+    int n = snprintf(status, sizeof(status), "%d %s", code, status_reason(code));
+    const struct http1_prefix prefix = {
+        .major = 1,
+        .minor = 1,
+        .status = {status, (size_t)n},
+        .own = STR(""),
+        .connection = HTTP1_CLOSE,
+    };
+    writer_add(answer, text, (size_t)(http1_write_prefix_at(text, &prefix) - text));
 }
 
 /* Writes the whole answer; the body is written already, and freed here. */
@@ -65,11 +61,10 @@ static void write_answer(const struct request *request, int code, const char *ty
         code = 500;
         type = text_type;
     }
+    add_prefix(out, code);
     writer_format(out,
-                  "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-                  "Cache-Control: no-store\r\nConnection: close\r\n%s\r\n",
-                  code, reason_of(code), type, body->size,
-                  code == 405 ? "Allow: GET, HEAD\r\n" : "");
+                  "Content-Type: %s\r\nContent-Length: %zu\r\nCache-Control: no-store\r\n%s\r\n",
+                  type, body->size, code == 405 ? "Allow: GET, HEAD\r\n" : "");
     if (!request->head_only)
         writer_add(out, body->data, body->size);
     writer_free(body);
@@ -276,16 +271,17 @@ static int received(struct port_client *client, int64_t now)
     static const struct http1_limits limits = {
         .request_line = STATUS_HEAD, .fields = 64, .field_size = STATUS_HEAD};
     struct request request = {client->port->ctx, client, false, now};
+    struct http1_parser parser = {0};
     struct head head;
 
     head_init(&head);
-    switch (http1_parse(&head, client->input, client->size, &limits)) {
+    switch (http1_parse(&parser, &head, client->input, client->size, &limits)) {
     case HTTP1_PARTIAL:
         if (client->size == STATUS_HEAD)
             answer_text(&request, 431, "the request is too large\n");
         break;
     case HTTP1_ERROR:
-        refuse_head(&request, head.error);
+        refuse_head(&request, parser.error);
         break;
     case HTTP1_OK:
         take_request(&request, &head);

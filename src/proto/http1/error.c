@@ -3,18 +3,18 @@
 
 #include <stdio.h>
 
-HTTP1_COLD enum http1_result http1_refuse(struct head *head, enum http1_error error)
+HTTP1_COLD enum http1_result http1_refuse(struct http1_parser *parser, enum http1_error error)
 {
-    head->error = error;
+    parser->error = error;
     return HTTP1_ERROR;
 }
 
 HTTP1_COLD enum http1_result http1_refuse_at(struct http1_reader *in, enum http1_error error,
                                              const char *from, const char *to)
 {
-    in->head->error_at = http1_offset(in, from);
-    in->head->error_len = (uint32_t)(to - from);
-    return http1_refuse(in->head, error);
+    in->parser->error_at = http1_offset(in, from);
+    in->parser->error_len = (uint32_t)(to - from);
+    return http1_refuse(in->parser, error);
 }
 
 /* A refusal in the words of gunicorn, so that programs that watch the log keep working. */
@@ -144,12 +144,12 @@ static void put_version(struct writer *out, struct str s)
         put_repr(out, s, false);
 }
 
-static void put_error(struct writer *out, const struct head *head, const char *data)
+static void put_error(struct writer *out, const struct http1_parser *parser, const char *data)
 {
-    struct str subject = head_slice(data, head->error_at, head->error_len);
-    const struct description *description = &descriptions[head->error];
+    struct str subject = head_slice(data, parser->error_at, parser->error_len);
+    const struct description *description = &descriptions[parser->error];
     char sizes[32];
-    bool in_line = head->error == HTTP1_BARE_LF && head->stage == HTTP1_AT_REQUEST_LINE;
+    bool in_line = parser->error == HTTP1_BARE_LF && parser->stage == HTTP1_AT_REQUEST_LINE;
     put_text(out, in_line ? LINE_TEXT : description->text);
     switch (description->subject) {
     case SUBJECT_NONE:
@@ -162,7 +162,7 @@ static void put_error(struct writer *out, const struct head *head, const char *d
         put_version(out, subject);
         break;
     case SUBJECT_SIZE:
-        snprintf(sizes, sizeof sizes, "(%u > %u)", head->error_len, head->error_limit);
+        snprintf(sizes, sizeof sizes, "(%u > %u)", parser->error_len, parser->error_limit);
         put_text(out, sizes);
         break;
     case SUBJECT_LF:
@@ -182,21 +182,22 @@ static size_t writer_end(struct writer *writer, const char *out)
     return (size_t)(writer->p - out);
 }
 
-size_t http1_error_text(const struct head *head, const char *data, char *out, size_t size)
+size_t http1_error_text(const struct http1_parser *parser, const char *data, char *out, size_t size)
 {
     struct writer writer = writer_on(out, size, false);
-    put_error(&writer, head, data);
+    put_error(&writer, parser, data);
     return writer_end(&writer, out);
 }
 
-size_t http1_error_page_text(const struct head *head, const char *data, char *out, size_t size)
+size_t http1_error_page_text(const struct http1_parser *parser, const char *data, char *out,
+                             size_t size)
 {
     struct writer writer = writer_on(out, size, true);
-    bool in_line = head->error == HTTP1_BARE_LF && head->stage == HTTP1_AT_REQUEST_LINE;
-    const char *page = in_line ? LINE_PAGE : descriptions[head->error].page;
+    bool in_line = parser->error == HTTP1_BARE_LF && parser->stage == HTTP1_AT_REQUEST_LINE;
+    const char *page = in_line ? LINE_PAGE : descriptions[parser->error].page;
     if (page != NULL)
         put_text(&writer, page);
-    put_error(&writer, head, data);
+    put_error(&writer, parser, data);
     if (page != NULL)
         put(&writer, "'", 1);
     return writer_end(&writer, out);

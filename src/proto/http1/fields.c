@@ -49,7 +49,7 @@ static enum http1_result read_at_once(struct http1_reader *in, const struct head
     struct head *head = in->head;
     struct str value = head_slice(in->data, field->value, field->value_len);
     if (field->id == FIELD_CONNECTION) {
-        http1_connection(head, value);
+        http1_connection(in->parser, value);
     } else if (field->id == FIELD_EXPECT) {
         if (!expects_continue(value))
             return http1_refuse_at(in, HTTP1_BAD_EXPECT, value.p, value.p + value.n);
@@ -58,7 +58,7 @@ static enum http1_result read_at_once(struct http1_reader *in, const struct head
         return http1_refuse_at(in, HTTP1_DUPLICATE_FIELD, in->data + field->name,
                                in->data + field->name + field->name_len);
     } else if (field->id == FIELD_CONTENT_LENGTH) {
-        head->length_field = head->field_count - 1;
+        in->parser->length_field = head->field_count - 1;
     }
     return HTTP1_OK;
 }
@@ -67,17 +67,17 @@ static inline enum http1_result add_field(struct http1_reader *in, const struct 
 {
     struct head *head = in->head;
     if (HTTP1_UNLIKELY(head->field_count == head->field_capacity) && !grow(head))
-        return http1_refuse(head, HTTP1_NO_MEMORY);
+        return http1_refuse(in->parser, HTTP1_NO_MEMORY);
     struct head_field *field = &head->fields[head->field_count++];
     field->name = http1_offset(in, line->name);
     field->name_len = (uint32_t)line->name_len;
     field->value = http1_offset(in, line->value);
     field->value_len = (uint32_t)(line->value_end - line->value);
     field->id = line->id;
-    uint64_t bit = http1_bit(field->id);
+    uint64_t bit = field_bit(field->id);
     uint64_t seen = head->seen;
     head->seen = seen | bit;
-    head->parsed = http1_offset(in, line->next);
+    in->parser->parsed = http1_offset(in, line->next);
     if (field->id == FIELD_OTHER)
         head->underscores += memchr(line->name, '_', line->name_len) != NULL;
     if ((bit & READ_AT_ONCE) != 0)
@@ -114,7 +114,7 @@ HTTP1_COLD static enum http1_result bad_value(struct http1_reader *in, const str
                                               const char *at)
 {
     if (is_too_long(in, line->name, at + 2))
-        return http1_refuse(in->head, HTTP1_FIELD_TOO_LONG);
+        return http1_refuse(in->parser, HTTP1_FIELD_TOO_LONG);
     if (*at == '\n')
         return http1_refuse_at(in, HTTP1_BARE_LF, line->name, at);
     return http1_refuse_at(in, HTTP1_BAD_FIELD_VALUE, line->name, line->name + line->name_len);
@@ -158,7 +158,7 @@ static void unfold(struct http1_reader *in, struct line *line, const char *next)
     }
     line->value_end = out;
     line->next = next;
-    in->head->unfolded = true;
+    in->parser->unfolded = true;
 }
 
 /* A line that a blank follows. */
@@ -171,7 +171,7 @@ HTTP1_COLD static enum http1_result folded(struct http1_reader *in, struct line 
     if (result != HTTP1_OK)
         return result;
     if (is_too_long(in, line->name, next))
-        return http1_refuse(in->head, HTTP1_FIELD_TOO_LONG);
+        return http1_refuse(in->parser, HTTP1_FIELD_TOO_LONG);
     unfold(in, line, next);
     return add_field(in, line);
 }
@@ -205,7 +205,7 @@ HTTP1_COLD static enum http1_result odd_name(struct http1_reader *in, struct lin
     if (ends_early(in, bad))
         return HTTP1_PARTIAL;
     if (is_too_long(in, from, bad + 2))
-        return http1_refuse(in->head, HTTP1_FIELD_TOO_LONG);
+        return http1_refuse(in->parser, HTTP1_FIELD_TOO_LONG);
     if (*bad == '\n')
         return http1_refuse_at(in, HTTP1_BARE_LF, from, bad);
     const char *end = line_end(in, bad);
@@ -247,7 +247,7 @@ static inline enum http1_result parse_field(struct http1_reader *in, char *from)
         return bad_value(in, &line, line.value_end);
     line.next = line.value_end + 2;
     if (HTTP1_UNLIKELY(is_too_long(in, from, line.next)))
-        return http1_refuse(in->head, HTTP1_FIELD_TOO_LONG);
+        return http1_refuse(in->parser, HTTP1_FIELD_TOO_LONG);
     if (HTTP1_UNLIKELY(octet_is_blank(*line.next)))
         return folded(in, &line);
     trim(&line);
@@ -259,7 +259,7 @@ enum http1_result http1_fields(struct http1_reader *in)
     struct head *head = in->head;
     const uint32_t most = in->limits->fields != 0 ? in->limits->fields : UINT32_MAX;
     for (;;) {
-        char *p = in->data + head->parsed;
+        char *p = in->data + in->parser->parsed;
         if (p == in->end)
             return HTTP1_PARTIAL;
         if (*p == '\r') {
@@ -271,7 +271,7 @@ enum http1_result http1_fields(struct http1_reader *in)
             }
         }
         if (HTTP1_UNLIKELY(head->field_count >= most))
-            return http1_refuse(head, HTTP1_TOO_MANY_FIELDS);
+            return http1_refuse(in->parser, HTTP1_TOO_MANY_FIELDS);
         enum http1_result result = parse_field(in, p);
         if (HTTP1_UNLIKELY(result != HTTP1_OK))
             return result;

@@ -32,13 +32,13 @@ static bool list_next(struct list *list, struct str *member)
     return true;
 }
 
-void http1_connection(struct head *head, struct str value)
+void http1_connection(struct http1_parser *parser, struct str value)
 {
     struct list list = list_of(value);
     struct str token;
     while (list_next(&list, &token)) {
-        head->persist |= str_ieq(token, STR("keep-alive"));
-        head->close |= str_ieq(token, STR("close"));
+        parser->persist |= str_ieq(token, STR("keep-alive"));
+        parser->close |= str_ieq(token, STR("close"));
     }
 }
 
@@ -64,12 +64,12 @@ static bool is_older_than_1_1(const struct head *head)
     return head->major < 1 || (head->major == 1 && head->minor == 0);
 }
 
-static enum http1_result refuse_field(struct head *head, enum http1_error error,
+static enum http1_result refuse_field(struct http1_reader *in, enum http1_error error,
                                       const struct head_field *field)
 {
-    head->error_at = field->name;
-    head->error_len = field->name_len;
-    return http1_refuse(head, error);
+    in->parser->error_at = field->name;
+    in->parser->error_len = field->name_len;
+    return http1_refuse(in->parser, error);
 }
 
 /*
@@ -77,24 +77,24 @@ static enum http1_result refuse_field(struct head *head, enum http1_error error,
  * "identity" means nothing. The codings that are known cannot be undone here, and a peer that
  * sends them may see another end of the message: such a connection is not used again.
  */
-static enum http1_result read_codings(struct head *head, const char *data,
-                                      const struct head_field *field, bool *chunked)
+static enum http1_result read_codings(struct http1_reader *in, const struct head_field *field,
+                                      bool *chunked)
 {
-    struct list list = list_of(head_slice(data, field->value, field->value_len));
+    struct list list = list_of(head_slice(in->data, field->value, field->value_len));
     struct str coding;
     while (list_next(&list, &coding)) {
         bool is_chunked = str_ieq(coding, STR("chunked"));
         bool is_known = str_ieq(coding, STR("gzip")) || str_ieq(coding, STR("deflate")) ||
                         str_ieq(coding, STR("compress"));
         if (!is_chunked && !is_known && !str_ieq(coding, STR("identity"))) {
-            head->error_at = field->value;
-            head->error_len = field->value_len;
-            return http1_refuse(head, HTTP1_UNKNOWN_TRANSFER_ENCODING);
+            in->parser->error_at = field->value;
+            in->parser->error_len = field->value_len;
+            return http1_refuse(in->parser, HTTP1_UNKNOWN_TRANSFER_ENCODING);
         }
         if (*chunked)
-            return refuse_field(head, HTTP1_BAD_TRANSFER_ENCODING, field);
+            return refuse_field(in, HTTP1_BAD_TRANSFER_ENCODING, field);
         *chunked = is_chunked;
-        head->coded |= is_known;
+        in->head->coded |= is_known;
     }
     return HTTP1_OK;
 }
@@ -103,8 +103,9 @@ static enum http1_result read_codings(struct head *head, const char *data,
  * If the end of a body is not known by "chunked", or by that alone, the bytes behind it are not
  * trusted.
  */
-HTTP1_COLD static enum http1_result transfer_encoding(struct head *head, const char *data)
+HTTP1_COLD static enum http1_result transfer_encoding(struct http1_reader *in)
 {
+    struct head *head = in->head;
     const struct head_field *last = NULL;
     bool chunked = false;
     for (uint32_t i = 0; i < head->field_count; i++) {
@@ -112,38 +113,41 @@ HTTP1_COLD static enum http1_result transfer_encoding(struct head *head, const c
         if (field->id != FIELD_TRANSFER_ENCODING)
             continue;
         last = field;
-        if (read_codings(head, data, field, &chunked) != HTTP1_OK)
+        if (read_codings(in, field, &chunked) != HTTP1_OK)
             return HTTP1_ERROR;
     }
     if (!chunked || is_older_than_1_1(head))
-        return refuse_field(head, HTTP1_BAD_TRANSFER_ENCODING, last);
-    if ((head->seen & http1_bit(FIELD_CONTENT_LENGTH)) != 0)
-        return refuse_field(head, HTTP1_BAD_CONTENT_LENGTH, &head->fields[head->length_field]);
-    head->must_close |= head->coded;
-    head->framing = HEAD_CHUNKED;
+        return refuse_field(in, HTTP1_BAD_TRANSFER_ENCODING, last);
+    if ((head->seen & field_bit(FIELD_CONTENT_LENGTH)) != 0)
+        return refuse_field(in, HTTP1_BAD_CONTENT_LENGTH, &head->fields[in->parser->length_field]);
+    in->parser->must_close |= head->coded;
+    head->framing = HEAD_UNTIL_END;
     return HTTP1_OK;
 }
 
-static enum http1_result content_length(struct head *head, const char *data)
+static enum http1_result content_length(struct http1_reader *in)
 {
-    const struct head_field *field = &head->fields[head->length_field];
-    uint64_t length = length_of(head_slice(data, field->value, field->value_len));
+    struct head *head = in->head;
+    const struct head_field *field = &head->fields[in->parser->length_field];
+    uint64_t length = length_of(head_slice(in->data, field->value, field->value_len));
     if (length == BAD_LENGTH)
-        return refuse_field(head, HTTP1_BAD_CONTENT_LENGTH, field);
+        return refuse_field(in, HTTP1_BAD_CONTENT_LENGTH, field);
     head->framing = HEAD_LENGTH;
     head->content_length = length;
     return HTTP1_OK;
 }
 
-enum http1_result http1_framing(struct head *head, const char *data)
+enum http1_result http1_framing(struct http1_reader *in)
 {
+    struct head *head = in->head;
     enum http1_result result = HTTP1_OK;
-    head->keep_alive = !head->close && (head->persist || !is_older_than_1_1(head));
-    if (str_eq(head_slice(data, head->method, head->method_len), STR("CONNECT")))
-        head->must_close = true;
-    if (HTTP1_UNLIKELY((head->seen & http1_bit(FIELD_TRANSFER_ENCODING)) != 0))
-        result = transfer_encoding(head, data);
-    else if ((head->seen & http1_bit(FIELD_CONTENT_LENGTH)) != 0)
-        result = content_length(head, data);
+    in->parser->keep_alive =
+        !in->parser->close && (in->parser->persist || !is_older_than_1_1(head));
+    if (str_eq(head_slice(in->data, head->method, head->method_len), STR("CONNECT")))
+        in->parser->must_close = true;
+    if (HTTP1_UNLIKELY((head->seen & field_bit(FIELD_TRANSFER_ENCODING)) != 0))
+        result = transfer_encoding(in);
+    else if ((head->seen & field_bit(FIELD_CONTENT_LENGTH)) != 0)
+        result = content_length(in);
     return result;
 }

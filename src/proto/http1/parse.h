@@ -1,6 +1,7 @@
 #ifndef PROTO_HTTP1_PARSE_H
 #define PROTO_HTTP1_PARSE_H
 
+#include "proto/forwarded.h"
 #include "proto/head.h"
 
 #include <stdbool.h>
@@ -18,7 +19,7 @@
 enum http1_result {
     HTTP1_OK,      /* a whole head: head->size bytes are consumed */
     HTTP1_PARTIAL, /* every byte so far may begin a head: call again with more */
-    HTTP1_ERROR,   /* head->error says why; nothing that follows may be read */
+    HTTP1_ERROR,   /* parser->error says why; nothing that follows may be read */
 };
 
 /* A longer head is refused with any limits (HTTP1_HEAD_TOO_LONG): offsets are 32 bits wide. */
@@ -70,25 +71,54 @@ enum http1_stage {
 };
 
 /*
+ * The state of one head's parsing, and what the head says of its connection. Zeroed before each
+ * head.
+ */
+struct http1_parser {
+    bool keep_alive; /* the client's wish (RFC 9112 §9.3), by tokens of every Connection field */
+    bool must_close; /* framing that forbids reuse: a transfer coding before chunked, CONNECT */
+    bool unfolded;   /* lines of a field were joined: parsed again, its bytes would say more */
+
+    enum http1_error error;
+    uint32_t error_at, error_len; /* the bytes that the error is about, for its text */
+    uint32_t error_limit;         /* what error_len is more than, for HTTP1_LINE_TOO_LONG */
+
+    /* Private. */
+    enum http1_stage stage;
+    uint32_t parsed;  /* where the line that is not yet parsed begins */
+    uint32_t scanned; /* >= parsed: no line ends before here, so that a dripped head costs O(n) */
+    uint32_t length_field; /* index of Content-Length, if seen */
+    bool close;            /* a Connection field says so */
+    bool persist;          /* a Connection field says keep-alive */
+};
+
+/*
  * Parses one head from `data`, of which `size` bytes are there. Bytes may be rewritten in place,
  * but only in lines that are whole and will not be looked at again (case folding of the method,
  * unfolding). A line is parsed once it is whole. A refusal does not wait for the whole head: it is
  * given with the line that is wrong, and earlier for a bare LF, a control character or a limit.
  * One empty line before the request line is skipped; head->size counts it.
  */
-enum http1_result http1_parse(struct head *head, char *data, size_t size,
-                              const struct http1_limits *limits);
+enum http1_result http1_parse(struct http1_parser *parser, struct head *head, char *data,
+                              size_t size, const struct http1_limits *limits);
+
+/* forwarded_apply() on a whole head: HTTP1_OK, or HTTP1_ERROR with parser->error set. */
+enum http1_result http1_apply_forwarded(struct http1_parser *parser, const struct forwarded *policy,
+                                        struct head *head, const char *data, bool trusted,
+                                        bool tls);
 
 /* The status code of the answer to a refused head. */
 int http1_error_status(enum http1_error error);
 
 /*
- * gunicorn's words for head->error: as its log has them, in UTF-8, and as its error page has them
+ * gunicorn's words for parser->error: as its log has them, in UTF-8, and as its error page has them
  * (not escaped for HTML), with the bytes of the client as they came. Both write into out at most
  * size bytes, NUL included (size > 0), the first never half a character, and return the length
  * without NUL. `data` is the buffer given to http1_parse().
  */
-size_t http1_error_text(const struct head *head, const char *data, char *out, size_t size);
-size_t http1_error_page_text(const struct head *head, const char *data, char *out, size_t size);
+size_t http1_error_text(const struct http1_parser *parser, const char *data, char *out,
+                        size_t size);
+size_t http1_error_page_text(const struct http1_parser *parser, const char *data, char *out,
+                             size_t size);
 
 #endif

@@ -10,6 +10,7 @@
 #define HTTP1_COLD __attribute__((cold, noinline))
 
 struct http1_reader {
+    struct http1_parser *parser;
     struct head *head;
     char *data;
     const char *end;
@@ -21,36 +22,31 @@ static inline uint32_t http1_offset(const struct http1_reader *in, const char *p
     return (uint32_t)(p - in->data);
 }
 
-static inline uint64_t http1_bit(enum field_id id)
-{
-    return (uint64_t)1 << id;
-}
-
 /* Both record the error, the second with the bytes [from, to) as its subject. Return HTTP1_ERROR.
  */
-enum http1_result http1_refuse(struct head *head, enum http1_error error);
+enum http1_result http1_refuse(struct http1_parser *parser, enum http1_error error);
 enum http1_result http1_refuse_at(struct http1_reader *in, enum http1_error error, const char *from,
                                   const char *to);
 
 /*
- * The line that begins at head->parsed is not whole: HTTP1_PARTIAL, or HTTP1_ERROR when it can
+ * The line that begins at parser->parsed is not whole: HTTP1_PARTIAL, or HTTP1_ERROR when it can
  * only become longer than its limit allows.
  */
 enum http1_result http1_wait(struct http1_reader *in);
 
-/* Parses the request line at head->parsed and moves head->parsed behind it. */
+/* Parses the request line at parser->parsed and moves parser->parsed behind it. */
 enum http1_result http1_request_line(struct http1_reader *in);
 
-/* Parses the fields from head->parsed on, and the empty line: HTTP1_OK when the head is whole. */
+/* Parses the fields from parser->parsed on, and the empty line: HTTP1_OK when the head is whole. */
 enum http1_result http1_fields(struct http1_reader *in);
 
 /* Sets path and query to those of the target. False: an authority in it is malformed. */
 bool http1_split_target(struct head *head, const char *data);
 
-/* Sets head->close and head->persist by a Connection field's value. */
-void http1_connection(struct head *head, struct str value);
+/* Sets parser->close and parser->persist by a Connection field's value. */
+void http1_connection(struct http1_parser *parser, struct str value);
 
 /* Derives the framing of the body and the end of the connection from the fields of a whole head. */
-enum http1_result http1_framing(struct head *head, const char *data);
+enum http1_result http1_framing(struct http1_reader *in);
 
 #endif

@@ -108,14 +108,14 @@ static enum http1_result line_check(struct http1_reader *in, const char *from, c
 
 static enum http1_result line_done(struct http1_reader *in, const char *next)
 {
-    in->head->parsed = http1_offset(in, next);
-    in->head->stage = HTTP1_AT_FIELD;
+    in->parser->parsed = http1_offset(in, next);
+    in->parser->stage = HTTP1_AT_FIELD;
     return HTTP1_OK;
 }
 
 static enum http1_result line_too_long(struct http1_reader *in, const char *from, const char *to)
 {
-    in->head->error_limit = in->limits->request_line;
+    in->parser->error_limit = in->limits->request_line;
     return http1_refuse_at(in, HTTP1_LINE_TOO_LONG, from, to);
 }
 
@@ -143,14 +143,14 @@ HTTP1_COLD static enum http1_result line_slowly(struct http1_reader *in, const c
 /* One empty line before the request line (RFC 9112 §2.2). NULL: there may be one, wait. */
 static const char *skip_empty_line(struct http1_reader *in)
 {
-    const char *p = in->data + in->head->parsed;
-    if (HTTP1_LIKELY(p < in->end && *p != '\r') || in->head->parsed != 0)
+    const char *p = in->data + in->parser->parsed;
+    if (HTTP1_LIKELY(p < in->end && *p != '\r') || in->parser->parsed != 0)
         return p;
     if (in->end - p < 2)
         return NULL;
     if (p[1] != '\n')
         return p;
-    in->head->parsed = 2;
+    in->parser->parsed = 2;
     return p + 2;
 }
 

@@ -103,7 +103,7 @@ static bool read_extensions(const struct head *head, const char *data,
 static const char *problem_of(const struct head *head, const char *data,
                               struct ws_handshake *handshake)
 {
-    if (head->framing == HEAD_CHUNKED || head->content_length > 0)
+    if (head->framing == HEAD_UNTIL_END || head->content_length > 0)
         return "a WebSocket handshake with a body";
     if (!single(head, data, FIELD_SEC_WEBSOCKET_KEY, &handshake->key) ||
         !key_is_valid(handshake->key))

@@ -2,8 +2,8 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "serve/conn/conn.h"
 #include "serve/request/request.h"
+#include "serve/request/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -196,7 +196,7 @@ static struct str refused_text(void *context, enum access_text what, struct str 
     const struct head *head = &request->head;
     switch (what) {
     case ACCESS_REMOTE:
-        peer_text(&request->conn->peer, line->peer);
+        peer_text(request_peer(request), line->peer);
         return (struct str){line->peer, strlen(line->peer)};
     case ACCESS_METHOD:
         return or_dash(piece(request, head->method, head->method_len));

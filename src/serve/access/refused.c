@@ -4,6 +4,7 @@
 #include "serve/access/access_log.h"
 #include "serve/engine/engine.h"
 #include "serve/engine/limits.h"
+#include "serve/request/stream.h"
 
 #include <string.h>
 
@@ -16,9 +17,12 @@ static uint32_t larger(uint32_t a, uint32_t b)
 static uint32_t extent(const struct request *request)
 {
     const struct head *head = &request->head;
-    uint32_t end = head->size > 0 ? head->size : head->parsed;
-    end = larger(end, head->method + head->method_len);
+    uint32_t end = larger(head->size, head->method + head->method_len);
     end = larger(end, head->target + head->target_len);
+    if (head->field_count > 0) {
+        const struct head_field *last = &head->fields[head->field_count - 1];
+        end = larger(end, larger(last->name + last->name_len, last->value + last->value_len));
+    }
     return end < request->input_size ? end : request->input_size;
 }
 
@@ -56,7 +60,6 @@ static void push(struct engine *engine, struct refused *refused)
 
 static void keep(struct engine *engine, const struct request *request)
 {
-    const struct conn *conn = request->conn;
     uint32_t bytes = extent(request);
     size_t size =
         sizeof(struct refused) + sizeof(struct head_field) * request->head.field_count + bytes;
@@ -65,11 +68,11 @@ static void keep(struct engine *engine, const struct request *request)
         return;
     *refused = (struct refused){
         .kept = size,
-        .listener = (uint32_t)(conn->listener - engine->listeners),
-        .number = conn->served + 1,
+        .listener = (uint32_t)(request_listener(request) - engine->listeners),
+        .number = request_number(request),
         .status = request->response.status,
         .sent = request->response.body_sent,
-        .peer = conn->peer,
+        .peer = *request_peer(request),
     };
     copy_head(refused, request, bytes);
     push(engine, refused);

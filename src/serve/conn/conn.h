@@ -13,80 +13,66 @@
 
 struct engine;
 struct listener;
+struct protocol;
 struct request;
 struct tls;
 
 /*
- * One connection. The engine's leader owns it in every state but RUNNING, when the application's
- * thread does; the state itself is written by the leader alone.
+ * One connection: its descriptor, TLS, timer, lists and counts, until it is closed. The bytes on it
+ * are its protocol's.
  *
- *            accept ----> HANDSHAKE ---> FLUSH, LINGER: it failed
- *              |              | TLS only
- *              v <------------+
- *                     byte        whole head        whole body
- *   +------> IDLE ---------> HEAD ----------> BODY ------------> RUNNING
- *   |          |              |  \___________ no body ____________^ |
- *   |          |              | refused                             |
- *   |          |              v                                     |
- *   | sent,    |            FLUSH <------------ answered -----------+
- *   | keep     |              |
- *   +----------|--------------+----> LINGER
- *              v              v         v
- *              +----------> CLOSED <----+
+ *   accept ---> HANDSHAKE ---> OPEN ---> LINGER ---> CLOSED
+ *          \    TLS only    ^    \__________________^
+ *           \______________/
+ *
+ * The engine's leader owns it, but what the thread that answers a request needs to send by itself,
+ * which is that thread's while it does.
  */
 enum conn_state {
-    CONN_IDLE,      /* between requests: no buffer is held */
-    CONN_HEAD,      /* a head is incomplete */
-    CONN_BODY,      /* a body is being buffered */
-    CONN_RUNNING,   /* the request is with the threads: it waits for one, or the application runs */
-    CONN_FLUSH,     /* the answer is complete, the client has not taken all of it */
-    CONN_LINGER,    /* our side is shut; what the client still sends is thrown away */
     CONN_HANDSHAKE, /* of TLS */
+    CONN_OPEN,      /* the protocol's */
+    CONN_LINGER,    /* our side is shut; what the client still sends is thrown away */
     CONN_CLOSED,
 };
 
 struct conn {
     struct io io;
-    _Atomic(enum conn_state) state; /* its owner's to change; the leader looks at all */
+    _Atomic(enum conn_state) state; /* the leader's to change */
+    uint8_t activity;               /* enum metrics_activity: as it is counted, and in which list */
+    uint8_t why;                    /* enum metrics_close: the first reason that was found */
     bool watched;                   /* the loop knows the descriptor */
     bool readable;                  /* an edge was told and not used up yet */
     atomic_bool gone;               /* the peer has closed or reset */
     bool urgent;                    /* urgent data came: a read may give less than there is */
-    bool close_after;               /* no further request */
-    bool parked;                    /* not read from, for want of room: see park() */
-    uint8_t why;                    /* enum metrics_close: the first reason that was found */
+    bool parked;                    /* not read from, for want of room: see park.h */
+    bool failed;                    /* see conn_fail() */
+    const struct protocol *protocol;
     struct timer timer;
     struct list link; /* in one of the engine's lists */
     struct listener *listener;
-    struct tls *tls;         /* owned; NULL: plain */
-    struct request *request; /* NULL while idle */
-    struct conn *next_dead;
+    struct tls *tls;             /* owned; NULL: plain */
+    union {                      /* the protocol's; NULL at first */
+        struct request *request; /* of HTTP/1; NULL while idle */
+        void *session;           /* of any other */
+    };
     uint64_t since_ms;  /* when it was accepted; in LINGER, when our side was shut */
     uint64_t mark_ms;   /* when it last did what counts as progress: see room.c */
     uint32_t gained;    /* bytes since then; less than PACE_BYTES */
     uint32_t parked_ms; /* for how long, with this request */
-    uint32_t untaken;   /* in FLUSH: what stood in the socket then */
+    uint32_t untaken;   /* while an answer is sent: what stood in the socket then */
     struct peer peer;
     uint32_t served; /* requests answered so far */
 };
 
+/* All of these are the leader's, unless they say otherwise. */
+
 struct conn *conn_create(struct engine *engine, struct listener *listener, int fd,
                          const struct peer *peer);
 
-/* Reads what there is and goes as far as it can. Leader only, as all below. */
+/* Reads what there is and goes as far as it can. */
 void conn_read(struct engine *engine, struct conn *conn);
 
-/*
- * A connection that another worker has had, with a request that has been whole since ready_ns: its
- * head of head_size bytes and all that belongs to it stand in conn->request. False when it is none:
- * conn_close().
- */
-bool conn_adopt(struct engine *engine, struct conn *conn, uint32_t head_size, uint64_t ready_ns);
-
-/* What follows when the application is through with conn->request. */
-void conn_answered(struct engine *engine, struct conn *conn);
-
-/* A deadline has passed. */
+/* Its deadline has passed. */
 void conn_expired(struct engine *engine, struct conn *conn);
 
 /* Why it will be closed. Its owner; what was said first counts. */
@@ -98,10 +84,19 @@ static inline void conn_because(struct conn *conn, enum metrics_close reason)
 
 /* Closes at once; the memory goes at the end of the engine's step. */
 void conn_close(struct engine *engine, struct conn *conn);
+void conn_close_because(struct engine *engine, struct conn *conn, enum metrics_close reason);
 
-/* Closes one whose request is not with a thread: answered before, as far as its socket takes that
- * at once. */
-void conn_cut(struct engine *engine, struct conn *conn, int status, const char *text);
+/* Our side is done: what the client is still sending must not make the kernel reset our answer
+ * away. It is closed when the client has closed, or after a while. */
+void conn_linger(struct engine *engine, struct conn *conn);
+
+/* Closes it, after an answer if the protocol has one to give. False: a request of it runs. */
+bool conn_cut(struct engine *engine, struct conn *conn, enum metrics_close reason, int status,
+              const char *text);
+
+/* What only a programmer can get wrong has happened to it: it is closed as soon as no thread has
+ * its request, with a line in the log. An assertion in builds that have them. */
+void conn_fail(struct engine *engine, struct conn *conn, const char *what);
 
 /* Puts the descriptor into the loop, once. Any owner. 0 or -1 with errno. */
 int conn_watch(struct engine *engine, struct conn *conn);
@@ -109,11 +104,40 @@ int conn_watch(struct engine *engine, struct conn *conn);
 /* What its loop is asked for when the client does not take what is sent: LOOP_WRITE, mostly. */
 unsigned conn_send_interest(const struct conn *conn);
 
-/* In FLUSH: whether its client has taken PACE_BYTES since the last conn_mark(), of which the engine
- * knows nothing: the system says that the socket takes more only when much of it is empty. */
+/* What follows is for the protocols. */
+
+/* What it does from now on. */
+void conn_turn_to(struct engine *engine, struct conn *conn, enum metrics_activity activity);
+
+/* Puts it into the list of what it does, at the end. */
+void conn_list(struct engine *engine, struct conn *conn);
+
+/* The same, as its client keeps pace: it is the last one now that is closed to make room. */
+void conn_mark(struct engine *engine, struct conn *conn);
+
+/* While an answer is sent: whether its client has taken PACE_BYTES since the last conn_mark(), of
+ * which the engine knows nothing: the system says that the socket takes more only when much of it
+ * is empty. */
 bool conn_takes(const struct conn *conn);
 
-/* Its client keeps pace: it is the last one now that is closed to make room. */
-void conn_mark(struct engine *engine, struct conn *conn);
+/* So many bytes of a request came, or of an answer went: conn_mark() from PACE_BYTES on. */
+void conn_gain(struct engine *engine, struct conn *conn, uint64_t n);
+
+/* Waits for the client to send; closes when it has not within timeout_ms, unless that is 0. */
+void conn_await(struct engine *engine, struct conn *conn, uint32_t timeout_ms);
+
+/* There is more to read, but this client has had its turn. */
+void conn_read_later(struct engine *engine, struct conn *conn);
+
+/* Sets the deadline, but no later than a worker that drains allows. The second: from `since` on, by
+ * a setting; none when that is 0. */
+void conn_deadline_in(struct engine *engine, struct conn *conn, uint32_t ms);
+void conn_deadline_at(struct engine *engine, struct conn *conn, uint64_t since, uint32_t ms);
+
+/* The next read, or the one after it, gives the end of what the client sends. */
+bool conn_is_ending(const struct conn *conn);
+
+/* Bytes stand in the socket or in TLS that no event will tell of. */
+bool conn_has_unread(const struct conn *conn);
 
 #endif

@@ -1,89 +1,13 @@
 #include "serve/dispatch/handover.h"
 
 #include "base/clock.h"
-#include "base/forked.h"
+#include "serve/conn/protocol.h"
 #include "serve/engine/limits.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static void parcels_came(struct io *io, unsigned events, void *context)
-{
-    (void)io;
-    (void)events;
-    struct engine *engine = context;
-    atomic_store_explicit(&engine->parcels, true, memory_order_relaxed);
-}
-
-int handover_open(struct engine *engine)
-{
-    const struct exchange *exchange = engine->options.exchange;
-    engine->pulse = &engine->no_pulse;
-    if (!exchange)
-        return 0;
-    engine->exchange = (struct io){.fd = exchange->take, .on_event = parcels_came};
-    forked_replace(exchange->take);
-    forked_replace(exchange->give);
-    engine_mark(engine, exchange->take);
-    engine_mark(engine, exchange->give);
-    handover_accept(engine, true);
-    if (!engine->accepts_parcels)
-        return -1;
-    /* A foreign loop rests until it is told to lead. */
-    engine->pulse =
-        exchange_sit(exchange, engine->options.number, engine->options.loop_host ? 3 : 2);
-    return 0;
-}
-
-void handover_close(struct engine *engine)
-{
-    if (engine->pulse) /* else it was never opened */
-        handover_leave(engine);
-    if (engine->options.exchange) {
-        forked_forget(engine->options.exchange->take);
-        forked_forget(engine->options.exchange->give);
-    }
-}
-
-void handover_leave(struct engine *engine)
-{
-    engine->pulse = &engine->no_pulse;
-    if (engine->options.exchange)
-        exchange_leave(engine->options.exchange, engine->options.number);
-}
-
-void handover_retire(struct engine *engine)
-{
-    const struct exchange *exchange = engine->options.exchange;
-    if (!exchange || engine->options.number > atomic_load(exchange->replaced))
-        return;
-    engine->replaced = true;
-    handover_leave(engine);
-    if (engine->accepts_parcels) /* what the system told us of, it told nobody else */
-        atomic_store_explicit(&engine->parcels, true, memory_order_relaxed);
-    handover_accept(engine, false);
-}
-
-bool handover_is_left(const struct engine *engine)
-{
-    return engine->replaced && !atomic_load_explicit(&engine->parcels, memory_order_relaxed) &&
-           exchange_has_others(engine->options.exchange, engine->options.number);
-}
-
-void handover_accept(struct engine *engine, bool accept)
-{
-    if (!engine->options.exchange || accept == engine->accepts_parcels)
-        return;
-    if (accept && engine->replaced)
-        return;
-    if (!accept)
-        loop_remove(engine->loop, &engine->exchange);
-    else if (loop_add(engine->loop, &engine->exchange, LOOP_LISTEN) < 0)
-        return; /* no memory: tried again when the next pause ends */
-    engine->accepts_parcels = accept;
-}
 
 /* Giving */
 
@@ -106,8 +30,11 @@ static bool fits(const struct request *request)
 /* What stands in the input is no larger than that, but for much that is pipelined. */
 static bool may_go(const struct request *request)
 {
-    return !request->conn->tls && !request->conn->listener->inner && request->body.complete &&
-           !request->head.unfolded && bytes_without_body(request) <= PARCEL_BYTES_MAX &&
+    const struct conn *conn = request->conn;
+    const struct protocol *protocol = conn->protocol;
+    return !conn->tls && !conn->listener->inner && request->body.complete &&
+           protocol->may_hand_over && protocol->may_hand_over(request) &&
+           bytes_without_body(request) <= PARCEL_BYTES_MAX &&
            (fits(request) || !request->body.in_place);
 }
 
@@ -152,8 +79,8 @@ static bool send_away(struct engine *engine, struct request *request, bool *full
     *full = !exchange_send(engine->options.exchange, &parcel);
     if (*full)
         return false;
-    conn_because(request->conn, CLOSE_TAKEN);
-    conn_close(engine, request->conn); /* our descriptor: the receiver has its own */
+    conn_close_because(engine, request->conn,
+                       CLOSE_TAKEN); /* our descriptor: the receiver has its own */
     return true;
 }
 
@@ -188,14 +115,6 @@ bool handover_is_hopeless(const struct engine *engine, int *look_ms)
            exchange_least_load(exchange, engine->options.number) == EXCHANGE_STUCK;
 }
 
-uint32_t handover_takers(const struct engine *engine)
-{
-    const struct exchange *exchange = engine->options.exchange;
-    if (!exchange || !exchange_is_empty(exchange))
-        return 0;
-    return exchange_resting(exchange, engine->options.number);
-}
-
 /* A worker that is alone keeps what waits, but not until somebody kills it for being stuck. */
 static bool may_give(struct engine *engine)
 {
@@ -205,6 +124,7 @@ static bool may_give(struct engine *engine)
 
 int handover_give(struct engine *engine, uint32_t keep)
 {
+    assert_leader(engine);
     const struct exchange *exchange = engine->options.exchange;
     struct request *kept = NULL, **end = &kept;
     bool full = false;
@@ -225,46 +145,6 @@ int handover_give(struct engine *engine, uint32_t keep)
     *end = NULL;
     ready_return(&engine->ready, kept);
     return full || has_bounds(engine) ? STANDBY_TICK_MS : -1;
-}
-
-void handover_tell(struct engine *engine, uint32_t load)
-{
-    if (engine->options.exchange)
-        exchange_tell_load(engine->options.exchange, engine->options.number, load);
-}
-
-/* How many of those that wait are better off elsewhere. */
-static uint32_t surplus(const struct engine *engine, uint32_t waiting, uint32_t idle)
-{
-    uint32_t least = exchange_least_load(engine->options.exchange, engine->options.number);
-    if (idle > 0) /* each of them, and we, shall have the same */
-        return (uint32_t)(((uint64_t)waiting * idle + idle) / (idle + 1));
-    return least < waiting / 2 ? (waiting - least) / 2 : 0;
-}
-
-void handover_even_out(struct engine *engine, struct handover_watch *watch)
-{
-    const struct exchange *exchange = engine->options.exchange;
-    if (!exchange)
-        return;
-    uint32_t taken, waiting = ready_depth(&engine->ready, &taken);
-    bool waited = watch->waiting > taken - watch->taken;
-    watch->waiting = waiting;
-    watch->taken = taken;
-    handover_tell(engine, waiting);
-    if (waiting == 0)
-        return;
-    uint32_t idle = exchange_idle(exchange, engine->options.number, watch->pulses);
-    uint32_t most = waited ? surplus(engine, waiting, idle) : 0;
-    /* What nobody has taken yet needs no company. */
-    if (most == 0 || ready_has_waiter(&engine->ready) || !exchange_is_empty(exchange) ||
-        !engine_lead(engine))
-        return;
-    handover_give(engine, waiting - most);
-    engine_yield(engine);
-    /* It could not lead meanwhile; a foreign loop may have come for no other reason than news. */
-    if (engine->options.loop_host || ready_has_waiter(&engine->ready))
-        ready_wake(&engine->ready);
 }
 
 /* Taking */
@@ -305,14 +185,13 @@ static bool adopt(struct engine *engine, const struct parcel *parcel)
     struct conn *conn = NULL;
     if (label->listener < engine->listener_count && has_its_file(parcel))
         conn = conn_create(engine, &engine->listeners[label->listener], parcel->fd, &label->peer);
-    struct request *request = conn ? request_get(engine, conn, BUDGET_ADMITTED) : NULL;
+    struct request *request = conn ? request_get(engine, conn, NULL, BUDGET_ADMITTED) : NULL;
     if (!request && parcel->file >= 0)
         close(parcel->file);
     if (!conn) {
         close(parcel->fd);
         return false;
     }
-    conn->request = request;
     conn->served = label->served;
     conn->readable = label->readable != 0;
     atomic_store_explicit(&conn->gone, label->gone != 0, memory_order_relaxed);
@@ -320,13 +199,16 @@ static bool adopt(struct engine *engine, const struct parcel *parcel)
         request->asked = label->asked != 0;
     if (request && parcel->file >= 0)
         spool_adopt(&request->body.spool, parcel->file, label->file_size);
-    if (!request || !unpack(request, parcel) ||
-        !conn_adopt(engine, conn, (uint32_t)parcel->pieces[0].iov_len, label->ready_ns)) {
-        conn_because(conn, CLOSE_ERROR);
-        conn_close(engine, conn);
-        return false;
+    if (request && !unpack(request, parcel)) {
+        request_put(engine, request);
+        request = NULL;
     }
-    return true;
+    if (request && conn->protocol->adopt &&
+        conn->protocol->adopt(engine, conn, request, (uint32_t)parcel->pieces[0].iov_len,
+                              label->ready_ns))
+        return true;
+    conn_close_because(engine, conn, CLOSE_ERROR);
+    return false;
 }
 
 /* No descriptor is free, if there was anything to take at all. */
@@ -373,6 +255,7 @@ static void note_broken(struct engine *engine)
 
 bool handover_take_ready(struct engine *engine)
 {
+    assert_leader(engine);
     struct parcel parcel;
     char bytes[PARCEL_BYTES_MAX];
     /* A stopped worker runs nothing more: requests that come now are for the others. */

@@ -1,6 +1,5 @@
 #include "serve/engine/admission.h"
 
-#include "serve/conn/conn.h"
 #include "serve/dispatch/handover.h"
 #include "serve/engine/limits.h"
 
@@ -8,8 +7,7 @@
  * step are not. */
 static uint32_t in_flight(struct engine *engine)
 {
-    uint32_t count =
-        atomic_load_explicit(&engine->metrics->connections[CONN_RUNNING], memory_order_relaxed);
+    uint32_t count = engine->in_flight;
     const struct request *answered = atomic_load(&engine->answered);
     for (; answered && count > 0; answered = answered->next)
         count--;
@@ -42,6 +40,7 @@ static bool queue_is_full(struct engine *engine, uint32_t count)
 
 bool admission_refuses(struct engine *engine, enum metrics_refusal *reason)
 {
+    assert_leader(engine);
     uint32_t count = in_flight(engine), most = engine->options.limit_concurrency;
     if (most > 0 && count >= most)
         *reason = REFUSED_CONCURRENCY;
@@ -52,33 +51,9 @@ bool admission_refuses(struct engine *engine, enum metrics_refusal *reason)
     return true;
 }
 
-/* HTTP/1.0 has no interim responses, and the closing of a Unix socket shows by itself. */
-static bool can_ask(const struct request *request)
+void admission_tell(struct engine *engine, enum metrics_refusal reason)
 {
-    const struct head *head = &request->head;
-    bool modern = head->major > 1 || (head->major == 1 && head->minor >= 1);
-    return modern && !request->asked && request->conn->peer.family != AF_UNIX;
-}
-
-static void ask(struct request *request)
-{
-    request->asked = true;
-    body_send_continue(request);
-}
-
-bool admission_client_gone(struct request *request)
-{
-    int fd = request->conn->io.fd;
-    enum socket_peer peer = socket_peer(fd);
-    if (peer == PEER_SILENT && can_ask(request)) {
-        ask(request);
-        peer = socket_peer(fd);
-    }
-    return peer == PEER_GONE;
-}
-
-void admission_ask(struct engine *engine, struct request *request)
-{
-    if (can_ask(request) && socket_peer(request->conn->io.fd) == PEER_SILENT)
-        ready_while_waiting(&engine->ready, request, ask);
+    if (engine_may_tell(&engine->overload_told_ms))
+        engine_note(engine, NOTE_WARNING, "Requests are refused with 503 (%s)",
+                    metrics_refusal_name(reason));
 }

@@ -1,92 +1,33 @@
+#include "serve/conn/protocol.h"
 #include "serve/dispatch/handover.h"
-#include "serve/engine/limits.h"
+#include "serve/engine/engine.h"
 
-/*
- * A worker that was told to stop. It ends when its last connection is closed, and before the master
- * loses patience, which it does after graceful_timeout. A request that is not whole has
- * DRAIN_IDLE_MS, longer while its client keeps pace, but not beyond one part in DRAIN_SHARE of
- * graceful_timeout: the application has to run after that. Running requests, and answers that are
- * sent, have all of it but a margin for the end of the process.
- */
-
-/* After the beginning of the stop; UINT64_MAX: never. */
-static uint64_t after(const struct engine *engine, uint32_t ms)
-{
-    return engine->options.graceful_ms > 0 ? engine->stop_ms + ms : UINT64_MAX;
-}
-
-static uint64_t ends_at(const struct engine *engine)
-{
-    uint32_t all = engine->options.graceful_ms, margin = all / STOP_SHARE;
-    return after(engine, all - (margin < STOP_MARGIN_MS ? margin : STOP_MARGIN_MS));
-}
-
-uint64_t drain_requests_until(const struct engine *engine)
-{
-    return after(engine, engine->options.graceful_ms / DRAIN_SHARE);
-}
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-uint64_t drain_limit(const struct engine *engine, const struct conn *conn)
-{
-    enum conn_state state = conn->state; /* clang before 15 takes no atomic here */
-    switch (state) {
-    case CONN_RUNNING:
-        return UINT64_MAX;
-    case CONN_FLUSH:
-        return ends_at(engine);
-    default:
-        return least(engine->now_ms + DRAIN_IDLE_MS, drain_requests_until(engine));
-    }
-}
+/* A worker drains: the times are in drain_time.c. */
 
 void drain_last_chance(struct engine *engine, struct conn *conn)
 {
     uint64_t until = drain_limit(engine, conn);
-    if (conn->state == CONN_BODY) { /* from now on it has to keep pace */
-        conn->request->body.timed = true;
-        conn->request->body.arrived = 0;
-    }
+    if (conn->state == CONN_OPEN)
+        conn->protocol->drain(engine, conn);
     if (until < UINT64_MAX && (conn->timer.deadline == 0 || conn->timer.deadline > until))
         timer_set(&engine->timers, &conn->timer, until);
 }
 
-/* A request that does not reach the application any more. */
-static void cut_request(struct engine *engine, struct conn *conn, uint32_t *count)
-{
-    (*count)++;
-    metrics_add(&engine->metrics->refused[REFUSED_DRAINING], 1);
-    conn_cut(engine, conn, 503, "The server is stopping");
-}
-
 void drain_cut(struct engine *engine, struct conn *conn)
 {
-    enum conn_state state = conn->state; /* clang before 15 takes no atomic here */
-    if (state == CONN_RUNNING && !ready_remove(&engine->ready, conn->request))
+    struct drain_cut *cut = &engine->cut;
+    uint32_t *counts[METRICS_CONN_STATES] = {
+        [ACTIVITY_HEAD] = &cut->heads,
+        [ACTIVITY_BODY] = &cut->bodies,
+        [ACTIVITY_RUNNING] = &cut->waiting,
+        [ACTIVITY_FLUSH] = &cut->answers,
+    };
+    uint8_t was = conn->activity;
+    if (!conn_cut(engine, conn, CLOSE_DRAINED, 503, "The server is stopping") || !counts[was])
         return;
-    conn_because(conn, CLOSE_DRAINED);
-    switch (state) {
-    case CONN_RUNNING:
-        cut_request(engine, conn, &engine->cut.waiting);
-        break;
-    case CONN_HEAD:
-        cut_request(engine, conn, &engine->cut.heads);
-        break;
-    case CONN_BODY:
-        cut_request(engine, conn, &engine->cut.bodies);
-        break;
-    case CONN_FLUSH:
-        engine->cut.answers++;
-        conn_close(engine, conn);
-        break;
-    default:
-        conn_close(engine, conn);
-        break;
-    }
+    (*counts[was])++;
+    if (was != ACTIVITY_FLUSH) /* a request that does not reach the application any more */
+        metrics_add(&engine->metrics->refused[REFUSED_DRAINING], 1);
 }
 
 void drain_expect(struct engine *engine)
@@ -95,7 +36,7 @@ void drain_expect(struct engine *engine)
         return;
     engine->stop_ms = engine->now_ms;
     if (engine->options.graceful_ms > 0)
-        timer_set(&engine->timers, &engine->cut_off, ends_at(engine));
+        timer_set(&engine->timers, &engine->cut_off, drain_ends_at(engine));
 }
 
 static void each_of(struct engine *engine, struct list *list,
@@ -119,6 +60,7 @@ static void each(struct engine *engine, void (*function)(struct engine *engine, 
 
 void drain_begin(struct engine *engine)
 {
+    assert_leader(engine);
     drain_expect(engine);
     handover_retire(engine);
     /* Successors that listen there, too, are better off with it. */
@@ -138,13 +80,6 @@ static bool is_not_meant(const struct engine *engine)
     return !atomic_load(&engine->draining) && list_empty(&engine->active);
 }
 
-/* A request that runs later has no time left. */
-static void raise_deadline(struct engine *engine, struct conn *conn)
-{
-    if (engine->ops->events)
-        events_raise(engine, conn->request, REQUEST_DEADLINE);
-}
-
 void drain_cut_off(struct engine *engine)
 {
     if (is_not_meant(engine)) {
@@ -158,7 +93,6 @@ void drain_cut_off(struct engine *engine)
         engine_stop(engine);
         return;
     }
-    each_of(engine, &engine->active, raise_deadline);
     if (engine->ops->cut_off)
         engine->ops->cut_off(engine->app);
 }

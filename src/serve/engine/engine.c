@@ -1,34 +1,14 @@
 #include "serve/engine/engine.h"
 
 #include "base/clock.h"
-#include "base/forked.h"
 #include "base/mem.h"
 #include "net/tls/tls.h"
 #include "proto/request_start.h"
-#include "serve/access/access_log.h"
+#include "serve/conn/protocol.h"
 #include "serve/dispatch/handover.h"
 #include "serve/engine/limits.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <string.h>
-#include <unistd.h>
-
-bool engine_lead(struct engine *engine)
-{
-    bool expected = false;
-    if (!atomic_compare_exchange_strong(&engine->lead, &expected, true))
-        return false;
-    engine->now_ms = clock_ms();
-    return true;
-}
-
-void engine_kick(struct engine *engine)
-{
-    int error = atomic_load(&engine->waiting) ? loop_wake(engine->loop) : 0;
-    if (error != 0)
-        engine_lose(engine, "write", error);
-}
 
 /* Connections that no event tells of */
 
@@ -68,216 +48,13 @@ static void read_waiting(struct engine *engine)
     read_all(engine, &engine->unread);
 }
 
-/* Signals and the master */
-
-/* The bytes are the numbers of the signals, as Python's wake-up descriptor has them. */
-static void signal_came(struct io *io, unsigned events, void *context)
-{
-    (void)events;
-    struct engine *engine = context;
-    char bytes[256];
-    ssize_t n;
-    do {
-        n = read(io->fd, bytes, sizeof(bytes));
-        if (n > 0 && memchr(bytes, SIGTERM, (size_t)n))
-            drain_expect(engine);
-    } while (n > 0 || (n < 0 && errno == EINTR));
-    if (n == 0 || errno != EAGAIN)
-        engine_lose(engine, "read", n == 0 ? EBADF : errno);
-    loop_arm(engine->loop, io, LOOP_READ);
-    atomic_store(&engine->interrupted, true);
-    ready_wake_all(&engine->ready);
-}
-
-static void master_gone(struct io *io, unsigned events, void *context)
-{
-    (void)io;
-    (void)events;
-    struct engine *engine = context;
-    if (atomic_load(&engine->draining))
-        return;
-    engine_note(engine, NOTE_INFO, "Parent changed, shutting down");
-    engine_drain(engine);
-}
-
-static int watch(struct engine *engine, struct io *io, int fd,
-                 void (*on_event)(struct io *io, unsigned events, void *context))
-{
-    *io = (struct io){.fd = fd, .on_event = on_event};
-    engine_mark(engine, fd);
-    return loop_add(engine->loop, io, LOOP_READ);
-}
-
-int engine_watch_signals(struct engine *engine, int fd)
-{
-    return watch(engine, &engine->signals, fd, signal_came);
-}
-
-int engine_watch_master(struct engine *engine, int fd)
-{
-    return watch(engine, &engine->master, fd, master_gone);
-}
-
-/* Life */
-
-/* What is told now is dated now, however long the wait was. */
-static void look_at_clock(void *context)
-{
-    struct engine *engine = context;
-    engine->now_ms = clock_ms();
-}
-
-static void alarm_rang(void *context)
-{
-    struct engine *engine = context;
-    engine->alarm_at = 0;
-}
-
-/* As many connections as there are descriptors for. */
-static void fit_connections(struct engine *engine)
-{
-    uint64_t limit = 0;
-    uint32_t wanted = engine->options.worker_connections;
-    uint32_t fit = budget_descriptors(&engine->budget, wanted, &limit);
-    if (fit == wanted)
-        return;
-    engine->options.worker_connections = fit;
-    engine_note(engine, NOTE_WARNING,
-                "worker_connections is %u, but the limit of descriptors (ulimit -Hn) is %llu: "
-                "%u connections at most are open at a time; raise the limit to %llu",
-                wanted, (unsigned long long)limit, fit,
-                (unsigned long long)wanted * 2 + 2 * BUDGET_DESCRIPTORS);
-}
-
-struct engine *engine_create(const struct engine_options *options, const struct app_ops *ops,
-                             void *app, const int *listeners, uint32_t count)
-{
-    struct engine *engine = forked_watch() < 0 ? NULL : mem_alloc(sizeof(*engine));
-    if (!engine)
-        return NULL;
-    memset(engine, 0, sizeof(*engine));
-    engine->options = *options;
-    if (!options->own_fields.p)
-        engine->options.own_fields = STR("Server: gunicorn\r\n");
-    engine->born = forked_count;
-    engine->metrics = options->metrics ? options->metrics : &engine->own_metrics;
-    metrics_set(&engine->metrics->threads, options->loop_host ? 0 : options->threads);
-    engine->admits_few = options->max_queue > 0 || options->limit_concurrency > 0;
-    engine->out_spool_max = OUT_SPOOL_MAX;
-    engine->ops = ops;
-    engine->app = app;
-    engine->now_ms = clock_ms();
-    timers_init(&engine->timers, engine->now_ms);
-    timer_init(&engine->resume);
-    timer_init(&engine->cut_off);
-    timer_init(&engine->trim);
-    budget_init(&engine->budget, options->client_memory, options->client_disk);
-    fit_connections(engine);
-    deadlines_init(&engine->deadlines, options->request_timeout_ms, options->request_grace_ms);
-    list_init(&engine->idle);
-    list_init(&engine->crowd);
-    list_init(&engine->active);
-    list_init(&engine->unread);
-    list_init(&engine->unnamed);
-    pthread_mutex_init(&engine->tls_lock, NULL);
-    engine->loop = loop_create(options->loop);
-    if (engine->loop) {
-        engine->loop->woken = look_at_clock;
-        engine->loop->rang = alarm_rang;
-        engine_mark(engine, loop_fd(engine->loop));
-    }
-    /* Its descriptor is had now: when it is needed there may be none. */
-    if (engine->loop && options->loop_host && loop_fd(engine->loop) >= 0)
-        loop_alarm(engine->loop, ALARM_FAR_MS);
-    if (ready_init(&engine->ready, &engine->metrics->queued, options->loop_host) < 0 ||
-        !engine->loop || !listeners_open(engine, listeners, count) || handover_open(engine) < 0 ||
-        standby_start(engine) < 0) {
-        int saved = errno;
-        engine_destroy(engine);
-        errno = saved;
-        return NULL;
-    }
-    return engine;
-}
-
-static void close_all(struct engine *engine, struct list *conns)
-{
-    while (!list_empty(conns)) {
-        struct conn *conn = list_entry(conns->next, struct conn, link);
-        conn_because(conn, CLOSE_DRAINED);
-        conn_close(engine, conn);
-    }
-}
-
-void engine_destroy(struct engine *engine)
-{
-    standby_stop(engine);
-    handover_close(engine);
-    close_all(engine, &engine->idle);
-    close_all(engine, &engine->crowd);
-    close_all(engine, &engine->active);
-    close_all(engine, &engine->unread);
-    close_all(engine, &engine->unnamed);
-    for (uint32_t i = 0; i < engine->listener_count; i++) {
-        engine_set_tls(engine, i, NULL);
-        forked_forget(engine->listeners[i].io.fd);
-    }
-    engine_reap(engine);
-    engine_collect(engine);
-    while (engine->pool) {
-        struct request *request = engine->pool;
-        engine->pool = request->next;
-        request_free(request);
-    }
-    access_log_destroy(engine->access_log);
-    if (engine->loop)
-        loop_destroy(engine->loop);
-    ready_destroy(&engine->ready);
-    pthread_mutex_destroy(&engine->tls_lock);
-    deadlines_destroy(&engine->deadlines);
-    budget_destroy(&engine->budget);
-    mem_free(engine->listeners);
-    mem_free(engine->marks);
-    mem_free(engine);
-}
-
 /* Steps */
-
-void engine_ready(struct engine *engine, struct request *request)
-{
-    request->next = NULL;
-    if (engine->batch_tail) {
-        engine->batch_tail->next = request;
-    } else {
-        engine->batch_head = request;
-        engine->batch_ns = clock_ns();
-    }
-    engine->batch_tail = request;
-    engine->batch_count++;
-    request->ready_ns = engine->batch_ns;
-}
-
-struct request *engine_take_batch(struct engine *engine)
-{
-    struct request *batch = engine->batch_head;
-    engine->batch_head = engine->batch_tail = NULL;
-    engine->batch_count = 0;
-    return batch;
-}
-
-static void flush_batch(struct engine *engine)
-{
-    if (!engine->batch_head)
-        return;
-    ready_push(&engine->ready, engine->batch_head, engine->batch_tail, engine->batch_count);
-    engine_take_batch(engine);
-}
 
 void engine_reap(struct engine *engine)
 {
-    while (engine->dead) {
-        struct conn *conn = engine->dead;
-        engine->dead = conn->next_dead;
+    while (!list_empty(&engine->dead)) {
+        struct conn *conn = list_entry(engine->dead.next, struct conn, link);
+        list_remove(&conn->link);
         mem_free(conn);
     }
 }
@@ -317,8 +94,9 @@ static void observe_front(struct engine *engine, const struct request *request)
 
 static void put_back(struct engine *engine, struct request *request)
 {
+    assert_leader(engine);
     struct metrics *metrics = engine->metrics;
-    if (request->head.seen & (uint64_t)1 << FIELD_X_REQUEST_START)
+    if (request->head.seen & field_bit(FIELD_X_REQUEST_START))
         observe_front(engine, request);
     metrics_observe(&metrics->wait, request->begun_ns - request->ready_ns);
     if (request->response.skipped) {
@@ -328,7 +106,7 @@ static void put_back(struct engine *engine, struct request *request)
         metrics_observe(&metrics->duration, request->ended_ns - request->begun_ns);
     }
     request->conn->served++;
-    conn_answered(engine, request->conn);
+    request->conn->protocol->answered(engine, request);
 }
 
 static void put_back_answered(struct engine *engine)
@@ -366,7 +144,7 @@ static bool is_done(struct engine *engine)
         return false;
     handover_leave(engine);
     bool taken = !handover_is_left(engine) && handover_take_ready(engine);
-    flush_batch(engine);
+    engine_flush_batch(engine);
     return !taken;
 }
 
@@ -378,10 +156,10 @@ static bool is_rehearsed(struct engine *engine)
 static void finish_step(struct engine *engine)
 {
     put_back_answered(engine);
-    flush_batch(engine);
+    engine_flush_batch(engine);
     if (atomic_load_explicit(&engine->room_wanted, memory_order_relaxed))
         room_free(engine);
-    if (engine->dead)
+    if (!list_empty(&engine->dead))
         engine_reap(engine);
     if ((engine->paused & PAUSE_FULL) && engine_has_room(engine))
         engine_resume(engine, PAUSE_FULL);
@@ -401,10 +179,20 @@ static void finish_step(struct engine *engine)
 
 void engine_yield(struct engine *engine)
 {
+    assert_leader(engine);
     do {
         finish_step(engine);
         atomic_store(&engine->lead, false);
     } while (atomic_load(&engine->answered) && engine_lead(engine));
+}
+
+void engine_free_room(struct engine *engine)
+{
+    atomic_store(&engine->room_wanted, true);
+    if (engine_lead(engine))
+        engine_yield(engine);
+    else
+        engine_kick(engine);
 }
 
 /* The peak is over: the memory that it has left in the heaps goes back to the system. That takes
@@ -460,6 +248,7 @@ static bool has_own_events(struct engine *engine)
 
 void engine_step(struct engine *engine, int timeout_ms)
 {
+    assert_leader(engine);
     int due = timers_wait(&engine->timers, engine->now_ms);
     if (timeout_ms < 0 || (due >= 0 && due < timeout_ms))
         timeout_ms = due;
@@ -482,7 +271,7 @@ void engine_step(struct engine *engine, int timeout_ms)
         read_waiting(engine);
     if (atomic_load_explicit(&engine->draining, memory_order_relaxed) && !engine->drained)
         drain_begin(engine);
-    flush_batch(engine); /* what waits may be overdue at once */
+    engine_flush_batch(engine); /* what waits may be overdue at once */
     if (atomic_load_explicit(&engine->given_up, memory_order_relaxed) && engine->options.shared)
         engine_pause(engine, PAUSE_GIVEN_UP);
     timers_run(&engine->timers, engine->now_ms, timer_expired, engine);
@@ -614,26 +403,5 @@ void engine_raise(struct engine *engine, struct request *request, unsigned happe
     if (!events_add(engine, request, happened))
         return;
     ready_wake(&engine->ready);
-    engine_kick(engine);
-}
-
-void engine_drain(struct engine *engine)
-{
-    atomic_store(&engine->draining, true);
-    engine_kick(engine);
-    ready_wake(&engine->ready);
-}
-
-void engine_stop(struct engine *engine)
-{
-    atomic_store(&engine->stopped, true);
-    engine_kick(engine);
-    ready_wake_all(&engine->ready);
-}
-
-void engine_give_up(struct engine *engine, bool unheard)
-{
-    atomic_store(&engine->given_up, true);
-    engine->ops->give_up(engine->app, unheard);
     engine_kick(engine);
 }

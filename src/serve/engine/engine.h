@@ -15,6 +15,7 @@
 #include "serve/engine/events.h"
 #include "serve/request/request.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -37,6 +38,7 @@
 
 struct engine_options {
     struct http1_limits limits;
+    const struct protocol *protocol;   /* of the listeners; NULL: HTTP/1 */
     const struct forwarded *forwarded; /* borrowed */
     const struct trust *trust;         /* borrowed: forwarded_allow_ips */
     uint32_t keepalive_ms;             /* 0: one request a connection */
@@ -93,6 +95,7 @@ struct listener {
     struct io io;
     bool local;                        /* a Unix socket: its peers are trusted */
     bool inner;                        /* none: the worker asks itself, see rehearsal.h */
+    const struct protocol *protocol;   /* NULL: that of the options */
     void *app_data;                    /* the application's */
     _Atomic(struct tls_context *) tls; /* one use, under engine->tls_lock; NULL: plain */
 };
@@ -160,12 +163,13 @@ struct engine {
 
     struct budget budget;   /* of all that clients occupy */
     uint64_t out_spool_max; /* OUT_SPOOL_MAX, save in tests */
-    struct list idle;       /* connections in HANDSHAKE, IDLE and LINGER, by their marks */
-    struct list crowd;      /* those in HEAD, BODY and FLUSH, the same: see room.c */
-    struct list active;     /* those that run, or wait for a thread, but */
+    struct list idle;       /* connections whose activity is IDLE, HANDSHAKE, LINGER, by marks */
+    struct list crowd;      /* those with HEAD, BODY and FLUSH, the same: see room.c */
+    struct list active;     /* those with RUNNING, but */
     struct list unread;     /* those of TLS that had their turn, and have read more already */
     struct list unnamed;    /* those whose handshake waits for a thread: see tls_names */
     uint32_t connections;
+    uint32_t in_flight;                /* requests that are RUNNING */
     bool admits_few;                   /* max_queue or limit_concurrency is set */
     _Atomic uint64_t overload_told_ms; /* when the log was last told of refusals */
     _Atomic uint64_t full_told_ms;     /* the same for worker_connections used up */
@@ -183,11 +187,14 @@ struct engine {
     struct request *batch_head, *batch_tail; /* made ready by this step */
     uint32_t batch_count;
     uint64_t batch_ns; /* when the first of them was */
-    struct conn *dead; /* closed in this step */
+    struct list dead;  /* connections closed in this step */
 
     uint64_t alarm_at; /* when the foreign loop is told to lead a step; 0: no alarm is set */
 
-    atomic_bool lead;    /* somebody leads */
+    atomic_bool lead; /* somebody leads */
+#ifndef NDEBUG
+    pthread_t leader; /* for assert_leader() */
+#endif
     atomic_bool waiting; /* the leader sits in the loop */
     atomic_bool standby_leads;
     atomic_bool lead_wanted;    /* a thread would rather lead than the stand-by */
@@ -298,6 +305,25 @@ void engine_give_up(struct engine *engine, bool unheard);
 bool engine_lead(struct engine *engine);
 void engine_yield(struct engine *engine);
 
+/* Around what may block: other threads may run the application's code meanwhile. */
+void engine_detach(struct engine *engine);
+void engine_attach(struct engine *engine);
+
+/* That this thread leads, and that it may run the application's code: a thread begins attached. */
+#ifdef NDEBUG
+#define assert_leader(engine) ((void)0)
+#define assert_attached() ((void)0)
+#define engine_note_leader(engine) ((void)0)
+#define engine_note_detached(detached) ((void)0)
+#else
+extern _Thread_local bool engine_detached;
+bool engine_leads(const struct engine *engine);
+#define assert_leader(engine) assert(engine_leads(engine))
+#define assert_attached() assert(!engine_detached)
+#define engine_note_leader(engine) ((engine)->leader = pthread_self())
+#define engine_note_detached(detached) (engine_detached = (detached))
+#endif
+
 /* One turn of the loop, at most timeout_ms long (-1: until something happens). Leader only. */
 void engine_step(struct engine *engine, int timeout_ms);
 
@@ -312,6 +338,9 @@ void engine_ready(struct engine *engine, struct request *request);
 
 /* Leader only: those of this step as a list, for the caller instead of the threads. */
 struct request *engine_take_batch(struct engine *engine);
+
+/* Leader only: they go to the threads now. */
+void engine_flush_batch(struct engine *engine);
 
 /* Frees the connections that were closed. Leader only, when no event is being told any more. */
 void engine_reap(struct engine *engine);
@@ -329,7 +358,7 @@ bool engine_is_lost(int error);
  * thread. */
 void engine_lose(struct engine *engine, const char *call, int error);
 
-/* listener.c */
+/* listener.c, pause.c, listener_tls.c */
 
 /* Takes `count` listeners, into the loop. False with errno. */
 bool listeners_open(struct engine *engine, const int *fds, uint32_t count);
@@ -354,7 +383,7 @@ void engine_set_tls(struct engine *engine, uint32_t listener, struct tls_context
 /* One use of the listener's context for a new connection, or NULL. Any thread. */
 struct tls_context *engine_use_tls(struct engine *engine, struct listener *listener);
 
-/* drain.c */
+/* drain.c, drain_time.c */
 
 /* The worker was told to stop, by a signal that its main thread may not have handled yet. Leader
  * only, as all of drain.c. */
@@ -363,7 +392,7 @@ void drain_expect(struct engine *engine);
 /* The accept queue is emptied once, then nothing new is taken; clients get their last chance. */
 void drain_begin(struct engine *engine);
 
-/* While a worker drains: until when a connection may wait for its client, as its state is now, at
+/* While a worker drains: until when a connection may wait for its client, by what it does now, at
  * most. */
 uint64_t drain_limit(const struct engine *engine, const struct conn *conn);
 
@@ -373,8 +402,9 @@ void drain_last_chance(struct engine *engine, struct conn *conn);
 /* It has no more time: closed, unless its request runs. */
 void drain_cut(struct engine *engine, struct conn *conn);
 
-/* Until when requests that are not whole may keep pace. */
+/* Until when requests that are not whole may keep pace, and answers may be sent. */
 uint64_t drain_requests_until(const struct engine *engine);
+uint64_t drain_ends_at(const struct engine *engine);
 
 /* graceful_timeout is nearly over: all that is left is cut off. */
 void drain_cut_off(struct engine *engine);
@@ -405,7 +435,7 @@ void engine_make_way(struct engine *engine);
 /* worker_connections is used up, and nobody can be closed yet: listens again when one may be. */
 void engine_wait_for_room(struct engine *engine);
 
-/* notes.c: what only an attached thread may finish. Any thread may leave it. */
+/* notes.c, collect.c: what only an attached thread may finish. Any thread may leave it. */
 
 void engine_note(struct engine *engine, enum note_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

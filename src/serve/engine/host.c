@@ -2,8 +2,8 @@
 
 #include "base/clock.h"
 #include "serve/access/refused.h"
-#include "serve/engine/admission.h"
 #include "serve/engine/limits.h"
+#include "serve/request/stream.h"
 
 void host_leave_engine(struct engine *engine)
 {
@@ -47,8 +47,9 @@ static void settle(struct engine *engine, struct request *request)
 
 void host_run_one(struct engine *engine, struct request *request)
 {
+    assert_attached();
     request->begun_ns = clock_ns();
-    if (engine->options.check_client && admission_client_gone(request)) {
+    if (engine->options.check_client && request->stream->is_gone(request)) {
         skip(engine, request);
     } else if (run(engine, request) == RUN_LATER) {
         settle(engine, request);
@@ -97,13 +98,13 @@ void host_give_events(struct engine *engine)
 
 static struct request *wait_for_one(struct engine *engine, bool main_thread)
 {
-    engine->ops->detach(engine->app);
+    engine_detach(engine);
     struct request *request = engine_take(engine, main_thread);
     if (request) {
         ready_claim(&engine->ready, request);
         host_leave_engine(engine); /* attaching may take as long as another thread pleases */
     }
-    engine->ops->attach(engine->app);
+    engine_attach(engine);
     if (request && !ready_keep(&engine->ready, request)) {
         atomic_fetch_sub_explicit(&engine->metrics->running, 1, memory_order_relaxed);
         request = NULL;

@@ -2,7 +2,6 @@
 
 #include "base/forked.h"
 #include "base/mem.h"
-#include "net/tls/tls.h"
 #include "serve/dispatch/handover.h"
 #include "serve/engine/limits.h"
 
@@ -12,65 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The listeners: what each of them speaks, when they are asked, and who is let in. */
-
-/* Pauses */
-
-static bool start_listening(struct engine *engine)
-{
-    for (uint32_t i = 0; i < engine->listener_count; i++) {
-        if (loop_add(engine->loop, &engine->listeners[i].io, LOOP_LISTEN) == 0)
-            continue;
-        if (engine_is_lost(errno) || errno == EPERM)
-            engine_lose(engine, "epoll_ctl", errno);
-        while (i-- > 0)
-            loop_remove(engine->loop, &engine->listeners[i].io);
-        return false;
-    }
-    return true;
-}
-
-static void stop_listening(struct engine *engine)
-{
-    for (uint32_t i = 0; i < engine->listener_count; i++)
-        loop_remove(engine->loop, &engine->listeners[i].io);
-}
-
-static void follow_pauses(struct engine *engine)
-{
-    unsigned against = engine->paused;
-    if (!engine->options.shared && !atomic_load(&engine->given_up))
-        against &= ~(unsigned)PAUSE_BUSY;
-    if (engine->listening && against) {
-        stop_listening(engine);
-        engine->listening = false;
-    } else if (!engine->listening && !against) {
-        engine->listening = start_listening(engine);
-        if (!engine->listening) {
-            engine->paused |= PAUSE_ERROR;
-            timer_set(&engine->timers, &engine->resume, engine->now_ms + ACCEPT_PAUSE_MS);
-        }
-    }
-    handover_accept(engine, !(engine->paused & ~(unsigned)PAUSE_DRAIN));
-}
-
-void engine_pause(struct engine *engine, unsigned reason)
-{
-    engine->paused |= reason;
-    follow_pauses(engine);
-}
-
-void engine_pause_for(struct engine *engine, unsigned reason, uint32_t ms)
-{
-    engine_pause(engine, reason);
-    timer_set(&engine->timers, &engine->resume, engine->now_ms + ms);
-}
-
-void engine_resume(struct engine *engine, unsigned reason)
-{
-    engine->paused &= ~reason;
-    follow_pauses(engine);
-}
+/* Accepting, and the listeners. */
 
 /* Accepting */
 
@@ -157,6 +98,7 @@ static int listener_open(struct engine *engine, struct listener *listener, int f
     *listener = (struct listener){
         .io = {.fd = fd, .on_event = listener_ready},
         .local = name.ss_family == AF_UNIX,
+        .protocol = engine->options.protocol,
     };
     forked_replace(fd);
     engine_mark(engine, fd);
@@ -175,27 +117,4 @@ bool listeners_open(struct engine *engine, const int *fds, uint32_t count)
     }
     engine->listening = true;
     return true;
-}
-
-/* TLS */
-
-void engine_set_tls(struct engine *engine, uint32_t listener, struct tls_context *context)
-{
-    pthread_mutex_lock(&engine->tls_lock);
-    struct tls_context *before = atomic_exchange(&engine->listeners[listener].tls, context);
-    pthread_mutex_unlock(&engine->tls_lock);
-    if (before)
-        engine_drop_tls(engine, before);
-}
-
-struct tls_context *engine_use_tls(struct engine *engine, struct listener *listener)
-{
-    if (!atomic_load_explicit(&listener->tls, memory_order_relaxed))
-        return NULL;
-    pthread_mutex_lock(&engine->tls_lock);
-    struct tls_context *context = atomic_load(&listener->tls);
-    if (context)
-        tls_context_use(context);
-    pthread_mutex_unlock(&engine->tls_lock);
-    return context;
 }

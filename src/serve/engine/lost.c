@@ -38,20 +38,3 @@ void engine_look_at_marks(struct engine *engine)
         return;
     }
 }
-
-bool engine_is_lost(int error)
-{
-    return error == EBADF || error == ENOTSOCK || error == EINVAL || error == EOPNOTSUPP;
-}
-
-void engine_lose(struct engine *engine, const char *call, int error)
-{
-    if (atomic_exchange(&engine->lost, true))
-        return;
-    engine_note(engine, NOTE_ERROR,
-                "The application has closed a descriptor of the server (%s: %s): this worker ends, "
-                "to be replaced",
-                call, strerror(error));
-    engine_stop(engine);
-    loop_wake(engine->loop); /* a foreign loop, too, which engine_kick() leaves alone */
-}

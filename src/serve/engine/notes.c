@@ -3,17 +3,13 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "net/tls/tls.h"
-#include "serve/access/access_log.h"
-#include "serve/access/refused.h"
 #include "serve/engine/limits.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-/* What only an attached thread may finish: whoever has it to give leaves it on a stack. */
-
-/* Leaving */
+/* What only an attached thread may finish, left on a stack: see collect.c. */
 
 bool engine_may_tell(_Atomic uint64_t *told_ms)
 {
@@ -62,14 +58,6 @@ void engine_short(struct engine *engine, const char *consequence)
                     budget->files_max);
 }
 
-void engine_flush_log(struct engine *engine)
-{
-    int error = access_log_flush(engine->access_log);
-    if (error != 0 && engine_may_tell(&engine->lost_told_ms))
-        engine_note(engine, NOTE_ERROR, "Cannot write the access log, lines are lost: %s",
-                    strerror(error));
-}
-
 void engine_discard(struct engine *engine, struct part *parts)
 {
     while (parts) {
@@ -93,65 +81,4 @@ void engine_drop_tls(struct engine *engine, struct tls_context *context)
     *next = atomic_load(&engine->garbage_tls);
     while (!atomic_compare_exchange_weak(&engine->garbage_tls, next, context))
         ;
-}
-
-/* Collecting */
-
-static void collect_notes(struct engine *engine)
-{
-    struct note *stack = atomic_exchange(&engine->notes, NULL);
-    struct note *queue = NULL;
-    while (stack) {
-        struct note *next = stack->next;
-        stack->next = queue;
-        queue = stack;
-        stack = next;
-    }
-    while (queue) {
-        struct note *next = queue->next;
-        atomic_fetch_sub(&engine->notes_waiting, 1);
-        engine->ops->note(engine->app, queue->level, queue->text);
-        mem_free(queue);
-        queue = next;
-    }
-    unsigned lost = atomic_exchange(&engine->notes_lost, 0);
-    if (lost > 0)
-        engine_note(engine, NOTE_WARNING, "%u lines about clients are missing here", lost);
-}
-
-static void collect_tls(struct engine *engine)
-{
-    struct tls_context *context = atomic_exchange(&engine->garbage_tls, NULL);
-    while (context) {
-        struct tls_context *next = *tls_context_next(context);
-        void *ref = tls_context_ref(context);
-        tls_context_destroy(context);
-        if (ref)
-            engine->ops->release(engine->app, ref);
-        context = next;
-    }
-}
-
-void engine_collect_parts(struct engine *engine)
-{
-    if (!atomic_load_explicit(&engine->garbage_parts, memory_order_relaxed))
-        return;
-    struct part *part = atomic_exchange(&engine->garbage_parts, NULL);
-    while (part) {
-        struct part *next = part->next;
-        engine->ops->release(engine->app, part->ref);
-        part_free(part);
-        part = next;
-    }
-}
-
-void engine_collect(struct engine *engine)
-{
-    if (atomic_load_explicit(&engine->refused, memory_order_relaxed))
-        refused_collect(engine);
-    if (atomic_load_explicit(&engine->notes, memory_order_relaxed))
-        collect_notes(engine);
-    if (atomic_load_explicit(&engine->garbage_tls, memory_order_relaxed))
-        collect_tls(engine);
-    engine_collect_parts(engine);
 }

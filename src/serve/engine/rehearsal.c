@@ -15,6 +15,7 @@ static struct listener *make_listener(struct engine *engine)
         .io = {.fd = -1},
         .local = engine->listeners[0].local,
         .inner = true,
+        .protocol = engine->listeners[0].protocol,
     };
     return listener;
 }

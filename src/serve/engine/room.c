@@ -17,7 +17,7 @@ static struct conn *first(const struct list *list)
 /* A client that has had an answer, and sends no further request, has nothing to lose. */
 static uint32_t grace_ms(const struct conn *conn)
 {
-    return conn->state == CONN_IDLE && conn->served > 0 ? 0 : SILENT_MS;
+    return conn->activity == ACTIVITY_IDLE && conn->served > 0 ? 0 : SILENT_MS;
 }
 
 static struct conn *first_stale(const struct engine *engine, const struct list *list)
@@ -32,7 +32,7 @@ static bool has_progress(const struct conn *conn)
 {
     if (conn->parked) /* what it wants is more than there is */
         return false;
-    if (conn->state == CONN_FLUSH)
+    if (conn->activity == ACTIVITY_FLUSH)
         return conn_takes(conn);
     return socket_unread(conn->io.fd) >= PACE_BYTES;
 }
@@ -59,11 +59,7 @@ static struct conn *least_deserving(struct engine *engine)
 /* The client of an unfinished request is answered, as far as its socket takes that at once. */
 static void evict(struct engine *engine, struct conn *conn)
 {
-    conn_because(conn, CLOSE_ROOM);
-    if (conn->state == CONN_HEAD || conn->state == CONN_BODY)
-        conn_cut(engine, conn, 408, "The request did not arrive in time");
-    else
-        conn_close(engine, conn);
+    conn_cut(engine, conn, CLOSE_ROOM, 408, "The request did not arrive in time");
 }
 
 bool engine_make_room(struct engine *engine)
@@ -80,15 +76,6 @@ void room_free(struct engine *engine)
     struct conn *conn = slowest(engine);
     if (conn)
         evict(engine, conn);
-}
-
-void engine_free_room(struct engine *engine)
-{
-    atomic_store(&engine->room_wanted, true);
-    if (engine_lead(engine))
-        engine_yield(engine);
-    else
-        engine_kick(engine);
 }
 
 static bool speaks_tls(struct engine *engine)

@@ -185,6 +185,7 @@ static void watch_while_busy(struct engine *engine)
 static void *standby_main(void *argument)
 {
     struct engine *engine = argument;
+    engine_note_detached(true);
     pthread_mutex_lock(&engine->standby_lock);
     while (!atomic_load(&engine->stopped)) {
         if (!atomic_load(&engine->standby_awake)) {
@@ -202,16 +203,6 @@ static void *standby_main(void *argument)
     }
     pthread_mutex_unlock(&engine->standby_lock);
     return NULL;
-}
-
-void standby_arm(struct engine *engine)
-{
-    if (!engine->standby_runs)
-        return;
-    pthread_mutex_lock(&engine->standby_lock);
-    atomic_store(&engine->standby_awake, true);
-    pthread_cond_signal(&engine->standby_wake);
-    pthread_mutex_unlock(&engine->standby_lock);
 }
 
 /* With a stack of that many bytes, or 0 for the system's usual size. */

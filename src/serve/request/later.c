@@ -1,20 +1,7 @@
 #include "serve/request/later.h"
 
-#include "serve/conn/conn.h"
 #include "serve/engine/engine.h"
-
-/* That the client leaves is seen by the loop alone. Its input may have ended long ago. */
-static void watch(struct request *request)
-{
-    struct engine *engine = request->engine;
-    struct conn *conn = request->conn;
-    pthread_mutex_lock(&request->out.lock); /* the answer may need the loop, too */
-    if (conn_watch(engine, conn) == 0)
-        loop_arm(engine->loop, &conn->io, LOOP_READ);
-    else
-        request->response.broken = true;
-    pthread_mutex_unlock(&request->out.lock);
-}
+#include "serve/request/stream.h"
 
 static bool has_left(const struct request *request)
 {
@@ -35,7 +22,7 @@ void request_ask(struct request *request, unsigned events)
     unsigned happened = 0;
     events_want(engine, request, events);
     if (events & REQUEST_GONE) {
-        watch(request);
+        request->stream->watch(request);
         happened |= has_left(request) ? REQUEST_GONE : 0;
     }
     if (events & REQUEST_DEADLINE)

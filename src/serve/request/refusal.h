@@ -9,11 +9,4 @@
  */
 void refusal_send(struct request *request, int status, const char *text);
 
-/* The same for a request whose connection is closed next: it goes if the socket takes it at once.
- * With its line in the access log. Leader only. */
-void refusal_send_last(struct request *request, int status, const char *text);
-
-/* The reason phrase of a status code (RFC 9110 §15), "Unknown" for one that is not registered. */
-const char *status_reason(int status);
-
 #endif

@@ -53,7 +53,8 @@ void request_free(struct request *request)
     budget_give(budget, sizeof(*request));
 }
 
-struct request *request_get(struct engine *engine, struct conn *conn, enum budget_use use)
+struct request *request_get(struct engine *engine, struct conn *conn,
+                            const struct stream_ops *stream, enum budget_use use)
 {
     struct request *request = engine->pool;
     if (request) {
@@ -66,6 +67,7 @@ struct request *request_get(struct engine *engine, struct conn *conn, enum budge
     }
     request->engine = engine;
     request->conn = conn;
+    request->stream = stream;
     request->input_size = 0;
     request->input_at = 0;
     request_next(engine, request);
@@ -101,6 +103,28 @@ static void clear_out(struct engine *engine, struct outq *out)
     outq_end_spool(out);
 }
 
+static void set_phase(struct engine *engine, struct request *request, enum request_phase phase)
+{
+    engine->in_flight += phase == PHASE_RUNNING;
+    engine->in_flight -= request_phase(request) == PHASE_RUNNING;
+    atomic_store_explicit(&request->phase, phase, memory_order_relaxed);
+}
+
+bool request_turn_to(struct engine *engine, struct request *request, enum request_phase phase)
+{
+    static const bool moves[][5] = {
+        /*                  IDLE HEAD BODY RUNNING FLUSH */
+        [PHASE_IDLE] = {0, 1, 0, 0, 1},  [PHASE_HEAD] = {0, 0, 1, 1, 1},
+        [PHASE_BODY] = {0, 0, 0, 1, 1},  [PHASE_RUNNING] = {1, 0, 0, 0, 1},
+        [PHASE_FLUSH] = {1, 0, 0, 0, 0},
+    };
+    assert_leader(engine);
+    if (!moves[request_phase(request)][phase])
+        return false;
+    set_phase(engine, request, phase);
+    return true;
+}
+
 void request_next(struct engine *engine, struct request *request)
 {
     request->input_size -= request->input_at;
@@ -108,6 +132,8 @@ void request_next(struct engine *engine, struct request *request)
         memmove(request->input, request->input + request->input_at, request->input_size);
     request->input_at = 0;
     head_reset(&request->head);
+    memset(&request->state, 0, sizeof(request->state));
+    request->must_close = false;
     clear_body(&request->body);
     clear_response(&request->response);
     request->asked = false;
@@ -116,6 +142,7 @@ void request_next(struct engine *engine, struct request *request)
 
 void request_put(struct engine *engine, struct request *request)
 {
+    set_phase(engine, request, PHASE_IDLE); /* wherever it was: its client may have gone */
     request->input_at = request->input_size;
     request_next(engine, request);
     request->conn = NULL;
@@ -131,7 +158,7 @@ void request_put(struct engine *engine, struct request *request)
 
 /* A full buffer doubles. The limits of the head refuse long before INPUT_MAX, unless there are
  * none. */
-static bool grow_input(struct request *request, enum budget_use use)
+bool request_grow(struct request *request, enum budget_use use)
 {
     struct budget *budget = request->out.budget;
     size_t capacity = (size_t)request->input_capacity * 2;
@@ -153,7 +180,7 @@ static bool grow_input(struct request *request, enum budget_use use)
 bool request_reserve(struct request *request, size_t size)
 {
     while (request->input_capacity < size)
-        if (!grow_input(request, BUDGET_ADMITTED))
+        if (!request_grow(request, BUDGET_ADMITTED))
             return false;
     return true;
 }
@@ -165,39 +192,4 @@ void request_charge_fields(struct request *request)
         return;
     budget_force(request->out.budget, bytes - request->fields_charged);
     request->fields_charged = (uint32_t)bytes;
-}
-
-/* Room for raw bytes behind the head: what was decoded already gives its place. */
-static char *room_in_input(struct request *request, size_t *room)
-{
-    if (request->conn->state == CONN_BODY || request->conn->state == CONN_RUNNING) {
-        if (request->input_at == request->input_size)
-            request->input_at = request->input_size = request->head.size;
-    }
-    if (request->input_size == request->input_capacity && !grow_input(request, BUDGET_REQUEST))
-        return NULL;
-    *room = request->input_capacity - request->input_size;
-    return request->input + request->input_size;
-}
-
-/* No more raw bytes than the body that they may become has room for. */
-static char *room_for_chunks(struct request *request, size_t *room)
-{
-    char *into = room_in_input(request, room);
-    if (into &&
-        !spool_reserve(&request->body.spool, 0, *room, request->engine->options.tmp_dir, room))
-        return NULL;
-    return into;
-}
-
-char *request_room(struct request *request, size_t *room)
-{
-    struct body *body = &request->body;
-    if (request->conn->state != CONN_BODY)
-        return room_in_input(request, room);
-    if (body->framing == HEAD_CHUNKED)
-        return room_for_chunks(request, room);
-    uint64_t left = body->wanted - body->stored;
-    size_t want = left < SIZE_MAX ? (size_t)left : SIZE_MAX;
-    return spool_reserve(&body->spool, body->wanted, want, request->engine->options.tmp_dir, room);
 }

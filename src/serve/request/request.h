@@ -1,9 +1,7 @@
 #ifndef SERVE_REQUEST_REQUEST_H
 #define SERVE_REQUEST_REQUEST_H
 
-#include "proto/forwarded.h"
-#include "proto/http1/chunked.h"
-#include "proto/http1/parse.h"
+#include "proto/head.h"
 #include "serve/engine/budget.h"
 #include "serve/engine/deadline.h"
 #include "serve/engine/events.h"
@@ -16,13 +14,27 @@
 
 struct conn;
 struct engine;
+struct stream_ops;
+
+/*
+ * How far a request is. The engine's leader changes it, by request_turn_to(); while it is RUNNING
+ * the request is the application's thread's.
+ */
+enum request_phase {
+    PHASE_IDLE,    /* nothing of it has come */
+    PHASE_HEAD,    /* its head is incomplete */
+    PHASE_BODY,    /* its body is being buffered */
+    PHASE_RUNNING, /* it is with the threads: it waits for one, or the application runs */
+    PHASE_FLUSH,   /* the answer is complete, the client has not taken all of it */
+};
+
+enum { REQUEST_STATE_SIZE = 96 }; /* bytes of what a protocol keeps with a request */
 
 /* The body of a request, as the application reads it (RFC 9112 §6). */
 struct body {
     enum head_framing framing;
-    uint64_t wanted; /* HEAD_LENGTH: declared bytes */
-    uint64_t taken;  /* bytes that the application has read */
-    struct chunked chunked;
+    uint64_t wanted;      /* HEAD_LENGTH: declared bytes */
+    uint64_t taken;       /* bytes that the application has read */
     struct spool spool;   /* what was buffered, unless it stands in the input */
     const char *in_place; /* a body that arrived with its head: in the input buffer */
     uint64_t stored;      /* bytes buffered */
@@ -42,9 +54,10 @@ struct response {
     uint32_t gap;         /* where the application's fields begin */
     uint16_t status;
     bool started; /* a status is set */
+    bool bare;    /* without the server's own fields, as gunicorn's error pages */
     bool sent_head;
     bool chunked;
-    bool no_body;    /* HEAD, 1xx, 204, 304 */
+    bool no_body;    /* HEAD, 1xx, 204, 304: known when the head leaves */
     bool keep_alive; /* what the Connection field says */
     bool upgrade;    /* the application switches protocols */
     bool streamed;   /* its body comes in items as the application makes them: see stream_window */
@@ -61,12 +74,15 @@ struct response {
 
 struct request {
     struct conn *conn;
+    const struct stream_ops *stream; /* its way to the client: see stream.h */
+    _Atomic(enum request_phase) phase;
     struct engine *engine;
     struct request *next; /* ready queue, pool or list of the answered */
     char *input;          /* owned */
     uint32_t input_size, input_capacity;
     uint32_t input_at; /* first byte behind the head that is not decoded yet */
     struct head head;
+    bool must_close;         /* the connection, or what is of it for this request, ends after it */
     uint32_t fields_charged; /* bytes of the head's table that the budget knows */
     struct body body;
     struct response response;
@@ -77,6 +93,10 @@ struct request {
     uint64_t ended_ns;   /* when the application was through with it */
     bool asked;          /* by an interim response, whether the client listens */
     struct deadline deadline;
+    union {
+        char bytes[REQUEST_STATE_SIZE];
+        uint64_t align;
+    } state; /* its protocol's: zeroed for each request */
     struct events events;
     void *call;       /* the application's, while it runs */
     uint32_t blocked; /* calls of the application's threads that wait detached; attached only */
@@ -85,9 +105,18 @@ struct request {
 /* From the pool or new; NULL with errno: ENOMEM, or ENOBUFS when the budget is used up. Leader
  * only.
  */
-struct request *request_get(struct engine *engine, struct conn *conn, enum budget_use use);
+struct request *request_get(struct engine *engine, struct conn *conn,
+                            const struct stream_ops *stream, enum budget_use use);
 void request_put(struct engine *engine, struct request *request);
 void request_free(struct request *request);
+
+static inline enum request_phase request_phase(const struct request *request)
+{
+    return atomic_load_explicit(&request->phase, memory_order_relaxed);
+}
+
+/* False when the move is illegal: nothing changes. Leader only. */
+bool request_turn_to(struct engine *engine, struct request *request, enum request_phase phase);
 
 /* Makes it ready for the connection's next request; bytes that are there already move to the front.
  */
@@ -103,19 +132,16 @@ static inline struct str request_target(const struct request *r)
     return head_slice(r->input, r->head.target, r->head.target_len);
 }
 
+/* Doubles the input buffer; false with errno: ENOMEM, ENOBUFS when the budget is used up, EMSGSIZE
+ * when it is as large as any may be. */
+bool request_grow(struct request *request, enum budget_use use);
+
 /* Makes the input so many bytes large, at least, for a request that was admitted elsewhere: the
  * budget is not asked. False with errno ENOMEM. */
 bool request_reserve(struct request *request, size_t size);
 
 /* The head's table of fields has grown. */
 void request_charge_fields(struct request *request);
-
-/* Where the next bytes from the socket go, and how many: the head, the raw or the stored body. NULL
- * with errno: see spool_reserve(); EMSGSIZE: the head is longer than any. */
-char *request_room(struct request *request, size_t *room);
-
-/* "100 Continue", at once: nothing else of its answer is on the way yet. */
-void body_send_continue(struct request *request);
 
 enum body_progress {
     BODY_PARTIAL,
@@ -126,15 +152,22 @@ enum body_progress {
     BODY_NO_ROOM,   /* neither memory nor disk */
 };
 
-/* The head says that a body follows: takes what came with it. Says "100 Continue" when that is due.
- */
-enum body_progress body_begin(struct request *request);
+/* Takes what the head says of the body. False: BODY_TOO_LARGE. */
+bool body_declare(struct request *request);
 
-/* n bytes were received where request_room() said. */
-enum body_progress body_received(struct request *request, size_t n);
+/* The first n bytes, at most all, of a body whose length is declared: they may be left in place. */
+enum body_progress body_begin_length(struct request *request, const char *data, uint64_t n);
+
+/* Further n bytes, `ended` with the last ones: a body that is there at once is left in place. */
+enum body_progress body_store(struct request *request, const char *data, size_t n, bool ended);
 
 /* The most bytes that a body may have; 0: it streams, and may have any number. */
 uint64_t body_limit(const struct engine *engine);
+bool body_is_too_large(const struct request *request, uint64_t n);
+
+/* The same in words, for the client and the log. */
+enum { BODY_LIMIT_TEXT = 128 };
+void body_limit_text(const struct engine *engine, char text[BODY_LIMIT_TEXT]);
 
 /* Neither memory nor disk takes more of it: BODY_STREAMS if it may, else BODY_NO_ROOM with errno as
  * it is. */
@@ -145,7 +178,7 @@ bool body_keeps_pace(struct request *request, uint32_t rate, uint32_t window_ms)
 
 /*
  * Copies up to n body bytes. 0 at the end, -1 when the body is cut short or malformed. When
- * body_blocks() says so it waits for the client, by app_ops: attached.
+ * body_blocks() says so it waits for the client, by app_ops. Attached.
  */
 ssize_t body_read(struct request *request, char *out, size_t n);
 bool body_blocks(const struct request *request);

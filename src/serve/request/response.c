@@ -1,24 +1,22 @@
 #include "serve/request/response.h"
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "proto/scan.h"
 #include "serve/engine/engine.h"
 #include "serve/engine/limits.h"
-#include "serve/request/send.h"
+#include "serve/request/stream.h"
 
 #include <assert.h>
 #include <string.h>
 
 /*
- * The head's buffer. Fields are appended behind a gap; when the head is sent, what goes before them
- * (and depends on them) is written into the end of the gap, so that all leaves in one piece:
+ * The head's buffer. Fields are appended, a line each, behind a gap, into which a protocol may
+ * write what goes before them (and depends on them), so that all leaves in one piece:
  *
- *   | status text | ...    HTTP/1.1 200 OK.Server..Date..Connection.. | fields | CRLF body |
- *   0             status_size                                         gap
+ *   | status text | ...                 | name: value CRLF ... | room for more |
+ *   0             status_size           gap                    head_size
  */
-enum { PREFIX_MAX = 160 }; /* without the status and options.own_fields */
-
+enum { END_ROOM = 2 }; /* bytes behind the fields: an empty line */
 enum { FIELD_KEEP, FIELD_DROP, FIELD_INVALID_LENGTH };
 
 static bool reserve(struct request *request, size_t more)
@@ -67,7 +65,7 @@ enum response_error response_start(struct request *request, const char *status, 
         return RESPONSE_BAD_STATUS;
     if (!is_value(status, n))
         return RESPONSE_BAD_VALUE;
-    uint32_t gap = PREFIX_MAX + (uint32_t)request->engine->options.own_fields.n;
+    uint32_t gap = RESPONSE_GAP + (uint32_t)request->engine->options.own_fields.n;
     response->head_size = 0;
     if (!reserve(request, n + 1 + gap))
         return RESPONSE_NO_MEMORY;
@@ -171,103 +169,25 @@ enum response_error response_field(struct request *request, struct str name, str
     return RESPONSE_OK;
 }
 
-static void choose_framing(struct request *request)
+/* HEAD, 1xx, 204 and 304 have no body (RFC 9110 §6.4.1). */
+static bool forbids_body(const struct request *request)
 {
-    struct response *response = &request->response;
-    const struct head *head = &request->head;
-    bool modern = head->major > 1 || (head->major == 1 && head->minor >= 1);
-    bool head_method = str_eq(request_method(request), STR("HEAD"));
-    response->no_body =
-        head_method || response->status < 200 || response->status == 204 || response->status == 304;
-    response->chunked = !response->has_length && modern && !response->no_body;
-    bool framed = response->has_length || response->chunked || response->no_body;
-    /* No client takes an interim status for an answer: it would wait, and read the next one. */
-    response->keep_alive = framed && response->status >= 200 && head->keep_alive &&
-                           !head->must_close && request->body.complete &&
-                           request->engine->options.keepalive_ms > 0 &&
-                           !request->conn->close_after &&
-                           !atomic_load_explicit(&request->engine->draining, memory_order_relaxed);
+    uint16_t status = request->response.status;
+    return status < 200 || status == 204 || status == 304 ||
+           str_eq(request_method(request), STR("HEAD"));
 }
 
-#define PUT(p, literal) (memcpy(p, literal, sizeof(literal) - 1), (p) + sizeof(literal) - 1)
-
-/* Writes what goes before the fields into the gap; returns where the head begins. */
-static char *put_prefix(struct request *request)
-{
-    struct response *response = &request->response;
-    struct str own = request->engine->options.own_fields;
-    uint32_t size = 9 + response->status_size + 2 + (uint32_t)own.n + 6 + CLOCK_DATE_SIZE + 2;
-    size += response->upgrade ? 21 : response->keep_alive ? 24 : 19;
-    size += response->chunked ? 28 : 0; /* Transfer-Encoding: chunked */
-    char *begin = response->head + response->gap - size;
-    memmove(begin + 9, response->head, response->status_size);
-    memcpy(begin, "HTTP/1.1 ", 9);
-    begin[5] = (char)('0' + request->head.major);
-    begin[7] = (char)('0' + request->head.minor);
-    char *p = begin + 9 + response->status_size;
-    p = PUT(p, "\r\n");
-    memcpy(p, own.p, own.n);
-    p = PUT(p + own.n, "Date: ");
-    memcpy(p, clock_date(), CLOCK_DATE_SIZE);
-    p += CLOCK_DATE_SIZE;
-    if (response->upgrade)
-        p = PUT(p, "\r\nConnection: upgrade\r\n");
-    else if (response->keep_alive)
-        p = PUT(p, "\r\nConnection: keep-alive\r\n");
-    else
-        p = PUT(p, "\r\nConnection: close\r\n");
-    if (response->chunked)
-        memcpy(p, "Transfer-Encoding: chunked\r\n", 28);
-    return begin;
-}
-
-/* The whole head, ready to leave. */
-static struct iovec take_head(struct request *request)
+/* The head leaves next. */
+static bool complete_head(struct request *request)
 {
     struct response *response = &request->response;
     assert(response->started);
-    choose_framing(request);
-    if (!response->upgrade || response->status != 101)
+    if (!reserve(request, END_ROOM))
+        return false;
+    response->no_body |= forbids_body(request);
+    if (response->status != 101)
         response->upgrade = false;
-    char *begin = put_prefix(request);
-    memcpy(response->head + response->head_size, "\r\n", 2);
-    response->head_size += 2;
-    response->sent_head = true;
-    return (struct iovec){begin, (size_t)(response->head + response->head_size - begin)};
-}
-
-enum { CHUNK_LINE_MAX = 20 };
-
-/* "1F40\r\n": upper-case hexadecimal, as gunicorn writes it. */
-static size_t chunk_line(char out[CHUNK_LINE_MAX], uint64_t n)
-{
-    char digits[16];
-    size_t count = 0, at = 0;
-    do
-        digits[count++] = "0123456789ABCDEF"[n & 15];
-    while (n >>= 4);
-    while (count > 0)
-        out[at++] = digits[--count];
-    out[at++] = '\r';
-    out[at++] = '\n';
-    return at;
-}
-
-/* Small answers leave as one piece of memory. */
-static void join(struct response *response, struct iovec *parts, int *count)
-{
-    size_t more = 0;
-    for (int i = 1; i < *count; i++)
-        more += parts[i].iov_len;
-    if (*count < 2 || response->head_size + more > response->head_capacity)
-        return;
-    char *p = response->head + response->head_size;
-    for (int i = 1; i < *count; i++) {
-        memcpy(p, parts[i].iov_base, parts[i].iov_len);
-        p += parts[i].iov_len;
-    }
-    parts[0].iov_len += more;
-    *count = 1;
+    return true;
 }
 
 /* How much of an item the declared length has room for; none where there is no body. */
@@ -285,70 +205,23 @@ enum response_error response_write(struct request *request, const char *data, si
                                    bool *kept, bool last)
 {
     struct response *response = &request->response;
-    struct iovec parts[4];
-    char line[CHUNK_LINE_MAX];
-    int count = 0, body = -1;
-    bool has_head = !response->sent_head;
-    if (n == 0 && !(last && has_head))
+    if (n == 0 && !(last && !response->sent_head))
         return RESPONSE_OK;
-    if (has_head) {
-        if (!reserve(request, 2))
-            return RESPONSE_NO_MEMORY;
-        parts[count++] = take_head(request);
-    }
+    if (!response->sent_head && !complete_head(request))
+        return RESPONSE_NO_MEMORY;
     n = (size_t)clip(response, n);
-    if (n > 0) {
-        if (response->chunked)
-            parts[count++] = (struct iovec){line, chunk_line(line, n)};
-        body = count;
-        parts[count++] = (struct iovec){(void *)data, n};
-    }
-    if (response->chunked && last) {
-        static const char end[] = "\r\n0\r\n\r\n";
-        bool empty = n == 0;
-        parts[count++] = (struct iovec){(void *)(empty ? end + 2 : end), empty ? 5 : 7};
-        response->finished = true;
-    } else if (response->chunked && n > 0) {
-        parts[count++] = (struct iovec){"\r\n", 2};
-    }
     response->body_sent += n;
-    if (count == 0)
-        return RESPONSE_OK;
-    if (has_head && n <= OUT_COPY_MAX) {
-        join(response, parts, &count);
-        if (count == 1)
-            body = -1;
-    }
-    return send_parts(request, parts, count, body, ref, kept) < 0 ? RESPONSE_GONE : RESPONSE_OK;
+    return request->stream->write(request, data, n, ref, kept, last) ? RESPONSE_OK : RESPONSE_GONE;
 }
 
 enum response_error response_file(struct request *request, int file, off_t offset, uint64_t n)
 {
     struct response *response = &request->response;
-    struct iovec parts[2];
-    char line[CHUNK_LINE_MAX];
-    int count = 0;
-    bool kept;
-    if (!response->sent_head) {
-        if (!reserve(request, 2))
-            return RESPONSE_NO_MEMORY;
-        parts[count++] = take_head(request);
-    }
+    if (!response->sent_head && !complete_head(request))
+        return RESPONSE_NO_MEMORY;
     n = clip(response, n);
-    if (n > 0 && response->chunked)
-        parts[count++] = (struct iovec){line, chunk_line(line, n)};
     response->body_sent += n;
-    if (count > 0 && (n > 0 ? send_parts_more(request, parts, count)
-                            : send_parts(request, parts, count, -1, NULL, &kept)) < 0)
-        return RESPONSE_GONE;
-    if (n > 0 && send_file(request, file, offset, n) < 0)
-        return RESPONSE_GONE;
-    if (n > 0 && response->chunked) {
-        parts[0] = (struct iovec){"\r\n", 2};
-        if (send_parts(request, parts, 1, -1, NULL, &kept) < 0)
-            return RESPONSE_GONE;
-    }
-    return RESPONSE_OK;
+    return request->stream->file(request, file, offset, n) ? RESPONSE_OK : RESPONSE_GONE;
 }
 
 enum response_error response_finish(struct request *request)
@@ -361,10 +234,8 @@ enum response_error response_finish(struct request *request)
         enum response_error error = response_write(request, NULL, 0, NULL, &kept, true);
         if (error != RESPONSE_OK)
             return error;
-    } else if (response->chunked) {
-        struct iovec end = {"0\r\n\r\n", 5};
-        if (send_parts(request, &end, 1, -1, NULL, &kept) < 0)
-            return RESPONSE_GONE;
+    } else if (!request->stream->finish(request)) {
+        return RESPONSE_GONE;
     }
     /* A body shorter than declared: only the end of the connection tells the client. */
     response->finished =
@@ -374,14 +245,12 @@ enum response_error response_finish(struct request *request)
 
 void response_abort(struct request *request)
 {
-    request->conn->close_after = true;
+    request->must_close = true;
 }
 
-enum response_error response_interim(struct request *request, const char *data, size_t n)
+enum response_error response_interim(struct request *request, int status, struct str fields)
 {
-    struct iovec part = {(void *)data, n};
-    bool kept;
     if (request->response.sent_head)
         return RESPONSE_OK;
-    return send_parts(request, &part, 1, -1, NULL, &kept) < 0 ? RESPONSE_GONE : RESPONSE_OK;
+    return request->stream->interim(request, status, fields) ? RESPONSE_OK : RESPONSE_GONE;
 }

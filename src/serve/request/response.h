@@ -10,9 +10,11 @@
 
 /*
  * The answer to one request: status, fields, then the body in items. Called by the thread that runs
- * the request, attached. The head leaves with the first bytes of the body. Framing is chosen here
- * (RFC 9112 §6.3): by the application's Content-Length, chunked, or the end of the connection.
+ * the request, attached. The head leaves with the first bytes of the body. How it is framed is the
+ * business of the request's stream.
  */
+
+enum { RESPONSE_GAP = 160 }; /* bytes for a protocol before the fields, beside the own fields */
 
 enum response_error {
     RESPONSE_OK,
@@ -47,7 +49,8 @@ enum response_error response_finish(struct request *request);
 /* The answer cannot be completed: the connection is closed so that the client can tell. */
 void response_abort(struct request *request);
 
-/* An interim answer "103 Early Hints" and the like (RFC 8297): bytes as they are. */
-enum response_error response_interim(struct request *request, const char *data, size_t n);
+/* An interim answer, "103 Early Hints" and the like (RFC 8297), with lines of fields that are
+ * valid, each with its CRLF. */
+enum response_error response_interim(struct request *request, int status, struct str fields);
 
 #endif

@@ -1,4 +1,4 @@
-#include "serve/request/send.h"
+#include "serve/conn/http1_send.h"
 
 #include "base/clock.h"
 #include "net/transport.h"
@@ -25,7 +25,7 @@ static bool is_of_system(int error)
            error == ENFILE || error == EACCES || error == ESTALE || error == EINVAL;
 }
 
-void send_tell(struct engine *engine, int error)
+static void tell_of_system(struct engine *engine, int error)
 {
     if (is_of_system(error))
         engine_note(engine, NOTE_ERROR, "An answer is cut off: %s", strerror(error));
@@ -34,7 +34,7 @@ void send_tell(struct engine *engine, int error)
 /* The same with its reason: errno. */
 static int failed(struct request *request)
 {
-    send_tell(request->engine, errno);
+    tell_of_system(request->engine, errno);
     return gone(request);
 }
 
@@ -76,11 +76,11 @@ static int write_to_file(struct request *request, const struct iovec *part)
     pthread_mutex_unlock(&q->lock);
     request->blocked += much;
     if (much)
-        engine->ops->detach(engine->app);
+        engine_detach(engine);
     int result = outq_spool_write(q, part->iov_base, part->iov_len, engine->options.tmp_dir);
     int error = errno;
     if (much)
-        engine->ops->attach(engine->app);
+        engine_attach(engine);
     request->blocked -= much;
     pthread_mutex_lock(&q->lock);
     errno = error;
@@ -173,15 +173,14 @@ static int store(struct request *request, const struct iovec *part, struct held 
     return stored;
 }
 
-/* With the lock: sends what the socket takes now. */
-static enum outq_result flush_now(struct request *request)
+/* With the lock: sends what the socket takes now; *taken grows by that. */
+static enum outq_result flush_now(struct request *request, uint64_t *taken)
 {
     struct part *done = NULL;
-    uint64_t taken = 0;
     struct conn *conn = request->conn;
-    enum outq_result result = outq_flush(&request->out, conn->io.fd, conn->tls, &done, &taken);
+    enum outq_result result = outq_flush(&request->out, conn->io.fd, conn->tls, &done, taken);
     if (result == OUTQ_BROKEN)
-        send_tell(request->engine, errno);
+        tell_of_system(request->engine, errno);
     struct part *rest = result == OUTQ_BROKEN ? outq_clear(&request->out) : NULL;
     engine_discard(request->engine, done);
     engine_discard(request->engine, rest);
@@ -194,15 +193,32 @@ static enum outq_result flush_now(struct request *request)
  * With the lock, and the engine sends on. Needed after something was queued, as the edge that says
  * "writable" may have come in between, and nobody was interested in it.
  */
-static int flush(struct request *request)
+static enum outq_result flush(struct request *request, uint64_t *taken)
 {
     struct conn *conn = request->conn;
-    enum outq_result result = flush_now(request);
+    enum outq_result result = flush_now(request, taken);
     if (result == OUTQ_BLOCKED && conn->watched)
         loop_arm(request->engine->loop, &conn->io, conn_send_interest(conn));
     if (result == OUTQ_MORE && conn->watched)
         loop_again(request->engine->loop, &conn->io, LOOP_WRITE);
-    return result == OUTQ_BROKEN ? -1 : 0;
+    return result;
+}
+
+enum outq_result http1_send_on(struct request *request, uint64_t *taken)
+{
+    pthread_mutex_lock(&request->out.lock);
+    enum outq_result result = flush(request, taken);
+    pthread_mutex_unlock(&request->out.lock);
+    return result;
+}
+
+/* With the lock: something was queued. */
+static int send_queued(struct request *request)
+{
+    uint64_t taken = 0;
+    if (conn_watch(request->engine, request->conn) < 0)
+        return gone(request);
+    return flush(request, &taken) == OUTQ_BROKEN ? -1 : 0;
 }
 
 static int patience_ms(uint32_t timeout_ms)
@@ -243,7 +259,7 @@ static int wait_for_client(struct request *request, bool ahead)
 {
     struct engine *engine = request->engine;
     struct outq *q = &request->out;
-    if (request->conn->state != CONN_RUNNING)
+    if (request_phase(request) != PHASE_RUNNING)
         return gone(request);
     bool briefly = may_be_fast(request);
     uint64_t before = briefly ? 0 : taken_by_client(request);
@@ -271,7 +287,8 @@ static int wait_for_client(struct request *request, bool ahead)
         conn_because(request->conn, CLOSE_SEND_TIMEOUT);
     if (!goes_on)
         return gone(request);
-    return flush_now(request) == OUTQ_BROKEN ? -1 : 0;
+    uint64_t taken = 0;
+    return flush_now(request, &taken) == OUTQ_BROKEN ? -1 : 0;
 }
 
 static void skip(struct iovec *parts, int count, size_t n)
@@ -343,13 +360,11 @@ static int send_or_store(struct request *request, struct iovec *parts, int count
     }
     pthread_mutex_lock(&q->lock);
     int result = store_parts(request, parts, count, body, held, kept);
-    if (result == 0 && conn_watch(request->engine, request->conn) < 0)
-        result = gone(request);
     if (result == 0)
-        result = flush(request);
+        result = send_queued(request);
     pthread_mutex_unlock(&q->lock);
     /* Sent parts of a long answer are not to wait for its end; the leader is not attached. */
-    if (request->conn->state == CONN_RUNNING)
+    if (request_phase(request) == PHASE_RUNNING)
         engine_collect_parts(request->engine);
     return result;
 }
@@ -389,9 +404,9 @@ static int send_file_detached(struct request *request, int file, off_t *offset, 
 {
     struct engine *engine = request->engine;
     request->blocked++;
-    engine->ops->detach(engine->app);
+    engine_detach(engine);
     int result = send_file_now(request, file, offset, n);
-    engine->ops->attach(engine->app);
+    engine_attach(engine);
     request->blocked--;
     return result;
 }
@@ -415,10 +430,8 @@ static int store_file(struct request *request, int file, off_t offset, uint64_t 
     int result = outq_file(q, own, offset, n);
     if (result < 0)
         close(own);
-    else if (conn_watch(request->engine, request->conn) < 0)
-        result = gone(request);
     else
-        result = flush(request);
+        result = send_queued(request);
     pthread_mutex_unlock(&q->lock);
     return result;
 }

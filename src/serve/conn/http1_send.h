@@ -1,14 +1,14 @@
-#ifndef SERVE_REQUEST_SEND_H
-#define SERVE_REQUEST_SEND_H
+#ifndef SERVE_CONN_HTTP1_SEND_H
+#define SERVE_CONN_HTTP1_SEND_H
 
 #include "serve/request/request.h"
 
 #include <sys/uio.h>
 
 /*
- * From an answer to its socket. What the socket does not take is kept in request->out, in memory,
- * then in a file, and sent on by the engine; past those bounds the caller waits, by app_ops. All
- * return 0, or -1 when the client has gone (response.broken is set).
+ * The output of HTTP/1, from an answer to its socket. What the socket does not take is kept in
+ * request->out, in memory, then in a file, and sent on by the engine; past those bounds the caller
+ * waits, by app_ops. All return 0, or -1 when the client has gone (response.broken is set).
  */
 
 /*
@@ -29,7 +29,7 @@ int send_file(struct request *request, int file, off_t offset, uint64_t n);
  */
 void send_by_copies(struct request *request);
 
-/* What ended an answer: that the client has gone is not told, what the system refused is. */
-void send_tell(struct engine *engine, int error);
+/* Sends what the socket takes of what is queued; *taken grows by that. Leader only. */
+enum outq_result http1_send_on(struct request *request, uint64_t *taken);
 
 #endif

@@ -1,0 +1,725 @@
+#include "serve/conn/http1.h"
+
+#include "net/transport.h"
+#include "serve/access/refused.h"
+#include "serve/conn/conn.h"
+#include "serve/conn/http1_private.h"
+#include "serve/conn/http1_send.h"
+#include "serve/conn/park.h"
+#include "serve/engine/admission.h"
+#include "serve/engine/engine.h"
+#include "serve/engine/limits.h"
+#include "serve/request/refusal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Phases */
+
+static enum request_phase phase_of(const struct conn *conn)
+{
+    return conn->request ? request_phase(conn->request) : PHASE_IDLE;
+}
+
+/* False: the connection fails. */
+static bool turn_to(struct engine *engine, struct conn *conn, enum request_phase phase)
+{
+    static const uint8_t activities[] = {
+        [PHASE_IDLE] = ACTIVITY_IDLE,   [PHASE_HEAD] = ACTIVITY_HEAD,
+        [PHASE_BODY] = ACTIVITY_BODY,   [PHASE_RUNNING] = ACTIVITY_RUNNING,
+        [PHASE_FLUSH] = ACTIVITY_FLUSH,
+    };
+    if (!request_turn_to(engine, conn->request, phase)) {
+        conn_fail(engine, conn, "an illegal change of its request's phase");
+        return false;
+    }
+    conn_turn_to(engine, conn, (enum metrics_activity)activities[phase]);
+    return true;
+}
+
+static bool is_reading(const struct conn *conn)
+{
+    return conn->state == CONN_OPEN && phase_of(conn) <= PHASE_BODY;
+}
+
+static bool is_receiving(const struct conn *conn)
+{
+    return conn->state == CONN_OPEN &&
+           (phase_of(conn) == PHASE_HEAD || phase_of(conn) == PHASE_BODY);
+}
+
+/* Refusals */
+
+static void answered(struct engine *engine, struct conn *conn);
+
+/* A request line that is not whole has no method yet. */
+static bool begins_with_head(const struct request *request)
+{
+    return request->head.method_len == 0 && request->input_size >= 5 &&
+           memcmp(request->input, "HEAD ", 5) == 0;
+}
+
+static void send_refusal(struct engine *engine, struct request *request, int status,
+                         const char *text)
+{
+    metrics_add(&engine->metrics->rejected[metrics_class((unsigned)status)], 1);
+    request->response.no_body = begins_with_head(request);
+    refusal_send(request, status, text);
+    refused_log(engine, request);
+}
+
+static void refuse(struct engine *engine, struct conn *conn, enum metrics_close reason, int status,
+                   const char *text)
+{
+    conn_because(conn, reason);
+    if (!turn_to(engine, conn, PHASE_FLUSH))
+        return;
+    send_refusal(engine, conn->request, status, text);
+    answered(engine, conn);
+}
+
+/* A whole request that the application is not bothered with. */
+static void refuse_whole(struct engine *engine, struct conn *conn, enum metrics_refusal reason,
+                         int status, const char *text)
+{
+    metrics_add(&engine->metrics->refused[reason], 1);
+    refuse(engine, conn, CLOSE_REFUSED, status, text);
+}
+
+static void tell_invalid(struct engine *engine, const struct conn *conn, const char *text)
+{
+    char peer[PEER_TEXT_SIZE];
+    engine_note(engine, NOTE_WARNING, "Invalid request from ip=%s: %s",
+                peer_text(&conn->peer, peer), text);
+}
+
+static void refuse_head(struct engine *engine, struct conn *conn)
+{
+    struct request *request = conn->request;
+    const struct http1_parser *parser = &http1_state(request)->parser;
+    char text[512], peer[PEER_TEXT_SIZE];
+    bool no_memory = parser->error == HTTP1_NO_MEMORY;
+    http1_error_text(parser, request->input, text, sizeof(text));
+    if (no_memory)
+        engine_note(engine, NOTE_ERROR, "Cannot read a request from ip=%s: %s",
+                    peer_text(&conn->peer, peer), strerror(ENOMEM));
+    else
+        tell_invalid(engine, conn, text);
+    http1_error_page_text(parser, request->input, text, sizeof(text));
+    int status = http1_error_status(parser->error);
+    enum metrics_close reason = CLOSE_MALFORMED;
+    if (no_memory)
+        reason = CLOSE_ERROR;
+    else if (status == 414 || status == 431)
+        reason = CLOSE_LIMIT;
+    refuse(engine, conn, reason, status, text);
+}
+
+/* There is more to do than this worker can, or is to, take on. */
+static void refuse_overload(struct engine *engine, struct conn *conn, enum metrics_refusal reason)
+{
+    admission_tell(engine, reason);
+    refuse_whole(engine, conn, reason, 503, ADMISSION_TEXT);
+}
+
+/* The budget is used up, and nothing of it has become free. */
+static void refuse_short(struct engine *engine, struct conn *conn)
+{
+    engine_short(engine, "Clients that send much are refused");
+    refuse_whole(engine, conn, REFUSED_NO_ROOM, 503, "The server has no room for the request");
+}
+
+static void refuse_body(struct engine *engine, struct conn *conn)
+{
+    char text[BODY_LIMIT_TEXT];
+    body_limit_text(engine, text);
+    tell_invalid(engine, conn, text);
+    refuse_whole(engine, conn, REFUSED_BODY_SIZE, 413, text);
+}
+
+static void refuse_for_room(struct engine *engine, struct conn *conn, int error)
+{
+    char peer[PEER_TEXT_SIZE];
+    if (engine_may_tell(&engine->room_told_ms))
+        engine_note(engine, NOTE_ERROR,
+                    "Cannot buffer a request body from ip=%s: %s. Such requests are answered with "
+                    "503 until tmp_upload_dir has room",
+                    peer_text(&conn->peer, peer), strerror(error));
+    refuse_whole(engine, conn, REFUSED_NO_ROOM, 503, "The server cannot take the request body now");
+}
+
+/* A client that has sent nothing valid yet. */
+static void http1_refuse_client(struct engine *engine, struct conn *conn, enum metrics_close reason,
+                                int status, const char *text)
+{
+    if (!conn->request)
+        conn->request = request_get(engine, conn, &http1_stream, BUDGET_REQUEST);
+    if (conn->request)
+        refuse(engine, conn, reason, status, text);
+    else
+        conn_close_because(engine, conn, reason);
+}
+
+/* To the threads */
+
+static void wait_for_thread(struct engine *engine, struct conn *conn, uint64_t since_ms)
+{
+    if (!turn_to(engine, conn, PHASE_RUNNING))
+        return;
+    conn_deadline_at(engine, conn, since_ms, engine->options.max_queue_ms);
+    conn_list(engine, conn);
+    engine_ready(engine, conn->request);
+}
+
+static void ready(struct engine *engine, struct conn *conn)
+{
+    enum metrics_refusal reason;
+    if (engine->admits_few && admission_refuses(engine, &reason))
+        refuse_overload(engine, conn, reason);
+    else
+        wait_for_thread(engine, conn, engine->now_ms);
+}
+
+/* Bodies */
+
+/* What a body has to keep up; 0: nothing. */
+static uint32_t body_rate(const struct engine *engine)
+{
+    uint32_t rate = engine->options.body_min_rate;
+    return rate == 0 && engine->drained ? BODY_RATE : rate;
+}
+
+static uint32_t body_window_ms(const struct engine *engine)
+{
+    return engine->drained ? DRAIN_IDLE_MS : BODY_WINDOW_MS;
+}
+
+/* A least rate leaves no room for a pause of BODY_TIMEOUT_MS. */
+static void await_body(struct engine *engine, struct conn *conn)
+{
+    struct body *body = &conn->request->body;
+    if (body_rate(engine) == 0) {
+        conn_deadline_in(engine, conn, BODY_TIMEOUT_MS);
+    } else if (!body->timed) {
+        body->timed = true;
+        conn_deadline_in(engine, conn, body_window_ms(engine));
+    }
+}
+
+/* Its window is over: whether it gets another one. */
+static bool body_goes_on(struct engine *engine, struct conn *conn)
+{
+    struct request *request = conn->request;
+    if (!request->body.timed ||
+        !body_keeps_pace(request, body_rate(engine), body_window_ms(engine)))
+        return false;
+    return !engine->drained || engine->now_ms < drain_requests_until(engine);
+}
+
+static void went_on(struct engine *engine, struct conn *conn, enum body_progress progress)
+{
+    const struct chunked *chunked = &http1_state(conn->request)->chunked;
+    const char *text;
+    switch (progress) {
+    case BODY_COMPLETE:
+    case BODY_STREAMS:
+        ready(engine, conn);
+        break;
+    case BODY_PARTIAL:
+        await_body(engine, conn);
+        break;
+    case BODY_MALFORMED:
+        text = chunked_error_text(chunked);
+        tell_invalid(engine, conn, text);
+        refuse(engine, conn, CLOSE_MALFORMED, chunked_error_status(chunked), text);
+        break;
+    case BODY_TOO_LARGE:
+        refuse_body(engine, conn);
+        break;
+    case BODY_NO_ROOM:
+        if (errno == ENOBUFS)
+            refuse_short(engine, conn);
+        else
+            refuse_for_room(engine, conn, errno);
+        break;
+    }
+}
+
+/* Heads */
+
+/* May its header fields say how the request reached it (forwarded_allow_ips)? */
+static bool is_trusted(const struct engine *engine, const struct conn *conn)
+{
+    return conn->listener->local || conn->listener->inner ||
+           trust_has(engine->options.trust, conn->peer.address,
+                     conn->peer.family == AF_INET6 ? 16 : 4);
+}
+
+static enum http1_result parse_head(struct engine *engine, struct request *request, size_t size)
+{
+    enum http1_result result = http1_parse(&http1_state(request)->parser, &request->head,
+                                           request->input, size, &engine->options.limits);
+    request_charge_fields(request);
+    return result;
+}
+
+/* A whole head: what the fields of proxies say is applied. False: it is refused. */
+static bool apply_forwarded(struct engine *engine, struct conn *conn)
+{
+    struct request *request = conn->request;
+    struct http1_parser *parser = &http1_state(request)->parser;
+    request->must_close = parser->must_close;
+    if (http1_apply_forwarded(parser, engine->options.forwarded, &request->head, request->input,
+                              is_trusted(engine, conn), conn->tls) == HTTP1_OK)
+        return true;
+    refuse_head(engine, conn);
+    return false;
+}
+
+static void head_done(struct engine *engine, struct conn *conn)
+{
+    struct request *request = conn->request;
+    if (!apply_forwarded(engine, conn))
+        return;
+    if (request->head.framing == HEAD_NO_BODY) {
+        request->body.complete = true;
+        ready(engine, conn);
+        return;
+    }
+    if (turn_to(engine, conn, PHASE_BODY))
+        went_on(engine, conn, http1_body_begin(request));
+}
+
+static void parse(struct engine *engine, struct conn *conn)
+{
+    struct request *request = conn->request;
+    if (request_phase(request) == PHASE_IDLE) {
+        turn_to(engine, conn, PHASE_HEAD);
+        conn_mark(engine, conn);
+        conn_deadline_at(engine, conn, conn->served == 0 ? conn->since_ms : engine->now_ms,
+                         engine->options.header_timeout_ms);
+    }
+    switch (parse_head(engine, request, request->input_size)) {
+    case HTTP1_OK:
+        request->input_at = request->head.size;
+        head_done(engine, conn);
+        break;
+    case HTTP1_PARTIAL:
+        break;
+    case HTTP1_ERROR:
+        refuse_head(engine, conn);
+        break;
+    }
+}
+
+static bool may_hand_over(const struct request *request)
+{
+    return !http1_state((struct request *)request)->parser.unfolded;
+}
+
+static bool adopt(struct engine *engine, struct conn *conn, struct request *request,
+                  uint32_t head_size, uint64_t ready_ns)
+{
+    uint64_t since_ms = ready_ns / 1000000; /* the clock is the same in all processes */
+    uint32_t most_ms = engine->options.max_queue_ms;
+    conn->request = request;
+    request->stream = &http1_stream;
+    if (conn->state != CONN_OPEN || !turn_to(engine, conn, PHASE_HEAD))
+        return false;
+    enum http1_result result = parse_head(engine, request, head_size);
+    if (result == HTTP1_PARTIAL || (result == HTTP1_OK && request->head.size != head_size))
+        return false;
+    /* Ours may be stricter: a reload lies between the sender's settings and these. */
+    if (result == HTTP1_ERROR) {
+        refuse_head(engine, conn);
+        return true;
+    }
+    if (!apply_forwarded(engine, conn))
+        return true;
+    request->body.framing = request->head.framing;
+    if (most_ms > 0 && engine->now_ms >= since_ms + most_ms) {
+        refuse_overload(engine, conn, REFUSED_QUEUE_TIME);
+        return true;
+    }
+    wait_for_thread(engine, conn, since_ms);
+    request->ready_ns = ready_ns;
+    return true;
+}
+
+/* Reading */
+
+/* The client has closed or is broken: nothing of it is handed on. */
+static void end_of_input(struct engine *engine, struct conn *conn)
+{
+    char peer[PEER_TEXT_SIZE];
+    if (conn->tls && *tls_error(conn->tls)) {
+        engine_note(engine, NOTE_DEBUG, "TLS with ip=%s failed: %s", peer_text(&conn->peer, peer),
+                    tls_error(conn->tls));
+        conn_because(conn, CLOSE_TLS);
+    }
+    if (phase_of(conn) == PHASE_BODY && !conn->request->body.complete)
+        engine_note(engine, NOTE_DEBUG, "Request body cut short by ip=%s",
+                    peer_text(&conn->peer, peer));
+    conn_close(engine, conn);
+}
+
+static void wait_for_room(struct engine *engine, struct conn *conn)
+{
+    if (park(engine, conn))
+        return;
+    if (conn->request)
+        refuse_short(engine, conn);
+    else
+        conn_close_because(engine, conn, CLOSE_LIMIT);
+}
+
+static void go_on_with_room(struct engine *engine, struct conn *conn)
+{
+    if (!unpark(engine, conn))
+        return;
+    if (phase_of(conn) == PHASE_BODY) {
+        conn->request->body.timed = false;
+        await_body(engine, conn);
+    } else {
+        conn_deadline_at(engine, conn, engine->now_ms, engine->options.header_timeout_ms);
+    }
+}
+
+static bool attach_request(struct engine *engine, struct conn *conn)
+{
+    if (!conn->request)
+        conn->request = request_get(engine, conn, &http1_stream, BUDGET_REQUEST);
+    if (conn->request)
+        return true;
+    if (errno == ENOBUFS) {
+        wait_for_room(engine, conn);
+        return false;
+    }
+    engine_note(engine, NOTE_ERROR, "No memory for a request: connection closed");
+    conn_close_because(engine, conn, CLOSE_ERROR);
+    return false;
+}
+
+/* An idle connection holds no buffer. */
+static void detach_request(struct engine *engine, struct conn *conn)
+{
+    if (request_phase(conn->request) != PHASE_IDLE || conn->request->input_size > 0)
+        return;
+    request_put(engine, conn->request);
+    conn->request = NULL;
+}
+
+/* A body of known length may be one that the application reads as it comes. */
+static void no_room(struct engine *engine, struct conn *conn)
+{
+    struct request *request = conn->request;
+    if (errno == ENOBUFS) {
+        wait_for_room(engine, conn);
+        return;
+    }
+    if (request_phase(request) == PHASE_BODY) {
+        went_on(engine, conn, body_no_room(request));
+        return;
+    }
+    bool too_long = errno == EMSGSIZE;
+    http1_state(request)->parser.error = too_long ? HTTP1_HEAD_TOO_LONG : HTTP1_NO_MEMORY;
+    refuse_head(engine, conn);
+}
+
+static void received(struct engine *engine, struct conn *conn, size_t n)
+{
+    struct request *request = conn->request;
+    metrics_add(&engine->metrics->bytes_in, (uint64_t)n);
+    if (request_phase(request) == PHASE_BODY) {
+        went_on(engine, conn, http1_body_received(request, n));
+    } else {
+        request->input_size += (uint32_t)n;
+        parse(engine, conn);
+    }
+    if (is_receiving(conn))
+        conn_gain(engine, conn, (uint64_t)n);
+}
+
+static void read_on(struct engine *engine, struct conn *conn)
+{
+    if (!attach_request(engine, conn))
+        return;
+    size_t taken = 0;
+    while (is_reading(conn)) {
+        size_t room;
+        char *into = http1_room(conn->request, &room);
+        if (!into) {
+            no_room(engine, conn);
+            return;
+        }
+        go_on_with_room(engine, conn);
+        ssize_t n = transport_recv(conn->io.fd, conn->tls, into, room);
+        bool paused = transport_paused(conn->tls);
+        if (n < 0 && errno == EAGAIN) {
+            detach_request(engine, conn);
+            conn_await(engine, conn, conn->timer.deadline ? 0 : engine->options.header_timeout_ms);
+            return;
+        }
+        if (n <= 0) {
+            end_of_input(engine, conn);
+            return;
+        }
+        received(engine, conn, (size_t)n);
+        if ((size_t)n < room && !paused && !conn_is_ending(conn) && !conn->urgent) {
+            /* The socket is empty: the next edge tells of more, no read has to find out. */
+            if (is_receiving(conn))
+                conn_await(engine, conn, 0);
+            else
+                conn->readable = false;
+            return;
+        }
+        taken += n > READ_LEAST ? (size_t)n : READ_LEAST;
+        if ((taken >= READ_TURN || paused) && is_reading(conn)) {
+            conn_read_later(engine, conn);
+            return;
+        }
+    }
+}
+
+/* The request is with the application, or waits for it. A loop that does not say that the client
+ * has half-closed says that there is something to read. */
+static void look_at_client(struct engine *engine, struct conn *conn)
+{
+    bool gone = atomic_load_explicit(&conn->gone, memory_order_relaxed);
+    if (engine->options.check_client && gone)
+        http1_ask(engine, conn->request);
+    if (!engine->ops->events || (!gone && socket_peer(conn->io.fd) == PEER_THERE))
+        return;
+    atomic_store_explicit(&conn->gone, true, memory_order_relaxed);
+    events_raise(engine, conn->request, REQUEST_GONE);
+}
+
+static void readable(struct engine *engine, struct conn *conn)
+{
+    if (is_reading(conn))
+        read_on(engine, conn);
+    else if (phase_of(conn) == PHASE_RUNNING)
+        look_at_client(engine, conn);
+}
+
+/* Answers */
+
+static void writable(struct engine *engine, struct conn *conn)
+{
+    struct request *request = conn->request;
+    uint64_t taken = 0;
+    if (!request || !atomic_load(&request->out.pending))
+        return;
+    enum outq_result result = http1_send_on(request, &taken);
+    if (request_phase(request) != PHASE_FLUSH)
+        return;
+    if (result == OUTQ_BROKEN)
+        conn_close(engine, conn);
+    else if (result == OUTQ_EMPTY)
+        answered(engine, conn);
+    else if (taken > 0) {
+        conn_deadline_at(engine, conn, engine->now_ms, engine->options.send_timeout_ms);
+        conn_gain(engine, conn, taken);
+    }
+}
+
+/* The answer is sent and the connection stays: the next request may be here already. */
+static void next_request(struct engine *engine, struct conn *conn)
+{
+    struct request *request = conn->request;
+    if (!turn_to(engine, conn, PHASE_IDLE))
+        return;
+    request_next(engine, request);
+    conn->parked_ms = 0;
+    conn_mark(engine, conn);
+    timer_set(&engine->timers, &conn->timer, engine->now_ms + engine->options.keepalive_ms);
+    if (request->input_size > 0)
+        parse(engine, conn);
+    if (conn->activity == ACTIVITY_IDLE)
+        detach_request(engine, conn);
+    if (!is_reading(conn))
+        return;
+    if (conn_has_unread(conn))
+        conn_read(engine, conn);
+    else
+        conn_await(engine, conn, 0);
+    if (conn->state == CONN_OPEN && conn->activity == ACTIVITY_IDLE && engine->drained)
+        drain_last_chance(engine, conn);
+}
+
+/*
+ * Bytes of the client that we did not take would make close() a reset. Who wanted to go on may have
+ * sent the next request already, of which the loop has not told us yet.
+ */
+static bool may_have_unread(const struct conn *conn)
+{
+    struct request *request = conn->request;
+    const struct http1_parser *parser = &http1_state(request)->parser;
+    return !request->body.complete || parser->error != HTTP1_NO_ERROR ||
+           request->input_at < request->input_size || conn->readable ||
+           (parser->keep_alive && socket_has_data(conn->io.fd)) ||
+           (conn->tls && tls_has_unread(conn->tls));
+}
+
+static void close_answered(struct engine *engine, struct conn *conn)
+{
+    conn_because(conn, CLOSE_ANSWERED);
+    if (may_have_unread(conn))
+        conn_linger(engine, conn);
+    else
+        conn_close(engine, conn);
+}
+
+static void send_rest(struct engine *engine, struct conn *conn)
+{
+    if (request_phase(conn->request) != PHASE_FLUSH)
+        turn_to(engine, conn, PHASE_FLUSH);
+    conn_mark(engine, conn);
+    if (conn_watch(engine, conn) < 0) {
+        conn_close_because(engine, conn, CLOSE_ERROR);
+        return;
+    }
+    loop_arm(engine->loop, &conn->io, conn_send_interest(conn));
+    conn_deadline_at(engine, conn, engine->now_ms, engine->options.send_timeout_ms);
+}
+
+static void answered(struct engine *engine, struct conn *conn)
+{
+    struct request *request = conn->request;
+    const struct response *response = &request->response;
+    if (response->broken || conn->failed)
+        conn_close(engine, conn);
+    else if (atomic_load(&request->out.pending))
+        send_rest(engine, conn);
+    else if (response->keep_alive && response->finished && !request->must_close &&
+             request->body.complete)
+        next_request(engine, conn);
+    else
+        close_answered(engine, conn);
+}
+
+static void request_answered(struct engine *engine, struct request *request)
+{
+    answered(engine, request->conn);
+}
+
+/* Deadlines, and the end */
+
+/* A request that did not come whole in time gets no answer, but a line in the access log. */
+static void log_expired(struct engine *engine, struct conn *conn)
+{
+    if (!is_receiving(conn))
+        return;
+    conn->request->response.status = 408;
+    refused_log(engine, conn->request);
+}
+
+/* What the client failed to do in time. */
+static enum metrics_close fault_of(const struct conn *conn)
+{
+    switch (phase_of(conn)) {
+    case PHASE_IDLE:
+        return conn->served == 0 ? CLOSE_HEADER_TIMEOUT : CLOSE_KEEPALIVE;
+    case PHASE_HEAD:
+        return CLOSE_HEADER_TIMEOUT;
+    case PHASE_BODY:
+        return conn->request->body.timed ? CLOSE_BODY_RATE : CLOSE_BODY_TIMEOUT;
+    default:
+        return CLOSE_SEND_TIMEOUT;
+    }
+}
+
+static void expired(struct engine *engine, struct conn *conn)
+{
+    if (phase_of(conn) == PHASE_RUNNING) {
+        if (ready_remove(&engine->ready, conn->request))
+            refuse_overload(engine, conn, REFUSED_QUEUE_TIME);
+        return;
+    }
+    if (park_expired(engine, conn)) {
+        read_on(engine, conn);
+        return;
+    }
+    if (phase_of(conn) == PHASE_BODY && body_goes_on(engine, conn)) {
+        conn_deadline_in(engine, conn, body_window_ms(engine));
+        return;
+    }
+    if (phase_of(conn) == PHASE_FLUSH && conn_takes(conn)) {
+        conn_mark(engine, conn);
+        conn_deadline_at(engine, conn, engine->now_ms, engine->options.send_timeout_ms);
+        return;
+    }
+    if (engine->drained) {
+        drain_cut(engine, conn);
+        return;
+    }
+    log_expired(engine, conn);
+    conn_close_because(engine, conn, fault_of(conn));
+}
+
+/* From now on a body has to keep pace. */
+static void drain(struct engine *engine, struct conn *conn)
+{
+    (void)engine;
+    if (phase_of(conn) != PHASE_BODY)
+        return;
+    conn->request->body.timed = true;
+    conn->request->body.arrived = 0;
+}
+
+/* Unread bytes would make close() a reset, in which the answer is lost. */
+static void waste_unread(const struct conn *conn)
+{
+    char waste[WASTE_SIZE];
+    (void)!socket_recv(conn->io.fd, waste, sizeof(waste));
+}
+
+static void answer_last(struct engine *engine, struct conn *conn, int status, const char *text)
+{
+    if (!turn_to(engine, conn, PHASE_FLUSH)) /* from now on the answer is the leader's */
+        return;
+    send_refusal(engine, conn->request, status, text);
+    waste_unread(conn);
+}
+
+static bool cut(struct engine *engine, struct conn *conn, enum metrics_close reason, int status,
+                const char *text)
+{
+    bool runs = phase_of(conn) == PHASE_RUNNING;
+    if (runs && !ready_remove(&engine->ready, conn->request)) {
+        if (engine->ops->events) /* it has no time left */
+            events_raise(engine, conn->request, REQUEST_DEADLINE);
+        return false;
+    }
+    conn_because(conn, reason);
+    if (runs || is_receiving(conn))
+        answer_last(engine, conn, status, text);
+    conn_close(engine, conn);
+    return true;
+}
+
+static bool release(struct engine *engine, struct conn *conn)
+{
+    struct request *request = conn->request;
+    if (!request)
+        return true;
+    bool whole = request->response.finished || request_phase(request) <= PHASE_HEAD;
+    conn->request = NULL;
+    request_put(engine, request);
+    return whole;
+}
+
+const struct protocol http1_protocol = {
+    .name = "http/1.1",
+    .readable = readable,
+    .writable = writable,
+    .answered = request_answered,
+    .expired = expired,
+    .drain = drain,
+    .refuse = http1_refuse_client,
+    .cut = cut,
+    .release = release,
+    .may_hand_over = may_hand_over,
+    .adopt = adopt,
+};

@@ -1,0 +1,22 @@
+#ifndef SERVE_CONN_HTTP1_H
+#define SERVE_CONN_HTTP1_H
+
+#include "serve/conn/protocol.h"
+
+/*
+ * HTTP/1 on a connection (RFC 9112): one request after the other, whose phases are
+ *
+ *                     byte        whole head        whole body
+ *   +------> IDLE ---------> HEAD ----------> BODY ------------> RUNNING
+ *   |          |              |  \___________ no body ____________^ |
+ *   |          |              | refused                             |
+ *   |          |              v                                     |
+ *   | sent,    |            FLUSH <------------ answered -----------+
+ *   | keep     |              |
+ *   +----------|--------------+----> the connection lingers
+ *              v              v         v
+ *              +----------> closed <----+
+ */
+extern const struct protocol http1_protocol;
+
+#endif
