@@ -17,6 +17,8 @@ STACKS ?= watched
 SELECT ?=
 ARGS ?=
 APPS ?=
+# The packages that tests need: testing, or testing-core for those without frameworks.
+TESTING ?= testing
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
@@ -70,8 +72,8 @@ endif
 # The tests that are about them, by their names.
 GREENLETS = gevent or eventlet or greenlet
 
-# What CI has the sanitizers watch beside the C tests, each time with threads: what becomes of bytes
-# of clients and applications, and what threads and processes hand to each other.
+# CI has the sanitizers watch these beside the C tests, each time with threads: bytes of clients and
+# applications under the first two, hand-overs between threads and processes under the third.
 MEMORY = $(patsubst %,tests/server/test_%.py,connection http1 limits wsgi_answers wsgi_environ wsgi_files wsgi_input) \
          tests/attack/test_reentrant_application.py
 RACES = $(patsubst %,tests/server/test_%.py,concurrency deadlines slow_clients standby stopping) \
@@ -87,8 +89,7 @@ $(READY):
 	tools/prerequisites.sh $(PYTHON) build
 	rm -rf $(BUILD)/wheel $(BUILD)/unit
 	$(PYTHON) -m venv --clear $(VENV)
-	$(PIP) install -q --upgrade pip
-	$(PIP) install -q 'meson-python>=0.17' 'meson>=1.3' ninja
+	$(PIP) install -q --upgrade pip 'meson-python>=0.17' 'meson>=1.3' ninja
 	touch $@
 
 $(INSTALLED): $(READY) $(SOURCES)
@@ -99,7 +100,7 @@ $(INSTALLED): $(READY) $(SOURCES)
 	touch $@
 
 $(VENV)/.testing: $(INSTALLED)
-	$(PIP) install -q "$$(echo $(BUILT)/*.whl)[testing]"
+	$(PIP) install -q --no-compile "$$(echo $(BUILT)/*.whl)[$(TESTING)]"
 	touch $@
 
 $(VENV)/.lint: $(READY) tools/lint-requirements.txt
@@ -130,7 +131,7 @@ unit: $(READY) ## Build, and run the C tests
 
 pytest: $(VENV)/.testing ## Build, and run the tests in Python (SELECT="tests/server -k sync")
 	tools/prerequisites.sh $(PYTHON) build pytest
-	GUNICORN_WHEEL="$$(echo $(abspath $(BUILT))/*.whl)" $(WATCHED) $(BIN)/pytest -n $(JOBS) $(SELECT) $(ARGS)
+	GUNICORN_WHEEL="$$(echo $(abspath $(BUILT))/*.whl)" $(WATCHED) $(BIN)/pytest -n $(JOBS) --dist worksteal $(SELECT) $(ARGS)
 
 tls: $(VENV)/.testing ## Run the behaviour tests over TLS
 	$(WATCHED) $(BIN)/pytest -n $(JOBS) --tls $(ARGS) tests/server
@@ -161,8 +162,10 @@ tsan: ## Run all the tests with ThreadSanitizer
 	$(MAKE) test VENV=$(VENV)-tsan BUILD=$(BUILD)/tsan SANITIZE=thread JOBS=2
 
 sanitized: ## Run the C tests and a chosen part of the others with each sanitizer
-	$(MAKE) test VENV=$(VENV)-asan BUILD=$(BUILD)/asan SANITIZE=address,undefined SELECT="$(MEMORY) -k gthread"
-	$(MAKE) test VENV=$(VENV)-tsan BUILD=$(BUILD)/tsan SANITIZE=thread SELECT="$(RACES) -k gthread"
+	$(MAKE) test VENV=$(VENV)-asan BUILD=$(BUILD)/asan SANITIZE=address,undefined TESTING=testing-core \
+	    SELECT="$(MEMORY) -k gthread"
+	$(MAKE) test VENV=$(VENV)-tsan BUILD=$(BUILD)/tsan SANITIZE=thread TESTING=testing-core \
+	    SELECT="$(RACES) -k gthread"
 
 valgrind: $(VENV)/.testing ## Run the engine without Python under valgrind
 	tools/prerequisites.sh $(PYTHON) build test valgrind

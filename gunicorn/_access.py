@@ -53,7 +53,7 @@ def basic_auth_user(environ):
 def status_code(resp):
     """The status of a response as its atom: the number, without the reason.
 
-    It is what was answered, whatever an application that then failed had given to start_response.
+    It is the status of the answer, also if the application failed after start_response().
     """
     status = resp.status
     if isinstance(status, bytes):
@@ -135,7 +135,7 @@ class LazyAtoms(dict):
     """
 
     def __init__(self, log, resp, req, environ, request_time):
-        super().__init__(l="-")  # json takes what is stored for empty without asking
+        super().__init__(l="-")  # json does not look into a dict without items
         self._request = (log, resp, req, environ, request_time)
         self._is_complete = False
 

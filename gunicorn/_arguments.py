@@ -1,6 +1,8 @@
 """The command line's parser in full: argparse, with nearest matches for unknown options."""
 
 import argparse
+import sys
+from itertools import pairwise
 
 from gunicorn._settings import OURS
 
@@ -16,9 +18,25 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.newcomers = set()  # names of settings that gunicorn does not have
+        self.valueless = {}  # flags whose value may be left out, with their settings
+
+    def parse_known_args(self, args=None, namespace=None):
+        return super().parse_known_args(self._with_constants(args), namespace)
+
+    def _with_constants(self, args):
+        """Leave the next argument alone where it is no value of the option before it.
+
+        It is the application's name then, as in `--proxy-protocol app:app`.
+        """
+        args = list(sys.argv[1:] if args is None else args)
+        for at, (flag, after) in enumerate(pairwise(args)):
+            setting = self.valueless.get(flag)
+            if setting and not after.startswith("-") and not _accepts(setting, after):
+                args[at] = f"{flag}={setting.const}"
+        return args
 
     def _get_option_tuples(self, option_string):
-        """An abbreviation that gunicorn understands means here what it means there."""
+        """An abbreviation has the same meaning as in gunicorn."""
         found = super()._get_option_tuples(option_string)
         known = [match for match in found if match[0].dest not in self.newcomers]
         return known or found
@@ -40,6 +58,14 @@ class Parser(argparse.ArgumentParser):
                 near = get_close_matches(name, names, 1)
                 hints += [f"did you mean --{near[0]}?"] if near else []
         return f" ({' '.join(hints)})" if hints else ""
+
+
+def _accepts(setting, text):
+    try:
+        setting.validator(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Dump(argparse.Action):
@@ -87,6 +113,8 @@ def make_parser(cfg, version, origin):
             if group is None:
                 group = groups[setting.section] = parser.add_argument_group(setting.section)
             setting.add_option(group)
+            if setting.nargs == "?":
+                parser.valueless.update(dict.fromkeys(setting.cli, setting))
             if setting.since == OURS:
                 parser.newcomers.add(setting.name)
     return parser

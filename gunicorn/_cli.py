@@ -1,6 +1,6 @@
 """The command line.
 
-argparse decides what a command line means, and takes a third of the time to start. So a command
+argparse decides about a command line, and takes a third of the time to start. So a command
 line of whole options and plain values is read here, with the same result; anything else (help, an
 abbreviation, a mistake, flags run together) goes to argparse.
 """
@@ -13,7 +13,7 @@ class NotPlain(Exception):
 
 
 class CommandLine:
-    """What `Config.parser()` returns: an argparse parser that is made when it is needed.
+    """The result of `Config.parser()`: an argparse parser that is made when it is needed.
 
     `origin` is added to error messages: the variable that the arguments come from.
     """
@@ -82,7 +82,7 @@ def _convert(setting, text):
 
 
 def parse_plain(cfg, tokens):
-    """Return what argparse would for `tokens`. Raises NotPlain when it takes argparse to know."""
+    """Return argparse's result for `tokens`. Raises NotPlain if only argparse knows."""
     options = _options_by_flag(cfg)
     given = {setting.name: None for setting in cfg.settings.values() if setting.cli}
     positionals, ended = [], False

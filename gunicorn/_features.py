@@ -1,4 +1,4 @@
-"""What the configuration may ask for and this version does not have.
+"""Features that a configuration may ask for and this version does not have.
 
 Asking for it is answered in one line: an error where nothing could be served, else a warning.
 """
@@ -43,25 +43,8 @@ def _has_module(name):
     return find_spec(name) is not None
 
 
-def check_serving(cfg):
-    """Raise ConfigError for what would be served otherwise than it was asked for."""
-    if not cfg.is_ssl and cfg.proxy_protocol == "off":
-        return
-    try:
-        worker_class = cfg.load_worker_class()
-    except RuntimeError:  # told by whoever makes a worker
-        return
-    if not getattr(worker_class, "uses_engine", False):
-        return
-    if cfg.proxy_protocol != "off":
-        raise ConfigError(
-            f"proxy_protocol: {cfg.proxy_protocol!r} is not available in this version; "
-            "let the proxy send X-Forwarded-For"
-        )
-
-
 def check(cfg):
-    """Raise ConfigError for what cannot be served, and warn of what will be missing."""
+    """Raise ConfigError for settings that cannot be served, and warn of missing features."""
     for line in _fatal(cfg):
         raise ConfigError(line)
     for line in _missing(cfg):

@@ -1,6 +1,6 @@
-"""What each hook does when nobody set it: nothing, `pre_request` and `ssl_context` aside.
+"""The default of each hook: it does nothing, `pre_request` and `ssl_context` aside.
 
-A hook's qualified name (`OnStarting.on_starting`) is what `--print-config` shows. That a setting
+A hook's qualified name (`OnStarting.on_starting`) is its text in `--print-config`. That a setting
 still holds the function from here tells the engine that it need not call it.
 """
 

@@ -2,7 +2,7 @@
 
 The command line, the configuration file, `--print-config`, `--help` and docs/settings.md all come
 from here. A row says, in this order: the name, its flags on the command line, the kind of its
-value, the default, and what it means. `unit` is what a number counts, `since` the version of
+value, the default, and its meaning. `unit` is that of a number, `since` the version of
 gunicorn that introduced the setting (nothing: before 19; OURS: gunicorn has none).
 """
 

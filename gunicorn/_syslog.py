@@ -13,13 +13,13 @@ from gunicorn import util
 TIMEOUT = 1.0  # seconds that the server may take for a connection or a record
 PAUSE = 1.0  # seconds between two tries to reach it …
 DATAGRAM_MAX = 8192  # bytes of a record that is too long for one
-SHARE = 10  # … and at least so many times what a try has taken
+SHARE = 10  # … and at least so many times the duration of a try
 
 
 class _Server:
-    """What this process knows of a syslog server; its handlers share it.
+    """The state of a syslog server, shared by the handlers of this process.
 
-    A worker inherits it, so what the master has reported is not reported by each worker.
+    A worker inherits it, so it does not repeat the reports of the master.
     """
 
     def __init__(self, where):

@@ -20,7 +20,7 @@ from gunicorn.errors import ConfigError
 
 FILES = ("certfile", "keyfile", "ca_certs")
 FRESH_NS = 2_000_000_000
-# What OpenSSL says of another key than the certificate's; the last when it is of another type.
+# OpenSSL's reasons for another key than the certificate's; the last when it is of another type.
 MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 VERIFY_MODES = "0 (none asked for), 1 (optional), 2 (required)"
 
@@ -107,7 +107,7 @@ def _bad_key(cfg, exc) -> str:
             f"keyfile: {path!r} is not the key of the certificate in {cfg.certfile!r}; if there "
             "are several in it, the server's own has to be the first"
         )
-    if reason.startswith(("EE_", "CA_")):  # what the security level of OpenSSL does not allow
+    if reason.startswith(("EE_", "CA_")):  # forbidden by the security level of OpenSSL
         return (
             f"certfile: OpenSSL refuses {cfg.certfile!r}: {reason.lower().replace('_', ' ')}; "
             "have a stronger one made"
@@ -154,7 +154,7 @@ def _warn_of_time(path, log) -> None:
 
 
 def warn(cfg, context, log) -> None:
-    """Warn of what can be served and is hardly meant."""
+    """Warn of settings that can be served and are hardly intended."""
     if cfg.certfile:
         _warn_of_time(cfg.certfile, log)
     if context.verify_mode != ssl.CERT_NONE and not cfg.was_set("ssl_context"):
@@ -178,14 +178,14 @@ def _state_of(path) -> tuple:
 
 
 def _is_fresh(state: dict[str, tuple]) -> bool:
-    """Whether a file was written just now, by somebody who may not be done with it."""
+    """Whether a file was written just now, so that its writer may not be done."""
     now = time.time_ns()
     times = (one[0] for one in state.values() if len(one) > 1)
     return any(abs(now - mtime) < FRESH_NS for mtime in times)
 
 
 class Tls:
-    """The context in use, and what its files were like when it was made.
+    """The context in use, and the state of its files when it was made.
 
     Making one raises ConfigError.
     """
@@ -203,7 +203,7 @@ class Tls:
         return {path: _state_of(path) for name in FILES if (path := getattr(self.cfg, name))}
 
     def _clients_state(self):
-        """Say by what clients are let in: nothing, or the present list of authorities."""
+        """Return the terms of admission for clients: the list of authorities as it is now."""
         if self.context.verify_mode == ssl.CERT_NONE:
             return None
         hook = self.cfg.ssl_context if self.cfg.was_set("ssl_context") else None
@@ -239,7 +239,7 @@ class Tls:
     def renew(self, log) -> ssl.SSLContext | None:
         """Return a context made anew if the files have changed on disk; None if there is no cause.
 
-        Files that cannot be used are told once, and the context stays what it is.
+        Files that cannot be used are reported once, and the context stays as it is.
         """
         state = self._look()
         if state == self._seen or _is_fresh(state) or self._is_blind(state, log):
@@ -257,7 +257,7 @@ class Tls:
 
 
 def start(cfg, log) -> Tls | None:
-    """Return what the workers of `cfg` need, None without TLS. Raises ConfigError."""
+    """Return the TLS state for the workers of `cfg`, None without TLS. Raises ConfigError."""
     if not _ssl_context.by_engine(cfg):
         return None
     tls = Tls(cfg)
@@ -285,7 +285,7 @@ def reload(before: Tls | None, cfg, log) -> Tls | None:
 
 
 def check(cfg) -> None:
-    """Raise ConfigError for what could not be served."""
+    """Raise ConfigError for settings that could not be served."""
     if _ssl_context.by_engine(cfg):
         make_context(cfg)
 
@@ -296,7 +296,7 @@ _shared_keys: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # callbac
 
 
 def _remember_shared_keys() -> None:
-    """Remember what `set_psk_server_callback()` is given: a context does not tell.
+    """Remember the argument of `set_psk_server_callback()`: a context does not return it.
 
     ssl's own callback looks for an `ssl.SSLSocket`, and refuses the engine's connections.
     """
@@ -335,14 +335,14 @@ def shared_key(context: ssl.SSLContext, identity: bytes, log) -> bytes:
     return b""
 
 
-# ---- what the engine asks for ----
+# ---- called by the engine ----
 
 DEFAULT_ALERT = ssl.AlertDescription.ALERT_DESCRIPTION_HANDSHAKE_FAILURE
 BAD_ANSWER = ssl.AlertDescription.ALERT_DESCRIPTION_INTERNAL_ERROR
 
 
 class Handshake:
-    """What `sni_callback` gets in place of an `ssl.SSLSocket`: set `context` to use another."""
+    """Stands for an `ssl.SSLSocket` in `sni_callback`: set `context` to use another."""
 
     server_side = True
 

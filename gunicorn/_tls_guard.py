@@ -6,7 +6,7 @@ The engine reads it in threads of its own, and ssl's callbacks would take our co
 
 import functools
 
-# What ssl calls back with a connection that has to be its own.
+# Callbacks of ssl that expect a connection of its own.
 CALLBACKS = frozenset({"sni_callback", "keylog_filename", "_msg_callback"})
 
 SETTINGS = CALLBACKS | {
@@ -82,8 +82,8 @@ def guard(context):
 
 
 def guard_callbacks(context):
-    """Return `context`, which from now on refuses what would end in a crash.
+    """Return `context`, which from now on refuses changes that would end in a crash.
 
-    For one that `sni_callback` has chosen: what else is changed holds for later connections.
+    For one that `sni_callback` has chosen: all other changes hold for later connections.
     """
     return _guard(context, CALLBACKS, ())

@@ -1,7 +1,7 @@
-"""Validators: each takes what a source gave for a setting and returns the value that is kept.
+"""Validators: each takes the value that a source gave for a setting and returns the one to keep.
 
-They raise TypeError, ValueError or ConfigError with a message that says what is allowed; the
-name of the setting, the value and where it came from are added by whoever calls them.
+They raise TypeError, ValueError or ConfigError with a message about the allowed values; the
+name of the setting, the value and its source are added by the caller.
 Modules that only some values need (`ipaddress`, `pwd`, `glob`, `inspect`) are imported then.
 """
 
@@ -46,7 +46,7 @@ def validate_dict(val):
     return val
 
 
-INT_MAX = 2**63 - 1  # what the engine and the arbiter can hold
+INT_MAX = 2**63 - 1  # the most that engine and arbiter can hold
 C_INT_MAX = 2**31 - 1
 WORKERS_MAX = 2048  # the arbiter has room for twice as many, as a reload needs
 THREADS_MAX = 4096
@@ -113,7 +113,7 @@ def validate_count(val):
     return val
 
 
-SECONDS_MAX = 10 * 365 * 86400  # what the engine's timers hold, with room to spare
+SECONDS_MAX = 10 * 365 * 86400  # less than the engine's timers can hold
 
 
 def seconds(text):
@@ -462,9 +462,7 @@ def validate_proxy_protocol(val):
     try:
         return _PROXY_PROTOCOL_SPELLINGS[val.lower().strip()]
     except KeyError:
-        # `--proxy-protocol app:app` takes the application for the mode
-        hint = "; write --proxy-protocol=auto to name the application next" if ":" in val else ""
-        raise ValueError(f"proxy_protocol must be: off, v1, v2, or auto{hint}") from None
+        raise ValueError("proxy_protocol must be: off, v1, v2, or auto") from None
 
 
 def validate_http_protocols(val):

@@ -1,8 +1,10 @@
 """The master process: it keeps the workers alive.
 
-`Arbiter` has the methods that a subclass may override. `gunicorn.master` does what they say; the
+`Arbiter` has the methods that a subclass may override. `gunicorn.master` implements them; the
 loop, the registry of the workers and the queue of signals are C (`gunicorn._core.ArbiterCore`).
 """
+
+from __future__ import annotations
 
 import os
 import signal
@@ -27,6 +29,17 @@ from gunicorn.master import (
 )
 from gunicorn.workers._overrides import plain
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gunicorn.app.base import BaseApplication
+    from gunicorn.config import Config
+    from gunicorn.glogging import Logger
+    from gunicorn.pidfile import Pidfile
+    from gunicorn.sock import BaseSocket
+    from gunicorn.workers.base import Worker
+
 
 class Arbiter:
     """Starts the workers, replaces the dead, follows signals, until it is told to stop.
@@ -42,26 +55,37 @@ class Arbiter:
     APP_LOAD_ERROR = 4
 
     SIG_QUEUE = signals.SignalQueue()
-    START_CTX: dict = {}
-    LISTENERS: list = []
-    WORKERS: dict = {}
+    START_CTX: dict[Any, Any] = {}
+    LISTENERS: list[BaseSocket] = []
+    WORKERS: dict[int, Worker] = {}
 
-    SIGNALS = [
+    SIGNALS: list[signal.Signals] = [
         getattr(signal, f"SIG{name}")
         for name in ("HUP", "QUIT", "INT", "TERM", "TTIN", "TTOU", "USR1", "USR2", "WINCH")
     ]
-    SIG_NAMES = {signo: signo.name[3:].lower() for signo in signal.Signals}
+    SIG_NAMES: dict[signal.Signals, str] = {
+        signo: signo.name[3:].lower() for signo in signal.Signals
+    }
 
-    def __init__(self, app) -> None:
+    app: BaseApplication
+    cfg: Config
+    log: Logger
+    address: list[Any]
+    worker_class: type[Worker]
+    timeout: int
+    proc_name: str
+    pidfile: Pidfile | None
+
+    def __init__(self, app: BaseApplication) -> None:
         titles.prepare()
         os.environ["SERVER_SOFTWARE"] = SERVER_SOFTWARE
-        self._num_workers = None
+        self._num_workers: Any = None
         self._core_object = None
         self._last_logged_active_worker_count = None
         self._modules_before_app = None
         self._promoted_pidfile = None  # to be renamed to, once its old owner is gone
         self._watchdog = systemd.watchdog_interval()
-        self.log = None
+        self.log = None  # type: ignore[assignment]  # before setup()
         self.master_pid = 0
         self.setup(app)
 
@@ -110,7 +134,7 @@ class Arbiter:
 
     # ---- start ----
 
-    def setup(self, app) -> None:
+    def setup(self, app: BaseApplication) -> None:
         """Take over the configuration of `app`."""
         self.app = app
         settings.apply(self)
@@ -209,7 +233,7 @@ class Arbiter:
     def stop(self, graceful: bool = True) -> None:
         """Close the listeners and stop the workers, within `graceful_timeout`, by SIGKILL then.
 
-        `graceful` workers finish what runs and what waits to be accepted.
+        `graceful` workers finish requests that run and that wait to be accepted.
         """
         shutdown.stop(self, graceful)
 

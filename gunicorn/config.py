@@ -1,4 +1,4 @@
-"""The configuration: all settings with their values, and what follows from them."""
+"""The configuration: all settings with their values, and values derived from them."""
 
 import os
 import sys
@@ -19,28 +19,28 @@ LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
 class _EachAtom(dict):
-    """The atoms of an access log: whatever a format asks for is there, and a number."""
+    """The atoms of an access log: each that a format asks for exists, and is a number."""
 
     def __missing__(self, name):
         return 0
 
 
 def _format_problem(text: str) -> str | None:
-    """What is wrong with how an access_log_format is written."""
+    """The mistake in an access_log_format, or None."""
     try:
-        text % _EachAtom()  # noqa: B018  (it is done for what it raises)
+        text % _EachAtom()  # noqa: B018  (for its exceptions)
     except (TypeError, ValueError) as exc:
         return str(exc)
     return None
 
 
 def _where(source) -> str:
-    """Return what an error says behind a value of the place where it was set."""
+    """Return the part of an error about the place where a value was set."""
     return f" ({source})" if source else ""
 
 
 class Setting:
-    """One setting: what it is, and its value.
+    """One setting: its description and its value.
 
     A subclass with `name`, `section`, `validator` and so on as attributes of the class is a
     setting of the user's own; it has a flag when it has `cli`.
@@ -65,7 +65,7 @@ class Setting:
     order = 0
     variable = None
     source = None
-    given = None  # the value as it was given, where `value` is what became of it
+    given = None  # the value as it was given; `value` is the result of the validator
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -102,7 +102,7 @@ class Setting:
             raise kind(f"Invalid value for {self.name}: {val!r}{_where(source)}: {exc}") from exc
 
     def as_given(self):
-        """What an error says of it: its name, its value and where that came from."""
+        """The part of an error about it: its name, its value and the source of that."""
         return f"{self.name} {self.given!r}{_where(self.source)}"
 
     def add_option(self, parser):
@@ -298,7 +298,7 @@ class Config:
         return self.settings[name].source is not None
 
     def validate(self):
-        """Check what no setting can check alone. Raises ConfigError."""
+        """Check settings against each other. Raises ConfigError."""
         from gunicorn import _features
 
         if self.loglevel.lower() not in LOG_LEVELS:
@@ -327,7 +327,7 @@ class Config:
             raise ConfigError(f"GUNICORN_CMD_ARGS: {exc}: {text}") from None
 
     def parser(self):
-        """Return the parser of the command line: argparse's, or what stands for it."""
+        """Return the parser of the command line: argparse's, or its substitute."""
         from gunicorn._cli import CommandLine
 
         return CommandLine(self, __version__)

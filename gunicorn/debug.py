@@ -47,5 +47,5 @@ def spew(trace_names=None, show_values=False):
 
 
 def unspew():
-    """Stop what `spew` started."""
+    """End the effect of `spew`."""
     sys.settrace(None)

@@ -20,7 +20,7 @@ class RequestTimeout(BaseException):
     """Raised in a request that has been running for `request_timeout`.
 
     No `Exception`, so that no framework makes an error page of it, nor an application that logs
-    and goes on; what `finally` and context managers release is released. An application that
+    and goes on; `finally` and context managers release their resources. An application that
     catches it may answer by itself.
     """
 

@@ -46,7 +46,7 @@ def _logger(name, handler):
     return {"level": "INFO", "handlers": [handler], "propagate": True, "qualname": name}
 
 
-# What logconfig_dict and logconfig_json are laid over, key by key of the top level.
+# The base of logconfig_dict and logconfig_json, which replace keys of the top level.
 CONFIG_DEFAULTS: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -87,7 +87,7 @@ def access_enabled(cfg: Config) -> bool:
 
 
 def parse_syslog_address(addr: str) -> tuple[Any, Any]:
-    """Split syslog_addr into what SysLogHandler takes: a type of socket, or None, and an address.
+    """Split syslog_addr into arguments of SysLogHandler: a type of socket or None, an address.
 
     Raises RuntimeError.
     """
@@ -135,14 +135,14 @@ def warn_of_disabled_loggers(before):
         "dictConfig or fileConfig."
     )
     log = logging.getLogger("gunicorn.error")
-    try:  # what is disabled are not the handlers
+    try:  # the handlers are not disabled
         log.callHandlers(log.makeRecord(log.name, logging.WARNING, __file__, 0, text, (), None))
     except OSError:  # a file that was closed, and cannot be opened by the workers' user
         util.say(text)
 
 
 class Logger:
-    """What the server logs with; `logger_class` names a subclass.
+    """The server's logger; `logger_class` names a subclass.
 
     `setup` runs again when the configuration is reloaded.
     """

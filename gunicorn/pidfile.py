@@ -47,7 +47,7 @@ class Pidfile:
             raise
 
     def rename(self, path: str) -> None:
-        """Move to `path`. Raises what create() raises; the file is where it was then."""
+        """Move to `path`. Raises as create() does; then the file stays in its place."""
         moved = Pidfile(path)
         moved.create(self.pid)  # type: ignore[arg-type]  # created before
         self.unlink()

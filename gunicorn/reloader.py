@@ -14,7 +14,7 @@ from gunicorn import util
 
 POLL_INTERVAL = 1  # seconds
 LOOK_INTERVAL = 5.0  # seconds between looks of an engine that is told of changes
-SETTLE_TIME = 0.05  # seconds for whatever belongs to the same change
+SETTLE_TIME = 0.05  # seconds for all files of the same change
 EVENTS_SIZE = 65536  # bytes of events read at a time
 
 
@@ -24,7 +24,7 @@ def source_of(path):
 
 
 class ReloaderBase(threading.Thread):
-    """What to watch. `extra_files` are paths, and patterns that are expanded at each look."""
+    """The files to watch. `extra_files` are paths, and patterns that are expanded at each look."""
 
     def __init__(self, extra_files=None, interval=POLL_INTERVAL, callback=None):
         super().__init__(daemon=True)
@@ -59,7 +59,7 @@ class ReloaderBase(threading.Thread):
 
 
 def _stamp(filename):
-    """What changes when a file is written or replaced; None when it is not there."""
+    """The parts of a file's status that change when it is written; None without a file."""
     try:
         stat = os.stat(filename)
     except OSError:
@@ -73,7 +73,7 @@ class Reloader(ReloaderBase):
     def __init__(self, extra_files=None, interval=POLL_INTERVAL, callback=None):
         super().__init__(extra_files, interval, callback)
         self._gone = set()
-        # Made before the application is loaded, started after: what is saved between is a change.
+        # Made before the application is loaded, started after: a file saved between is a change.
         self._loading_since = time.time_ns()
         self._stamps = {name: stamp for name in self._extra() if (stamp := _stamp(name))}
 
@@ -130,7 +130,7 @@ else:
 class InotifyReloader(Reloader):
     """The engine `inotify`: Linux tells of changes. Looks by itself now and then, too.
 
-    Events say where to look and no more: what has changed is found as the engine `poll` finds it.
+    An event only names a place to look at: changes are found as by the engine `poll`.
     """
 
     def __init__(self, extra_files=None, interval=POLL_INTERVAL, callback=None):
@@ -187,9 +187,9 @@ def pattern_directory(pattern):
 
 
 def drain(fd):
-    """Throw away what is to be read; False when that is nothing.
+    """Discard the waiting input; False if there is none.
 
-    Asked first: under eventlet, os.read() waits whatever the descriptor's mode is.
+    Asked first: under eventlet, os.read() waits in every mode of the descriptor.
     """
     return bool(select.select([fd], [], [], 0)[0]) and os.read(fd, EVENTS_SIZE)
 

@@ -26,7 +26,7 @@ _ours: weakref.WeakSet = weakref.WeakSet()
 
 
 class BaseSocket:
-    """A listening socket with its address. What it does not define itself is the socket's.
+    """A listening socket with its address. Other attributes are the socket's.
 
     `fd` is a descriptor that is bound already; the object takes it over.
     Raises OSError when the address cannot be bound.
@@ -70,8 +70,8 @@ class BaseSocket:
         if not bound:
             self.bind(sock)
         sock.setblocking(False)
-        # Workers inherit by fork, which needs no inheritable descriptor; what is executed gets
-        # only what it is given on purpose.
+        # Workers inherit by fork, which needs no inheritable descriptor; programs that are
+        # executed get only descriptors that are passed on purpose.
         sock.set_inheritable(False)
         if not self._is_listening(sock):
             sock.listen(self.conf.backlog)
@@ -168,7 +168,7 @@ class UnixSocket(BaseSocket):
         if _is_abstract(self.cfg_addr):
             return
         try:
-            # Not of what a link points at, which somebody may have put in its place.
+            # Not of a link's target: another user may have put the link in its place.
             os.chown(self.cfg_addr, self.conf.uid, self.conf.gid, follow_symlinks=False)
         except OSError:
             util.unlink(self.cfg_addr)
@@ -213,7 +213,7 @@ def _is_name(address) -> bool:
 
 
 def _choices(address) -> list:
-    """Return what binding `address` may come to: [(class, address)]. Raises OSError.
+    """Return the choices for binding `address`: [(class, address)]. Raises OSError.
 
     A name's IPv4 addresses come first, as gunicorn knows no others, then those of IPv6; each in
     the order of getaddrinfo(3).
@@ -284,7 +284,7 @@ def take_over(fd: int, conf, log) -> BaseSocket:
 
 
 def _what_helps(exc, address, conf) -> str | None:
-    """Say what helps where `address` cannot be bound; None where the error says it."""
+    """Return the remedy if `address` cannot be bound; None if the error is clear."""
     number = getattr(exc, "errno", None)
     if isinstance(address, tuple):
         own = _own_listener(address) if number == errno.EADDRINUSE else None
@@ -318,7 +318,7 @@ def _what_helps(exc, address, conf) -> str | None:
 
 def _may_pass(exc: Exception, address) -> bool:
     """Whether waiting helps: it gives no rights, no shorter path (an OSError without errno), and
-    does not close what this process has open."""
+    does not close the descriptors of this process."""
     if not isinstance(exc, OSError) or exc.errno in (errno.EACCES, errno.EPERM, None):
         return False
     return exc.errno != errno.EADDRINUSE or _own_listener(address) is None
@@ -405,9 +405,9 @@ def leave_open(listeners) -> None:
 def refuse_new_connections(listeners, log) -> None:
     """Let TCP listeners take no new connection, for every process that shares them.
 
-    What waits in their queues can still be accepted. So nothing arrives between a worker's last
-    accept and its close, to be lost. Returns once what the kernel still kept to itself, for want
-    of a first byte, has had time to get one.
+    Connections in their queues can still be accepted. So none arrives between a worker's last
+    accept and its close, to be lost. The kernel keeps connections without a first byte to itself:
+    returns once those have had time to get one.
     """
     deferred = False
     for listener in listeners:
@@ -438,7 +438,7 @@ def _accept_at_once(listener) -> bool:
 
 
 def ssl_context(conf):
-    """Return the `ssl.SSLContext` of the settings, or what the hook `ssl_context` makes of it."""
+    """Return the `ssl.SSLContext` of the settings, or of the hook `ssl_context`."""
     from gunicorn import _ssl_context
 
     return _ssl_context.make(conf)

@@ -1,6 +1,6 @@
 """Helpers with gunicorn's names, for the server itself and for workers and tools of others.
 
-Nothing here imports at once what only some callers need: this module is part of every start.
+Modules that only some callers need are imported there: this one is part of every start.
 """
 
 import os
@@ -11,7 +11,7 @@ from gunicorn.errors import AppImportError, AppModuleNotFound, ConfigError
 
 REDIRECT_TO = getattr(os, "devnull", "/dev/null")
 
-# What belongs to a connection is the server's business (RFC 9110 section 7.6.1), and so are
+# Fields of a connection are the server's business (RFC 9110 section 7.6.1), and so are
 # Server and Date (PEP 3333, "Handling the Server and Date headers").
 hop_headers = {
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailers",
@@ -44,7 +44,7 @@ class _NoEntryPoint(ImportError):
 def load_entry_point(distribution, group, name):
     """Return the object that `distribution` registers as `name` in `group`.
 
-    Raises ImportError when there is none, and whatever importing it raises.
+    Raises ImportError when there is none, and the exceptions of its import.
     """
     from importlib import metadata
 
@@ -123,7 +123,7 @@ def load_class(uri, default="gunicorn.workers.sync.SyncWorker", section="gunicor
         if uri not in SUPPORTED_WORKERS:
             return _load_plain_name(uri, section)
         uri = SUPPORTED_WORKERS[uri]
-    if uri.startswith("."):  # relative to nothing: what importing it says is of no help
+    if uri.startswith("."):  # relative to nothing: the error of its import is of no help
         raise RuntimeError(f"class uri {uri!r} invalid or not found: it begins with a dot")
     module_name, _, class_name = uri.rpartition(".")
     try:
@@ -154,7 +154,7 @@ def import_module(name):
     return import_module(name)
 
 
-# What Python's parser raises for text that is no Python, has a NUL, or is nested too deep.
+# The exceptions of Python's parser for text that is no Python, has a NUL, or is nested too deep.
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
@@ -207,7 +207,7 @@ def _is_missing(module, exc):
 
 
 def _hint_at_module(path, obj):
-    """Raise AppModuleNotFound when `path` is a file or a name in a module: tell what is meant."""
+    """Raise AppModuleNotFound when `path` is a file or a name in a module: suggest a name."""
     parent, _, name = path.rpartition(".")
     if hasattr(sys.modules.get(parent), name) and not hasattr(sys.modules[parent], "__path__"):
         hint = f"{path!r} is no module, did you mean '{parent}:{name}'?"
@@ -220,7 +220,7 @@ def _hint_at_module(path, obj):
 
 
 def _where_to_look(missing, obj):
-    """What helps whoever named a module that does not exist: where it was looked for, or a name."""
+    """The remedy for a module that does not exist: the searched path, or a similar name."""
     import difflib
 
     parent, _, name = missing.rpartition(".")
@@ -233,7 +233,7 @@ def _where_to_look(missing, obj):
     return f": neither in {os.getcwd()!r} (--chdir) nor where Python looks (--pythonpath).{hint}"
 
 
-#: What applications and their factories are usually called.
+#: Usual names of applications and their factories.
 USUAL_NAMES = ("app", "application", "api", "wsgi_app", "create_app", "make_app")
 
 
@@ -254,7 +254,7 @@ def import_app(module):
     """Return the WSGI application that `module` names: MODULE, MODULE:NAME or MODULE:CALL(...).
 
     The name is `application` if there is none. Raises AppModuleNotFound when there is no such
-    module, AppImportError when it has no such application, and whatever importing it raises.
+    module, AppImportError when it has no such application, and the exceptions of its import.
     """
     module, colon, obj = module.partition(":")
     if not colon:
@@ -354,7 +354,7 @@ def check_is_writable(path):
 
 
 def socket_hint(exc):
-    """Say what helps when /dev/stdout or the like cannot be opened, because it is a socket."""
+    """Report the remedy if /dev/stdout or the like cannot be opened because it is a socket."""
     import errno
     import stat
 
@@ -527,7 +527,7 @@ def close(sock):
 def close_graceful(sock, timeout=2.0, max_drain=65536):
     """Close a socket so that the peer gets all that was written (RFC 9112 section 9.6).
 
-    What the peer still sends is read for up to `timeout` seconds and `max_drain` bytes.
+    Further input of the peer is read for up to `timeout` seconds and `max_drain` bytes.
     """
     import socket
 
@@ -629,7 +629,7 @@ def split_request_uri(uri):
     return parts._replace(path=parts.path[1:])
 
 
-# In English whatever the locale is, as strftime() is not.
+# In English in every locale, as strftime() is not.
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 

@@ -44,11 +44,13 @@ check_test() {
 # The programs that the behaviour tests start beside the server.
 check_pytest() {
     have nginx || need nginx-light
+    have haproxy || need haproxy
     have runsv || need runit
     have openssl || need openssl
     have curl || need curl
     have ss || need iproute2
     have strace || need strace
+    have systemd-analyze || need systemd
 }
 
 check_fuzz() {

@@ -100,7 +100,14 @@ NOTES = {
     "root_path": _ASGI,
     "protocol": "`uwsgi` is not available in this version; asking for it ends the start with a line.\n",
     "uwsgi_allow_ips": "Without effect in this version; see `protocol`.\n",
-    "proxy_allow_ips": "Without effect in this version; see `proxy_protocol`.\n",
+    "proxy_allow_ips": """\
+A PROXY header from another peer is answered 403; without a header such a peer is served. The peers of
+unix sockets are allowed.
+
+```python
+proxy_allow_ips = "10.0.0.0/8, 2001:db8::/32"  # the load balancer's networks
+```
+""",
     "bind": """\
 Without a port it is 8000. A unix socket gets the mode that `umask` leaves and belongs to `user` and
 `group`. `fd://3` is a socket that was opened by somebody else, and that descriptor's number.
@@ -223,10 +230,22 @@ Addresses and networks (`10.0.0.0/8`). Clients on a unix socket are always belie
 where nobody but the proxy can connect.
 """,
     "proxy_protocol": """\
-Not available in this version for our own workers: let the proxy send `X-Forwarded-For`.
+For load balancers that pass TCP on and name the client by [HAProxy's PROXY protocol](https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt),
+version 1 (a line) or 2 (binary); see [deployment](deployment.md#the-proxy-protocol). The header is read once a connection, before TLS and
+within `header_timeout`, and holds for all requests of the connection:
 
-The flag without a value means `auto`. Mind the next argument: `--proxy-protocol app:app` takes `app:app`
-for the value; write `--proxy-protocol=auto app:app`.
+| variable | value |
+|---|---|
+| `REMOTE_ADDR`, `REMOTE_PORT` | the client, also in the access log |
+| `PROXY_PROTOCOL` | `TCP4`, `TCP6`, `UDP4`, `UDP6` (QUIC), `UNIX` |
+| `PROXY_ADDR`, `PROXY_PORT` | the address at which the client has reached the balancer |
+| `PROXY_AUTHORITY`, `PROXY_UNIQUE_ID` | if they were sent: the name that the client asked for (SNI), and the balancer's id of the connection |
+| `PROXY_SSL_PROTOCOL`, `PROXY_SSL_CIPHER`, `PROXY_SSL_CLIENT_S_DN_CN`, `PROXY_SSL_CLIENT_VERIFY` | if the client uses TLS to the balancer; `wsgi.url_scheme` is `https` then. `SUCCESS`, `FAILED` or `NONE` tells about its certificate |
+
+A connection without a header, or whose header names no client (`UNKNOWN`, `LOCAL`, `UNSPEC`: health checks), is that of its peer. A malformed
+header is answered 400, and the reason is logged. `forwarded_allow_ips` is about the balancer's address.
+
+The flag without a value means `auto`.
 """,
     "header_map": """\
 `X_Forwarded_For` and `X-Forwarded-For` have the same name in the WSGI environ. `drop` leaves out the

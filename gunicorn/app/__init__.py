@@ -1,1 +1,1 @@
-"""Applications: what gunicorn loads its configuration for, and serves."""
+"""Applications: gunicorn loads their configuration and serves them."""

@@ -36,7 +36,7 @@ def _die(message: object) -> NoReturn:
 
 
 def _print(text):
-    """Print to the standard output, also what it cannot encode."""
+    """Print to the standard output, also characters that it cannot encode."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding))
 
@@ -49,7 +49,7 @@ def _print_traceback():
 
 
 class BaseApplication:
-    """What the server serves, and with which configuration.
+    """An application to serve, with its configuration.
 
     A subclass defines `load_config()`, which calls `self.cfg.set(name, value)`, and `load()`,
     which returns the WSGI application; then `Subclass().run()` serves it.
@@ -96,18 +96,8 @@ class BaseApplication:
     def reload(self) -> None:
         """Load the configuration again."""
         self.do_load_config()
-        self._check_features()
         if self.cfg.spew:
             _spew()
-
-    def _check_features(self):
-        """End the process when something was asked for that cannot be served."""
-        from gunicorn import _features
-
-        try:
-            _features.check_serving(self.cfg)
-        except ConfigError as exc:
-            _die(exc)
 
     def wsgi(self) -> Callable[..., Iterable[bytes]]:
         """Return the application, loaded once."""
@@ -147,7 +137,7 @@ class Application(BaseApplication):
         return vars(util.import_module(module_name))
 
     def load_config_from_module_name_or_filename(self, location: str) -> dict[str, Any]:
-        """Set what a configuration file sets: PATH, file:PATH or python:MODULE.
+        """Apply a configuration file: PATH, file:PATH or python:MODULE.
 
         Returns its names. Raises RuntimeError when there is no such file.
         """
@@ -201,7 +191,7 @@ class Application(BaseApplication):
         self.chdir()
 
     def _check(self):
-        """Load what serving would load, then exit: with 0, or with 1 and the reason."""
+        """Load all that serving would load, then exit: with 0, or with 1 and the reason."""
         try:
             self.load()
         except AppImportError as exc:
@@ -229,7 +219,7 @@ class Application(BaseApplication):
 
     def _check_tls(self):
         """Raise ConfigError for a certificate that could not be served."""
-        if self.cfg.is_ssl:  # what it takes is imported only then
+        if self.cfg.is_ssl:  # its modules are imported only then
             from gunicorn import _tls
 
             _tls.check(self.cfg)
@@ -237,8 +227,6 @@ class Application(BaseApplication):
     def run(self):
         if self.cfg.print_config:
             _print(str(self.cfg))
-        else:
-            self._check_features()
         if self.cfg.print_config or self.cfg.check_config:
             self._check()
         if self.cfg.spew:

@@ -7,7 +7,7 @@ __all__ = ["PasterServerApplication", "get_wsgi_app", "has_logging_config", "ser
 
 
 class PasterServerApplication(WSGIApplication):
-    """What `[server:main] use = egg:gunicorn#main` runs, with the settings of that section."""
+    """The server of `[server:main] use = egg:gunicorn#main`, with the settings of that section."""
 
     def __init__(self, app, config_file, settings):
         self.paste_app = app

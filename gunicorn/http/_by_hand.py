@@ -71,7 +71,7 @@ class SocketResponse(wsgi.Response):
         return self._has_body() and not self.chunked and self.response_length is None
 
     def start_response(self, status, headers, exc_info=None):
-        """PEP 3333's function. Raises for what cannot be sent."""
+        """PEP 3333's function. Raises if the head cannot be sent."""
         if exc_info:
             try:
                 if self.headers_sent:
@@ -115,7 +115,7 @@ class SocketResponse(wsgi.Response):
         self.headers_sent = True
 
     def write(self, data):
-        """Send a part of the body; what is beyond Content-Length is dropped."""
+        """Send a part of the body; bytes beyond Content-Length are dropped."""
         if not isinstance(data, bytes):
             raise TypeError(f"{data!r} is not a byte")
         self.send_headers()
@@ -127,7 +127,7 @@ class SocketResponse(wsgi.Response):
         self.sock.sendall(b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data)
 
     def close(self):
-        """Send what is missing of the answer."""
+        """Send the rest of the answer."""
         self.send_headers()
         if self.chunked:
             self.sock.sendall(b"0\r\n\r\n")

@@ -1,4 +1,4 @@
-"""What an application sees of its client's connection: `environ["gunicorn.socket"]`.
+"""An application's view of its client's connection: `environ["gunicorn.socket"]`.
 
 The engine holds the connection; `link` is its end of it (`gunicorn._core.ClientSocket`). Calls
 that only look leave it there. A call that sends, receives, shuts down, closes, detaches,
@@ -34,7 +34,7 @@ class Looks:
         return self._real
 
     def _ask(self, name: str, *args):
-        """Ask the connection; what an application has taken over, it asks itself."""
+        """Ask the connection; an application that has taken it over asks it itself."""
         if self._real is not None:
             value = getattr(self._real, name)
             return value(*args) if callable(value) else value
@@ -97,7 +97,7 @@ class Looks:
         """Whether sending and receiving wait."""
         return self.gettimeout() != 0
 
-    # Of no use: they raise what the system says of a connected socket.
+    # Of no use: they raise the system's error for a connected socket.
 
     def accept(self):
         """Raise OSError: the socket does not listen."""

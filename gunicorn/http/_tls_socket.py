@@ -1,4 +1,4 @@
-"""What an application sees of a TLS connection: the socket, the client's certificate.
+"""An application's view of a TLS connection: the socket, the client's certificate.
 
 The engine holds the connection; `link` is its end of it (`gunicorn._core.ClientSocket`).
 """
@@ -19,7 +19,7 @@ RECV_DEFAULT = 1024  # bytes, as ssl.SSLSocket.read
 CERTIFICATES_KEPT = 256
 WAIT = 3600.0  # seconds; after which one looks again
 
-# OpenSSL's short names, which are what a DN shows, of what ssl calls by the long ones.
+# OpenSSL's short names, which a DN shows, by the long ones, which ssl uses.
 SHORT_NAMES = {
     "commonName": "CN",
     "countryName": "C",
@@ -82,7 +82,7 @@ def _common_name(name) -> str:
 
 @functools.lru_cache(CERTIFICATES_KEPT)
 def client_variables(der: bytes | None) -> dict[str, str]:
-    """Return what mod_ssl tells of a client's certificate, which has been verified; None: none."""
+    """Return mod_ssl's variables for a client's verified certificate; None: without one."""
     if der is None:
         return {"SSL_CLIENT_VERIFY": "NONE"}
     certificate = decode_certificate(der)
@@ -102,7 +102,7 @@ def client_variables(der: bytes | None) -> dict[str, str]:
 
 
 class Session(NamedTuple):
-    """What an `ssl.SSLSession` says."""
+    """The attributes of an `ssl.SSLSession`."""
 
     id: bytes
     time: int
@@ -114,7 +114,7 @@ class Session(NamedTuple):
 class TlsSocket(Looks):
     """The connection of a request, with the methods of an `ssl.SSLSocket`.
 
-    Who only looks leaves it with the engine. Who sends or receives takes it over, and it is closed
+    Queries leave it with the engine. Sending or receiving takes it over, and it is closed
     when the application returns.
     """
 
@@ -134,7 +134,7 @@ class TlsSocket(Looks):
         der = self._link.tls_look("certificate")
         if der is None or binary_form:
             return der
-        # Its own to change: the next request gets what is kept.
+        # Its own to change: the next request gets the original.
         return dict(decode_certificate(der)) if self.context.verify_mode != ssl.CERT_NONE else {}
 
     def version(self) -> str:
@@ -146,7 +146,7 @@ class TlsSocket(Looks):
         return self._link.tls_look("cipher")
 
     def selected_alpn_protocol(self) -> str | None:
-        """Return what was agreed on by ALPN."""
+        """Return the protocol that ALPN chose."""
         return self._link.tls_look("alpn")
 
     def selected_npn_protocol(self) -> None:
@@ -160,7 +160,7 @@ class TlsSocket(Looks):
         return self._link.tls_look("shared_ciphers") or None
 
     def get_channel_binding(self, cb_type: str = "tls-unique") -> bytes | None:
-        """Return what binds something to this very connection (RFC 5929)."""
+        """Return the channel binding of this connection (RFC 5929)."""
         if cb_type not in ssl.CHANNEL_BINDING_TYPES:
             raise ValueError(f"{cb_type} channel binding type not implemented")
         return self._link.tls_look("binding")
@@ -229,7 +229,7 @@ class TlsSocket(Looks):
         return self.recv(len) if buffer is None else self.recv_into(buffer, len)
 
     def send(self, data, flags: int = 0) -> int:
-        """Send what goes at once of `data`, at least one byte; return how many."""
+        """Send as much of `data` as goes at once, at least one byte; return how many."""
         if flags:
             raise ValueError("a TLS connection knows no flags")
         view = memoryview(data).cast("B")
@@ -273,7 +273,7 @@ class TlsSocket(Looks):
             file = io.BufferedReader(raw, size) if raw.readable() else io.BufferedWriter(raw, size)
         return file if "b" in mode else io.TextIOWrapper(file, **options)
 
-    # What an `ssl.SSLSocket` refuses, and what only the engine could do.
+    # Refused by an `ssl.SSLSocket` too, or possible for the engine only.
 
     def _refuse(self, *args, **kwargs):
         raise NotImplementedError("not allowed on a TLS connection")
@@ -335,7 +335,7 @@ class TlsSocket(Looks):
 
 
 class _RawFile(io.RawIOBase):
-    """What makefile() puts a buffer upon."""
+    """The file below the buffer of makefile()."""
 
     def __init__(self, sock: TlsSocket, mode: str) -> None:
         self._sock = sock

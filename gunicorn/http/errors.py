@@ -225,7 +225,7 @@ class InvalidSchemeHeaders(ParseException):
         return "Contradictory scheme headers"
 
 
-# The phrases of the engine's refusals (RFC 9110 section 15.5), whatever this Python calls them.
+# The phrases of the engine's refusals (RFC 9110 section 15.5); those of Python vary.
 _REASONS = {413: "Content Too Large", 414: "URI Too Long"}
 
 

@@ -66,7 +66,7 @@ class Request:
         self.must_close = True
 
     def __getattr__(self, name: str) -> Any:
-        """Make what few ask for when it is asked for."""
+        """Make a rare attribute at its first use."""
         make = _RARE.get(name)
         if make is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -107,6 +107,7 @@ def received(
     headers: list[tuple[str, str]],
     https: bool,
     number: int,
+    proxied: dict[str, Any] | None = None,
 ) -> Request:
     """Return the request that the engine has read."""
     req = Request.__new__(Request)
@@ -123,7 +124,7 @@ def received(
     req.scheme = "https" if https else "http"
     req.peer_addr = req.remote_addr = req._client = peer
     req.req_number = number
-    req.proxy_protocol_info = None
+    req.proxy_protocol_info = proxied
     req.must_close = False
     req.waited = waited
     req._sock = sock
@@ -135,7 +136,7 @@ _OWN_SHOULD_CLOSE = Request.should_close
 
 
 def remember(req: Request) -> None:
-    """Keep what the engine has read, for `is_as_received`."""
+    """Keep the state that the engine has read, for `is_as_received`."""
     req._received = (*req.headers, *_rest(req))
 
 

@@ -24,8 +24,8 @@ DRAIN_STEP = 65536  # bytes of a body that is passed over
 class ParsedRequest(Request):
     """A request that was read from `unreader`; its `body` is read from there on.
 
-    Raises NoMoreData where the bytes end before its head does, and ParseException for what the
-    engine would refuse.
+    Raises NoMoreData where the bytes end before its head does, and ParseException where the
+    engine would refuse it.
     """
 
     def __init__(self, cfg: Config, unreader: Unreader, peer_addr, req_number: int = 1) -> None:
@@ -63,7 +63,7 @@ class ParsedRequest(Request):
 
 
 def _arguments(cfg, peer):
-    """Return what the engine's parser takes of the settings, and of the client."""
+    """Return the arguments of the engine's parser: settings, and facts about the client."""
     limits = (cfg.limit_request_line, cfg.limit_request_fields, cfg.limit_request_field_size)
     permits = (
         cfg.permit_obsolete_folding,
@@ -121,7 +121,7 @@ class Parser:
     next = __next__
 
     def finish_body(self) -> bool:
-        """Pass over what is left of the message's body. Return whether it had an end."""
+        """Pass over the rest of the message's body. Return whether it had an end."""
         try:
             while self.mesg is not None and self.mesg.body.read(DRAIN_STEP):
                 pass

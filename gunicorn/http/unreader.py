@@ -1,4 +1,4 @@
-"""Where a request's bytes come from, for those who read requests in Python.
+"""The source of a request's bytes, for code that reads requests in Python.
 
 The engine reads its clients itself; see `gunicorn.http.parser`.
 """
@@ -19,7 +19,7 @@ class Unreader:
         raise NotImplementedError
 
     def read(self, size: int | None = None) -> bytes:
-        """Return `size` bytes, fewer at the end alone; without a size what is there, or a chunk."""
+        """Return `size` bytes, fewer only at the end; without a size buffered ones or a chunk."""
         if size is not None and not isinstance(size, int):
             raise TypeError("size must be an integer")
         if size is None or size < 0:

@@ -1,4 +1,4 @@
-"""What a WSGI application and the hooks see of the server, besides the environ."""
+"""The server as a WSGI application and the hooks see it, besides the environ."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def _assigned(name: str) -> str:
 
 
 def server_name() -> str:
-    """Return what the Server field says."""
+    """Return the value of the Server field."""
     return _assigned("SERVER")
 
 
 def server_software() -> str:
-    """Return what `environ["SERVER_SOFTWARE"]` says."""
+    """Return the value of `environ["SERVER_SOFTWARE"]`."""
     return _assigned("SERVER_SOFTWARE")
 
 
@@ -93,7 +93,7 @@ class WSGIErrorsWrapper:
 
 
 class Response:
-    """What was answered, for `post_request` and `Logger.access`.
+    """The answer, for `post_request` and `Logger.access`.
 
     `sent` counts the bytes of the body that the client was sent, `headers` is the list that the
     application gave, `response_length` the Content-Length it declared or None.
@@ -155,7 +155,7 @@ class Response:
         return [*lines, "Transfer-Encoding: chunked\r\n"] if self.chunked else lines
 
 
-OWN_RESPONSE: type[Response] = Response  # whatever stands in its place later
+OWN_RESPONSE: type[Response] = Response  # users may replace it later
 
 
 def __getattr__(name: str) -> Any:

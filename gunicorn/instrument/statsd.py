@@ -1,4 +1,4 @@
-"""Metrics for StatsD: a logger that counts what it logs.
+"""Metrics for StatsD: a logger that counts its lines.
 
 Any record logged with `extra={"metric": name, "value": number, "mtype": type}` is sent as a metric;
 with an empty message it is that and nothing else.

@@ -1,4 +1,4 @@
-"""`gunicorn --dump PID`: what the workers of a running master do, with their Python stacks."""
+"""`gunicorn --dump PID`: the requests of a running master's workers, with their Python stacks."""
 
 import os
 import socket
@@ -108,5 +108,5 @@ def _body(answer: bytes, master: int) -> str:
 
 
 def _harmless(text: str) -> str:
-    """Return `text` without what could steer a terminal: workers have a say in it."""
+    """Return `text` without characters that steer a terminal: workers can write to it."""
     return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)

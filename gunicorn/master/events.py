@@ -1,4 +1,4 @@
-"""What the C core reports to the master. It looks each name up once, at the start.
+"""The reports of the C core to the master. It looks each name up once, at the start.
 
 Each function has the `gunicorn.arbiter.Arbiter` as its first argument; an exception ends the
 master's loop. The duties that subclasses override are methods of the arbiter itself.
@@ -41,5 +41,5 @@ def woken(arbiter) -> None:
 
 
 def cannot_answer(arbiter, reason: str) -> None:
-    """The system refuses what a client of the status port needs for its answer."""
+    """The system refuses a resource for the answer to a client of the status port."""
     arbiter.log.error("Cannot answer a client of the status port or --dump: %s", reason)

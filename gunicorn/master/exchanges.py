@@ -6,7 +6,7 @@ from gunicorn import _core
 
 
 class Shared(namedtuple("Shared", ["listeners", "exchange"])):
-    """An exchange, and what the workers need to have in common to understand each other.
+    """An exchange, and the settings that its workers need to have in common.
 
     `listeners` is a tuple, `exchange` a _core.Exchange, or None where the system has no such thing.
 
@@ -19,7 +19,7 @@ class Shared(namedtuple("Shared", ["listeners", "exchange"])):
     def on(self, listeners: tuple, log) -> "Shared":
         """Return the one for these listeners, which may be this one.
 
-        What the system has refused is tried again for each worker, and told once.
+        A resource that the system refused is asked for with each worker; one line reports it.
         """
         if listeners == self.listeners and self.exchange is not None:
             return self
@@ -77,6 +77,6 @@ def leave(worker) -> None:
 
 
 def replace(arbiter, last_replaced: int) -> None:
-    """Workers up to that number leave what waits to later ones."""
+    """Workers up to that number leave waiting requests to later ones."""
     if arbiter._shared.exchange is not None:
         arbiter._shared.exchange.replace(last_replaced)

@@ -1,4 +1,4 @@
-"""What the master's log says of workers that hang, grow or die, and why."""
+"""The master's log lines about workers that hang, grow or die, with the reasons."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def check_memory_limits(cfg, log) -> None:
 
 
 def silence(worker, phase: str, silent: float) -> str:
-    """Say what a silent worker was doing, from what it wrote into its slot."""
+    """Describe the requests of a silent worker, by the entries in its slot."""
     slot = worker.tmp.slot if worker is not None else None
     if phase == "booting":
         return f"has been booting for {silent:.1f} s"

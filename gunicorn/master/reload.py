@@ -76,7 +76,7 @@ def cancel(arbiter, reason) -> None:
 
 
 def finish(arbiter) -> None:
-    """The new configuration works: let go of what only the old one used."""
+    """The new configuration works: release the resources of the old one alone."""
     before, arbiter._reloading = arbiter._reloading, None
     exchanges.replace(arbiter, before.last_replaced)
     before.discard(arbiter)
@@ -88,7 +88,7 @@ def finish(arbiter) -> None:
 
 
 def _reason_of(exc: BaseException) -> BaseException:
-    """What made a reload end: a mistake in the configuration arrives as SystemExit."""
+    """The cause of a reload's end: a mistake in the configuration arrives as SystemExit."""
     if isinstance(exc, SystemExit) and exc.__context__ is not None:
         return exc.__context__
     return exc

@@ -30,7 +30,7 @@ OWN = ("faulthandler",)
 
 
 class Sharing:
-    """What one master has prepared for its workers."""
+    """The preparations of one master for its workers."""
 
     def __init__(self) -> None:
         self._generation: int | None = None  # of workers that the last freeze was for
@@ -47,7 +47,7 @@ class Sharing:
             load(arbiter.worker_class)
         if self._generation == generation:
             return
-        if self._generation is not None:  # what the configuration before it has left behind
+        if self._generation is not None:  # objects of the configuration before it
             gc.unfreeze()
             gc.collect()
         gc.freeze()

@@ -1,4 +1,4 @@
-"""What a reload changes, and how it is taken back when the new configuration does not work."""
+"""The changes of a reload, and their undoing when the new configuration does not work."""
 
 import contextlib
 import os
@@ -41,7 +41,7 @@ class Snapshot:
         self.modules = dict(sys.modules) if arbiter.cfg.preload_app else None
 
     def restore(self, arbiter) -> None:
-        """Put everything back, and close what the reload opened."""
+        """Put everything back, and close the descriptors that the reload opened."""
         kept = self.attributes["LISTENERS"]
         sock.close_sockets([one for one in self.listeners if one not in kept])
         if arbiter._status is not self.attributes["_status"]:
@@ -64,14 +64,14 @@ class Snapshot:
         arbiter.log.setup(self.cfg)
 
     def close_in_worker(self, arbiter) -> None:
-        """In a worker of the new configuration: let go of what only the old one uses."""
+        """In a worker of the new configuration: release the resources of the old one."""
         for listener in self._unused(arbiter):
             listener.close()
         self.attributes["_shared"] = None
         self.attributes["_status"].close(unlink=False)
 
     def discard(self, arbiter) -> None:
-        """Close what only older configurations used: the reload worked, or the server stops."""
+        """Close resources of older configurations: the reload worked, or the server stops."""
         gone = self._unused(arbiter)
         shared = shutdown.shares_sockets(arbiter)
         if not shared:
@@ -107,7 +107,7 @@ def _set_environ(wanted: dict) -> None:
 
 
 def reset_environ(cfg) -> None:
-    """Take back what `raw_env` set, so that the new configuration sets it anew."""
+    """Remove the variables of `raw_env`, so that the new configuration sets it anew."""
     for name in cfg.env:
         if name in cfg.env_orig:
             os.environ[name] = cfg.env_orig[name]

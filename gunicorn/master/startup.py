@@ -64,7 +64,7 @@ def _open(arbiter) -> None:
 
 def _start_tls(arbiter) -> None:
     """Read the certificate and its key. Raises ConfigError."""
-    if not arbiter.cfg.is_ssl:  # what it takes is imported only then
+    if not arbiter.cfg.is_ssl:  # its modules are imported only then
         return
     from gunicorn import _tls
 

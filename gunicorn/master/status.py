@@ -1,6 +1,6 @@
 """The status port's socket: bound, bound anew at a reload, handed over in an upgrade.
 
-Who answers at it is the master's loop, in C.
+The master's loop, in C, answers at it.
 """
 
 import os

@@ -13,7 +13,7 @@ from gunicorn.workers import _forked
 class Forked(BaseException):
     """Raised in a new worker by each call that is the master's, until `run()` has caught it.
 
-    So a worker has none of the master's frames below it, nor what their variables refer to.
+    So a worker has none of the master's frames below it, nor the objects of their variables.
     """
 
 
@@ -76,7 +76,7 @@ def _live(arbiter, worker) -> None:
 
 
 def _become(arbiter, worker) -> None:
-    """Let go of what is the master's, and take what is the worker's own."""
+    """Release the master's resources, and take the worker's own."""
     ending.forget_processes()
     worker.master_pipe = arbiter._core.master_pipe
     arbiter._status.close(unlink=False)

@@ -1,7 +1,8 @@
 """Processes that an application forks in a worker: nothing of the server is theirs.
 
-The C core closes the engine's descriptors in them before fork() returns. Here is what takes Python:
-signal handlers, listeners, and the end of a process that comes back into the server.
+The C core closes the engine's descriptors in them before fork() returns. The parts in
+Python are here: signal handlers, listeners, and the end of a process that comes back into the
+server.
 """
 
 import os
@@ -22,7 +23,7 @@ def watch(worker) -> None:
 
 
 def disown(worker) -> None:
-    """Give up what only the worker is to have: its signals, its listeners, its pipe."""
+    """Give up the worker's own resources: its signals, its listeners, its pipe."""
     for signo in signal.valid_signals():
         handler = signal.getsignal(signo)
         owner = getattr(handler, "__self__", None)
@@ -51,7 +52,7 @@ def end_if_child(worker, exc=None) -> None:
 
 
 def end(worker, exc, where) -> None:
-    """End this process as what it has raised says: it has no server to come back to.
+    """End this process by its exception: it has no server to come back to.
 
     Nothing of the worker's end is run, neither hooks nor atexit.
     """

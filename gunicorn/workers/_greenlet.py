@@ -1,4 +1,4 @@
-"""Requests in greenlets, whatever hub they belong to."""
+"""Requests in greenlets, of any hub."""
 
 import gc
 import os
@@ -12,11 +12,11 @@ from gunicorn.workers.loop_host import LoopWorker
 class GreenletWorker(LoopWorker):
     """Runs the application in greenlets, over a standard library that a package has patched.
 
-    What blocks in the application lets others run, if it goes through the standard library's
+    Blocking calls of the application let others run, if they go through the standard library's
     sockets, locks, sleep and the like.
 
-    A subclass supplies what is not implemented here, beside what the loop wants; its `name` is the
-    package's, too. It calls `patch()` before the application is imported.
+    A subclass supplies the methods that are not implemented here, and those of the loop; its `name`
+    is the package's, too. It calls `patch()` before the application is imported.
     """
 
     patches = True  # the standard library, after the fork
@@ -29,7 +29,7 @@ class GreenletWorker(LoopWorker):
         raise NotImplementedError
 
     def patch(self) -> None:
-        """Have the package take the place of what blocks in the standard library."""
+        """Replace blocking functions of the standard library by the package's."""
         raise NotImplementedError
 
     @staticmethod
@@ -44,7 +44,7 @@ class GreenletWorker(LoopWorker):
 
     @classmethod
     def check_config(cls, cfg, log) -> None:
-        """Warn when the application is imported before the package can patch what it uses."""
+        """Warn when the application is imported before the package can patch its modules."""
         if cfg.preload_app and not cls.is_patched():
             log.warning(
                 "preload_app: the application is imported before %s patches the standard "
@@ -78,14 +78,15 @@ class GreenletWorker(LoopWorker):
 
     @_overrides.plain
     def handle_request(self, listener_name, req, sock, addr) -> bool:
-        """Run the application for one request and send what it returns.
+        """Run the application for one request and send its answer.
 
-        For subclasses: one that overrides it does more before and after, or catches what the
-        application raises. `listener_name` is the address that was connected to, `req` the request
-        as hooks see it, `sock` is `environ["gunicorn.socket"]`, `addr` the client's (host, port).
+        For subclasses: one that overrides it does more before and after, or catches the
+        application's exceptions. `listener_name` is the address that was connected to, `req` the
+        request as hooks see it, `sock` is `environ["gunicorn.socket"]`, `addr` the client's
+        (host, port).
 
-        Returns whether the client asked for the connection to be kept; what an override returns
-        is of no meaning.
+        Returns whether the client asked for the connection to be kept; the result of an override
+        has no effect.
         """
         req._proceed(req, addr, listener_name, sock)
         return not req.should_close()

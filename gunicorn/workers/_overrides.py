@@ -1,4 +1,4 @@
-"""What a subclass of our workers brings along that was written for gunicorn's."""
+"""Methods in a subclass of our workers that was written for gunicorn's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _plain: list[Any] = []
 
 
 def plain(method: _Method) -> _Method:
-    """Mark a method of ours that does what the engine does without it."""
+    """Mark a method of ours that only repeats the engine's own behaviour."""
     _plain.append(method)
     return method
 

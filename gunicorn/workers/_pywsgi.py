@@ -1,7 +1,7 @@
 """gevent's own WSGI server, for worker classes that bring a handler or a server made for it.
 
 WebSocket packages for gevent do: their handler takes the place of `gevent.pywsgi.WSGIHandler`.
-What the engine does for slow clients, bodies and bounds is not done here.
+The engine's treatment of slow clients, bodies and bounds is missing here.
 """
 
 import os
@@ -34,7 +34,7 @@ class PyWSGIServer(gevent.pywsgi.WSGIServer):
 
 
 class _Served:
-    """What each handler is given beside its own: hooks for the access log and for stopping."""
+    """Added to each handler: hooks for the access log and for stopping."""
 
     service: "_Service"
 

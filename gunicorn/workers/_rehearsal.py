@@ -1,6 +1,6 @@
-"""What a worker requests of itself before it serves (`warmup`).
+"""The requests that a worker sends to itself before it serves (`warmup`).
 
-What an application does at its first request (imports, templates, connections, caches) is done
+The work of an application at its first request (imports, templates, connections, caches) is done
 when the first client asks. The requests take the way of all others through the engine, on
 connections whose other end is held here; meanwhile the engine takes no clients.
 """

@@ -24,7 +24,7 @@ class EventletWorker(GreenletWorker):
         return eventlet.patcher.is_monkey_patched("socket")
 
     def patch(self) -> None:
-        """Have eventlet take the place of what blocks in the standard library."""
+        """Replace blocking functions of the standard library by eventlet's."""
         eventlet.hubs.use_hub()  # one of this process
         eventlet.monkey_patch()
 
@@ -39,9 +39,9 @@ class EventletWorker(GreenletWorker):
         eventlet.hubs.get_hub().switch()
 
     def disown(self) -> None:
-        """In a process that the application has forked: give up what is the worker's alone."""
+        """In a process that the application has forked: give up the worker's own resources."""
         super().disown()
-        eventlet.hubs.use_hub()  # one of its own: what the other watches is the parent's
+        eventlet.hubs.use_hub()  # one of its own: the other watches the parent's descriptors
 
     # ---- the loop ----
 

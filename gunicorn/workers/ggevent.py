@@ -38,7 +38,7 @@ class GeventWorker(GreenletWorker):
         return gevent.monkey.is_module_patched("socket")
 
     def patch(self) -> None:
-        """Have gevent take the place of what blocks in the standard library."""
+        """Replace blocking functions of the standard library by gevent's."""
         gevent.monkey.patch_all()
 
     def init_process(self) -> None:
@@ -53,11 +53,11 @@ class GeventWorker(GreenletWorker):
         gevent.get_hub().switch()
 
     def disown(self) -> None:
-        """In a process that the application has forked: give up what is the worker's alone."""
+        """In a process that the application has forked: give up the worker's own resources."""
         super().disown()
         if self._hub is None or gevent.get_hub() is not self._hub:
             return
-        gevent.hub.reinit()  # first: what the loop watches is the parent's before
+        gevent.hub.reinit()  # first: before, the loop watches the parent's descriptors
         for watcher in self._watchers:
             watcher.stop()
         self._watchers.clear()
@@ -67,14 +67,14 @@ class GeventWorker(GreenletWorker):
     def run(self) -> None:
         """Serve until the worker is told to stop."""
         self._hub = gevent.get_hub()
-        self._watchers: list[Any] = []
+        self._watchers: set[Any] = set()  # of descriptors that a child does not have
         self._ended = gevent.event.Event()
         super().run()
 
     def watch(self, fd, callback) -> None:
         watcher = self._hub.loop.io(fd, 1)
         watcher.start(callback)
-        self._watchers.append(watcher)
+        self._watchers.add(watcher)
 
     def start(self, function) -> None:
         RequestGreenlet(function, self._hub).switch()
@@ -96,12 +96,14 @@ class GeventWorker(GreenletWorker):
             gevent.sleep(seconds)
             return False
         watcher = self._hub.loop.io(fd, 2 if write else 1)
+        self._watchers.add(watcher)
         try:
             with gevent.Timeout(seconds, False):
                 self._hub.wait(watcher)
                 return True
             return False
         finally:
+            self._watchers.discard(watcher)
             watcher.close()
 
 
@@ -130,7 +132,7 @@ class GeventPyWSGIWorker(GeventWorker):
         _pywsgi.serve(self)
 
 
-# gunicorn's names for what others extend and replace here, imported when asked for.
+# gunicorn's names for the classes that others extend and replace, imported when asked for.
 _ELSEWHERE = {
     "PyWSGIHandler": "gunicorn.workers._pywsgi:PyWSGIHandler",
     "PyWSGIServer": "gunicorn.workers._pywsgi:PyWSGIServer",

@@ -18,7 +18,7 @@ class TConn:
     """A client's connection during one request, for subclasses of ThreadWorker.
 
     `sock` is `environ["gunicorn.socket"]`, `client` the peer's address, `server` the listener's:
-    what a subclass puts there is in the application's environ. The rest is as gunicorn has it
+    a change of a subclass is in the application's environ. The rest is as gunicorn has it
     while a request runs.
     """
 
@@ -71,7 +71,7 @@ class ThreadWorker(Worker):
                                     daemon=True)
                    for n in range(1, self.cfg.threads + 1)]  # fmt: skip
         self.rehearse(engine)
-        for thread in threads:  # with no signal blocked: what they start would inherit that
+        for thread in threads:  # with no signal blocked: their child processes would inherit that
             thread.start()
         try:
             while engine.wait():
@@ -103,13 +103,13 @@ class ThreadWorker(Worker):
 
     @_overrides.plain
     def handle_request(self, req, conn) -> bool:
-        """Run the application for one request and send what it returns.
+        """Run the application for one request and send its answer.
 
-        For subclasses: one that overrides it does more before and after, or catches what the
-        application raises. `req` is the request as hooks see it, `conn` a TConn.
+        For subclasses: one that overrides it does more before and after, or catches the
+        application's exceptions. `req` is the request as hooks see it, `conn` a TConn.
 
-        Returns whether the client asked for the connection to be kept; what an override returns
-        is of no meaning.
+        Returns whether the client asked for the connection to be kept; the result of an override
+        has no effect.
         """
         req._proceed(req, conn.client, conn.server, conn.sock)
         return not req.should_close()

@@ -22,7 +22,7 @@ class TornadoWorker(LoopWorker):
     """Serves a WSGI callable by our engine, a `tornado.web.Application` by tornado's own server.
 
     A WSGI callable runs in the loop's thread, one request at a time, between the loop's other
-    callbacks. What is said of connections, time-outs and the access log of the other workers holds
+    callbacks. The other workers' rules for connections, time-outs and the access log hold
     for it, and not for tornado's server.
     """
 

@@ -1,4 +1,4 @@
-"""What the workers have in common whose event loop is not the engine's: gevent, eventlet, tornado.
+"""The base of workers whose event loop is not the engine's: gevent, eventlet, tornado.
 
 The loop watches two descriptors of the engine and calls `turn()` when one is readable; the engine
 reads, parses, sends and keeps time there, without waiting, and has each request started that is
@@ -109,7 +109,7 @@ class LoopWorker(Worker):
             self.call_later(self.patience(), self._out_of_patience)
 
     def runs_request(self) -> bool:
-        """Whether a request, and not the loop, is what runs right now."""
+        """Whether a request runs right now, and not the loop."""
         return self.slot is not None and bool(self.slot.method)
 
     def break_off(self) -> None:

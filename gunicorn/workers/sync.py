@@ -34,11 +34,11 @@ class SyncWorker(Worker):
 
     @_overrides.plain
     def handle_request(self, listener, req, client, addr) -> None:
-        """Run the application for one request and send what it returns.
+        """Run the application for one request and send its answer.
 
-        For subclasses: one that overrides it does more before and after, or catches what the
-        application raises. `listener` is the socket that was connected to, `req` the request as
-        hooks see it, `client` is `environ["gunicorn.socket"]`, `addr` the client's (host, port).
+        For subclasses: one that overrides it does more before and after, or catches the
+        application's exceptions. `listener` is the socket that was connected to, `req` the request
+        as hooks see it, `client` is `environ["gunicorn.socket"]`, `addr` the client's (host, port).
         """
         req._proceed(req, addr, listener.getsockname(), client)
 

@@ -1,9 +1,13 @@
 /*
  * The engine with no Python: answers "Hello" to a request without a body and the body to one that
- * has any. `echo PORT [THREADS [LOOP [CERTIFICATES KEY]]]` serves on loopback until SIGTERM or
- * SIGINT; with PEM files of certificates and a key it speaks TLS.
+ * has any. Serves on loopback until SIGTERM or SIGINT:
+ *
+ *     echo [--later] [--threads N] [--loop NAME] [--certificates FILE --key FILE] [PORT]
+ *
+ * --later: see echo_later.h. The files are PEM; with them it speaks TLS.
  */
 #include "base/mem.h"
+#include "demo/echo_later.h"
 #include "net/tls/tls.h"
 #include "serve/engine/host.h"
 #include "serve/request/response.h"
@@ -11,6 +15,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
@@ -93,7 +98,7 @@ static void no_release(void *app, void *ref)
     (void)ref;
 }
 
-static const struct app_ops ops = {
+static struct app_ops ops = {
     .run = run,
     .attach = nothing,
     .detach = nothing,
@@ -148,35 +153,43 @@ static void speak_tls(const char *certificates, const char *key)
     SSL_CTX_free(ssl_ctx);
 }
 
-int main(int argc, char **argv)
+struct arguments {
+    bool later;
+    uint32_t threads;
+    const char *loop, *certificates, *key;
+    uint16_t port;
+};
+
+static struct arguments read_arguments(int argc, char **argv)
 {
-    static const struct forwarded forwarded;
-    static const struct trust trust;
-    uint32_t threads = argc > 2 ? (uint32_t)atoi(argv[2]) : 1;
-    int listener = listen_on((uint16_t)(argc > 1 ? atoi(argv[1]) : 8000));
-    struct engine_options options = {
-        .limits = {.request_line = 4094, .fields = 100, .field_size = 8190},
-        .forwarded = &forwarded,
-        .trust = &trust,
-        .keepalive_ms = 2000,
-        .header_timeout_ms = 60 * 1000,
-        .send_timeout_ms = 60 * 1000,
-        .worker_connections = 20000,
-        .threads = threads,
-        .standby = true,
-        .loop = argc > 3 ? argv[3] : NULL,
+    static const struct option options[] = {
+        {"later", no_argument, NULL, 'l'},      {"threads", required_argument, NULL, 't'},
+        {"loop", required_argument, NULL, 'b'}, {"certificates", required_argument, NULL, 'c'},
+        {"key", required_argument, NULL, 'k'},  {0},
     };
-    engine = engine_create(&options, &ops, NULL, &listener, 1);
-    if (!engine || pipe2(signal_pipe, O_NONBLOCK | O_CLOEXEC) < 0 ||
-        engine_watch_signals(engine, signal_pipe[0]) < 0) {
-        perror("echo");
-        return 1;
+    struct arguments arguments = {.threads = 1, .port = 8000};
+    for (int name; (name = getopt_long(argc, argv, "", options, NULL)) >= 0;) {
+        if (name == 'l')
+            arguments.later = true;
+        else if (name == 't')
+            arguments.threads = (uint32_t)atoi(optarg);
+        else if (name == 'b')
+            arguments.loop = optarg;
+        else if (name == 'c')
+            arguments.certificates = optarg;
+        else if (name == 'k')
+            arguments.key = optarg;
+        else
+            exit(2);
     }
-    if (argc > 5)
-        speak_tls(argv[4], argv[5]);
-    signal(SIGPIPE, SIG_IGN); /* sendfile() */
-    signal(SIGTERM, stop);
-    signal(SIGINT, stop);
+    if (optind < argc)
+        arguments.port = (uint16_t)atoi(argv[optind]);
+    return arguments;
+}
+
+/* Until a signal ends it. */
+static void serve(uint32_t threads)
+{
     pthread_t *others = mem_alloc(sizeof(*others) * threads);
     uint32_t started = 1;
     while (others && started < threads &&
@@ -186,6 +199,49 @@ int main(int argc, char **argv)
     for (uint32_t i = 1; i < started; i++)
         pthread_join(others[i], NULL);
     mem_free(others);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct forwarded forwarded;
+    static const struct trust trust;
+    struct arguments arguments = read_arguments(argc, argv);
+    int listener = listen_on(arguments.port);
+    struct engine_options options = {
+        .limits = {.request_line = 4094, .fields = 100, .field_size = 8190},
+        .forwarded = &forwarded,
+        .trust = &trust,
+        .keepalive_ms = 2000,
+        .header_timeout_ms = 60 * 1000,
+        .send_timeout_ms = 60 * 1000,
+        .worker_connections = 20000,
+        .threads = arguments.threads,
+        .standby = true,
+        .loop = arguments.loop,
+        .at_head = arguments.later,
+    };
+    if (arguments.later) {
+        ops.run = later_run;
+        ops.events = later_events;
+    }
+    engine = engine_create(&options, &ops, NULL, &listener, 1);
+    if (!engine || pipe2(signal_pipe, O_NONBLOCK | O_CLOEXEC) < 0 ||
+        engine_watch_signals(engine, signal_pipe[0]) < 0) {
+        perror("echo");
+        return 1;
+    }
+    if (arguments.later && !later_open(engine)) {
+        perror("echo");
+        return 1;
+    }
+    if (arguments.certificates && arguments.key)
+        speak_tls(arguments.certificates, arguments.key);
+    signal(SIGPIPE, SIG_IGN); /* sendfile() */
+    signal(SIGTERM, stop);
+    signal(SIGINT, stop);
+    serve(arguments.threads);
+    if (arguments.later)
+        later_close();
     engine_destroy(engine);
     close(signal_pipe[0]);
     close(signal_pipe[1]);

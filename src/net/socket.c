@@ -45,13 +45,23 @@ const char *peer_text(const struct peer *peer, char out[PEER_TEXT_SIZE])
     return out;
 }
 
-ssize_t socket_recv(int fd, void *data, size_t size)
+static ssize_t recv_flagged(int fd, void *data, size_t size, int flags)
 {
     ssize_t n;
     do
-        n = recv(fd, data, size, MSG_DONTWAIT);
+        n = recv(fd, data, size, MSG_DONTWAIT | flags);
     while (n < 0 && errno == EINTR);
     return n;
+}
+
+ssize_t socket_recv(int fd, void *data, size_t size)
+{
+    return recv_flagged(fd, data, size, 0);
+}
+
+ssize_t socket_peek(int fd, void *data, size_t size)
+{
+    return recv_flagged(fd, data, size, MSG_PEEK);
 }
 
 static ssize_t send_flagged(int fd, const void *data, size_t size, int flags)

@@ -28,6 +28,8 @@ int socket_accept(int listener, struct peer *peer);
 const char *peer_text(const struct peer *peer, char out[PEER_TEXT_SIZE]);
 
 ssize_t socket_recv(int fd, void *data, size_t size);
+/* As socket_recv(), but the bytes stay in the socket. */
+ssize_t socket_peek(int fd, void *data, size_t size);
 ssize_t socket_send(int fd, const void *data, size_t size);
 /* Further bytes follow at once, the last packet may wait for them. */
 ssize_t socket_send_more(int fd, const void *data, size_t size);

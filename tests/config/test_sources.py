@@ -166,10 +166,25 @@ def test_ambiguous_abbreviation(refused):
     assert "ambiguous option: --worker" in said
 
 
-def test_proxy_protocol_takes_the_application_for_its_mode(refused):
-    said, code = refused("--proxy-protocol")
+@pytest.mark.parametrize(
+    "arguments,mode",
+    [
+        (["--proxy-protocol"], "auto"),
+        (["--proxy-protocol", "v2"], "v2"),
+        (["--proxy-protocol=v1"], "v1"),
+        (["--proxy-protocol", "--workers", "3"], "auto"),
+        (["--proxy-protocol", "off"], "off"),
+    ],
+)
+def test_the_mode_of_proxy_protocol_may_be_left_out(load, arguments, mode):
+    """The application's name, which `load` puts last, is not taken for the mode."""
+    assert load(*arguments).proxy_protocol == mode
+
+
+def test_no_mode_of_proxy_protocol(refused):
+    said, code = refused("--proxy-protocol=v3")
     assert code == 1
-    assert "proxy_protocol must be: off, v1, v2, or auto; write --proxy-protocol=auto" in said
+    assert "proxy_protocol must be: off, v1, v2, or auto" in said
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,6 @@ import ssl
 
 import pytest
 
-from gunicorn import _features
-from gunicorn.config import Config
-from gunicorn.errors import ConfigError
 from gunicorn.http import errors
 from gunicorn.workers.base import Worker
 from gunicorn.workers.gthread import ThreadWorker
@@ -19,28 +16,6 @@ class Own(Worker):
 
 class Derived(ThreadWorker):
     """Serves by our engine."""
-
-
-def proxied(worker_class):
-    cfg = Config()
-    cfg.set("proxy_protocol", "v1")
-    cfg.set("worker_class", worker_class)
-    return cfg
-
-
-@pytest.mark.parametrize(
-    "worker_class",
-    ["sync", "gthread", "gunicorn.workers.gthread.ThreadWorker", ThreadWorker, Derived],
-    ids=str,
-)
-def test_what_the_engine_cannot_is_refused(worker_class):
-    with pytest.raises(ConfigError, match="proxy_protocol: 'v1' is not available"):
-        _features.check_serving(proxied(worker_class))
-
-
-@pytest.mark.parametrize("worker_class", [Own, "no.such.Worker"], ids=str)
-def test_others_decide_for_themselves(worker_class):
-    _features.check_serving(proxied(worker_class))
 
 
 class Log:

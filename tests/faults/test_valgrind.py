@@ -60,9 +60,9 @@ class Echo:
         self.report = directory / "valgrind.log"
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.address = free.getsockname()
-        arguments = [str(self.address[1]), str(threads), loop]
+        arguments = ["--threads", str(threads), "--loop", loop, str(self.address[1])]
         if pair:
-            arguments += [str(pair.certfile), str(pair.keyfile)]
+            arguments += ["--certificates", str(pair.certfile), "--key", str(pair.keyfile)]
         self.process = subprocess.Popen(
             [
                 *("valgrind", f"--log-file={self.report}", "--leak-check=full", "--track-fds=yes"),

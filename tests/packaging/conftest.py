@@ -1,6 +1,6 @@
 """The wheel, built from these sources, and empty environments to install it in.
 
-What else is installed is downloaded once, from the index that pip is configured for; after that
+Other packages are downloaded once, from the index that pip is configured for; after that
 nothing needs a network.
 """
 
@@ -64,8 +64,22 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory) -> Path:
-    """A directory of wheels, the only place that installations here look at."""
-    directory = tmp_path_factory.mktemp("packages")
+    """A directory of wheels, the only place that installations here look at.
+
+    It is filled once for all processes of a test run.
+    """
+    base = tmp_path_factory.getbasetemp()
+    directory = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "packages"
+    with open(directory.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not directory.exists():
+            draft = tmp_path_factory.mktemp("draft")
+            _fill(draft, tmp_path_factory)
+            draft.rename(directory)
+    return directory
+
+
+def _fill(directory: Path, tmp_path_factory) -> None:
     try:
         done = subprocess.run(
             [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--retries", "1"]
@@ -84,7 +98,6 @@ def packages(tmp_path_factory) -> Path:
     (source / "meson.build").write_text(NEEDS_GUNICORN_MESON)
     (source / "needs_gunicorn.py").write_text("from gunicorn.app.base import BaseApplication\n")
     shutil.copy(_build(source, source / "build", tmp_path_factory.mktemp("built")), directory)
-    return directory
 
 
 @pytest.fixture(params=["pip", "uv"])

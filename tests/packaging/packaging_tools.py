@@ -68,12 +68,16 @@ class Environment:
         raise NotImplementedError
 
 
+#: Compiling each module takes longer than all the rest.
+PIP_OPTIONS = {"uninstall": ("--yes",), "install": ("--no-compile",)}
+
+
 class PipEnvironment(Environment):
     """pip, of the environment of the tests."""
 
     def command(self, *arguments) -> str:
         python = self.path / "bin" / "python"
-        words = arguments + (("--yes",) if arguments[0] == "uninstall" else ())
+        words = arguments + PIP_OPTIONS.get(arguments[0], ())
         return run(sys.executable, "-m", "pip", "--python", python, *words)
 
 

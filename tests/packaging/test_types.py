@@ -183,7 +183,7 @@ def told(exc: errors.ParseException) -> str:
     return str(exc)
 """
 
-STUBBED = ("gunicorn.arbiter", "gunicorn.config")
+STUBBED = ("gunicorn.config",)
 
 #: Settings are found by __getattr__; names that begin with an underscore are private.
 KNOWN = r"""

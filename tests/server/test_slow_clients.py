@@ -204,7 +204,7 @@ def test_slow_reader_of_a_long_answer_costs_few_descriptors(gunicorn):
 @pytest.mark.parametrize("path", ["/large", "/chunks", "/file"])
 def test_slow_reader_gets_it_all(server, crowd, path):
     """What a client takes late is kept for it, whole and in order."""
-    connections = crowd.not_reading(5, path)
+    connections = crowd.not_reading(3, path)
     assert_undelayed(server)
     for connection in connections:
         body = connection.read_response().body

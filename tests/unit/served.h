@@ -23,6 +23,8 @@ enum { SERVED_OUTPUT_MAX = 16 * 1024 * 1024, SERVED_TURNS = 20000, SERVED_SMALL 
 struct served {
     struct engine *engine;
     void (*run)(struct request *request);
+    enum run_result (*begin)(struct request *request); /* in place of run() */
+    void (*events)(struct request *request, unsigned events);
     int client; /* -1 when closed */
     char *output;
     size_t output_size;
@@ -48,8 +50,16 @@ static inline enum run_result served_app_run(void *app, struct request *request)
 {
     (void)app;
     served.runs++;
+    if (served.begin)
+        return served.begin(request);
     served.run(request);
     return RUN_DONE;
+}
+
+static inline void served_app_events(void *app, struct request *request, unsigned events)
+{
+    (void)app;
+    served.events(request, events);
 }
 
 static inline void served_app_attach(void *app)
@@ -115,6 +125,19 @@ static const struct app_ops served_ops = {
     .release = served_app_release,
 };
 
+/* The same for one that answers later. */
+static const struct app_ops served_later_ops = {
+    .run = served_app_run,
+    .events = served_app_events,
+    .attach = served_app_attach,
+    .detach = served_app_detach,
+    .interrupted = served_app_interrupted,
+    .note = served_app_note,
+    .refused = served_app_refused,
+    .wait = served_app_wait,
+    .release = served_app_release,
+};
+
 static inline struct engine_options served_options(void)
 {
     static const struct forwarded forwarded;
@@ -145,17 +168,31 @@ static inline bool served_put(struct request *request, const char *data, size_t 
     return sent;
 }
 
-static inline void served_open(const struct engine_options *options,
-                               void (*run)(struct request *request))
+static inline void served_create(const struct engine_options *options, const struct app_ops *ops)
 {
     memset(&served, 0, sizeof(served));
-    served.run = run;
     served.client = -1;
     served.output = malloc(SERVED_OUTPUT_MAX);
     served.output[0] = '\0';
     served.reads_while_waiting = true;
-    served.engine = engine_create(options, &served_ops, NULL, NULL, 0);
+    served.engine = engine_create(options, ops, NULL, NULL, 0);
     assert_non_null(served.engine);
+}
+
+static inline void served_open(const struct engine_options *options,
+                               void (*run)(struct request *request))
+{
+    served_create(options, &served_ops);
+    served.run = run;
+}
+
+static inline void served_open_later(const struct engine_options *options,
+                                     enum run_result (*begin)(struct request *request),
+                                     void (*events)(struct request *request, unsigned events))
+{
+    served_create(options, &served_later_ops);
+    served.begin = begin;
+    served.events = events;
 }
 
 /* A new client; with small buffers an answer of some KiB has to wait for it. NULL: no memory. */
@@ -190,6 +227,10 @@ static inline bool served_turn(void)
     assert_true(engine_lead(served.engine));
     engine_step(served.engine, 0);
     engine_yield(served.engine);
+    if (engine_has_events(served.engine)) {
+        host_give_events(served.engine);
+        ran = true;
+    }
     while ((request = engine_poll(served.engine))) {
         host_leave_engine(served.engine);
         host_run_one(served.engine, request);

@@ -78,10 +78,10 @@ static size_t link_queued(void *conn)
     return size;
 }
 
-static void link_raise(void *conn, enum duplex_event event)
+static void link_raise(void *conn, unsigned events)
 {
     struct world *world = conn;
-    atomic_fetch_or(&world->raised, event);
+    atomic_fetch_or(&world->raised, events);
 }
 
 static void link_attend(void *conn)
@@ -376,13 +376,56 @@ static void violations(void **state)
     static const struct duplex_options options = {.message_max = 10};
     for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
         struct world *world = world_open(&options, NULL, 0);
-        SENDS(world, TEXT, "good");
         sends(world, vectors[i].first, vectors[i].payload, strlen(vectors[i].payload));
         assert_string_equal(client_reads(world), vectors[i].answer);
-        expect_message(world, true, "good");
         expect_gone(world, WS_CLOSE_ABNORMAL, vectors[i].reason);
         world_close(world);
     }
+}
+
+/* Messages before a violation are answered before it is reported, if that does not take long. */
+static void what_came_before_a_violation_is_answered(void **state)
+{
+    (void)state;
+    for (int late = 0; late < 3; late++) {
+        struct world *world = world_plain();
+        struct duplex_message *message;
+        SENDS(world, TEXT, "good");
+        SENDS(world, FIN | 3, "");
+        SENDS(world, TEXT, "not read");
+        assert_int_equal(world->want, DUPLEX_PAUSE);
+        assert_string_equal(client_reads(world), "");
+        if (late < 2)
+            expect_message(world, true, "good");
+        pump(world);
+        assert_int_equal(duplex_send(&world->duplex, true, STR("answer")), DUPLEX_SENT);
+        if (late > 0)
+            sleep_until(world, START_MS + DUPLEX_CLOSE_MS);
+        else
+            assert_int_equal(duplex_next(&world->duplex, &message), DUPLEX_NOTHING);
+        pump(world);
+        assert_string_equal(client_reads(world), "T(answer)C1002(unknown opcode)");
+        if (late == 2)
+            expect_message(world, true, "good");
+        expect_gone(world, WS_CLOSE_ABNORMAL, "unknown opcode");
+        world_close(world);
+    }
+}
+
+/* The application that waits for room learns of the end. */
+static void a_sender_learns_of_the_end(void **state)
+{
+    (void)state;
+    struct world *world = world_plain();
+    char payload[10000] = {0};
+    while (duplex_send(&world->duplex, false, (struct str){payload, sizeof(payload)}) !=
+           DUPLEX_FULL)
+        ;
+    shutdown(world->client, SHUT_WR);
+    pump(world);
+    assert_int_equal(atomic_load(&world->raised), DUPLEX_INPUT | DUPLEX_ROOM);
+    expect_gone(world, WS_CLOSE_ABNORMAL, "");
+    world_close(world);
 }
 
 static void the_client_vanishes(void **state)
@@ -623,6 +666,8 @@ int main(void)
         cmocka_unit_test(the_application_closes),
         cmocka_unit_test(a_close_that_is_not_answered),
         cmocka_unit_test(violations),
+        cmocka_unit_test(what_came_before_a_violation_is_answered),
+        cmocka_unit_test(a_sender_learns_of_the_end),
         cmocka_unit_test(the_client_vanishes),
         cmocka_unit_test(reading_waits_for_the_application),
         cmocka_unit_test(sending_waits_for_the_client),

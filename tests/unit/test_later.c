@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "proto/http1/chunked.h"
 #include "serve/engine/host.h"
 #include "serve/engine/loop_host.h"
 #include "serve/request/later.h"
@@ -82,6 +83,48 @@ static void give_to_timer(struct task *task)
     pthread_mutex_unlock(&world.lock);
 }
 
+static void end_echo(struct task *task, bool whole)
+{
+    if (whole)
+        response_finish(task->request);
+    else
+        response_abort(task->request);
+    task->finished = true;
+    atomic_fetch_add(&world.finished, 1);
+    engine_finish(world.engine, task->request);
+}
+
+/* Sends back what has come of the body, as long as the client takes it. */
+static void echo(struct task *task)
+{
+    struct request *request = task->request;
+    char piece[5000];
+    bool kept;
+    for (;;) {
+        if (!response_room(request)) {
+            request_ask(request, REQUEST_ROOM);
+            return;
+        }
+        ssize_t n = body_take(request, piece, sizeof(piece));
+        if (n == BODY_NOT_YET) {
+            request_ask(request, REQUEST_BODY);
+            return;
+        }
+        if (n <= 0 ||
+            response_write(request, piece, (size_t)n, NULL, &kept, false) != RESPONSE_OK) {
+            end_echo(task, n == BODY_END);
+            return;
+        }
+    }
+}
+
+static void begin_echo(struct task *task)
+{
+    request_ask(task->request, REQUEST_GONE);
+    response_start(task->request, "200 OK", 6);
+    echo(task);
+}
+
 static enum run_result run(void *app, struct request *request)
 {
     bool kept;
@@ -92,7 +135,9 @@ static enum run_result run(void *app, struct request *request)
         return RUN_DONE;
     }
     struct task *task = begin(request);
-    if (str_eq(target, STR("/within")))
+    if (str_eq(target, STR("/echo")))
+        begin_echo(task);
+    else if (str_eq(target, STR("/within")))
         finish(task, "within");
     else if (str_eq(target, STR("/gone")))
         request_ask(request, REQUEST_GONE);
@@ -124,6 +169,8 @@ static void on_events(void *app, struct request *request, unsigned events)
     require(!task->finished && task->request == request);
     if (events & REQUEST_GONE)
         client_gone(task);
+    if (events & (REQUEST_BODY | REQUEST_ROOM))
+        echo(task);
     if (events & REQUEST_DEADLINE) {
         atomic_fetch_add(&world.due, 1);
         finish(task, "late");
@@ -462,6 +509,160 @@ static void bounds_count_what_runs(void **state)
     close_server();
 }
 
+/* Bodies that come while they are sent back */
+
+enum { BODY = 200 * 1000, ECHOERS = 6, ROUNDS = 25 };
+
+static char body[BODY];
+
+/* The client's side of one echo: what it sends, and what has come back behind the answer's head. */
+struct exchange_of {
+    int fd;
+    const char *data;
+    size_t size, sent, got;
+    char *back; /* of size + 4 KiB: with the head and the chunks' frames */
+};
+
+static bool exchange_once(struct exchange_of *echo, size_t space)
+{
+    struct pollfd pollfd = {.fd = echo->fd, .events = POLLIN};
+    if (echo->sent < echo->size)
+        pollfd.events |= POLLOUT;
+    require(poll(&pollfd, 1, SOON_MS) > 0);
+    if (pollfd.revents & POLLOUT) {
+        ssize_t n = send(echo->fd, echo->data + echo->sent, echo->size - echo->sent,
+                         MSG_NOSIGNAL | MSG_DONTWAIT);
+        require(n > 0 || errno == EAGAIN);
+        echo->sent += n > 0 ? (size_t)n : 0;
+    }
+    if (!(pollfd.revents & ~POLLOUT))
+        return true;
+    require(echo->got < space);
+    ssize_t n = recv(echo->fd, echo->back + echo->got, space - echo->got, MSG_DONTWAIT);
+    require(n >= 0 || errno == EAGAIN);
+    echo->got += n > 0 ? (size_t)n : 0;
+    return n != 0;
+}
+
+/* The bytes of a chunked answer, in place; how many. */
+static size_t unchunk(char *text, size_t n)
+{
+    struct chunked chunked;
+    size_t consumed, produced;
+    char *data = memmem(text, n, "\r\n\r\n", 4);
+    require(data && strncmp(text, "HTTP/1.1 200 OK\r\n", 17) == 0);
+    data += 4;
+    chunked_init(&chunked, 0, 0);
+    require(chunked_decode(&chunked, data, n - (size_t)(data - text), &consumed, &produced) ==
+            CHUNKED_DONE);
+    memmove(text, data, produced);
+    return produced;
+}
+
+static void send_head(int fd, size_t size)
+{
+    char head[128];
+    int n = snprintf(head, sizeof(head),
+                     "POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+                     "Content-Length: %zu\r\n\r\n",
+                     size);
+    threaded_send(fd, head, (size_t)n);
+}
+
+/* All of it comes back. */
+static void echo_all(struct exchange_of *echo, unsigned *seed)
+{
+    size_t space = 2 * echo->size + 4096;
+    echo->back = malloc(space);
+    send_head(echo->fd, echo->size);
+    while (exchange_once(echo, space))
+        if (rand_r(seed) % 50 == 0)
+            usleep(1000); /* a client that is slow now and then */
+        else if (echo->sent == echo->size && rand_r(seed) % 8 == 0)
+            shutdown(echo->fd, SHUT_WR);
+    require(unchunk(echo->back, echo->got) == echo->size);
+    require(memcmp(echo->back, echo->data, echo->size) == 0);
+    free(echo->back);
+}
+
+/* Leaves in the midst, with what comes back unread or not. */
+static void leave_within(struct exchange_of *echo, unsigned *seed)
+{
+    size_t space = 2 * echo->size + 4096;
+    echo->back = malloc(space);
+    send_head(echo->fd, echo->size);
+    for (int i = rand_r(seed) % 20; i > 0 && exchange_once(echo, space); i--)
+        ;
+    free(echo->back);
+}
+
+static void *echoer(void *argument)
+{
+    unsigned seed = (unsigned)(uintptr_t)argument;
+    for (int i = 0; i < ROUNDS; i++) {
+        struct exchange_of echo = {.data = body, .size = 1 + (size_t)rand_r(&seed) % BODY};
+        echo.fd = threaded_connect(&world.address);
+        if (rand_r(&seed) % 3)
+            echo_all(&echo, &seed);
+        else
+            leave_within(&echo, &seed);
+        close(echo.fd);
+    }
+    return NULL;
+}
+
+static void bodies_come_back_as_they_come(void **state)
+{
+    pthread_t threads[ECHOERS];
+    struct engine_options options = options_for(*state);
+    options.at_head = true;
+    open_server(*state, &options);
+    for (size_t i = 0; i < ECHOERS; i++)
+        pthread_create(&threads[i], NULL, echoer, (void *)(i + 1));
+    for (size_t i = 0; i < ECHOERS; i++)
+        pthread_join(threads[i], NULL);
+    await_until(all_finished);
+    close_server();
+}
+
+static bool all_begun(void)
+{
+    return atomic_load(&world.begun) == CLIENTS;
+}
+
+static void thousands_of_bodies_at_a_time(void **state)
+{
+    char back[8192];
+    struct engine_options options = options_for(*state);
+    options.at_head = true;
+    open_server(*state, &options);
+    for (int i = 0; i < CLIENTS; i++) {
+        clients[i] = threaded_connect(&world.address);
+        send_head(clients[i], 2000);
+        threaded_send(clients[i], body, 1000);
+    }
+    await_until(all_begun);
+    for (int i = 0; i < CLIENTS; i++) {
+        if (i % 3 == 0)
+            close(clients[i]);
+        else
+            threaded_send(clients[i], body + 1000, 1000);
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        size_t got = 0;
+        ssize_t n;
+        if (i % 3 == 0)
+            continue;
+        while ((n = recv(clients[i], back + got, sizeof(back) - got, 0)) > 0)
+            got += (size_t)n;
+        require(n == 0);
+        require(unchunk(back, got) == 2000 && memcmp(back, body, 2000) == 0);
+        close(clients[i]);
+    }
+    await_until(all_finished);
+    close_server();
+}
+
 static struct kind epoll_threads = {"epoll", 3}, epoll_alone = {"epoll", 1},
                    poll_threads = {"poll", 3}, foreign = {"epoll", 0};
 
@@ -480,6 +681,10 @@ int main(void)
         WITH_EACH(a_deadline_is_an_event),
         WITH_EACH(the_end_of_the_worker_is_a_deadline),
         WITH_EACH(bounds_count_what_runs),
+        WITH_EACH(bodies_come_back_as_they_come),
+        WITH_EACH(thousands_of_bodies_at_a_time),
     };
+    for (size_t i = 0; i < BODY; i++)
+        body[i] = (char)('a' + (i / 7 + i) % 26);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -94,6 +94,17 @@ static inline void threaded_ask(int client, const char *path)
     threaded_send(client, text, (size_t)n);
 }
 
+/* Receives all n bytes; a signal of the engine may interrupt a receive that has a time-out. */
+static inline void threaded_receive(int client, char *out, size_t n)
+{
+    for (size_t have = 0; have < n;) {
+        ssize_t got = recv(client, out + have, n - have, MSG_WAITALL);
+        require(got > 0 || (got < 0 && errno == EINTR));
+        if (got > 0)
+            have += (size_t)got;
+    }
+}
+
 /*
  * Reads the head of an answer, and not a byte of what follows, into out; its Content-Length. So
  * what is pipelined behind stays where it is.
@@ -103,7 +114,7 @@ static inline size_t threaded_head(int client, char *out, size_t size)
     size_t have = 0;
     do {
         require(have < size - 1);
-        require(recv(client, out + have, 1, 0) == 1);
+        threaded_receive(client, out + have, 1);
         out[++have] = '\0';
     } while (have < 4 || memcmp(out + have - 4, "\r\n\r\n", 4) != 0);
     const char *length = strstr(out, "\r\nContent-Length: ");
@@ -117,7 +128,7 @@ static inline size_t threaded_answer(int client, char *out, size_t size)
     char head[1024];
     size_t n = threaded_head(client, head, sizeof(head));
     require(n < size);
-    require(n == 0 || recv(client, out, n, MSG_WAITALL) == (ssize_t)n);
+    threaded_receive(client, out, n);
     out[n] = '\0';
     return n;
 }

@@ -21,6 +21,15 @@
     X(remote_addr, "REMOTE_ADDR")                                                                  \
     X(remote_port, "REMOTE_PORT")                                                                  \
     X(path_info, "PATH_INFO")                                                                      \
+    X(proxy_protocol, "PROXY_PROTOCOL")                                                            \
+    X(proxy_addr, "PROXY_ADDR")                                                                    \
+    X(proxy_port, "PROXY_PORT")                                                                    \
+    X(proxy_authority, "PROXY_AUTHORITY")                                                          \
+    X(proxy_unique_id, "PROXY_UNIQUE_ID")                                                          \
+    X(proxy_ssl_protocol, "PROXY_SSL_PROTOCOL")                                                    \
+    X(proxy_ssl_cipher, "PROXY_SSL_CIPHER")                                                        \
+    X(proxy_ssl_client_cn, "PROXY_SSL_CLIENT_S_DN_CN")                                             \
+    X(proxy_ssl_client_verify, "PROXY_SSL_CLIENT_VERIFY")                                          \
     X(script_name, "SCRIPT_NAME")                                                                  \
     X(http, "http")                                                                                \
     X(https, "https")                                                                              \

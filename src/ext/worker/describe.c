@@ -1,5 +1,6 @@
 #include "ext/worker/describe.h"
 
+#include "ext/worker/proxied_about.h"
 #include "serve/request/stream.h"
 
 /* Names are tokens: ASCII. A new reference, or NULL with an exception. */
@@ -51,13 +52,13 @@ PyObject *describe_request(struct call *call, PyObject *body)
     return METHODS_CALL(
         worker->methods, make_request,
         PyFloat_FromDouble((double)(request->begun_ns - request->ready_ns) / 1e9),
-        text_address(&worker->texts, request_peer(request)),
-        PyLong_FromLong(request_peer(request)->port), Py_NewRef(call->socket), Py_NewRef(body),
-        slice(call, head->method, head->method_len), slice(call, head->target, head->target_len),
-        slice(call, head->path, head->path_len), slice(call, head->query, head->query_len),
+        proxied_client(worker, request), PyLong_FromLong(request_peer(request)->port),
+        Py_NewRef(call->socket), Py_NewRef(body), slice(call, head->method, head->method_len),
+        slice(call, head->target, head->target_len), slice(call, head->path, head->path_len),
+        slice(call, head->query, head->query_len),
         Py_BuildValue("(ii)", (int)head->major, (int)head->minor),
         describe_fields(worker, request->input, head), PyBool_FromLong(head->https),
-        PyLong_FromUnsignedLongLong(request_number(request)));
+        PyLong_FromUnsignedLongLong(request_number(request)), proxied_info(worker, request));
 }
 
 PyObject *describe_response(struct call *call, PyObject *status, PyObject *headers)

@@ -1,6 +1,7 @@
 #include "ext/worker/options.h"
 
 #include "ext/core/settings.h"
+#include "proto/proxy.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +78,30 @@ static int add_trusted(struct options *self, struct str text)
     return -1;
 }
 
+static int add_proxy(struct options *self, struct str text)
+{
+    if (trust_add(&self->proxies, text) == TRUST_OK)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "proxy_allow_ips: %.100s is no address or network", text.p);
+    return -1;
+}
+
+static int read_proxying(struct options *self, PyObject *cfg)
+{
+    static const struct {
+        const char *name;
+        unsigned versions;
+    } modes[] = {{"v1", PROXY_V1}, {"v2", PROXY_V2}, {"auto", PROXY_V1 | PROXY_V2}};
+    PyObject *mode = PyObject_GetAttrString(cfg, "proxy_protocol");
+    if (!mode)
+        return -1;
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
+        if (PyUnicode_CompareWithASCIIString(mode, modes[i].name) == 0)
+            self->engine.proxy_versions = modes[i].versions;
+    Py_DECREF(mode);
+    return each_text(PyObject_GetAttrString(cfg, "proxy_allow_ips"), add_proxy, self);
+}
+
 static int add_forwarder(struct options *self, struct str text)
 {
     if (forwarded_add_name(&self->forwarded, text))
@@ -151,12 +176,13 @@ int options_read(struct options *self, PyObject *cfg)
 {
     self->engine = (struct engine_options){.standby = true};
     if (settings_read(table, self, cfg) < 0 || read_forwarding(self, cfg) < 0 ||
-        choose_tmp_dir(self) < 0)
+        read_proxying(self, cfg) < 0 || choose_tmp_dir(self) < 0)
         return -1;
     self->engine.shared = self->workers > 1 && !self->reuse_port;
     self->engine.sign_of_life_ms = beat_ms(self->timeout_ms);
     self->engine.forwarded = &self->forwarded;
     self->engine.trust = &self->trust;
+    self->engine.proxies = &self->proxies;
     return 0;
 }
 
@@ -164,6 +190,7 @@ void options_free(struct options *self)
 {
     forwarded_free(&self->forwarded);
     trust_free(&self->trust);
+    trust_free(&self->proxies);
     free(self->tmp_dir);
     settings_free(table, self);
 }

@@ -10,7 +10,7 @@
 struct options {
     struct engine_options engine;
     struct forwarded forwarded;
-    struct trust trust;
+    struct trust trust, proxies;
     char *tmp_dir;
     char *tmp_upload_dir;
     uint32_t timeout_ms;

@@ -1,5 +1,6 @@
 #include "ext/wsgi/environ.h"
 
+#include "ext/worker/proxied_about.h"
 #include "ext/worker/tls_about.h"
 #include "net/tls/tls.h"
 #include "serve/request/stream.h"
@@ -78,10 +79,12 @@ static int put_peer(struct worker *worker, PyObject *environ, const struct reque
 {
     const struct peer *peer = request_peer(request);
     struct core_state *state = worker->state;
-    if (request_listener(request)->local)
+    if (peer->family == AF_UNIX && !request_proxied(request))
         return 0;
-    if (put(environ, NAME(state, remote_addr), text_address(&worker->texts, peer)) < 0)
+    if (put(environ, NAME(state, remote_addr), proxied_client(worker, request)) < 0)
         return -1;
+    if (peer->family == AF_UNIX)
+        return 0;
     return put(environ, NAME(state, remote_port), port_text(peer->port));
 }
 
@@ -287,6 +290,8 @@ static int fill_for_all(struct worker *worker, PyObject *environ, struct wsgi_ca
 {
     struct request *request = call->base.request;
     if (put_objects(worker, environ, call) < 0)
+        return -1;
+    if (request_proxied(request) && proxied_environ(worker, environ, request) < 0)
         return -1;
     return request_tls(request) ? put_tls(worker, environ, request_tls(request)) : 0;
 }

@@ -10,9 +10,9 @@
 int64_t memory_resident(pid_t pid);
 
 /*
- * The same without mapped files and memory shared on purpose: what grows when an application leaks,
- * and what the kernel cannot take back. Pages that a forked process has in common with its parent
- * count.
+ * The same without mapped files and memory shared on purpose: the part that grows when an
+ * application leaks, and that the kernel cannot take back. Pages that a forked process has in
+ * common with its parent count.
  */
 int64_t memory_of(pid_t pid);
 

@@ -7,7 +7,7 @@
 #define LINE_MAX_SIZE 1024
 #define PATH_MAX_SIZE 2048
 
-/* One of the two versions of control groups, and what is called how there. */
+/* One of the two versions of control groups, with its names. */
 struct version {
     const char *mount;
     const char *events; /* has a line `oom_kill N` */

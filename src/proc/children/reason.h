@@ -3,7 +3,7 @@
 
 /*
  * Why a worker is to be replaced, or has died. The first group is the master's or the worker's own
- * wish, the second befalls it. Whoever reports figures counts by these, under reason_name().
+ * wish, the second befalls it. Figures are counted by these, under reason_name().
  */
 enum reason {
     REASON_NONE,

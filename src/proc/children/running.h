@@ -10,10 +10,10 @@
  * Which requests a worker runs: a table beside its slot, in memory shared with the master. A worker
  * writes it while it holds the interpreter, so there is one writer at a time; the master reads
  * whenever it is asked, and may see a text that is half the one of an earlier request, or anything
- * at all (scoreboard.h): it shows what it reads with controls and all beyond ASCII escaped.
+ * at all (scoreboard.h): it escapes controls and all bytes beyond ASCII.
  */
 
-#define RUNNING_MAX 39 /* requests told of at a time; what runs beside them is only counted */
+#define RUNNING_MAX 39        /* requests shown at a time; further ones are only counted */
 #define RUNNING_METHOD_MAX 20 /* longer methods and paths are cut */
 #define RUNNING_PATH_MAX 168
 

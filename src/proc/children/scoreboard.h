@@ -13,10 +13,9 @@
 #include <stdint.h>
 
 /*
- * What the workers say about themselves: one slot each, with its words in anonymous shared memory
- * that the master maps before its first fork. The worker that owns a slot writes them with plain
- * stores, the master reads. There is no file and no system call in it, save the rare one of
- * slot_wake().
+ * The state that workers report: one slot each, with its words in anonymous shared memory that the
+ * master maps before its first fork. The worker that owns a slot writes them with plain stores, the
+ * master reads. There is no file and no system call in it, save the rare one of slot_wake().
  *
  * Rights to write. The master may be root and the workers another user that runs any code, so
  * the master trusts nothing that a worker can write:
@@ -27,9 +26,9 @@
  *
  * Any worker may write any byte that is shared, at any moment, also those of other workers. So no
  * pointer, process, descriptor or age is there; the master finds shared memory by pointers of its
- * own, reads a word once into a local, and believes only what is in range: child_update(),
+ * own, reads a word once into a local, and uses it only if it is in range: child_update(),
  * child_busy_since(), metrics_accept(), running_copy(). A lie may cost the liar, or its siblings,
- * who have the same user; the master neither crashes, nor waits, nor signals a process that is no
+ * which have the same user; the master neither crashes, nor waits, nor signals a process that is no
  * child of its own. fuzz/fuzz_shared.c feeds it random bytes.
  *
  * The heartbeat. `busy_since` is 0 while the worker has nothing to do, so an idle worker cannot be
@@ -126,7 +125,8 @@ void slot_retire(struct slot *slot, enum reason reason);
 bool slot_unwatch(struct slot *slot);
 
 /* Worker: `now_ms` becomes the moment from which `timeout` counts. For notify(), and for an engine
- * that has work; whoever beats without ever calling slot_idle() has to go on beating. */
+ * that has work; a worker that beats without ever calling slot_idle() has to go on beating.
+ */
 static inline void slot_beat(struct slot *slot, int64_t now_ms)
 {
     /* Sequentially consistent, against slot_unwatch(): one of the two sees the other's store. */

@@ -65,7 +65,7 @@ static int signal_thread(pid_t pid, pid_t thread)
 
 #endif
 
-/* In a worker: what its threads answer with. */
+/* In a worker: the means of its threads to answer. */
 static struct {
     struct dump_shared *shared;
     void (*write_stack)(int signo);
@@ -197,7 +197,7 @@ int dump_begin(struct dump *dump, const struct scoreboard *board, struct childre
     dump->asked_first = false;
     dump->begun_at = now;
     dump->active = true;
-    atomic_store(&dump->shared->writing, 0); /* nobody does: whatever else stands there */
+    atomic_store(&dump->shared->writing, 0); /* no thread writes, in spite of any other value */
     return 0;
 }
 
@@ -352,7 +352,7 @@ static void tell_thread(struct dump *dump, pid_t pid, pid_t thread)
     writer_text(&dump->text, ")");
 }
 
-/* What the thread wrote goes to the text. */
+/* Adds the thread's stack to the text. */
 static void take_answer(struct dump *dump)
 {
     pid_t pid = dump->pids[dump->at], thread = dump->threads[dump->thread_at];

@@ -13,11 +13,11 @@
  * The stacks of live workers, without stopping them and without the interpreter's lock. The master
  * asks one thread after the other, by a signal of its own: a thread that gets it writes its own
  * stack, which cannot change meanwhile, into an unlinked file that all workers have inherited, and
- * takes its number out of `wanted`. What writes the stack is the worker's (faulthandler); dump.c
- * knows only the handler that it put there. Most system calls go on after the signal (SA_RESTART).
+ * takes its number out of `wanted`. The stack is written by the worker's handler (faulthandler), of
+ * which dump.c knows only the address. Most system calls go on after the signal (SA_RESTART).
  *
  * A thread that does not begin within DUMP_THREAD_MS is not asked any more. One that has begun is
- * waited for: there is one file, and what it still writes would be taken for the next one's.
+ * waited for: there is one file, and its late text would be taken for the next one's.
  *
  * One dump at a time, all of it within DUMP_TOTAL_MS and DUMP_SIZE. The master does not wait: it
  * calls dump_step() when it is woken, which the worker's handler does, or by dump_deadline().
@@ -30,8 +30,10 @@ enum {
     DUMP_SIZE = 512 * 1024, /* bytes */
 };
 
-/* Written by workers, as what is in the file: see scoreboard.h. A worker that writes nonsense keeps
- * others from being dumped; their stacks are cut, escaped, and late by DUMP_TOTAL_MS at most. */
+/*
+ * Written by workers, as is the text in the file: see scoreboard.h. A worker that writes nonsense
+ * keeps others from being dumped; their stacks are cut, escaped, and late by DUMP_TOTAL_MS at most.
+ */
 struct dump_shared {
     _Atomic uint32_t wanted;  /* the thread that is to write its stack; 0: none, or it has */
     _Atomic uint32_t writing; /* threads that do, or look whether they are to */
@@ -58,7 +60,7 @@ struct dump {
 /* The signal that asks a thread. */
 int dump_signal(void);
 
-/* Before the first fork. A system without what it takes is no failure. */
+/* Before the first fork. A system without the means is no failure. */
 void dump_open(struct dump *dump);
 void dump_close(struct dump *dump);
 

@@ -19,7 +19,7 @@ static unsigned users; /* arbiters of this process, which is one but in tests */
 static unsigned char batch[SIGNAL_BATCH];
 static size_t batch_at, batch_size;
 
-/* What did not fit into the pipe, or came to another process than its owner. */
+/* Signals that did not fit into the pipe, or came to another process than its owner. */
 static atomic_bool held[SIGNAL_LIMIT];
 
 static void on_signal(int signo)

@@ -7,7 +7,7 @@
 /*
  * The master's signals. A handler writes the signal's number into a pipe and returns; the loop
  * reads the pipe when poll(2) says so. So none is lost, none is seen twice, and their order is
- * kept. Only this process holds the pipe: what workers write to wake the master is another one.
+ * kept. Only this process holds the pipe: workers wake the master by another one.
  *
  * Signal handlers belong to the process, so there is one set of them, not one per arbiter.
  */
@@ -30,7 +30,7 @@ int signals_next(void);
 void signals_block(sigset_t *before);
 void signals_unblock(const sigset_t *before);
 
-/* In the new worker: what comes from now on is remembered for signals_replay(). */
+/* In the new worker: signals are remembered for signals_replay() from now on. */
 void signals_after_fork(void);
 
 /* In the worker, once it has handlers of its own: sends it the wishes to stop, and to open its logs

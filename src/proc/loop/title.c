@@ -58,7 +58,10 @@ static void find_area(void)
     area_end = as_address(field[STAT_ENV_END]);
 }
 
-/* Copies what getenv(3) would otherwise find overwritten. False without memory for it. */
+/*
+ * Copies the variables that getenv(3) would otherwise find overwritten. False without memory for
+ * it.
+ */
 static bool move_environment(void)
 {
     for (char **entry = environ; entry && *entry; entry++) {
@@ -87,7 +90,8 @@ void title_set(const char *title)
     memset(area_start, 0, size);
     memcpy(area_start, title, n);
     /* A command line that does not end in NUL is the kernel's sign that this is a title, to be read
-     * up to its first NUL and on into what was the environment. */
+     * up to its first NUL and on into the former environment.
+     */
     if (arguments_end[-1] == '\0')
         arguments_end[-1] = ' ';
 }

@@ -48,7 +48,7 @@ struct port_protocol {
     int (*received)(struct port_client *client, int64_t now);
     /* The client is dropped while it waits for its answer. May be NULL. */
     void (*gone)(struct port_client *client);
-    /* The system refuses what a client needs. */
+    /* The system refuses a resource for a client. */
     void (*failed)(void *ctx, int error);
 };
 

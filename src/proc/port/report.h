@@ -9,7 +9,7 @@
 struct arbiter;
 
 /*
- * What the master tells of its workers. Nothing here waits for one of them. `now` is in ms of
+ * The master's reports on its workers. Nothing here waits for one of them. `now` is in ms of
  * CLOCK_MONOTONIC.
  */
 

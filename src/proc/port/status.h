@@ -38,7 +38,7 @@ struct status {
 void status_open(struct status *status, struct arbiter *arbiter);
 void status_close(struct status *status);
 
-/* In a worker that was forked: closes what is the master's. */
+/* In a worker that was forked: closes the master's descriptors. */
 void status_leave(struct status *status);
 
 /* See private_listen(). 0, or -1 with errno. */

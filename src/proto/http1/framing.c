@@ -3,8 +3,6 @@
 
 /* RFC 9112 §6 and §9.3. */
 
-#define BAD_LENGTH UINT64_MAX
-
 /* The rest of a comma-separated list; p is NULL behind the last member. */
 struct list {
     const char *p, *end;
@@ -42,21 +40,19 @@ void http1_connection(struct http1_parser *parser, struct str value)
     }
 }
 
-/* Digits only, no sign, no list; at most INT64_MAX, so that sums with it do not overflow. */
-static uint64_t length_of(struct str value)
+bool http1_length(struct str value, uint64_t *length)
 {
-    uint64_t length = 0;
-    if (value.n == 0)
-        return BAD_LENGTH;
+    uint64_t sum = 0;
     for (size_t i = 0; i < value.n; i++) {
         if (!octet_is(value.p[i], OCTET_DIGIT))
-            return BAD_LENGTH;
+            return false;
         uint64_t digit = (uint64_t)(value.p[i] - '0');
-        if (length > ((uint64_t)INT64_MAX - digit) / 10)
-            return BAD_LENGTH;
-        length = length * 10 + digit;
+        if (sum > ((uint64_t)INT64_MAX - digit) / 10)
+            return false;
+        sum = sum * 10 + digit;
     }
-    return length;
+    *length = sum;
+    return value.n > 0;
 }
 
 static bool is_older_than_1_1(const struct head *head)
@@ -129,11 +125,9 @@ static enum http1_result content_length(struct http1_reader *in)
 {
     struct head *head = in->head;
     const struct head_field *field = &head->fields[in->parser->length_field];
-    uint64_t length = length_of(head_slice(in->data, field->value, field->value_len));
-    if (length == BAD_LENGTH)
+    if (!http1_length(head_slice(in->data, field->value, field->value_len), &head->content_length))
         return refuse_field(in, HTTP1_BAD_CONTENT_LENGTH, field);
     head->framing = HEAD_LENGTH;
-    head->content_length = length;
     return HTTP1_OK;
 }
 

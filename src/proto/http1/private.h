@@ -46,6 +46,12 @@ bool http1_split_target(struct head *head, const char *data);
 /* Sets parser->close and parser->persist by a Connection field's value. */
 void http1_connection(struct http1_parser *parser, struct str value);
 
+/*
+ * A Content-Length: digits only, no sign, no list; at most INT64_MAX, so that sums with it do not
+ * overflow. False: it is none, *length is undefined.
+ */
+bool http1_length(struct str value, uint64_t *length);
+
 /* Derives the framing of the body and the end of the connection from the fields of a whole head. */
 enum http1_result http1_framing(struct http1_reader *in);
 

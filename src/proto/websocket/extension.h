@@ -18,7 +18,7 @@ struct ws_deflate_terms {
     bool name_client_window;              /* the client can be limited, so the answer does so */
 };
 
-enum { WS_EXTENSION_MAX = 128 }; /* bytes of the longest answer */
+enum { WS_EXTENSION_MAX = 160 }; /* bytes of the longest answer, with its NUL */
 
 /*
  * Reads the value of one Sec-WebSocket-Extensions field. If no earlier field has set
@@ -28,7 +28,7 @@ enum { WS_EXTENSION_MAX = 128 }; /* bytes of the longest answer */
  */
 bool ws_extension_offer(struct str value, struct ws_deflate_terms *terms);
 
-/* Writes the answer's Sec-WebSocket-Extensions; terms->agreed. Returns its size. */
+/* Writes the answer's Sec-WebSocket-Extensions; terms->agreed. Returns its size without NUL. */
 size_t ws_extension_answer(const struct ws_deflate_terms *terms, char to[WS_EXTENSION_MAX]);
 
 #endif

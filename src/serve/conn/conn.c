@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "net/transport.h"
 #include "serve/conn/protocol.h"
+#include "serve/conn/proxied.h"
 #include "serve/engine/engine.h"
 #include "serve/engine/limits.h"
 
@@ -229,8 +230,6 @@ static bool begin_tls(struct engine *engine, struct conn *conn)
         return false;
     }
     budget_force(&engine->budget, BUDGET_TLS);
-    conn->state = CONN_HANDSHAKE;
-    conn->activity = ACTIVITY_HANDSHAKE;
     return true;
 }
 
@@ -243,8 +242,8 @@ static void end_tls(struct engine *engine, struct conn *conn)
     conn->tls = NULL;
 }
 
-struct conn *conn_create(struct engine *engine, struct listener *listener, int fd,
-                         const struct peer *peer)
+static struct conn *create(struct engine *engine, struct listener *listener, int fd,
+                           const struct peer *peer, bool awaits_proxy)
 {
     assert_leader(engine);
     struct conn *conn = mem_alloc(sizeof(*conn));
@@ -255,6 +254,7 @@ struct conn *conn_create(struct engine *engine, struct listener *listener, int f
         .state = CONN_OPEN,
         .activity = ACTIVITY_IDLE,
         .readable = true,
+        .awaits_proxy = awaits_proxy,
         .protocol = listener->protocol ? listener->protocol : engine->options.protocol,
         .listener = listener,
         .since_ms = engine->now_ms,
@@ -265,6 +265,10 @@ struct conn *conn_create(struct engine *engine, struct listener *listener, int f
         mem_free(conn);
         return NULL;
     }
+    if (conn->tls || conn->awaits_proxy) {
+        conn->state = CONN_HANDSHAKE;
+        conn->activity = ACTIVITY_HANDSHAKE;
+    }
     forked_close(fd);
     timer_init(&conn->timer);
     list_init(&conn->link);
@@ -273,6 +277,18 @@ struct conn *conn_create(struct engine *engine, struct listener *listener, int f
     metrics_add(&engine->metrics->accepted, 1);
     metrics_raise(&engine->metrics->connections[conn->activity]);
     return conn;
+}
+
+struct conn *conn_accept(struct engine *engine, struct listener *listener, int fd,
+                         const struct peer *peer)
+{
+    return create(engine, listener, fd, peer, engine->options.proxy_versions != 0);
+}
+
+struct conn *conn_create(struct engine *engine, struct listener *listener, int fd,
+                         const struct peer *peer)
+{
+    return create(engine, listener, fd, peer, false);
 }
 
 /* The client spoke HTTP as it is: so it is answered. */
@@ -302,11 +318,9 @@ static void handshake_failed(struct engine *engine, struct conn *conn, enum tls_
     conn_linger(engine, conn); /* for the alert that says why */
 }
 
-static void handshake_done(struct engine *engine, struct conn *conn)
+/* From now on its bytes are the protocol's. */
+static void open_for_requests(struct engine *engine, struct conn *conn)
 {
-    metrics_add(&engine->metrics->handshakes, 1);
-    if (tls_resumed(conn->tls))
-        metrics_add(&engine->metrics->handshakes_resumed, 1);
     if (!move(engine, conn, CONN_OPEN))
         return;
     conn_turn_to(engine, conn, ACTIVITY_IDLE);
@@ -317,10 +331,16 @@ static void handshake_done(struct engine *engine, struct conn *conn)
         conn_await(engine, conn, 0);
 }
 
-static void handshake(struct engine *engine, struct conn *conn)
+static void handshake_done(struct engine *engine, struct conn *conn)
 {
-    if (conn->timer.deadline == 0)
-        conn_deadline_at(engine, conn, conn->since_ms, engine->options.header_timeout_ms);
+    metrics_add(&engine->metrics->handshakes, 1);
+    if (tls_resumed(conn->tls))
+        metrics_add(&engine->metrics->handshakes_resumed, 1);
+    open_for_requests(engine, conn);
+}
+
+static void handshake_tls(struct engine *engine, struct conn *conn)
+{
     enum tls_handshake how = tls_handshake(conn->tls);
     conn->readable = false;
     switch (how) {
@@ -343,6 +363,105 @@ static void handshake(struct engine *engine, struct conn *conn)
         handshake_failed(engine, conn, how);
         break;
     }
+}
+
+static void proxy_done(struct engine *engine, struct conn *conn)
+{
+    conn->awaits_proxy = false;
+    conn_deadline_at(engine, conn, conn->since_ms, engine->options.header_timeout_ms);
+    if (conn->tls)
+        handshake_tls(engine, conn);
+    else
+        open_for_requests(engine, conn);
+}
+
+/*
+ * The bytes of a header that is not whole stay in the socket. Where the loop remembers no edges it
+ * would report them without end: the timer looks for the rest.
+ */
+static void await_rest(struct engine *engine, struct conn *conn)
+{
+    uint32_t most_ms = engine->options.header_timeout_ms;
+    uint64_t at = engine->now_ms + PROXY_LOOK_MS;
+    conn->readable = false;
+    if (conn_watch(engine, conn) < 0)
+        conn_close_because(engine, conn, CLOSE_ERROR);
+    else if (most_ms > 0 && conn->since_ms + most_ms < at)
+        set_deadline(engine, conn, conn->since_ms + most_ms);
+    else
+        set_deadline(engine, conn, at);
+}
+
+/* Answers without TLS, also where TLS would have followed. */
+static void refuse_proxy(struct engine *engine, struct conn *conn, int status, const char *page)
+{
+    end_tls(engine, conn);
+    if (move(engine, conn, CONN_OPEN))
+        conn->protocol->refuse(engine, conn, CLOSE_MALFORMED, status, page);
+}
+
+static void refuse_malformed(struct engine *engine, struct conn *conn, const char *why)
+{
+    char peer[PEER_TEXT_SIZE];
+    engine_note(engine, NOTE_WARNING, "Invalid request from ip=%s: %s",
+                peer_text(&conn->peer, peer), why);
+    refuse_proxy(engine, conn, 400, why);
+}
+
+static void refuse_forbidden(struct engine *engine, struct conn *conn)
+{
+    char peer[PEER_TEXT_SIZE];
+    peer_text(&conn->peer, peer);
+    engine_note(engine, NOTE_WARNING,
+                "Invalid request from ip=%s: Proxy request from '%s' not allowed", peer, peer);
+    refuse_proxy(engine, conn, 403, "Request forbidden");
+}
+
+static void read_proxy(struct engine *engine, struct conn *conn)
+{
+    const char *why = NULL;
+    switch (proxied_read(engine, conn, &why)) {
+    case PROXIED_READ:
+        proxy_done(engine, conn);
+        break;
+    case PROXIED_WAITS:
+        conn_await(engine, conn, 0);
+        break;
+    case PROXIED_PARTIAL:
+        await_rest(engine, conn);
+        break;
+    case PROXIED_GONE:
+        conn_close(engine, conn);
+        break;
+    case PROXIED_FORBIDDEN:
+        refuse_forbidden(engine, conn);
+        break;
+    case PROXIED_MALFORMED:
+        refuse_malformed(engine, conn, why);
+        break;
+    case PROXIED_NO_MEMORY:
+        engine_note(engine, NOTE_ERROR, "No memory for a PROXY header: connection closed");
+        conn_close_because(engine, conn, CLOSE_ERROR);
+        break;
+    }
+}
+
+static void handshake(struct engine *engine, struct conn *conn)
+{
+    if (conn->timer.deadline == 0)
+        conn_deadline_at(engine, conn, conn->since_ms, engine->options.header_timeout_ms);
+    if (conn->awaits_proxy)
+        read_proxy(engine, conn);
+    else
+        handshake_tls(engine, conn);
+}
+
+/* Whether the timer only looks for the rest of a PROXY header. */
+static bool looks_for_proxy(const struct engine *engine, const struct conn *conn)
+{
+    uint32_t most_ms = engine->options.header_timeout_ms;
+    return conn->awaits_proxy && !engine->drained && !conn->failed &&
+           (most_ms == 0 || engine->now_ms < conn->since_ms + most_ms);
 }
 
 /* The end */
@@ -398,6 +517,7 @@ void conn_close(struct engine *engine, struct conn *conn)
         tell_stolen(engine, conn);
     timer_unlink(&conn->timer);
     list_remove(&conn->link);
+    proxied_free(engine, conn);
     engine->connections--;
     if (is_ours) /* else never freed: events may still come for it, see loop_remove() */
         list_push(&engine->dead, &conn->link);
@@ -490,6 +610,8 @@ void conn_expired(struct engine *engine, struct conn *conn)
 {
     if (conn->state == CONN_OPEN)
         conn->protocol->expired(engine, conn);
+    else if (looks_for_proxy(engine, conn))
+        conn_read(engine, conn);
     else if (engine->drained)
         conn_close_because(engine, conn, CLOSE_DRAINED);
     else /* one that lingers was closed for another reason */

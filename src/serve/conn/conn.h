@@ -14,6 +14,7 @@
 struct engine;
 struct listener;
 struct protocol;
+struct proxied;
 struct request;
 struct tls;
 
@@ -22,14 +23,14 @@ struct tls;
  * are its protocol's.
  *
  *   accept ---> HANDSHAKE ---> OPEN ---> LINGER ---> CLOSED
- *          \    TLS only    ^    \__________________^
- *           \______________/
+ *          \    PROXY, TLS   ^    \__________________^
+ *           \_______________/
  *
  * The engine's leader owns it, but what the thread that answers a request needs to send by itself,
  * which is that thread's while it does.
  */
 enum conn_state {
-    CONN_HANDSHAKE, /* of TLS */
+    CONN_HANDSHAKE, /* the PROXY header, where one may come, and the handshake of TLS */
     CONN_OPEN,      /* the protocol's */
     CONN_LINGER,    /* our side is shut; what the client still sends is thrown away */
     CONN_CLOSED,
@@ -44,6 +45,7 @@ struct conn {
     bool readable;                  /* an edge was told and not used up yet */
     atomic_bool gone;               /* the peer has closed or reset */
     bool urgent;                    /* urgent data came: a read may give less than there is */
+    bool awaits_proxy;              /* a PROXY header may still come */
     bool parked;                    /* not read from, for want of room: see park.h */
     bool failed;                    /* see conn_fail() */
     const struct protocol *protocol;
@@ -51,6 +53,7 @@ struct conn {
     struct list link; /* in one of the engine's lists */
     struct listener *listener;
     struct tls *tls;             /* owned; NULL: plain */
+    struct proxied *proxied;     /* owned: see proxied.h; NULL: no PROXY header names the client */
     union {                      /* the protocol's; NULL at first */
         struct request *request; /* of HTTP/1; NULL while idle */
         void *session;           /* of any other */
@@ -60,12 +63,16 @@ struct conn {
     uint32_t gained;    /* bytes since then; less than PACE_BYTES */
     uint32_t parked_ms; /* for how long, with this request */
     uint32_t untaken;   /* while an answer is sent: what stood in the socket then */
-    struct peer peer;
-    uint32_t served; /* requests answered so far */
+    struct peer peer;   /* the client that a PROXY header names, else the other end */
+    uint32_t served;    /* requests answered so far */
 };
 
 /* All of these are the leader's, unless they say otherwise. */
 
+/* Both take over the descriptor unless they return NULL, for want of memory. The first: no byte has
+ * been read from it, so that a PROXY header may come. */
+struct conn *conn_accept(struct engine *engine, struct listener *listener, int fd,
+                         const struct peer *peer);
 struct conn *conn_create(struct engine *engine, struct listener *listener, int fd,
                          const struct peer *peer);
 

@@ -117,16 +117,26 @@ static enum duplex_want end_with(struct duplex *duplex, uint16_t answer, uint16_
     set_end(duplex, code, reason);
     pthread_mutex_unlock(&duplex->lock);
     duplex->deadline_ms = 0;
-    duplex->link->raise(duplex->conn, DUPLEX_INPUT);
+    duplex->link->raise(duplex->conn, DUPLEX_INPUT | DUPLEX_ROOM);
     return DUPLEX_END;
 }
 
-/* A protocol error, or no memory: their code is 1006, as no close frame of theirs has come. */
-static enum duplex_want fail(struct duplex *duplex, enum ws_error error)
+/* Their code is 1006, as no close frame of theirs has come. */
+static enum duplex_want end_failed(struct duplex *duplex)
 {
+    enum ws_error error = (enum ws_error)duplex->failure;
     const char *text = ws_error_text(error);
     return end_with(duplex, ws_error_code(error), WS_CLOSE_ABNORMAL,
                     (struct str){text, strlen(text)});
+}
+
+/* A violation, or no memory: duplex_attend() ends it. */
+static enum duplex_want fail(struct duplex *duplex, enum ws_error error)
+{
+    pthread_mutex_lock(&duplex->lock);
+    duplex->failure = (uint8_t)error;
+    pthread_mutex_unlock(&duplex->lock);
+    return DUPLEX_PAUSE;
 }
 
 /* Reading */
@@ -226,7 +236,7 @@ enum duplex_want duplex_received(struct duplex *duplex, char *data, size_t size,
         *consumed += used;
         want = take_event(duplex, event, payload);
     }
-    return want;
+    return want == DUPLEX_READ ? want : duplex_attend(duplex, now_ms);
 }
 
 void duplex_hung_up(struct duplex *duplex)
@@ -235,7 +245,7 @@ void duplex_hung_up(struct duplex *duplex)
     set_end(duplex, WS_CLOSE_ABNORMAL, (struct str){"", 0});
     pthread_mutex_unlock(&duplex->lock);
     duplex->deadline_ms = 0;
-    duplex->link->raise(duplex->conn, DUPLEX_INPUT);
+    duplex->link->raise(duplex->conn, DUPLEX_INPUT | DUPLEX_ROOM);
 }
 
 /* Time */
@@ -245,11 +255,9 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-static uint64_t next_deadline(struct duplex *duplex, enum duplex_state state, uint64_t now_ms)
+static uint64_t next_deadline(struct duplex *duplex, bool closing, uint64_t now_ms)
 {
-    if (state == DUPLEX_ENDED)
-        return 0;
-    if (state == DUPLEX_CLOSING) {
+    if (closing) {
         if (duplex->closing_at_ms == 0)
             duplex->closing_at_ms = now_ms + DUPLEX_CLOSE_MS;
         return duplex->closing_at_ms;
@@ -265,12 +273,16 @@ enum duplex_want duplex_attend(struct duplex *duplex, uint64_t now_ms)
 {
     pthread_mutex_lock(&duplex->lock);
     enum duplex_state state = duplex->state;
+    bool failing = duplex->failure != WS_NO_ERROR;
+    bool answered = duplex->head == NULL && !duplex->answering;
     bool paused = duplex->paused;
     pthread_mutex_unlock(&duplex->lock);
-    duplex->deadline_ms = next_deadline(duplex, state, now_ms);
     if (state == DUPLEX_ENDED)
         return DUPLEX_END;
-    return paused ? DUPLEX_PAUSE : DUPLEX_READ;
+    if (failing && answered)
+        return end_failed(duplex);
+    duplex->deadline_ms = next_deadline(duplex, failing || state == DUPLEX_CLOSING, now_ms);
+    return failing || paused ? DUPLEX_PAUSE : DUPLEX_READ;
 }
 
 static void ping(struct duplex *duplex, uint64_t now_ms)
@@ -295,16 +307,25 @@ static bool is_silent(const struct duplex *duplex, uint64_t now_ms)
     return duplex->pinged && most_ms > 0 && now_ms >= duplex->pinged_ms + most_ms;
 }
 
+/* The close handshake, or the answers before a violation is reported, took too long. */
+static enum duplex_want end_late(struct duplex *duplex)
+{
+    if (duplex->failure != WS_NO_ERROR)
+        return end_failed(duplex);
+    duplex_hung_up(duplex);
+    return DUPLEX_END;
+}
+
 enum duplex_want duplex_expired(struct duplex *duplex, uint64_t now_ms)
 {
     enum duplex_want want = duplex_attend(duplex, now_ms);
-    if (duplex->closing_at_ms != 0 && now_ms >= duplex->closing_at_ms) {
-        duplex_hung_up(duplex);
-        return DUPLEX_END;
-    }
+    if (want == DUPLEX_END)
+        return want;
+    if (duplex->closing_at_ms != 0 && now_ms >= duplex->closing_at_ms)
+        return end_late(duplex);
     if (want == DUPLEX_PAUSE) /* what it may have answered is not read */
         duplex->pinged_ms = now_ms;
-    if (want != DUPLEX_END && is_silent(duplex, now_ms))
+    if (is_silent(duplex, now_ms))
         return end_with(duplex, WS_CLOSE_INTERNAL, WS_CLOSE_ABNORMAL,
                         STR("keepalive ping timeout"));
     if (duplex->options.ping_interval_ms > 0 && now_ms >= duplex->ping_at_ms)
@@ -348,15 +369,18 @@ static bool make_room(struct duplex *duplex)
 
 enum duplex_next duplex_next(struct duplex *duplex, struct duplex_message **message)
 {
-    enum duplex_next next = DUPLEX_NOTHING;
+    enum duplex_next next;
     bool attend = false;
     pthread_mutex_lock(&duplex->lock);
     if (duplex->head != NULL) {
         *message = dequeue(duplex);
         attend = make_room(duplex);
+        duplex->answering = true;
         next = DUPLEX_MESSAGE;
-    } else if (duplex->state == DUPLEX_ENDED) {
-        next = DUPLEX_GONE;
+    } else {
+        attend = duplex->answering && duplex->failure != WS_NO_ERROR;
+        duplex->answering = false;
+        next = duplex->state == DUPLEX_ENDED ? DUPLEX_GONE : DUPLEX_NOTHING;
     }
     pthread_mutex_unlock(&duplex->lock);
     if (attend)
@@ -415,6 +439,7 @@ void duplex_close(struct duplex *duplex, uint16_t code, struct str reason)
     pthread_mutex_lock(&duplex->lock);
     send_close(duplex, code, reason);
     duplex->left = true;
+    duplex->answering = false;
     duplex->paused = false;
     drop_all(duplex);
     pthread_mutex_unlock(&duplex->lock);

@@ -20,6 +20,9 @@
  *   OPEN ------------------------------> CLOSING ---------------------------------> ENDED
  *     \______________________________________________________________________________^
  *          their close frame (answered), a violation (reported), or the connection's end
+ *
+ * A violation is reported when the application has answered the messages before it, or after
+ * DUPLEX_CLOSE_MS.
  */
 enum duplex_state {
     DUPLEX_OPEN,
@@ -48,8 +51,8 @@ struct duplex_link {
     /* Bytes that the client has not taken yet. Any thread. */
     size_t (*queued)(void *conn);
 
-    /* One of the events has happened. Any thread, without the lock. */
-    void (*raise)(void *conn, enum duplex_event event);
+    /* These have happened (DUPLEX_INPUT, DUPLEX_ROOM). Any thread, without the lock. */
+    void (*raise)(void *conn, unsigned events);
 
     /* The leader is to call duplex_attend() soon. Any thread, without the lock. */
     void (*attend)(void *conn);
@@ -95,7 +98,7 @@ struct duplex {
     uint64_t pinged_ms;     /* since when that counts */
     uint64_t ping_at_ms;    /* when the next ping is due */
     uint32_t pings;         /* so far: the payload */
-    uint64_t closing_at_ms; /* when CLOSING is over; 0: it is not known to have begun */
+    uint64_t closing_at_ms; /* when CLOSING or a violation ends it; 0: neither is known */
 
     /* The application's, one thread at a time. */
     struct ws_deflater *deflater;
@@ -103,9 +106,11 @@ struct duplex {
     /* Both, under the lock. */
     pthread_mutex_t lock;
     enum duplex_state state;
-    bool left;   /* the application has closed: what still comes is dropped */
-    bool paused; /* the application is to take messages first */
-    bool full;   /* the application waits for DUPLEX_ROOM */
+    uint8_t failure; /* enum ws_error: a violation that is to be reported */
+    bool answering;  /* the application has taken a message, and not asked for the next */
+    bool left;       /* the application has closed: what still comes is dropped */
+    bool paused;     /* the application is to take messages first */
+    bool full;       /* the application waits for DUPLEX_ROOM */
     bool pong_due;
     uint8_t pong_size;
     char pong[WS_CONTROL_MAX]; /* of the last ping, when the client takes no output */

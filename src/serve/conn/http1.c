@@ -3,9 +3,11 @@
 #include "net/transport.h"
 #include "serve/access/refused.h"
 #include "serve/conn/conn.h"
+#include "serve/conn/http1_flow.h"
 #include "serve/conn/http1_private.h"
 #include "serve/conn/http1_send.h"
 #include "serve/conn/park.h"
+#include "serve/conn/proxied.h"
 #include "serve/engine/admission.h"
 #include "serve/engine/engine.h"
 #include "serve/engine/limits.h"
@@ -169,6 +171,8 @@ static void wait_for_thread(struct engine *engine, struct conn *conn, uint64_t s
         return;
     conn_deadline_at(engine, conn, since_ms, engine->options.max_queue_ms);
     conn_list(engine, conn);
+    if (engine->ops->events)
+        flow_begin(conn);
     engine_ready(engine, conn->request);
 }
 
@@ -251,9 +255,14 @@ static void went_on(struct engine *engine, struct conn *conn, enum body_progress
 /* May its header fields say how the request reached it (forwarded_allow_ips)? */
 static bool is_trusted(const struct engine *engine, const struct conn *conn)
 {
+    const struct peer *peer = conn->proxied ? &conn->proxied->proxy : &conn->peer;
     return conn->listener->local || conn->listener->inner ||
-           trust_has(engine->options.trust, conn->peer.address,
-                     conn->peer.family == AF_INET6 ? 16 : 4);
+           trust_has(engine->options.trust, peer->address, peer->family == AF_INET6 ? 16 : 4);
+}
+
+static bool is_https(const struct conn *conn)
+{
+    return conn->tls || (conn->proxied && conn->proxied->tls);
 }
 
 static enum http1_result parse_head(struct engine *engine, struct request *request, size_t size)
@@ -271,10 +280,23 @@ static bool apply_forwarded(struct engine *engine, struct conn *conn)
     struct http1_parser *parser = &http1_state(request)->parser;
     request->must_close = parser->must_close;
     if (http1_apply_forwarded(parser, engine->options.forwarded, &request->head, request->input,
-                              is_trusted(engine, conn), conn->tls) == HTTP1_OK)
+                              is_trusted(engine, conn), is_https(conn)) == HTTP1_OK)
         return true;
     refuse_head(engine, conn);
     return false;
+}
+
+/* The application reads the body as it comes. */
+static void run_at_head(struct engine *engine, struct conn *conn)
+{
+    enum body_progress progress = flow_begin_body(conn->request);
+    if (progress == BODY_STREAMS && conn_watch(engine, conn) < 0) {
+        conn_close_because(engine, conn, CLOSE_ERROR);
+        return;
+    }
+    went_on(engine, conn, progress);
+    if (progress == BODY_STREAMS && phase_of(conn) == PHASE_RUNNING)
+        flow_read(engine, conn);
 }
 
 static void head_done(struct engine *engine, struct conn *conn)
@@ -287,7 +309,11 @@ static void head_done(struct engine *engine, struct conn *conn)
         ready(engine, conn);
         return;
     }
-    if (turn_to(engine, conn, PHASE_BODY))
+    if (!turn_to(engine, conn, PHASE_BODY))
+        return;
+    if (engine->options.at_head)
+        run_at_head(engine, conn);
+    else
         went_on(engine, conn, http1_body_begin(request));
 }
 
@@ -482,17 +508,13 @@ static void read_on(struct engine *engine, struct conn *conn)
     }
 }
 
-/* The request is with the application, or waits for it. A loop that does not say that the client
- * has half-closed says that there is something to read. */
+/* The request is with the application, or waits for it. */
 static void look_at_client(struct engine *engine, struct conn *conn)
 {
-    bool gone = atomic_load_explicit(&conn->gone, memory_order_relaxed);
-    if (engine->options.check_client && gone)
+    if (engine->options.check_client && atomic_load_explicit(&conn->gone, memory_order_relaxed))
         http1_ask(engine, conn->request);
-    if (!engine->ops->events || (!gone && socket_peer(conn->io.fd) == PEER_THERE))
-        return;
-    atomic_store_explicit(&conn->gone, true, memory_order_relaxed);
-    events_raise(engine, conn->request, REQUEST_GONE);
+    if (engine->ops->events)
+        flow_readable(engine, conn);
 }
 
 static void readable(struct engine *engine, struct conn *conn)
@@ -512,6 +534,8 @@ static void writable(struct engine *engine, struct conn *conn)
     if (!request || !atomic_load(&request->out.pending))
         return;
     enum outq_result result = http1_send_on(request, &taken);
+    if (request_phase(request) == PHASE_RUNNING && engine->ops->events)
+        flow_sent(engine, conn, result, taken);
     if (request_phase(request) != PHASE_FLUSH)
         return;
     if (result == OUTQ_BROKEN)
@@ -588,6 +612,8 @@ static void answered(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
     const struct response *response = &request->response;
+    if (request_phase(request) == PHASE_RUNNING && engine->ops->events)
+        flow_end(conn);
     if (response->broken || conn->failed)
         conn_close(engine, conn);
     else if (atomic_load(&request->out.pending))
@@ -633,6 +659,8 @@ static enum metrics_close fault_of(const struct conn *conn)
 static void expired(struct engine *engine, struct conn *conn)
 {
     if (phase_of(conn) == PHASE_RUNNING) {
+        if (engine->ops->events && !flow_expired(engine, conn))
+            return;
         if (ready_remove(&engine->ready, conn->request))
             refuse_overload(engine, conn, REFUSED_QUEUE_TIME);
         return;
@@ -715,6 +743,7 @@ const struct protocol http1_protocol = {
     .readable = readable,
     .writable = writable,
     .answered = request_answered,
+    .attend = flow_attend,
     .expired = expired,
     .drain = drain,
     .refuse = http1_refuse_client,

@@ -321,6 +321,29 @@ static int make_place(struct request *request, struct iovec *parts, int count, b
     return sent < 0 ? -1 : 0;
 }
 
+/* There is no place, and this thread is not to wait. */
+static int overflow(struct request *request)
+{
+    request->response.full = true;
+    return gone(request);
+}
+
+static bool never_waits(const struct request *request)
+{
+    return request->engine->ops->events;
+}
+
+/* With the lock: whether the leader does not know yet that it has to watch the client's pace. It
+ * does of the answers that it sends itself. */
+static bool needs_attention(struct request *request)
+{
+    struct outq *q = &request->out;
+    bool needs = never_waits(request) && request_phase(request) == PHASE_RUNNING && !q->timed &&
+                 atomic_load(&q->pending);
+    q->timed |= needs;
+    return needs;
+}
+
 /* With the lock. */
 static int store_parts(struct request *request, struct iovec *parts, int count, int body,
                        struct held held, bool *kept)
@@ -330,7 +353,9 @@ static int store_parts(struct request *request, struct iovec *parts, int count, 
         int stored = 0;
         while (parts[i].iov_len > 0 &&
                (stored = store(request, &parts[i], i == body ? held : none)) < 0)
-            if (make_place(request, parts + i, count - i, stored == STORE_AHEAD) < 0)
+            if (never_waits(request)
+                    ? overflow(request) < 0
+                    : make_place(request, parts + i, count - i, stored == STORE_AHEAD) < 0)
                 return -1;
         request->response.stuck_ms = 0;
         if (stored == 1)
@@ -362,7 +387,10 @@ static int send_or_store(struct request *request, struct iovec *parts, int count
     int result = store_parts(request, parts, count, body, held, kept);
     if (result == 0)
         result = send_queued(request);
+    bool attend = needs_attention(request);
     pthread_mutex_unlock(&q->lock);
+    if (attend)
+        engine_attend(request->engine, request);
     /* Sent parts of a long answer are not to wait for its end; the leader is not attached. */
     if (request_phase(request) == PHASE_RUNNING)
         engine_collect_parts(request->engine);
@@ -432,7 +460,10 @@ static int store_file(struct request *request, int file, off_t offset, uint64_t 
         close(own);
     else
         result = send_queued(request);
+    bool attend = needs_attention(request);
     pthread_mutex_unlock(&q->lock);
+    if (attend)
+        engine_attend(request->engine, request);
     return result;
 }
 
@@ -459,11 +490,16 @@ int send_file(struct request *request, int file, off_t offset, uint64_t n)
 {
     if (request->response.broken)
         return -1;
-    int result = n > SEND_ATTACHED_MAX ? send_file_detached(request, file, &offset, &n)
-                                       : send_file_now(request, file, &offset, &n);
+    int result = 0;
+    if (n <= SEND_ATTACHED_MAX)
+        result = send_file_now(request, file, &offset, &n);
+    else if (!never_waits(request)) /* else the engine sends it, turn by turn */
+        result = send_file_detached(request, file, &offset, &n);
     if (result < 0 || n == 0)
         return result;
     if (store_file(request, file, offset, n) == 0)
         return 0;
+    if (never_waits(request))
+        return overflow(request);
     return request->response.broken ? -1 : send_file_waiting(request, file, offset, n);
 }

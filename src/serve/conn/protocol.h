@@ -27,6 +27,12 @@ struct protocol {
     /* The application is through with the request, which has begun to run by engine_ready(). */
     void (*answered)(struct engine *engine, struct request *request);
 
+    /*
+     * For a request that runs later: its application has taken bytes of the body from a window that
+     * was full, or has written more than the client takes. See engine_attend().
+     */
+    void (*attend)(struct engine *engine, struct request *request);
+
     /* conn->timer is due. */
     void (*expired)(struct engine *engine, struct conn *conn);
 

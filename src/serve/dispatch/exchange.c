@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 enum {
-    PARCEL_VERSION = 1,
+    PARCEL_VERSION = 2,
     PARCEL_FDS = 2,
     TAKE_YIELDS = 16, /* tries of the lock before each waits a millisecond */
 };

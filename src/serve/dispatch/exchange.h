@@ -23,7 +23,7 @@
 enum {
     EXCHANGE_SEATS = 64,           /* of the board; more workers share them, which costs accuracy */
     PARCEL_BYTES_MAX = 16 * 1024,  /* of a request's bytes in one message */
-    PARCEL_PIECES = 3,             /* head, body, what is pipelined behind it */
+    PARCEL_PIECES = 4,             /* head, body, what is pipelined behind it, struct proxied */
     EXCHANGE_BUFFER = 1024 * 1024, /* bytes in the queue, as far as the system lets us */
     EXCHANGE_COUNT_MAX = 64 * 1024, /* messages in it: more than fit */
 };

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "serve/conn/protocol.h"
+#include "serve/conn/proxied.h"
 #include "serve/engine/limits.h"
 
 #include <errno.h>
@@ -18,7 +19,9 @@ static bool is_in_file(const struct body *body)
 
 static size_t bytes_without_body(const struct request *request)
 {
-    return request->head.size + (request->input_size - request->input_at);
+    const struct proxied *proxied = request->conn->proxied;
+    return request->head.size + (request->input_size - request->input_at) +
+           (proxied ? proxied->size : 0);
 }
 
 static bool fits(const struct request *request)
@@ -46,6 +49,13 @@ static struct iovec body_piece(const struct body *body)
     return (struct iovec){.iov_base = (char *)data, .iov_len = (size_t)body->stored};
 }
 
+static struct iovec proxied_piece(const struct proxied *proxied)
+{
+    if (!proxied)
+        return (struct iovec){0};
+    return (struct iovec){.iov_base = (void *)proxied, .iov_len = proxied->size};
+}
+
 static struct parcel parcel_of(const struct engine *engine, const struct request *request)
 {
     const struct conn *conn = request->conn;
@@ -64,7 +74,8 @@ static struct parcel parcel_of(const struct engine *engine, const struct request
         .pieces = {{.iov_base = request->input, .iov_len = request->head.size},
                    body_piece(body),
                    {.iov_base = request->input + request->input_at,
-                    .iov_len = request->input_size - request->input_at}},
+                    .iov_len = request->input_size - request->input_at},
+                   proxied_piece(conn->proxied)},
     };
 }
 
@@ -149,11 +160,21 @@ int handover_give(struct engine *engine, uint32_t keep)
 
 /* Taking */
 
+enum { INPUT_PIECES = 3, PROXIED_PIECE = 3 };
+
+/* Sets conn->proxied. False: no memory, or other bytes. */
+static bool unpack_proxied(struct engine *engine, struct conn *conn, const struct parcel *parcel)
+{
+    const struct iovec *piece = &parcel->pieces[PROXIED_PIECE];
+    return piece->iov_len == 0 || (proxied_valid(piece->iov_base, piece->iov_len) &&
+                                   proxied_adopt(engine, conn, piece->iov_base));
+}
+
 static bool unpack(struct request *request, const struct parcel *parcel)
 {
     struct body *body = &request->body;
     uint32_t at = 0;
-    for (int i = 0; i < PARCEL_PIECES; i++) {
+    for (int i = 0; i < INPUT_PIECES; i++) {
         const struct iovec *piece = &parcel->pieces[i];
         if (!request_reserve(request, at + piece->iov_len))
             return false;
@@ -199,7 +220,7 @@ static bool adopt(struct engine *engine, const struct parcel *parcel)
         request->asked = label->asked != 0;
     if (request && parcel->file >= 0)
         spool_adopt(&request->body.spool, parcel->file, label->file_size);
-    if (request && !unpack(request, parcel)) {
+    if (request && !(unpack_proxied(engine, conn, parcel) && unpack(request, parcel))) {
         request_put(engine, request);
         request = NULL;
     }

@@ -92,6 +92,22 @@ static void observe_front(struct engine *engine, const struct request *request)
     }
 }
 
+static bool is_attending(const struct engine *engine)
+{
+    return atomic_load(&engine->attending);
+}
+
+static void attend_all(struct engine *engine)
+{
+    struct request *request = atomic_exchange(&engine->attending, NULL);
+    while (request) {
+        struct request *next = request->next_attended;
+        atomic_store(&request->attended, false);
+        request->conn->protocol->attend(engine, request);
+        request = next;
+    }
+}
+
 static void put_back(struct engine *engine, struct request *request)
 {
     assert_leader(engine);
@@ -155,6 +171,8 @@ static bool is_rehearsed(struct engine *engine)
 
 static void finish_step(struct engine *engine)
 {
+    if (is_attending(engine))
+        attend_all(engine);
     put_back_answered(engine);
     engine_flush_batch(engine);
     if (atomic_load_explicit(&engine->room_wanted, memory_order_relaxed))
@@ -183,7 +201,7 @@ void engine_yield(struct engine *engine)
     do {
         finish_step(engine);
         atomic_store(&engine->lead, false);
-    } while (atomic_load(&engine->answered) && engine_lead(engine));
+    } while ((atomic_load(&engine->answered) || is_attending(engine)) && engine_lead(engine));
 }
 
 void engine_free_room(struct engine *engine)
@@ -253,7 +271,7 @@ void engine_step(struct engine *engine, int timeout_ms)
     if (timeout_ms < 0 || (due >= 0 && due < timeout_ms))
         timeout_ms = due;
     atomic_store(&engine->waiting, true);
-    if (atomic_load(&engine->answered) || atomic_load(&engine->stopped) ||
+    if (atomic_load(&engine->answered) || is_attending(engine) || atomic_load(&engine->stopped) ||
         atomic_load(&engine->lead_wanted) || atomic_load(&engine->stalled) ||
         (atomic_load(&engine->draining) && !engine->drained) || has_waiting(engine) ||
         is_rehearsed(engine) || has_own_events(engine))
@@ -385,6 +403,8 @@ void engine_put_back(struct engine *engine, struct request *request)
 {
     atomic_fetch_add_explicit(&engine->answered_count, 1, memory_order_relaxed);
     if (engine_lead(engine)) {
+        if (is_attending(engine)) /* this one, too, perhaps */
+            attend_all(engine);
         put_back(engine, request);
         engine_yield(engine);
         return;
@@ -404,4 +424,32 @@ void engine_raise(struct engine *engine, struct request *request, unsigned happe
         return;
     ready_wake(&engine->ready);
     engine_kick(engine);
+}
+
+static void push_attended(struct engine *engine, struct request *request)
+{
+    request->next_attended = atomic_load(&engine->attending);
+    while (!atomic_compare_exchange_weak(&engine->attending, &request->next_attended, request))
+        ;
+}
+
+/* This thread may not go on to lead: it wakes one that does. */
+void engine_attend(struct engine *engine, struct request *request)
+{
+    if (atomic_exchange(&request->attended, true))
+        return;
+    push_attended(engine, request);
+    if (!engine_lead(engine)) {
+        engine_kick(engine);
+        if (!engine_lead(engine)) /* else the leader had yielded, and has not seen it */
+            return;
+    }
+    engine_yield(engine);
+    engine_wake_host(engine);
+}
+
+void engine_wake_host(struct engine *engine)
+{
+    if (!engine->options.loop_host || !ready_empty(&engine->ready))
+        ready_wake(&engine->ready);
 }

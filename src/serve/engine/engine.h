@@ -41,6 +41,8 @@ struct engine_options {
     const struct protocol *protocol;   /* of the listeners; NULL: HTTP/1 */
     const struct forwarded *forwarded; /* borrowed */
     const struct trust *trust;         /* borrowed: forwarded_allow_ips */
+    const struct trust *proxies;       /* borrowed: proxy_allow_ips */
+    unsigned proxy_versions;           /* bits of enum proxy_version; 0: no PROXY header is read */
     uint32_t keepalive_ms;             /* 0: one request a connection */
     uint32_t header_timeout_ms;        /* from the first wait until a head is whole; 0: never */
     uint32_t send_timeout_ms;          /* in which a client takes PACE_BYTES at least; 0: never */
@@ -48,6 +50,8 @@ struct engine_options {
     uint64_t body_max;                 /* bytes of a request's body; 0: BODY_SIZE_MAX */
     uint64_t stream_body;              /* bytes of a body that are buffered before the application
                                           reads the rest from the socket; 0: all */
+    bool at_head;                      /* requests run from their head on, by an application with
+                                          events(): see inflow.h; stream_body is not for them */
     uint32_t max_queue;                /* requests that wait for a thread; 0: any number */
     uint32_t max_queue_ms;             /* for how long they may; 0: for ever */
     uint32_t limit_concurrency;        /* requests that wait or run; 0: any number */
@@ -204,6 +208,7 @@ struct engine {
     atomic_bool trims;          /* the stand-by is to give memory back */
     atomic_bool room_wanted;    /* see engine_free_room() */
     _Atomic(struct request *) answered;
+    _Atomic(struct request *) attending; /* see engine_attend() */
     struct ready ready;
 
     atomic_uint dormant; /* requests that run later, and have no thread now: see events.h */
@@ -280,6 +285,16 @@ void engine_finish(struct engine *engine, struct request *request);
 /* Events (REQUEST_*) of a request have happened: those that its application waits for are due, and
  * a thread gives them. For threads that do not lead: see events_raise(). */
 void engine_raise(struct engine *engine, struct request *request, unsigned happened);
+
+/*
+ * The leader looks after the connection of a request that runs later: it reads its body on, and
+ * watches the time that its client takes. By the thread that has the request.
+ */
+void engine_attend(struct engine *engine, struct request *request);
+
+/* This thread has led for a moment, and does not go on to lead or to run requests: another may have
+ * to. */
+void engine_wake_host(struct engine *engine);
 
 /* The request is answered, and what there is to count of its run is counted: its connection goes
  * on. Any thread. */

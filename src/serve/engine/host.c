@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "serve/access/refused.h"
 #include "serve/engine/limits.h"
+#include "serve/request/refusal.h"
 #include "serve/request/stream.h"
 
 void host_leave_engine(struct engine *engine)
@@ -66,15 +67,24 @@ void host_run_one(struct engine *engine, struct request *request)
     engine_put_back(engine, request);
 }
 
+/* The application has no answer for a request whose body has failed. */
+static void refuse_failed(struct request *request)
+{
+    char text[BODY_LIMIT_TEXT];
+    int status = request->response.started ? 0 : body_failure(request, text);
+    if (status > 0)
+        refusal_send(request, status, text);
+}
+
 /* The thread that finishes a request may have led for a moment, and does not go on to lead. */
 void engine_finish(struct engine *engine, struct request *request)
 {
+    refuse_failed(request);
     if (!events_end(engine, request))
         return;
     complete(engine, request);
     engine_put_back(engine, request);
-    if (!engine->options.loop_host || !ready_empty(&engine->ready))
-        ready_wake(&engine->ready);
+    engine_wake_host(engine);
 }
 
 static void give(struct engine *engine, struct request *request, unsigned due)

@@ -13,14 +13,19 @@ enum {
     BODY_MEMORY_MAX = 1024 * 1024,     /* bytes of a request body kept in memory */
     BODY_STEP = 64 * 1024,             /* bytes by which a body's memory grows at first */
     BODY_LEAST = 16 * 1024,            /* the least of them, when the budget is short */
+    READ_AHEAD = 64 * 1024,            /* of a body that streams to an application, at most */
     BODY_SPILLED = 128 * 1024,         /* bytes in memory of a body that is in a file */
     OUT_MEMORY_MAX = 2 * 1024 * 1024,  /* bytes a connection keeps in memory for a slow reader */
     OUT_SPOOL_FILE = 64 * 1024 * 1024, /* bytes after which a file gives way to the next */
+    OUT_HIGH = 64 * 1024,              /* of an answer that wait for the client: an application
+                                          that answers later is to stop there, */
+    OUT_LOW = 16 * 1024,               /* until it has only so many to take */
     OUT_COPY_MAX = 16 * 1024,          /* what is smaller is copied, what is larger is referenced */
     SEND_ATTACHED_MAX = 256 * 1024, /* bytes of a file sent without letting others run meanwhile */
     SPOOL_ATTACHED_MAX = 1024 * 1024, /* the same for bytes that are written to one */
     STREAM_FAST_MS = 10,         /* in which a client shows that it takes a stream as it is made */
     PARK_LOOK_MS = 100,          /* until a client that the budget had no room for is tried again */
+    PROXY_LOOK_MS = 100,         /* until a PROXY header that came in pieces is looked at again */
     PARK_MAX_MS = 30 * 1000,     /* for how long it waits, in all, until it is refused */
     TRIM_LOOK_MS = 5 * 1000,     /* after a peak of memory, between two looks whether it is over */
     REQUEST_POOL = 128,          /* idle request objects kept for reuse */

@@ -50,7 +50,7 @@ static bool accept_one(struct engine *engine, struct listener *listener)
     }
     if (!engine_has_place(engine))
         engine_make_way(engine);
-    struct conn *conn = conn_create(engine, listener, fd, &peer);
+    struct conn *conn = conn_accept(engine, listener, fd, &peer);
     if (!conn) {
         tell_of_accept(engine, ENOMEM);
         close(fd);

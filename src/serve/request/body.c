@@ -21,7 +21,7 @@ static uint64_t most_buffered(const struct engine *engine)
 uint64_t body_limit(const struct engine *engine)
 {
     uint64_t limit = engine->options.body_max, most = most_buffered(engine);
-    if (engine->options.stream_body > 0)
+    if (engine->options.stream_body > 0 || engine->options.at_head)
         return limit;
     if (limit == 0)
         limit = BODY_SIZE_MAX;

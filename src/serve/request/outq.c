@@ -288,6 +288,7 @@ enum outq_result outq_flush(struct outq *q, int fd, struct tls *tls, struct part
         q->sent += (uint64_t)sent;
         q->ahead += (size_t)advance(q, (uint64_t)sent, done);
     }
+    q->timed = false;
     atomic_store(&q->pending, false);
     return OUTQ_EMPTY;
 }
@@ -299,6 +300,7 @@ struct part *outq_clear(struct outq *q)
     q->head = q->tail = NULL;
     q->memory = 0;
     q->kept = 0;
+    q->timed = false;
     atomic_store(&q->pending, false);
     return all;
 }

@@ -49,6 +49,7 @@ struct outq {
     pthread_mutex_t lock;
     struct budget *budget; /* borrowed */
     struct part *head, *tail;
+    bool timed;              /* the leader has been told that it has to watch the client's pace */
     size_t memory;           /* bytes of memory that the parts hold */
     uint64_t sent;           /* bytes that the socket took, with those that were never queued */
     struct part_file *spool; /* NULL, or the file that is written, by the application's thread
@@ -58,6 +59,12 @@ struct outq {
     size_t ahead; /* bytes that left with the last part, and belong to what is appended next: a
                      record of TLS was begun before there was place for all that it holds */
 };
+
+/* Bytes that wait: in memory, the application's own included, and in files of the queue's own. */
+static inline uint64_t outq_waiting(const struct outq *q)
+{
+    return q->memory + q->kept;
+}
 
 void outq_init(struct outq *q, struct budget *budget);
 void outq_destroy(struct outq *q);

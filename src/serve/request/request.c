@@ -34,6 +34,7 @@ static struct request *request_create(struct budget *budget, enum budget_use use
     request->response.head_capacity = OUTPUT_SIZE;
     head_init(&request->head);
     spool_init(&request->body.spool, budget);
+    pthread_mutex_init(&request->inflow.lock, NULL);
     outq_init(&request->out, budget);
     events_init(&request->events);
     return request;
@@ -43,6 +44,7 @@ void request_free(struct request *request)
 {
     struct budget *budget = request->out.budget;
     outq_destroy(&request->out);
+    pthread_mutex_destroy(&request->inflow.lock);
     spool_free(&request->body.spool);
     budget_give(budget, request->fields_charged);
     budget_give(budget, request->response.head_capacity);
@@ -135,6 +137,8 @@ void request_next(struct engine *engine, struct request *request)
     memset(&request->state, 0, sizeof(request->state));
     request->must_close = false;
     clear_body(&request->body);
+    if (request->inflow.used)
+        inflow_clear(request);
     clear_response(&request->response);
     request->asked = false;
     clear_out(engine, &request->out);

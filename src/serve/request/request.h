@@ -5,6 +5,7 @@
 #include "serve/engine/budget.h"
 #include "serve/engine/deadline.h"
 #include "serve/engine/events.h"
+#include "serve/request/inflow.h"
 #include "serve/request/outq.h"
 #include "serve/request/spool.h"
 
@@ -63,6 +64,7 @@ struct response {
     bool streamed;   /* its body comes in items as the application makes them: see stream_window */
     bool slow;       /* its client does not take them as fast */
     bool has_length;
+    bool full;          /* more was written than may wait for the client */
     atomic_bool broken; /* the client has gone, seen by either side: further bytes are dropped */
     bool finished;      /* complete, as its framing says */
     bool skipped;       /* the client had gone: the application was not called */
@@ -70,6 +72,14 @@ struct response {
     uint64_t body_sent; /* body bytes accepted, framing not counted */
     uint64_t stuck_ms;  /* since when its thread waits for room, about; 0: it does not */
     uint64_t stuck_at;  /* bytes that the client had taken then */
+};
+
+/* The times of a request that runs later, for the leader: see http1_flow.h. 0: none. */
+struct flow {
+    uint64_t queue_at; /* when it has waited too long for a thread */
+    uint64_t in_at;    /* when the pace of its body is looked at */
+    uint64_t out_at;   /* when its client has taken nothing for too long */
+    uint8_t why;       /* enum metrics_close: for which its connection will be closed */
 };
 
 struct request {
@@ -85,6 +95,7 @@ struct request {
     bool must_close;         /* the connection, or what is of it for this request, ends after it */
     uint32_t fields_charged; /* bytes of the head's table that the budget knows */
     struct body body;
+    struct inflow inflow;
     struct response response;
     struct outq out;
     uint64_t claimed_ms; /* when its thread began to attach */
@@ -98,6 +109,9 @@ struct request {
         uint64_t align;
     } state; /* its protocol's: zeroed for each request */
     struct events events;
+    struct request *next_attended; /* see engine_attend() */
+    atomic_bool attended;
+    struct flow flow;
     void *call;       /* the application's, while it runs */
     uint32_t blocked; /* calls of the application's threads that wait detached; attached only */
 };
@@ -166,7 +180,6 @@ uint64_t body_limit(const struct engine *engine);
 bool body_is_too_large(const struct request *request, uint64_t n);
 
 /* The same in words, for the client and the log. */
-enum { BODY_LIMIT_TEXT = 128 };
 void body_limit_text(const struct engine *engine, char text[BODY_LIMIT_TEXT]);
 
 /* Neither memory nor disk takes more of it: BODY_STREAMS if it may, else BODY_NO_ROOM with errno as

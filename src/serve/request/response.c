@@ -19,6 +19,12 @@
 enum { END_ROOM = 2 }; /* bytes behind the fields: an empty line */
 enum { FIELD_KEEP, FIELD_DROP, FIELD_INVALID_LENGTH };
 
+/* Why nothing can be sent any more. */
+static enum response_error failure(const struct request *request)
+{
+    return request->response.full ? RESPONSE_FULL : RESPONSE_GONE;
+}
+
 static bool reserve(struct request *request, size_t more)
 {
     struct response *response = &request->response;
@@ -211,7 +217,8 @@ enum response_error response_write(struct request *request, const char *data, si
         return RESPONSE_NO_MEMORY;
     n = (size_t)clip(response, n);
     response->body_sent += n;
-    return request->stream->write(request, data, n, ref, kept, last) ? RESPONSE_OK : RESPONSE_GONE;
+    return request->stream->write(request, data, n, ref, kept, last) ? RESPONSE_OK
+                                                                     : failure(request);
 }
 
 enum response_error response_file(struct request *request, int file, off_t offset, uint64_t n)
@@ -221,7 +228,7 @@ enum response_error response_file(struct request *request, int file, off_t offse
         return RESPONSE_NO_MEMORY;
     n = clip(response, n);
     response->body_sent += n;
-    return request->stream->file(request, file, offset, n) ? RESPONSE_OK : RESPONSE_GONE;
+    return request->stream->file(request, file, offset, n) ? RESPONSE_OK : failure(request);
 }
 
 enum response_error response_finish(struct request *request)
@@ -235,7 +242,7 @@ enum response_error response_finish(struct request *request)
         if (error != RESPONSE_OK)
             return error;
     } else if (!request->stream->finish(request)) {
-        return RESPONSE_GONE;
+        return failure(request);
     }
     /* A body shorter than declared: only the end of the connection tells the client. */
     response->finished =
@@ -252,5 +259,5 @@ enum response_error response_interim(struct request *request, int status, struct
 {
     if (request->response.sent_head)
         return RESPONSE_OK;
-    return request->stream->interim(request, status, fields) ? RESPONSE_OK : RESPONSE_GONE;
+    return request->stream->interim(request, status, fields) ? RESPONSE_OK : failure(request);
 }

@@ -23,6 +23,7 @@ enum response_error {
     RESPONSE_BAD_VALUE,  /* a control character in a field value or reason */
     RESPONSE_BAD_LENGTH, /* Content-Length is no decimal number */
     RESPONSE_NO_MEMORY,
+    RESPONSE_FULL, /* more waits for the client than may: see response_room() */
     RESPONSE_GONE, /* the client does not take it any more */
 };
 

@@ -60,6 +60,12 @@ static inline const struct peer *request_peer(const struct request *request)
     return &request->conn->peer;
 }
 
+/* What a PROXY header says of the connection; NULL: nothing. */
+static inline const struct proxied *request_proxied(const struct request *request)
+{
+    return request->conn->proxied;
+}
+
 /* NULL: plain. */
 static inline struct tls *request_tls(const struct request *request)
 {

@@ -1,0 +1,183 @@
+#include "serve/conn/proxied.h"
+
+#include "base/mem.h"
+#include "proto/forwarded.h"
+#include "proto/proxy.h"
+#include "serve/conn/conn.h"
+#include "serve/engine/engine.h"
+
+#include <errno.h>
+#include <stdalign.h>
+#include <string.h>
+
+struct str proxied_text(const struct proxied *proxied, enum proxied_text which)
+{
+    size_t at = 0;
+    for (unsigned i = 0; i < which; i++)
+        at += proxied->lengths[i];
+    return (struct str){proxied->texts + at, proxied->lengths[which]};
+}
+
+static size_t size_of(const uint8_t lengths[PROXIED_TEXTS])
+{
+    size_t size = sizeof(struct proxied);
+    for (unsigned i = 0; i < PROXIED_TEXTS; i++)
+        size += lengths[i];
+    return size;
+}
+
+bool proxied_valid(const void *block, size_t size)
+{
+    struct proxied header;
+    if (size < sizeof(header))
+        return false;
+    memcpy(&header, block, sizeof(header));
+    return header.size == size && size_of(header.lengths) == size &&
+           memchr(header.protocol, '\0', sizeof(header.protocol)) != NULL;
+}
+
+static void attach(struct engine *engine, struct conn *conn, struct proxied *proxied)
+{
+    budget_force(&engine->budget, proxied->size);
+    conn->proxied = proxied;
+}
+
+bool proxied_adopt(struct engine *engine, struct conn *conn, const void *block)
+{
+    uint32_t size;
+    memcpy(&size, block, sizeof(size)); /* its first member */
+    struct proxied *proxied = mem_alloc(size);
+    if (!proxied)
+        return false;
+    memcpy(proxied, block, size);
+    attach(engine, conn, proxied);
+    return true;
+}
+
+void proxied_free(struct engine *engine, struct conn *conn)
+{
+    if (!conn->proxied)
+        return;
+    budget_give(&engine->budget, conn->proxied->size);
+    mem_free(conn->proxied);
+    conn->proxied = NULL;
+}
+
+static struct peer peer_of(const struct proxy *proxy, const struct proxy_end *end)
+{
+    static const uint16_t families[] = {
+        [PROXY_NOBODY] = AF_UNIX,
+        [PROXY_INET] = AF_INET,
+        [PROXY_INET6] = AF_INET6,
+        [PROXY_UNIX] = AF_UNIX,
+    };
+    struct peer peer = {.family = families[proxy->family], .port = end->port};
+    memcpy(peer.address, end->address, sizeof(peer.address));
+    return peer;
+}
+
+/* The slices of a header, in the order of enum proxied_text. */
+static void list_texts(const struct proxy *proxy, struct str texts[PROXIED_TEXTS])
+{
+    texts[PROXIED_CLIENT_PATH] = proxy->client.path;
+    texts[PROXIED_SERVER_PATH] = proxy->server.path;
+    texts[PROXIED_AUTHORITY] = proxy->authority;
+    texts[PROXIED_UNIQUE_ID] = proxy->unique_id;
+    texts[PROXIED_TLS_VERSION] = proxy->tls.version;
+    texts[PROXIED_TLS_CIPHER] = proxy->tls.cipher;
+    texts[PROXIED_TLS_NAME] = proxy->tls.common_name;
+}
+
+static void copy_texts(struct proxied *proxied, const struct str texts[PROXIED_TEXTS])
+{
+    char *out = proxied->texts;
+    for (unsigned i = 0; i < PROXIED_TEXTS; i++) {
+        if (texts[i].n > 0)
+            memcpy(out, texts[i].p, texts[i].n);
+        out += texts[i].n;
+    }
+}
+
+static struct proxied *make(const struct conn *conn, const struct proxy *proxy)
+{
+    struct str texts[PROXIED_TEXTS];
+    struct proxied header = {
+        .proxy = conn->peer,
+        .server = peer_of(proxy, &proxy->server),
+        .tls = proxy->tls.there,
+        .certificate = proxy->tls.certificate,
+        .verified = proxy->tls.verified,
+    };
+    list_texts(proxy, texts);
+    for (unsigned i = 0; i < PROXIED_TEXTS; i++)
+        header.lengths[i] = (uint8_t)texts[i].n;
+    strncpy(header.protocol, proxy->protocol, sizeof(header.protocol) - 1);
+    header.size = (uint32_t)size_of(header.lengths);
+    struct proxied *proxied = mem_alloc(header.size);
+    if (!proxied)
+        return NULL;
+    memcpy(proxied, &header, sizeof(header));
+    copy_texts(proxied, texts);
+    return proxied;
+}
+
+/* May this peer name the clients of its connections? Unix sockets have no address to look up. */
+static bool is_allowed(const struct engine *engine, const struct conn *conn)
+{
+    return conn->listener->local || trust_has(engine->options.proxies, conn->peer.address,
+                                              conn->peer.family == AF_INET6 ? 16 : 4);
+}
+
+/* The header, which was looked at in the socket, is taken out of it and kept. */
+static enum proxied_result accept_header(struct engine *engine, struct conn *conn,
+                                         const struct proxy *proxy, char *data)
+{
+    if (proxy->family != PROXY_NOBODY) {
+        struct proxied *proxied = make(conn, proxy);
+        if (!proxied)
+            return PROXIED_NO_MEMORY;
+        attach(engine, conn, proxied);
+        conn->peer = peer_of(proxy, &proxy->client);
+    }
+    metrics_add(&engine->metrics->bytes_in, proxy->size);
+    return socket_recv(conn->io.fd, data, proxy->size) == (ssize_t)proxy->size ? PROXIED_READ
+                                                                               : PROXIED_GONE;
+}
+
+/* The client has closed amid something that may begin a header, or is one. */
+static enum proxied_result cut_short(const struct proxy *proxy, const char **why)
+{
+    *why = "Invalid PROXY header: the connection ends within it";
+    return proxy->version == 0 ? PROXIED_READ : PROXIED_MALFORMED;
+}
+
+static enum proxied_result judge(struct engine *engine, struct conn *conn, char *data, size_t size,
+                                 const char **why)
+{
+    struct proxy proxy;
+    enum proxy_result result = proxy_parse(&proxy, data, size, engine->options.proxy_versions);
+    if (proxy.version != 0 && !is_allowed(engine, conn))
+        return PROXIED_FORBIDDEN;
+    switch (result) {
+    case PROXY_OK:
+        return accept_header(engine, conn, &proxy, data);
+    case PROXY_ABSENT:
+        return PROXIED_READ;
+    case PROXY_ERROR:
+        *why = proxy_error_text(&proxy);
+        return PROXIED_MALFORMED;
+    default:
+        if (atomic_load_explicit(&conn->gone, memory_order_relaxed))
+            return cut_short(&proxy, why);
+        return PROXIED_PARTIAL;
+    }
+}
+
+enum proxied_result proxied_read(struct engine *engine, struct conn *conn, const char **why)
+{
+    alignas(8) char data[PROXY_V2_MAX];
+    ssize_t n = socket_peek(conn->io.fd, data, sizeof(data));
+    if (n < 0 && errno == EAGAIN)
+        return PROXIED_WAITS;
+    return n > 0 ? judge(engine, conn, data, (size_t)n, why) : PROXIED_GONE;
+}
