@@ -1,5 +1,6 @@
 #include "ext/core/state.h"
 
+#include "ext/asgi/awaitable.h"
 #include "ext/core/ext_proc.h"
 #include "ext/core/inotify.h"
 #include "ext/core/parser.h"
@@ -25,6 +26,7 @@ static int core_exec(PyObject *module)
         core_add_type(module, &client_socket_spec, &state->socket_type) < 0 ||
         core_add_type(module, &timeout_spec, &state->deadline_type) < 0 ||
         core_add_type(module, &file_wrapper_spec, &state->file_wrapper_type) < 0 ||
+        core_add_type(module, &awaitable_spec, &state->awaitable_type) < 0 ||
         core_add_type(module, &engine_spec, &state->engine_type) < 0)
         return -1;
     if (ext_proc_init(module) < 0 || ssl_context_add_to(module) < 0 ||
@@ -42,6 +44,7 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->socket_type);
     Py_VISIT(state->deadline_type);
     Py_VISIT(state->file_wrapper_type);
+    Py_VISIT(state->awaitable_type);
     Py_VISIT(state->tls_unavailable);
     return 0;
 }
@@ -55,6 +58,7 @@ static int core_clear(PyObject *module)
     Py_CLEAR(state->socket_type);
     Py_CLEAR(state->deadline_type);
     Py_CLEAR(state->file_wrapper_type);
+    Py_CLEAR(state->awaitable_type);
     Py_CLEAR(state->tls_unavailable);
     for (int i = 0; i < NAME_COUNT; i++)
         Py_CLEAR(state->names[i]);
