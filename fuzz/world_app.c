@@ -169,8 +169,7 @@ static void answer_half(struct request *request, struct answer *answer)
 
 static void answer_interim(struct request *request, struct answer *answer)
 {
-    static const char hints[] = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
-    if (response_interim(request, hints, sizeof(hints) - 1) == RESPONSE_OK)
+    if (response_interim(request, 103, STR("Link: </a>\r\n")) == RESPONSE_OK)
         answer_hello(request, answer);
     else
         give_up(request);

@@ -67,14 +67,14 @@ class GeventWorker(GreenletWorker):
     def run(self) -> None:
         """Serve until the worker is told to stop."""
         self._hub = gevent.get_hub()
-        self._watchers: list[Any] = []
+        self._watchers: set[Any] = set()  # of descriptors that a child does not have
         self._ended = gevent.event.Event()
         super().run()
 
     def watch(self, fd, callback) -> None:
         watcher = self._hub.loop.io(fd, 1)
         watcher.start(callback)
-        self._watchers.append(watcher)
+        self._watchers.add(watcher)
 
     def start(self, function) -> None:
         RequestGreenlet(function, self._hub).switch()
@@ -96,12 +96,14 @@ class GeventWorker(GreenletWorker):
             gevent.sleep(seconds)
             return False
         watcher = self._hub.loop.io(fd, 2 if write else 1)
+        self._watchers.add(watcher)
         try:
             with gevent.Timeout(seconds, False):
                 self._hub.wait(watcher)
                 return True
             return False
         finally:
+            self._watchers.discard(watcher)
             watcher.close()
 
 

@@ -155,6 +155,16 @@ def test_a_process_that_stays_holds_nothing_of_the_server(gunicorn, children, pa
 
 
 @of_workers("gevent", "eventlet")
+def test_greenlets_that_wait_for_a_client_do_not_end_a_forked_process(gunicorn):
+    """What they watch is the parent's: the event loop of a child finds no such descriptor."""
+    server = gunicorn(APP, "--stream-window", "64K")
+    with server.connect(receive_buffer=4096) as slow:
+        slow.send(render(target="/stream"))
+        slow.await_answer()
+        assert server.request(target="/fork_sleeps").body == b"5"
+
+
+@of_workers("gevent", "eventlet")
 def test_requests_of_others_do_not_go_on_in_a_forked_process(gunicorn, gate):
     """With greenlets the child has a copy of each: only the one that forked goes on."""
     server = gunicorn(APP)

@@ -3,11 +3,11 @@
 import selectors
 import socket
 import statistics
-import threading
 import time
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from helpers.meanwhile import repeating
 from helpers.server import SANITIZED, Stopwatch
 from helpers.status_port import Port
 from helpers.tls import serve_tls
@@ -75,21 +75,16 @@ def send(sock, data):
 def attack(server, kind):
     """So many attackers of a kind, all of them begun."""
     attackers = Attackers(server.address, kind)
-    stop = threading.Event()
 
-    def run():
-        while not stop.wait(0.1):
-            attackers.begin()
-            attackers.drip()
+    def go_on():
+        attackers.begin()
+        attackers.drip()
 
-    thread = threading.Thread(target=run)
-    thread.start()
     try:
-        wait_until(lambda: attackers.begun == ATTACKERS, "all have begun")
-        yield attackers
+        with repeating(go_on):
+            wait_until(lambda: attackers.begun == ATTACKERS, "all have begun")
+            yield attackers
     finally:
-        stop.set()
-        thread.join()
         for sock in attackers.all:
             sock.close()
 
@@ -100,21 +95,15 @@ def upload_that_keeps_pace(server):
     size, piece = 1 << 20, b"x" * 4096
     with server.connect() as connection:
         connection.send(render("POST", "/", [("Content-Length", str(size))]) + piece)
-        sent, stop = len(piece), threading.Event()
+        sent = len(piece)
 
-        def run():
+        def go_on():
             nonlocal sent
-            while not stop.wait(0.1):
-                connection.send(piece)
-                sent += len(piece)
+            connection.send(piece)
+            sent += len(piece)
 
-        thread = threading.Thread(target=run)
-        thread.start()
-        try:
+        with repeating(go_on):
             yield
-        finally:
-            stop.set()
-            thread.join()
         connection.send(b"x" * (size - sent))
         response = connection.read_response()
         assert response.status == 200, response
@@ -128,20 +117,13 @@ def reader_that_keeps_pace(server):
     with server.connect(receive_buffer=4096) as connection:
         connection.send(render(target="/large"))
         assert connection.read_head().status == 200
-        stop = threading.Event()
 
-        def run():
+        def go_on():
             nonlocal size
-            while not stop.wait(0.1):
-                size -= len(connection.read(8192))
+            size -= len(connection.read(8192))
 
-        thread = threading.Thread(target=run)
-        thread.start()
-        try:
+        with repeating(go_on):
             yield
-        finally:
-            stop.set()
-            thread.join()
         assert len(connection.read(size)) == size
 
 

@@ -3,11 +3,11 @@
 import os
 import resource
 import subprocess
-import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from helpers.meanwhile import repeating
 from helpers.server import SANITIZED
 from helpers.wire import chunked, render, wait_until
 
@@ -30,24 +30,14 @@ def few_descriptors(gunicorn):
     return server
 
 
-@contextmanager
 def keeping_pace(connections):
     """Each goes on with its head meanwhile, so that it need not make room for another one."""
-    stop = threading.Event()
 
     def send():
-        while not stop.is_set():
-            for connection in connections:
-                connection.send(b"X-Long: " + b"a" * 1100 + b"\r\n")
-            stop.wait(0.2)
+        for connection in connections:
+            connection.send(b"X-Long: " + b"a" * 1100 + b"\r\n")
 
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    return repeating(send, 0.2)
 
 
 def test_descriptors_are_used_up(few_descriptors):

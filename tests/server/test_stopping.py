@@ -4,12 +4,12 @@ import os
 import re
 import signal
 import socket
-import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
 from helpers.gate import Gate
+from helpers.meanwhile import repeating
 from helpers.server import Stopwatch, assert_soon, is_reference
 from helpers.status_port import Port
 from helpers.wire import STEP, STEP_TIMEOUT, Closed, render, wait_until
@@ -176,21 +176,8 @@ def stalled(server, stack):
     return connection
 
 
-@contextmanager
 def dripping(connection):
-    stop = threading.Event()
-
-    def drip():
-        while not stop.wait(0.2):
-            connection.send_if_open(b"a")
-
-    thread = threading.Thread(target=drip)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    return repeating(lambda: connection.send_if_open(b"a"), 0.2)
 
 
 def test_term_with_clients_that_stall(gunicorn, settings):

@@ -632,6 +632,15 @@ MLFLOW = Application(
     visit=use_mlflow,
 )
 
+
+def use_ihatemoney(visitor: Visitor) -> None:
+    project = {"name": "käse", "id": "kase", "password": PASSWORD, "contact_email": "a@example.org"}
+    visitor.json("POST", "/api/projects", project | {"default_currency": "XXX"})
+    visitor.json("POST", "/api/projects", {"wrong": True})
+    visitor.get("/api/projects/kase")
+    visitor.get("/kase/")
+
+
 LABEL_STUDIO = Application(
     name="label-studio",
     install=("label-studio",),
@@ -657,6 +666,59 @@ LABEL_STUDIO = Application(
         ("/projects/", "/api/projects/", "/user/account/", "/api/current-user/whoami"),
     ),
     accepted=((r"log: .*WSGI app sent body bytes", "its log names the function that logs"),),
+)
+
+BUGSINK = Application(
+    name="bugsink",
+    install=("bugsink",),
+    target=("bugsink.wsgi:application",),
+    pages=("/accounts/login/", "/", "/health/ready", "/admin/login/", "/api/0/organizations/"),
+    prepare=(
+        "bugsink-create-conf --template=singleserver --host=127.0.0.1 --base-dir=$STATE",
+        'echo \'SECRET_KEY = "s" * 50; ALLOWED_HOSTS = ["*"]\' >>bugsink_conf.py',
+        "bugsink-manage migrate",
+        "bugsink-manage migrate --database=snappea",
+        f'echo "from users.models import User; '
+        f"User.objects.create_superuser('admin', 'a@example.org', '{PASSWORD}')\" "
+        "| bugsink-manage shell",
+    ),
+    environ={"DJANGO_SETTINGS_MODULE": "bugsink_conf", "PYTHONPATH": "$STATE"},
+    workers=THREADS,
+    visit=log_in("/accounts/login/", LOGIN, ("/", "/users/", "/installation/settings/")),
+)
+
+IHATEMONEY = Application(
+    name="ihatemoney",
+    install=("ihatemoney",),
+    target=("ihatemoney.wsgi:application",),
+    pages=("/", "/create", "/dashboard", "/demo/", "/api/projects"),
+    files={
+        "settings.py": """
+SQLALCHEMY_DATABASE_URI = "sqlite:///$STATE/money.sqlite"
+SQLALCHEMY_TRACK_MODIFICATIONS = False
+SECRET_KEY = "s" * 40
+MAIL_DEFAULT_SENDER = "a@example.org"
+ACTIVATE_ADMIN_DASHBOARD = False
+ADMIN_PASSWORD = ""
+ALLOW_PUBLIC_PROJECT_CREATION = True
+ACTIVATE_DEMO_PROJECT = True
+SESSION_COOKIE_SECURE = False
+ENABLE_CAPTCHA = False
+""",
+    },
+    environ={"IHATEMONEY_SETTINGS_FILE_PATH": "$STATE/settings.py"},
+    visit=use_ihatemoney,
+)
+
+SUPYSONIC = Application(
+    name="supysonic",
+    install=("supysonic",),
+    target=("supysonic.web:create_application()",),
+    pages=("/user/login", "/", "/rest/ping.view?f=json", "/folder/"),
+    files={"home/.supysonic": "[base]\ndatabase_uri = sqlite:///$STATE/music.db\n"},
+    prepare=(f"HOME=$STATE/home supysonic-cli user add admin -p {PASSWORD}",),
+    environ={"HOME": "$STATE/home"},
+    visit=log_in("/user/login", {"user": "admin", "password": PASSWORD}, ("/", "/user", "/folder")),
 )
 
 #: As root it runs as its own user, who owns its files then.
@@ -741,5 +803,6 @@ APPLICATIONS = (
     (WSGIDAV, RADICALE, HTTPBIN, PYPISERVER)
     + (WAGTAIL, MAILMAN, OSCAR, LABEL_STUDIO)
     + (TRAC, ISSO, KINTO, FLASK_ADMIN, DEVPI, ROUNDUP)
+    + (BUGSINK, IHATEMONEY, SUPYSONIC)
     + (PGADMIN, MLFLOW, CKAN, SUPERSET)
 )

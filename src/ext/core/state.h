@@ -1,9 +1,7 @@
 #ifndef EXT_CORE_STATE_H
 #define EXT_CORE_STATE_H
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <structmember.h>
+#include "ext/core/compat.h"
 
 #include "proto/field.h"
 
@@ -85,5 +83,7 @@ int core_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type);
 
 /* 0, or -1 with an exception. */
 int core_names_init(struct core_state *state);
+int core_names_visit(struct core_state *state, visitproc visit, void *arg);
+void core_names_clear(struct core_state *state);
 
 #endif

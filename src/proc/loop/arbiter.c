@@ -1,27 +1,16 @@
 #include "proc/loop/arbiter.h"
 
-#include "base/clock.h"
 #include "base/forked.h"
+#include "proc/loop/fork.h"
+#include "proc/loop/moment.h"
 #include "proc/loop/pipe.h"
 #include "proc/loop/signals.h"
+#include "proc/loop/watch.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-#ifdef __APPLE__
-enum { MAXRSS_UNIT = 1 };
-#else
-enum { MAXRSS_UNIT = 1024 }; /* bytes in one of rusage.ru_maxrss */
-#endif
-
-static int64_t now_ms(void)
-{
-    return (int64_t)(clock_ns() / 1000000);
-}
 
 static int hear_pipe(struct pollable *self, short revents, int64_t now);
 
@@ -72,122 +61,13 @@ void arbiter_close(struct arbiter *a)
     pollables_free(&a->pollables);
 }
 
-/* ---- deadlines ---- */
-
-static int64_t later(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static int64_t sooner(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-/* When a worker that is busy since then (0: it is idle) has been so for too long. */
-static int64_t silence_deadline(const struct arbiter *a, const struct child *child, int64_t busy)
-{
-    if (busy == 0 || a->timeout_ms == 0)
-        return INT64_MAX;
-    return later(later(busy, child->asked_at) + a->timeout_ms, child->spared_to);
-}
-
-/* When a worker that is told of has been busy for too long, or is to be asked whether it still is.
- */
-static int64_t busy_deadline(const struct arbiter *a, const struct child *child)
-{
-    if (!child->watching || (a->timeout_ms == 0 && !recycle_weighs(&a->limits)))
-        return INT64_MAX;
-    int64_t busy = child_busy_since(child);
-    if (busy == 0)
-        return child->look_at;
-    int64_t silent = silence_deadline(a, child, busy);
-    return recycle_weighs(&a->limits) ? sooner(silent, child->look_at) : silent;
-}
-
-/* How long a worker that is watched may be idle before it is seen. */
-static int64_t look_ms(const struct arbiter *a)
-{
-    return recycle_weighs(&a->limits) ? RECYCLE_LOOK_MS : a->timeout_ms;
-}
-
-/* How long a worker may take to boot; 0: for ever. */
-static int64_t boot_limit(const struct arbiter *a)
-{
-    return a->boot_ms > 0 ? a->boot_ms : a->timeout_ms * ARBITER_BOOT_FACTOR;
-}
-
-/* Whether a boot that takes longer than `timeout` is still to be told of. */
-static bool tells_of_slow_boot(const struct arbiter *a, const struct child *child)
-{
-    return !child->slow_boot_told && a->timeout_ms > 0 && a->timeout_ms < boot_limit(a);
-}
-
-static int64_t boot_deadline(const struct arbiter *a, const struct child *child)
-{
-    int64_t ms = tells_of_slow_boot(a, child) ? a->timeout_ms : boot_limit(a);
-
-    return ms == 0 ? INT64_MAX : later(child->forked_at + ms, child->spared_to);
-}
-
-static int64_t stop_deadline(const struct arbiter *a, const struct child *child)
-{
-    int64_t graceful_ms = a->kinds[child->kind].graceful_ms;
-
-    if (a->draining || graceful_ms == 0)
-        return INT64_MAX;
-    return later(child->since + graceful_ms + ARBITER_SLACK_MS, child->spared_to);
-}
-
-/* When this child has had all of its time; INT64_MAX for never. A look at it that is due before may
- * be late: while the child is busy it is put off. */
-static int64_t child_limit(const struct arbiter *a, const struct child *child)
-{
-    int64_t busy = child->watching && !a->draining ? child_busy_since(child) : 0;
-
-    switch (child->phase) {
-    case CHILD_ABORTED:
-        return child->since + ARBITER_ABORT_MS;
-    case CHILD_BOOTING:
-        return boot_deadline(a, child);
-    case CHILD_STOPPING:
-        return sooner(silence_deadline(a, child, busy), stop_deadline(a, child));
-    case CHILD_READY:
-    case CHILD_RETIRING:
-        return silence_deadline(a, child, busy);
-    default:
-        return INT64_MAX;
-    }
-}
-
-/* The moment at which this child needs a look; INT64_MAX for never. */
-static int64_t child_deadline(const struct arbiter *a, const struct child *child)
-{
-    switch (child->phase) {
-    case CHILD_STOPPING: {
-        int64_t busy = a->draining ? INT64_MAX : busy_deadline(a, child);
-        return sooner(busy, stop_deadline(a, child));
-    }
-    case CHILD_READY:
-        if (child->expires_at > 0)
-            return sooner(busy_deadline(a, child), child->expires_at);
-        return busy_deadline(a, child);
-    case CHILD_RETIRING:
-        return busy_deadline(a, child);
-    default:
-        return child_limit(a, child);
-    }
-}
-
 static int64_t next_deadline(const struct arbiter *a, int64_t now)
 {
-    int64_t at = INT64_MAX;
+    int64_t at = watch_deadline(a);
 
-    for (size_t i = 0; i < a->children.count; i++)
-        at = sooner(at, child_deadline(a, &a->children.list[i]));
     for (int kind = 0; kind < CHILD_KINDS; kind++)
         if (a->kinds[kind].backoff.until > now)
-            at = sooner(at, a->kinds[kind].backoff.until);
+            at = moment_sooner(at, a->kinds[kind].backoff.until);
     if (a->tick_ms > 0 && now + a->tick_ms < at)
         at = now + a->tick_ms;
     if (a->watchdog_ms > 0 && now + a->watchdog_ms < at)
@@ -200,31 +80,6 @@ static int clamp_timeout(int64_t ms)
     if (ms < 0)
         return 0;
     return ms > INT_MAX ? INT_MAX : (int)ms;
-}
-
-/* What was due is seen so late that the machine or the whole of the process group stood still. */
-static bool stood_still(int64_t due, int64_t now)
-{
-    return now - ARBITER_LATE_MS > due;
-}
-
-static int64_t first_limit(const struct arbiter *a)
-{
-    int64_t at = INT64_MAX;
-
-    for (size_t i = 0; i < a->children.count; i++)
-        at = sooner(at, child_limit(a, &a->children.list[i]));
-    return at;
-}
-
-/* That is nobody's silence. */
-static void spare_everyone(struct arbiter *a, int64_t now)
-{
-    for (size_t i = 0; i < a->children.count; i++) {
-        struct child *child = &a->children.list[i];
-
-        child->spared_to = now + (child->phase == CHILD_BOOTING ? boot_limit(a) : a->timeout_ms);
-    }
 }
 
 static void pause_ms(int ms)
@@ -268,9 +123,9 @@ static int hear_pipe(struct pollable *self, short revents, int64_t now)
 /* Sleeps until there is something to do, or `limit` (ms of CLOCK_MONOTONIC). */
 static int sleep_until(struct arbiter *a, int64_t limit)
 {
-    int64_t now = now_ms();
+    int64_t now = moment_now();
 
-    limit = sooner(limit, pollables_deadline(&a->pollables));
+    limit = moment_sooner(limit, pollables_deadline(&a->pollables));
     int timeout = limit == INT64_MAX ? -1 : clamp_timeout(limit - now);
     int n = pollables_poll(&a->pollables, a->host->wait, a->ctx, timeout);
 
@@ -278,150 +133,10 @@ static int sleep_until(struct arbiter *a, int64_t limit)
         pause_ms(ARBITER_PAUSE_MS);
     else if (n < 0 && errno != EINTR)
         return -1;
-    if (now <= limit && stood_still(limit, now_ms()))
-        spare_everyone(a, now_ms());
-    int result = pollables_dispatch(&a->pollables, now_ms());
+    if (now <= limit)
+        watch_spare_if_late(a, limit, moment_now());
+    int result = pollables_dispatch(&a->pollables, moment_now());
     return result < 0 ? result : a->host->between(a->ctx);
-}
-
-/* ---- forking ---- */
-
-static void become_child(struct arbiter *a)
-{
-    a->is_child = true;
-    signals_after_fork();
-    close(a->life_pipe[1]);
-    close(a->wake_pipe[0]);
-    a->life_pipe[1] = a->wake_pipe[0] = -1;
-}
-
-/* fork(2), with the signals blocked until the child has put the master's pipes away. */
-static pid_t fork_child(struct arbiter *a, const struct arbiter_fork_hooks *hooks)
-{
-    sigset_t before;
-
-    hooks->before(a->ctx);
-    signals_block(&before);
-    forked_expect(true);
-    pid_t pid = fork();
-    int saved = errno;
-    forked_expect(false);
-    if (pid == 0)
-        become_child(a);
-    signals_unblock(&before);
-    hooks->after(a->ctx, pid);
-    errno = saved;
-    return pid;
-}
-
-pid_t arbiter_fork(struct arbiter *a, enum child_kind kind, uint32_t age,
-                   const struct arbiter_fork_hooks *hooks, struct slot **slot)
-{
-    bool wants_slot = kind == CHILD_WORKER;
-
-    if (children_reserve(&a->children) < 0)
-        return -1; /* unknown it would serve unwatched */
-    *slot = wants_slot ? scoreboard_take(&a->board, a->wake_pipe[1]) : NULL;
-    if (wants_slot && !*slot) {
-        errno = ENOSPC;
-        return -1;
-    }
-    pid_t pid = fork_child(a, hooks);
-
-    if (pid < 0 && *slot) {
-        int saved = errno;
-        scoreboard_release(&a->board, *slot);
-        errno = saved;
-    }
-    if (pid <= 0)
-        return pid;
-    a->forks += wants_slot;
-    children_add(&a->children, kind, pid, age, a->kinds[kind].goal.generation, *slot, now_ms());
-    return pid;
-}
-
-/* A child has booted: the first of its generation proves that one. */
-static void prove(struct arbiter *a, const struct child *child)
-{
-    struct arbiter_kind *kind = &a->kinds[child->kind];
-
-    kind->served = true;
-    if (child->generation == kind->goal.generation)
-        kind->goal.proven = true;
-}
-
-int arbiter_ready(struct arbiter *a, pid_t pid)
-{
-    struct child *child = children_find(&a->children, pid);
-
-    if (!child || child->phase != CHILD_BOOTING)
-        return 0;
-    child_move(child, CHILD_READY, now_ms());
-    prove(a, child);
-    return a->host->ready(a->ctx, child);
-}
-
-int arbiter_adopt(struct arbiter *a, pid_t pid, uint32_t age)
-{
-    int64_t now = now_ms();
-    struct child *child = children_add(&a->children, CHILD_WORKER, pid, age,
-                                       a->kinds[CHILD_WORKER].goal.generation, NULL, now);
-
-    if (!child)
-        return -1;
-    child_move(child, CHILD_READY, now);
-    prove(a, child);
-    return 0;
-}
-
-void arbiter_expire(struct arbiter *a, pid_t pid, int64_t lifetime_ms)
-{
-    struct child *child = children_find(&a->children, pid);
-
-    if (child)
-        child->expires_at = now_ms() + lifetime_ms;
-}
-
-void arbiter_forget(struct arbiter *a, pid_t pid)
-{
-    struct child *child = children_find(&a->children, pid);
-
-    if (!child)
-        return;
-    if (child->slot)
-        scoreboard_release(&a->board, child->slot);
-    children_remove(&a->children, child);
-}
-
-int64_t arbiter_fork_failed(struct arbiter *a, enum child_kind kind)
-{
-    struct backoff *backoff = &a->kinds[kind].backoff;
-
-    if (backoff->failures < BACKOFF_FREE) /* it will fail again at once: no free tries */
-        backoff->failures = BACKOFF_FREE;
-    return backoff_fail(backoff, now_ms());
-}
-
-void arbiter_new_generation(struct arbiter *a)
-{
-    a->generations++;
-    for (int i = 0; i < CHILD_KINDS; i++) {
-        a->kinds[i].goal.generation = a->generations;
-        a->kinds[i].goal.proven = false;
-        backoff_reset(&a->kinds[i].backoff);
-    }
-}
-
-void arbiter_restore_generation(struct arbiter *a, uint32_t generation)
-{
-    for (size_t i = 0; i < a->children.count; i++) {
-        const struct child *child = &a->children.list[i];
-
-        if (child->generation == generation)
-            a->kinds[child->kind].goal.proven |= child->phase != CHILD_BOOTING;
-    }
-    for (int i = 0; i < CHILD_KINDS; i++)
-        a->kinds[i].goal.generation = generation;
 }
 
 /* ---- killing ---- */
@@ -452,7 +167,7 @@ int arbiter_kill(struct arbiter *a, pid_t pid, int signo)
     if (result < 0 && saved != EPERM)
         return -1;
     if (child && phase != CHILD_PHASE_COUNT && child_may_move(child->phase, phase))
-        child_move(child, phase, now_ms());
+        child_move(child, phase, moment_now());
     if (child && !child_serves(child) && child->reason == REASON_NONE)
         child->reason = REASON_STOP;
     errno = saved;
@@ -467,207 +182,14 @@ void arbiter_let_go(struct arbiter *a)
     a->life_pipe[1] = -1;
 }
 
-static int time_out(struct arbiter *a, struct child *child, enum reason reason, int64_t since,
-                    int64_t now)
-{
-    if (child_serves(child))
-        child->reason = reason;
-    return a->host->timed_out(a->ctx, child, now - since);
-}
-
-/* A worker that is watched and should have shown itself: idle, or silent. */
-static int look_at_busy(struct arbiter *a, struct child *child, int64_t now)
-{
-    int64_t busy = child_busy_since(child);
-
-    if (busy != 0 && silence_deadline(a, child, busy) > now)
-        return 0;
-    if (busy != 0 && atomic_load(&child->slot->shared->threads) > 0 && child->asked_sign != busy) {
-        child->asked_sign = busy;
-        child->asked_at = now;
-        kill(child->pid, SLOT_ASK_SIGNAL);
-        return 0;
-    }
-    if (busy != 0)
-        return time_out(a, child, REASON_TIMEOUT, busy, now);
-    child->watching = !slot_unwatch(child->slot);
-    child->look_at = now + look_ms(a);
-    return 0;
-}
-
-static int weigh(struct arbiter *a, struct child *child, int64_t now)
-{
-    switch (recycle_weigh(&a->limits, child, now)) {
-    case RECYCLE_DUE:
-        return a->host->due(a->ctx, child);
-    case RECYCLE_TOO_BIG:
-        return a->host->too_big(a->ctx, child);
-    default:
-        return 0;
-    }
-}
-
-/* The same with a look at its memory, if that is due. `child` may be gone afterwards. */
-static int look_at_watched(struct arbiter *a, struct child *child, int64_t now)
-{
-    pid_t pid = child->pid;
-
-    if (!recycle_weighs(&a->limits) || child->look_at > now)
-        return look_at_busy(a, child, now);
-    child->look_at = now + RECYCLE_LOOK_MS;
-    int result = weigh(a, child, now);
-    child = children_find(&a->children, pid); /* the host may have forgotten it */
-    if (result < 0 || !child || child->phase > CHILD_STOPPING)
-        return result;
-    return look_at_busy(a, child, now);
-}
-
-static int expire(struct arbiter *a, struct child *child, int64_t now)
-{
-    child_retire(child, REASON_MAX_LIFETIME, now);
-    return a->host->due(a->ctx, child);
-}
-
-/* What has to be done about one child now; `a->children` may have changed afterwards. */
-static int murder_if_due(struct arbiter *a, struct child *child, int64_t now)
-{
-    if (child_deadline(a, child) > now)
-        return 0;
-    switch (child->phase) {
-    case CHILD_ABORTED:
-        return a->host->kill(a->ctx, child, SIGKILL);
-    case CHILD_STOPPING:
-        if (stop_deadline(a, child) <= now)
-            return a->host->overdue(a->ctx, child);
-        return look_at_watched(a, child, now);
-    case CHILD_BOOTING:
-        if (!tells_of_slow_boot(a, child))
-            return time_out(a, child, REASON_BOOT_TIMEOUT, child->forked_at, now);
-        child->slow_boot_told = true;
-        return a->host->slow_boot(a->ctx, child, now - child->forked_at);
-    case CHILD_READY:
-        if (child->expires_at > 0 && child->expires_at <= now)
-            return expire(a, child, now);
-        return look_at_watched(a, child, now);
-    default:
-        return look_at_watched(a, child, now);
-    }
-}
-
-int arbiter_murder(struct arbiter *a)
-{
-    int64_t now = now_ms();
-
-    if (stood_still(first_limit(a), now)) /* outside of sleep_until() */
-        spare_everyone(a, now);
-    for (size_t i = 0; i < a->children.count; i++) {
-        pid_t pid = a->children.list[i].pid;
-        int result = murder_if_due(a, &a->children.list[i], now);
-
-        if (result < 0)
-            return result;
-        if (i < a->children.count && a->children.list[i].pid != pid)
-            i--; /* a callback took it out of the registry */
-    }
-    return 0;
-}
-
-/* ---- reaping ---- */
-
-static bool is_wanted(const struct arbiter *a, const struct child *child)
-{
-    return child_serves(child) && child->phase != CHILD_RETIRING &&
-           child->generation == a->kinds[child->kind].goal.generation;
-}
-
-static void judge_death(struct arbiter *a, struct arbiter_death *death, int64_t now)
-{
-    const struct child *child = &death->child;
-    struct arbiter_kind *kind = &a->kinds[child->kind];
-    bool booting = child->phase == CHILD_BOOTING, wanted = is_wanted(a, child);
-    bool worked = death->status == 0 && death->requests > 0;
-
-    death->serving = children_serving(&a->children, child->kind);
-    death->first_boot = booting && wanted && !kind->served && death->serving == 0;
-    death->quick = wanted && !worked && (now - child->forked_at < BACKOFF_QUICK_MS || booting);
-    if (death->quick)
-        death->pause_ms = backoff_fail(&kind->backoff, now);
-    else if (!booting)
-        backoff_reset(&kind->backoff);
-}
-
-/* What it died of by itself. */
-static enum reason cause_of_death(const struct child *child, int status)
-{
-    if (WIFSIGNALED(status))
-        return REASON_SIGNAL;
-    if (WEXITSTATUS(status) != 0)
-        return child->phase == CHILD_BOOTING ? REASON_BOOT_FAILED : REASON_FAILED;
-    return child->due != REASON_NONE ? child->due : REASON_EXITED;
-}
-
-static enum reason reason_of(struct arbiter *a, const struct child *child, int status, int64_t now)
-{
-    bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
-
-    if (killed && child->phase != CHILD_KILLED && oom_claim(&a->oom, now))
-        return REASON_OUT_OF_MEMORY;
-    return child_serves(child) ? cause_of_death(child, status) : child->reason;
-}
-
-static int bury(struct arbiter *a, pid_t pid, int status, int64_t peak)
-{
-    struct child *child = children_find(&a->children, pid);
-    int64_t now = now_ms();
-
-    if (!child)
-        return a->host->stranger_died(a->ctx, pid, status);
-    if (child_update(child, now))
-        prove(a, child);
-    struct arbiter_death death = {.child = *child, .status = status, .peak = peak};
-    if (child->slot)
-        death.requests = atomic_load(&child->slot->shared->requests);
-    death.reason = reason_of(a, child, status, now);
-    a->deaths[death.reason] += child->kind == CHILD_WORKER;
-    children_remove(&a->children, child);
-    judge_death(a, &death, now);
-    int result = a->host->died(a->ctx, &death);
-    if (death.child.slot && !a->is_child) /* the host may have forked */
-        scoreboard_release(&a->board, death.child.slot);
-    return result;
-}
-
-int arbiter_reap(struct arbiter *a)
-{
-    struct rusage usage;
-    int status;
-    pid_t pid;
-
-    while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
-        int result = bury(a, pid, status, usage.ru_maxrss * MAXRSS_UNIT);
-
-        if (result < 0)
-            return result;
-    }
-    return 0;
-}
-
 /* ---- keeping the number ---- */
-
-static void start_watching(struct arbiter *a, struct child *child, int64_t now)
-{
-    if (child->watching || !child->slot || !atomic_load(&child->slot->shared->watched))
-        return;
-    child->watching = true;
-    child->look_at = now + look_ms(a);
-}
 
 static int greet(struct arbiter *a, struct child *child)
 {
     pid_t pid = child->pid;
     int result = 0;
 
-    prove(a, child);
+    fork_prove(a, child);
     if (recycle_greet(&a->limits, child))
         result = a->host->born_big(a->ctx, child);
     child = children_find(&a->children, pid); /* the host may have forgotten it */
@@ -676,7 +198,7 @@ static int greet(struct arbiter *a, struct child *child)
 
 static int hear_children(struct arbiter *a)
 {
-    int64_t now = now_ms();
+    int64_t now = moment_now();
 
     for (size_t i = 0; i < a->children.count; i++) {
         struct child *child = &a->children.list[i];
@@ -685,7 +207,7 @@ static int hear_children(struct arbiter *a)
         bool updated = child_update(child, now);
 
         if (child->phase != CHILD_BOOTING)
-            start_watching(a, child, now);
+            watch_begin(a, child, now);
         int result = updated && was_booting ? greet(a, child) : 0;
         if (result < 0)
             return result;
@@ -725,7 +247,7 @@ static int manage_kind(struct arbiter *a, struct arbiter_kind *kind)
     unsigned missing = children_missing(&a->children, goal);
     int result = 0;
 
-    if (missing > 0 && backoff_left(&kind->backoff, now_ms()) == 0)
+    if (missing > 0 && backoff_left(&kind->backoff, moment_now()) == 0)
         result = a->host->spawn(a->ctx, goal->kind, missing);
     while (result >= 0 && (child = children_surplus(&a->children, goal)))
         if (!dismiss(a, child, goal, &result))
@@ -756,7 +278,7 @@ static int dispatch_signals(struct arbiter *a)
 int arbiter_run(struct arbiter *a)
 {
     for (;;) {
-        int result = sleep_until(a, next_deadline(a, now_ms()));
+        int result = sleep_until(a, next_deadline(a, moment_now()));
 
         if (result >= 0)
             result = hear_children(a);
@@ -797,12 +319,12 @@ static int leave_signals(struct arbiter *a)
 
 int arbiter_leave(struct arbiter *a, int64_t ms)
 {
-    int64_t limit = now_ms() + ms;
+    int64_t limit = moment_now() + ms;
     int result = 0;
 
     a->leaving = true;
-    while (result == 0 && now_ms() < limit) {
-        result = sleep_until(a, sooner(limit, next_deadline(a, now_ms())));
+    while (result == 0 && moment_now() < limit) {
+        result = sleep_until(a, moment_sooner(limit, next_deadline(a, moment_now())));
         if (result == 0)
             result = hear_children(a);
         if (result == 0)
@@ -817,15 +339,15 @@ int arbiter_leave(struct arbiter *a, int64_t ms)
 
 int arbiter_drain(struct arbiter *a, int64_t limit_ms, bool hurried)
 {
-    int64_t limit = now_ms() + limit_ms;
+    int64_t limit = moment_now() + limit_ms;
     int result = a->host->reap(a->ctx);
 
     a->draining = true;
-    while (result >= 0 && a->children.count > 0 && now_ms() < limit) {
+    while (result >= 0 && a->children.count > 0 && moment_now() < limit) {
         result = sleep_until(a, limit);
         if (result >= 0 && drain_signals() && !hurried) {
             hurried = true;
-            limit = now_ms() + ARBITER_HURRY_MS;
+            limit = moment_now() + ARBITER_HURRY_MS;
             result = a->host->hurry(a->ctx);
         }
         if (result >= 0)
@@ -837,10 +359,10 @@ int arbiter_drain(struct arbiter *a, int64_t limit_ms, bool hurried)
 
 int arbiter_linger(struct arbiter *a, int64_t limit_ms, bool (*busy)(void *ctx), void *ctx)
 {
-    int64_t limit = now_ms() + limit_ms;
+    int64_t limit = moment_now() + limit_ms;
     int result = 0;
 
-    while (result >= 0 && busy(ctx) && now_ms() < limit)
+    while (result >= 0 && busy(ctx) && moment_now() < limit)
         result = sleep_until(a, limit);
     return result;
 }

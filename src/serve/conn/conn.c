@@ -503,12 +503,15 @@ static void release(struct engine *engine, struct conn *conn, bool is_ours)
 
 void conn_close(struct engine *engine, struct conn *conn)
 {
+    if (conn->state == CONN_CLOSED) { /* its descriptor may be another's by now */
+        conn_fail(engine, conn, "it is closed twice");
+        return;
+    }
     if (engine->options.debug)
         tell_closed(engine, conn);
     bool is_ours = !conn->watched || loop_remove(engine->loop, &conn->io) == 0;
     release(engine, conn, is_ours);
-    if (!move(engine, conn, CONN_CLOSED))
-        return;
+    move(engine, conn, CONN_CLOSED);
     metrics_drop(&engine->metrics->connections[conn->activity]);
     metrics_add(&engine->metrics->closed[conn->why], 1);
     if (is_ours)
@@ -608,7 +611,9 @@ void conn_read(struct engine *engine, struct conn *conn)
 
 void conn_expired(struct engine *engine, struct conn *conn)
 {
-    if (conn->state == CONN_OPEN)
+    if (conn->failed)
+        conn_cut(engine, conn, CLOSE_ERROR, 500, "");
+    else if (conn->state == CONN_OPEN)
         conn->protocol->expired(engine, conn);
     else if (looks_for_proxy(engine, conn))
         conn_read(engine, conn);

@@ -24,19 +24,24 @@ static enum request_phase phase_of(const struct conn *conn)
     return conn->request ? request_phase(conn->request) : PHASE_IDLE;
 }
 
-/* False: the connection fails. */
-static bool turn_to(struct engine *engine, struct conn *conn, enum request_phase phase)
+static __attribute__((cold, noinline)) bool fail_phase(struct engine *engine, struct conn *conn)
 {
-    static const uint8_t activities[] = {
+    conn_fail(engine, conn, "an illegal change of its request's phase");
+    return false;
+}
+
+/* False: the connection fails. Inline, for `phase` is a constant at each call. */
+static inline __attribute__((always_inline)) bool turn_to(struct engine *engine, struct conn *conn,
+                                                          enum request_phase phase)
+{
+    static const enum metrics_activity activities[] = {
         [PHASE_IDLE] = ACTIVITY_IDLE,   [PHASE_HEAD] = ACTIVITY_HEAD,
         [PHASE_BODY] = ACTIVITY_BODY,   [PHASE_RUNNING] = ACTIVITY_RUNNING,
         [PHASE_FLUSH] = ACTIVITY_FLUSH,
     };
-    if (!request_turn_to(engine, conn->request, phase)) {
-        conn_fail(engine, conn, "an illegal change of its request's phase");
-        return false;
-    }
-    conn_turn_to(engine, conn, (enum metrics_activity)activities[phase]);
+    if (!request_turn_to(engine, conn->request, phase))
+        return fail_phase(engine, conn);
+    conn_turn_to(engine, conn, activities[phase]);
     return true;
 }
 

@@ -369,7 +369,8 @@ static bool give_rest(struct request *request)
     return true;
 }
 
-void flow_end(struct conn *conn)
+/* Out of line, as it is rare. */
+__attribute__((noinline)) void flow_end(struct conn *conn)
 {
     struct request *request = conn->request;
     request->flow.in_at = request->flow.out_at = 0;

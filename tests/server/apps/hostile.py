@@ -204,6 +204,9 @@ def app(environ, start_response):
     if name == "generate":
         start_response("200 OK", [])
         return generate()
+    if name == "stream":
+        start_response("200 OK", [])
+        return (b"x" * 65536 for _ in range(200))
     function = globals()[name]
     takes = function.__code__.co_argcount
     body = function(environ) if takes else function()

@@ -1,311 +1,9 @@
-#include "ext/core/ext_proc.h"
+#include "ext/master/arbiter_type.h"
 
+#include "ext/core/settings.h"
+#include "ext/master/arbiter_host.h"
+#include "ext/master/slot_type.h"
 #include "proc/loop/signals.h"
-#include "proc/port/status.h"
-
-#include <assert.h>
-#include <errno.h>
-#include <limits.h>
-#include <unistd.h>
-
-/*
- * The Python face of proc/arbiter: `owner`, a gunicorn.arbiter.Arbiter, is the host. Where a
- * subclass overrides a method, the duty goes through the owner's method of gunicorn's name. The
- * methods of the class itself come back to the functions here, so without an override these are
- * called at once. Events are reported to functions of gunicorn.master.events, which are looked up
- * once.
- */
-enum duty { DUTY_REAP, DUTY_MURDER, DUTY_MANAGE, DUTY_WOKEN, DUTY_COUNT };
-
-static const char *const duty_names[DUTY_COUNT] = {
-    [DUTY_REAP] = "reap",
-    [DUTY_MURDER] = "murder",
-    [DUTY_MANAGE] = "manage",
-    [DUTY_WOKEN] = "woken",
-};
-
-enum event {
-    EVENT_WOKEN,
-    EVENT_SIGNALLED,
-    EVENT_WAITING,
-    EVENT_WORKER_DIED,
-    EVENT_STRANGER_DIED,
-    EVENT_READY,
-    EVENT_COUNTED,
-    EVENT_TIMED_OUT,
-    EVENT_SLOW_BOOT,
-    EVENT_OVERDUE,
-    EVENT_DUE,
-    EVENT_TOO_BIG,
-    EVENT_BORN_BIG,
-    EVENT_HURRY,
-    EVENT_CANNOT_ANSWER,
-    EVENT_FORKED,
-    EVENT_COUNT
-};
-
-static const char *const event_names[EVENT_COUNT] = {
-    [EVENT_WOKEN] = "woken",
-    [EVENT_SIGNALLED] = "signalled",
-    [EVENT_WAITING] = "waiting",
-    [EVENT_WORKER_DIED] = "worker_died",
-    [EVENT_STRANGER_DIED] = "stranger_died",
-    [EVENT_READY] = "ready",
-    [EVENT_COUNTED] = "counted",
-    [EVENT_TIMED_OUT] = "timed_out",
-    [EVENT_SLOW_BOOT] = "slow_boot",
-    [EVENT_OVERDUE] = "overdue",
-    [EVENT_DUE] = "due",
-    [EVENT_TOO_BIG] = "too_big",
-    [EVENT_BORN_BIG] = "born_big",
-    [EVENT_HURRY] = "hurry",
-    [EVENT_CANNOT_ANSWER] = "cannot_answer",
-    [EVENT_FORKED] = "forked",
-};
-
-struct arbiter_object {
-    PyObject_HEAD PyObject *owner;
-    PyObject *events[EVENT_COUNT];
-    PyTypeObject *slot_type;
-    bool in_python[DUTY_COUNT]; /* duties that Python has a part in */
-    size_t counted;             /* children, when that was reported last */
-    bool open;
-    struct arbiter arbiter;
-    struct status status;
-};
-
-/* ---- the host's callbacks ---- */
-
-/* Steals the result of a call. */
-static int done(PyObject *result)
-{
-    if (!result)
-        return -1;
-    Py_DECREF(result);
-    return 0;
-}
-
-static struct arbiter *arbiter_of(void *ctx)
-{
-    return &((struct arbiter_object *)ctx)->arbiter;
-}
-
-static bool in_python(void *ctx, enum duty duty)
-{
-    return ((struct arbiter_object *)ctx)->in_python[duty];
-}
-
-/* A duty: a method of the owner. */
-static int call(void *ctx, const char *name)
-{
-    return done(PyObject_CallMethod(((struct arbiter_object *)ctx)->owner, name, NULL));
-}
-
-/* Reports an event; `format` and what follows it are those of Py_BuildValue(), for a tuple. New, or
- * NULL with an exception. */
-static PyObject *report(void *ctx, enum event event, const char *format, ...)
-{
-    struct arbiter_object *self = ctx;
-    PyObject *facts, *args, *result = NULL;
-    va_list values;
-
-    va_start(values, format);
-    facts = Py_VaBuildValue(format, values);
-    va_end(values);
-    args = facts ? PyTuple_New(PyTuple_GET_SIZE(facts) + 1) : NULL;
-    if (args) {
-        PyTuple_SET_ITEM(args, 0, Py_NewRef(self->owner));
-        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(facts); i++)
-            PyTuple_SET_ITEM(args, i + 1, Py_NewRef(PyTuple_GET_ITEM(facts, i)));
-        result = PyObject_CallObject(self->events[event], args);
-    }
-    Py_XDECREF(args);
-    Py_XDECREF(facts);
-    return result;
-}
-
-static int host_wait(void *ctx, struct pollfd *fds, nfds_t count, int timeout_ms)
-{
-    int n, saved;
-
-    (void)ctx;
-    Py_BEGIN_ALLOW_THREADS
-    n = poll(fds, count, timeout_ms);
-    saved = errno;
-    Py_END_ALLOW_THREADS
-    errno = saved;
-    return n;
-}
-
-static int host_between(void *ctx)
-{
-    if (PyErr_CheckSignals() < 0)
-        return -1;
-    return in_python(ctx, DUTY_WOKEN) ? done(report(ctx, EVENT_WOKEN, "()")) : 0;
-}
-
-static int host_reap(void *ctx)
-{
-    return in_python(ctx, DUTY_REAP) ? call(ctx, "reap_workers") : arbiter_reap(arbiter_of(ctx));
-}
-
-static int host_on_signal(void *ctx, int signo)
-{
-    if (signo == SIGCHLD && !in_python(ctx, DUTY_REAP))
-        return arbiter_reap(arbiter_of(ctx));
-    return done(report(ctx, EVENT_SIGNALLED, "(i)", signo));
-}
-
-static int host_murder(void *ctx)
-{
-    if (in_python(ctx, DUTY_MURDER))
-        return call(ctx, "murder_workers");
-    return arbiter_murder(arbiter_of(ctx));
-}
-
-static int host_manage(void *ctx)
-{
-    struct arbiter_object *self = ctx;
-
-    if (in_python(ctx, DUTY_MANAGE))
-        return call(ctx, "manage_workers");
-    if (arbiter_manage(&self->arbiter) < 0)
-        return -1;
-    if (self->counted == self->arbiter.children.count)
-        return 0;
-    self->counted = self->arbiter.children.count;
-    return done(report(ctx, EVENT_COUNTED, "()"));
-}
-
-static int host_spawn(void *ctx, enum child_kind kind, unsigned count)
-{
-    assert(kind == CHILD_WORKER);
-    (void)kind, (void)count; /* spawn_workers() asks `missing` again: it may be overridden */
-    return call(ctx, "spawn_workers");
-}
-
-static int host_kill(void *ctx, const struct child *child, int signo)
-{
-    PyObject *owner = ((struct arbiter_object *)ctx)->owner;
-
-    return done(PyObject_CallMethod(owner, "kill_worker", "ii", (int)child->pid, signo));
-}
-
-static unsigned host_between_workers(void *ctx)
-{
-    PyObject *count = report(ctx, EVENT_WAITING, "()");
-    unsigned long number = count ? PyLong_AsUnsignedLong(count) : 0;
-
-    Py_XDECREF(count);
-    if (PyErr_Occurred()) {
-        PyErr_WriteUnraisable(((struct arbiter_object *)ctx)->owner);
-        return 0;
-    }
-    return (unsigned)number;
-}
-
-static int host_died(void *ctx, const struct arbiter_death *death)
-{
-    return done(report(ctx, EVENT_WORKER_DIED, "(iisIKdsLIN)", (int)death->child.pid, death->status,
-                       child_phase_name(death->child.phase), death->child.generation,
-                       (unsigned long long)death->requests, (double)death->pause_ms / 1000.0,
-                       reason_name(death->reason), (long long)death->peak, death->serving,
-                       PyBool_FromLong(death->first_boot)));
-}
-
-static int host_stranger_died(void *ctx, pid_t pid, int status)
-{
-    return done(report(ctx, EVENT_STRANGER_DIED, "(ii)", (int)pid, status));
-}
-
-static int host_ready(void *ctx, const struct child *child)
-{
-    return done(report(ctx, EVENT_READY, "(iI)", (int)child->pid, child->generation));
-}
-
-static int host_timed_out(void *ctx, const struct child *child, int64_t silent_ms)
-{
-    return done(report(ctx, EVENT_TIMED_OUT, "(isd)", (int)child->pid,
-                       child_phase_name(child->phase), (double)silent_ms / 1000.0));
-}
-
-static int host_slow_boot(void *ctx, const struct child *child, int64_t booting_ms)
-{
-    return done(report(ctx, EVENT_SLOW_BOOT, "(id)", (int)child->pid, (double)booting_ms / 1000.0));
-}
-
-static int host_overdue(void *ctx, const struct child *child)
-{
-    return done(report(ctx, EVENT_OVERDUE, "(i)", (int)child->pid));
-}
-
-static int host_due(void *ctx, const struct child *child)
-{
-    return done(report(ctx, EVENT_DUE, "(isL)", (int)child->pid, reason_name(child->due),
-                       (long long)child->memory));
-}
-
-static int host_too_big(void *ctx, const struct child *child)
-{
-    return done(report(ctx, EVENT_TOO_BIG, "(iL)", (int)child->pid, (long long)child->memory));
-}
-
-static int host_born_big(void *ctx, const struct child *child)
-{
-    return done(report(ctx, EVENT_BORN_BIG, "(iL)", (int)child->pid, (long long)child->memory));
-}
-
-static int host_hurry(void *ctx)
-{
-    return done(report(ctx, EVENT_HURRY, "()"));
-}
-
-static void host_cannot_answer(void *ctx, int error)
-{
-    if (done(report(ctx, EVENT_CANNOT_ANSWER, "(s)", strerror(error))) < 0)
-        PyErr_WriteUnraisable(((struct arbiter_object *)ctx)->owner);
-}
-
-static const struct arbiter_host python_host = {
-    .wait = host_wait,
-    .between = host_between,
-    .on_signal = host_on_signal,
-    .reap = host_reap,
-    .murder = host_murder,
-    .manage = host_manage,
-    .spawn = host_spawn,
-    .between_workers = host_between_workers,
-    .kill = host_kill,
-    .died = host_died,
-    .stranger_died = host_stranger_died,
-    .ready = host_ready,
-    .timed_out = host_timed_out,
-    .slow_boot = host_slow_boot,
-    .overdue = host_overdue,
-    .due = host_due,
-    .too_big = host_too_big,
-    .born_big = host_born_big,
-    .hurry = host_hurry,
-    .cannot_answer = host_cannot_answer,
-};
-
-static void fork_before(void *ctx)
-{
-    (void)ctx;
-    PyOS_BeforeFork();
-}
-
-static void fork_after(void *ctx, pid_t pid)
-{
-    if (pid != 0) {
-        PyOS_AfterFork_Parent();
-        return;
-    }
-    status_leave(&((struct arbiter_object *)ctx)->status);
-    PyOS_AfterFork_Child();
-}
-
-static const struct arbiter_fork_hooks python_fork = {fork_before, fork_after};
 
 /* ---- the object ---- */
 
@@ -325,17 +23,6 @@ static struct status *status_of(PyObject *op)
 }
 
 /* 0, or -1 with an exception. */
-static int look_up_events(struct arbiter_object *self, PyObject *events)
-{
-    for (int i = 0; i < EVENT_COUNT; i++) {
-        self->events[i] = PyObject_GetAttrString(events, event_names[i]);
-        if (!self->events[i])
-            return -1;
-    }
-    return 0;
-}
-
-/* 0, or -1 with an exception. */
 static int arbiter_begin(struct arbiter_object *self, PyObject *owner, PyObject *events)
 {
     PyObject *module = PyType_GetModule(Py_TYPE(self));
@@ -343,9 +30,9 @@ static int arbiter_begin(struct arbiter_object *self, PyObject *owner, PyObject 
 
     self->slot_type = (PyTypeObject *)slot_type;
     self->owner = Py_NewRef(owner);
-    if (!slot_type || look_up_events(self, events) < 0)
+    if (!slot_type || arbiter_host_look_up(self, events) < 0)
         return -1;
-    if (arbiter_open(&self->arbiter, &python_host, self) < 0) {
+    if (arbiter_open(&self->arbiter, &arbiter_host_python, self) < 0) {
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
@@ -377,7 +64,7 @@ static int arbiter_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->owner);
     Py_VISIT(self->slot_type);
-    for (int i = 0; i < EVENT_COUNT; i++)
+    for (int i = 0; i < ARBITER_EVENT_COUNT; i++)
         Py_VISIT(self->events[i]);
     return 0;
 }
@@ -387,7 +74,7 @@ static int arbiter_clear(PyObject *op)
     struct arbiter_object *self = (struct arbiter_object *)op;
 
     Py_CLEAR(self->owner);
-    for (int i = 0; i < EVENT_COUNT; i++)
+    for (int i = 0; i < ARBITER_EVENT_COUNT; i++)
         Py_CLEAR(self->events[i]);
     return 0;
 }
@@ -411,11 +98,7 @@ static void arbiter_dealloc(PyObject *op)
 /* For what only the master does; NULL with an exception in a worker that has to leave it. */
 static struct arbiter *master_of(PyObject *op)
 {
-    struct arbiter *arbiter = of(op);
-
-    if (arbiter->is_child && done(report(op, EVENT_FORKED, "()")) < 0)
-        return NULL;
-    return arbiter;
+    return arbiter_host_forked((struct arbiter_object *)op) < 0 ? NULL : of(op);
 }
 
 /* A callback's exception, or poll's errno. */
@@ -517,10 +200,11 @@ static PyObject *py_fork(PyObject *op, PyObject *age_object)
 
     if ((age == (unsigned long)-1 && PyErr_Occurred()) || !master_of(op))
         return NULL;
-    pid_t pid = arbiter_fork(&self->arbiter, CHILD_WORKER, (uint32_t)age, &python_fork, &slot);
+    pid_t pid =
+        arbiter_fork(&self->arbiter, CHILD_WORKER, (uint32_t)age, &arbiter_host_fork, &slot);
     if (pid < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
-    PyObject *object = ext_slot_new(self->slot_type, op, slot, &self->status.dump);
+    PyObject *object = slot_type_new(self->slot_type, op, slot, &self->status.dump);
     if (!object && pid == 0)
         _exit(1); /* an exception here would be taken for the master's */
     return object ? Py_BuildValue("iN", (int)pid, object) : NULL;
@@ -651,15 +335,8 @@ static PyObject *py_install_signals(PyObject *op, PyObject *signals)
 
 static PyObject *py_set_duties(PyObject *op, PyObject *names)
 {
-    for (int i = 0; i < DUTY_COUNT; i++) {
-        PyObject *name = PyUnicode_FromString(duty_names[i]);
-        int contained = name ? PySequence_Contains(names, name) : -1;
-
-        Py_XDECREF(name);
-        if (contained < 0)
-            return NULL;
-        ((struct arbiter_object *)op)->in_python[i] = contained;
-    }
+    if (arbiter_host_set_duties((struct arbiter_object *)op, names) < 0)
+        return NULL;
     Py_RETURN_NONE;
 }
 
@@ -700,56 +377,42 @@ static PyMethodDef arbiter_methods[] = {
 
 /* ---- attributes ---- */
 
-static PyObject *get_ms(PyObject *op, void *offset)
+/* Those that the loop goes by: kind, name, field, and what it is. */
+#define ARBITER_SETTINGS(X)                                                                        \
+    X(MS, timeout, timeout_ms, "Seconds of silence after which a worker is aborted; 0: never.")    \
+    X(MS, graceful_timeout, kinds[CHILD_WORKER].graceful_ms,                                       \
+      "Seconds that a worker told to stop may take.")                                              \
+    X(MS, tick, tick_ms, "Seconds after which every duty runs without cause; 0: never.")           \
+    X(MS, watchdog, watchdog_ms,                                                                   \
+      "Seconds after which the owner is woken at the latest; 0: never.")                           \
+    X(MS, boot_timeout, boot_ms, "Seconds that a worker may take to boot; 0: ten times timeout.")  \
+    X(NUMBER, max_rss, limits.max_rss, "Bytes beyond which a worker is replaced; 0: none.")        \
+    X(NUMBER, max_rss_hard, limits.max_rss_hard,                                                   \
+      "Bytes beyond which a worker is aborted; 0: none.")                                          \
+    X(NUMBER, max_unavailable, kinds[CHILD_WORKER].goal.max_unavailable,                           \
+      "How many are recycled at a time; 0: all.")                                                  \
+    X(NUMBER, target, kinds[CHILD_WORKER].goal.target, "How many workers there should be.")        \
+    X(NUMBER, max_queue, max_queue,                                                                \
+      "Waiting requests beyond which a worker is full, for /ready; 0: no limit.")
+
+#define SETTING_INDEX(kind, name, field, doc) ARBITER_##name,
+#define SETTING_ROW(kind, name, field, doc) SETTING(struct arbiter, kind, #name, field),
+
+enum { ARBITER_SETTINGS(SETTING_INDEX) ARBITER_SETTING_COUNT };
+
+static const struct setting settings[] = {ARBITER_SETTINGS(SETTING_ROW)};
+
+static PyObject *get_setting(PyObject *op, void *setting)
 {
-    int64_t ms = *(int64_t *)((char *)of(op) + (size_t)offset);
-    return PyFloat_FromDouble((double)ms / 1000.0);
+    return setting_get(setting, of(op));
 }
 
-/* Ten years, as for ever: what is added to a time stays one. */
-#define LONGEST_S (10.0 * 365 * 86400)
-
-static int set_ms(PyObject *op, PyObject *value, void *offset)
+static int set_setting(PyObject *op, PyObject *value, void *setting)
 {
-    double seconds = value ? PyFloat_AsDouble(value) : 0;
-
-    if (PyErr_Occurred())
-        return -1;
-    seconds = seconds < LONGEST_S ? seconds : LONGEST_S;
-    *(int64_t *)((char *)of(op) + (size_t)offset) = (int64_t)(seconds * 1000);
-    return 0;
-}
-
-static PyObject *get_bytes(PyObject *op, void *offset)
-{
-    return PyLong_FromLongLong(*(int64_t *)((char *)of(op) + (size_t)offset));
-}
-
-static int set_bytes(PyObject *op, PyObject *value, void *offset)
-{
-    long long bytes = value ? PyLong_AsLongLong(value) : 0;
-
-    if (PyErr_Occurred())
-        return -1;
-    *(int64_t *)((char *)of(op) + (size_t)offset) = bytes;
-    return 0;
-}
-
-static PyObject *get_count(PyObject *op, void *offset)
-{
-    return PyLong_FromUnsignedLong(*(unsigned *)((char *)of(op) + (size_t)offset));
-}
-
-static int set_count(PyObject *op, PyObject *value, void *offset)
-{
-    long count = value ? PyLong_AsLong(value) : 0;
-
-    if (count == -1 && PyErr_Occurred())
-        return -1;
-    if (count > UINT_MAX)
-        count = UINT_MAX;
-    *(unsigned *)((char *)of(op) + (size_t)offset) = count > 0 ? (unsigned)count : 0;
-    return 0;
+    if (value)
+        return setting_set(setting, of(op), value);
+    PyErr_SetString(PyExc_TypeError, "a setting of the master cannot be deleted");
+    return -1;
 }
 
 static PyObject *get_memory_limit(PyObject *op, void *unused)
@@ -810,30 +473,11 @@ static PyObject *get_master_pipe(PyObject *op, void *unused)
     return PyLong_FromLong(of(op)->life_pipe[0]);
 }
 
-#define OFFSET(field) ((void *)offsetof(struct arbiter, field))
+#define SETTING_ATTRIBUTE(kind, name, field, doc)                                                  \
+    {#name, get_setting, set_setting, doc, (void *)&settings[ARBITER_##name]},
 
 static PyGetSetDef arbiter_getset[] = {
-    {"timeout", get_ms, set_ms, "Seconds of silence after which a worker is aborted; 0: never.",
-     OFFSET(timeout_ms)},
-    {"graceful_timeout", get_ms, set_ms, "Seconds that a worker told to stop may take.",
-     OFFSET(kinds[CHILD_WORKER].graceful_ms)},
-    {"tick", get_ms, set_ms, "Seconds after which every duty runs without cause; 0: never.",
-     OFFSET(tick_ms)},
-    {"watchdog", get_ms, set_ms, "Seconds after which the owner is woken at the latest; 0: never.",
-     OFFSET(watchdog_ms)},
-    {"boot_timeout", get_ms, set_ms,
-     "Seconds that a worker may take to boot; 0: ten times timeout.", OFFSET(boot_ms)},
-    {"max_rss", get_bytes, set_bytes, "Bytes beyond which a worker is replaced; 0: none.",
-     OFFSET(limits.max_rss)},
-    {"max_rss_hard", get_bytes, set_bytes, "Bytes beyond which a worker is aborted; 0: none.",
-     OFFSET(limits.max_rss_hard)},
-    {"max_unavailable", get_count, set_count, "How many are recycled at a time; 0: all.",
-     OFFSET(kinds[CHILD_WORKER].goal.max_unavailable)},
-    {"target", get_count, set_count, "How many workers there should be.",
-     OFFSET(kinds[CHILD_WORKER].goal.target)},
     {"memory_limit", get_memory_limit, NULL, "Of the control group, in bytes; 0: none.", NULL},
-    {"max_queue", get_count, set_count,
-     "Waiting requests beyond which a worker is full, for /ready; 0: no limit.", OFFSET(max_queue)},
     {"status_socket", get_status_socket, set_status_socket,
      "The descriptor of the listener of the status port, which stays its owner's; -1: none.", NULL},
     {"status_paused", get_status_paused, set_status_paused,
@@ -842,7 +486,7 @@ static PyGetSetDef arbiter_getset[] = {
     {"proven", get_proven, NULL, "Whether a worker of this generation has been ready.", NULL},
     {"master_pipe", get_master_pipe, NULL,
      "A descriptor that becomes readable, at its end, when the master is gone.", NULL},
-    {NULL, NULL, NULL, NULL, NULL},
+    ARBITER_SETTINGS(SETTING_ATTRIBUTE){NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyType_Slot arbiter_slots[] = {
@@ -858,7 +502,7 @@ static PyType_Slot arbiter_slots[] = {
     {0, NULL},
 };
 
-PyType_Spec ext_arbiter_spec = {
+PyType_Spec arbiter_type_spec = {
     .name = "gunicorn._core.ArbiterCore",
     .basicsize = sizeof(struct arbiter_object),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
