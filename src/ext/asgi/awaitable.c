@@ -47,7 +47,8 @@ static void stop_waiting(struct awaitable *self)
 static void complete(PyObject *future)
 {
     PyObject *done = PyObject_CallMethod(future, "done", NULL);
-    PyObject *set = done == Py_False ? PyObject_CallMethod(future, "set_result", "O", Py_None) : NULL;
+    PyObject *set =
+        done == Py_False ? PyObject_CallMethod(future, "set_result", "O", Py_None) : NULL;
     if (!done || (done == Py_False && !set))
         PyErr_WriteUnraisable(future);
     Py_XDECREF(set);
