@@ -327,6 +327,10 @@ class Bridge:
         )
         self.log.access(resp, req, environ, timedelta())
 
+    def note(self, level: str, text: str) -> None:
+        """Log a line of the engine's: by the logger's method as it is by now."""
+        getattr(self.log, level)("%s", text)
+
     def body_dropped(self, method, status) -> None:
         """Warn of a body where HTTP has none."""
         import logging
@@ -460,6 +464,10 @@ class Bridge:
             self.worker.call_later(0, write)
         else:
             write()
+
+    def interrupt(self, coroutine, serial: int) -> None:
+        """Have RequestTimeout raised in a greenlet that waits."""
+        self.worker.interrupt(coroutine, serial)
 
     def end_child(self, exc, method, uri) -> None:
         """End a process that the application has forked, and that came back into the server."""

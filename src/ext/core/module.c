@@ -1,10 +1,13 @@
 #include "ext/core/state.h"
 
-#include "ext/core/ext_proc.h"
+#include "ext/asgi/awaitable.h"
 #include "ext/core/inotify.h"
 #include "ext/core/parser.h"
 #include "ext/core/ssl_context.h"
-#include "ext/master/ext_exchange.h"
+#include "ext/master/arbiter_type.h"
+#include "ext/master/exchange_type.h"
+#include "ext/master/process.h"
+#include "ext/master/slot_type.h"
 #include "ext/worker/bound.h"
 #include "ext/worker/client_socket.h"
 #include "ext/worker/engine_type.h"
@@ -16,19 +19,50 @@
 /* The kinds of applications: a line each. */
 static const struct app_kind *const kinds[] = {&wsgi_kind, NULL};
 
+/* The engine, its signals and its forks are the process's: there is one of each. */
+static int check_interpreter(void)
+{
+    if (PyInterpreterState_Get() == PyInterpreterState_Main())
+        return 0;
+    PyErr_SetString(PyExc_ImportError,
+                    "gunicorn._core cannot be imported in a sub-interpreter: it belongs to the "
+                    "process, and so to the main interpreter");
+    return -1;
+}
+
+/* `type` is where the module's state keeps it, or NULL. */
+static int add_types(PyObject *module, struct core_state *state)
+{
+    const struct {
+        PyType_Spec *spec;
+        PyTypeObject **type;
+    } all[] = {
+        {&engine_spec, &state->engine_type},
+        {&bound_spec, &state->bound_type},
+        {&client_socket_spec, &state->socket_type},
+        {&timeout_spec, &state->deadline_type},
+        {&input_spec, &state->input_type},
+        {&file_wrapper_spec, &state->file_wrapper_type},
+        {&awaitable_spec, &state->awaitable_type},
+        {&arbiter_type_spec, NULL},
+        {&slot_type_spec, NULL},
+        {&exchange_type_spec, NULL},
+    };
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        if (core_add_type(module, all[i].spec, all[i].type) < 0)
+            return -1;
+    return 0;
+}
+
 static int core_exec(PyObject *module)
 {
     struct core_state *state = core_state_of(module);
-    state->kinds = kinds;
-    if (core_names_init(state) < 0 || core_add_type(module, &bound_spec, &state->bound_type) < 0 ||
-        core_add_type(module, &input_spec, &state->input_type) < 0 ||
-        core_add_type(module, &client_socket_spec, &state->socket_type) < 0 ||
-        core_add_type(module, &timeout_spec, &state->deadline_type) < 0 ||
-        core_add_type(module, &file_wrapper_spec, &state->file_wrapper_type) < 0 ||
-        core_add_type(module, &engine_spec, &state->engine_type) < 0)
+    if (check_interpreter() < 0)
         return -1;
-    if (ext_proc_init(module) < 0 || ssl_context_add_to(module) < 0 ||
-        ext_exchange_init(module) < 0 || parser_add_to(module) < 0)
+    state->kinds = kinds;
+    if (core_names_init(state) < 0 || add_types(module, state) < 0)
+        return -1;
+    if (process_add_to(module) < 0 || ssl_context_add_to(module) < 0 || parser_add_to(module) < 0)
         return -1;
     return inotify_add_to(module);
 }
@@ -42,8 +76,9 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->socket_type);
     Py_VISIT(state->deadline_type);
     Py_VISIT(state->file_wrapper_type);
+    Py_VISIT(state->awaitable_type);
     Py_VISIT(state->tls_unavailable);
-    return 0;
+    return core_names_visit(state, visit, arg) || ssl_context_visit(state->ssl, visit, arg);
 }
 
 static int core_clear(PyObject *module)
@@ -55,24 +90,27 @@ static int core_clear(PyObject *module)
     Py_CLEAR(state->socket_type);
     Py_CLEAR(state->deadline_type);
     Py_CLEAR(state->file_wrapper_type);
+    Py_CLEAR(state->awaitable_type);
     Py_CLEAR(state->tls_unavailable);
-    for (int i = 0; i < NAME_COUNT; i++)
-        Py_CLEAR(state->names[i]);
-    for (int i = 0; i < FIELD_COUNT; i++) {
-        Py_CLEAR(state->header_keys[i]);
-        Py_CLEAR(state->field_names[i]);
-    }
+    core_names_clear(state);
+    ssl_context_free(state->ssl);
+    state->ssl = NULL;
     return 0;
 }
 
 static void core_free(void *module)
 {
     core_clear((PyObject *)module);
-    ssl_context_free(core_state_of((PyObject *)module)->ssl);
 }
 
 static PyModuleDef_Slot core_slots[] = {
     {Py_mod_exec, core_exec},
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_USED}, /* the engine's calls are serialised by it: "attached" */
+#endif
     {0, NULL},
 };
 

@@ -62,6 +62,13 @@ static int find_functions(struct core_state *state, struct ssl_library *tls)
     return 0;
 }
 
+int ssl_context_visit(struct ssl_library *tls, visitproc visit, void *arg)
+{
+    if (tls)
+        Py_VISIT(tls->context_type);
+    return 0;
+}
+
 void ssl_context_free(struct ssl_library *tls)
 {
     if (!tls)

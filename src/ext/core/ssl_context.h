@@ -16,6 +16,7 @@ struct ssl_ctx_st;
 int ssl_context_add_to(PyObject *module);
 
 /* `library` may be NULL. */
+int ssl_context_visit(struct ssl_library *library, visitproc visit, void *arg);
 void ssl_context_free(struct ssl_library *library);
 
 /* Borrowed; NULL with an exception. */

@@ -43,6 +43,27 @@ int core_names_init(struct core_state *state)
     return 0;
 }
 
+int core_names_visit(struct core_state *state, visitproc visit, void *arg)
+{
+    for (int i = 0; i < NAME_COUNT; i++)
+        Py_VISIT(state->names[i]);
+    for (int i = 0; i < FIELD_COUNT; i++) {
+        Py_VISIT(state->header_keys[i]);
+        Py_VISIT(state->field_names[i]);
+    }
+    return 0;
+}
+
+void core_names_clear(struct core_state *state)
+{
+    for (int i = 0; i < NAME_COUNT; i++)
+        Py_CLEAR(state->names[i]);
+    for (int i = 0; i < FIELD_COUNT; i++) {
+        Py_CLEAR(state->header_keys[i]);
+        Py_CLEAR(state->field_names[i]);
+    }
+}
+
 int core_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
 {
     PyTypeObject *made = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);

@@ -1,9 +1,7 @@
 #ifndef EXT_CORE_STATE_H
 #define EXT_CORE_STATE_H
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-#include <structmember.h>
+#include "ext/core/compat.h"
 
 #include "proto/field.h"
 
@@ -62,6 +60,7 @@ struct core_state {
     PyTypeObject *socket_type;
     PyTypeObject *deadline_type;
     PyTypeObject *file_wrapper_type;
+    PyTypeObject *awaitable_type;
     PyObject *tls_unavailable; /* an exception's class */
     struct ssl_library *ssl;   /* owned; NULL until TLS is used */
     PyObject *names[NAME_COUNT];
@@ -84,5 +83,7 @@ int core_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type);
 
 /* 0, or -1 with an exception. */
 int core_names_init(struct core_state *state);
+int core_names_visit(struct core_state *state, visitproc visit, void *arg);
+void core_names_clear(struct core_state *state);
 
 #endif

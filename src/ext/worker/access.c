@@ -98,8 +98,8 @@ static struct str variable(struct source *source, struct str name)
 
 static struct str described_field(struct source *source, struct str name)
 {
-    PyObject *value = PyObject_CallMethod(source->worker->bridge, "field", "Os#", source->described,
-                                          name.p, (Py_ssize_t)name.n);
+    PyObject *value = METHODS_CALL(source->worker->methods, field, Py_NewRef(source->described),
+                                   PyUnicode_FromStringAndSize(name.p, (Py_ssize_t)name.n));
     bool found = value && PyBytes_Check(value);
     Py_XSETREF(source->kept, value);
     if (!found)
@@ -185,28 +185,28 @@ void access_refused(void *app, const struct refused *refused)
 {
     struct worker *worker = app;
     const struct head *head = &refused->head;
-    PyObject *raised[3];
-    PyErr_Fetch(&raised[0], &raised[1], &raised[2]);
-    PyObject *done = PyObject_CallMethod(
-        worker->bridge, "refused", "IisKNiNNNN(ii)NOI", (unsigned)refused->listener,
-        (int)refused->status, status_reason(refused->status), (unsigned long long)refused->sent,
-        text_address(&worker->texts, &refused->peer), (int)refused->peer.port,
-        text_of(refused, head->method, head->method_len),
+    PyObject *raised = PyErr_GetRaisedException();
+    PyObject *done = METHODS_CALL(
+        worker->methods, refused, PyLong_FromUnsignedLong(refused->listener),
+        PyLong_FromLong(refused->status), PyUnicode_FromString(status_reason(refused->status)),
+        PyLong_FromUnsignedLongLong(refused->sent), text_address(&worker->texts, &refused->peer),
+        PyLong_FromLong(refused->peer.port), text_of(refused, head->method, head->method_len),
         text_of(refused, head->target, head->target_len),
         text_of(refused, head->path, head->path_len),
-        text_new(refused->input + head->query, head->query_len), (int)head->major, (int)head->minor,
-        describe_fields(worker, refused->input, head), head->https ? Py_True : Py_False,
-        (unsigned)refused->number);
+        text_new(refused->input + head->query, head->query_len),
+        Py_BuildValue("(ii)", (int)head->major, (int)head->minor),
+        describe_fields(worker, refused->input, head), PyBool_FromLong(head->https),
+        PyLong_FromUnsignedLong(refused->number));
     if (!done)
         PyErr_WriteUnraisable(worker->bridge);
     Py_XDECREF(done);
-    PyErr_Restore(raised[0], raised[1], raised[2]);
+    PyErr_SetRaisedException(raised);
 }
 
 /* The handler's (descriptor, format), or none. 1: there is one, 0: Python writes, -1: exception. */
 static int target(struct worker *worker, int *fd, PyObject **format)
 {
-    PyObject *pair = PyObject_CallMethod(worker->bridge, "access_target", NULL);
+    PyObject *pair = METHODS_CALL(worker->methods, access_target);
     if (!pair)
         return -1;
     int found = pair == Py_None ? 0 : PyArg_ParseTuple(pair, "iU", fd, format) ? 1 : -1;

@@ -44,7 +44,7 @@ static void end_slot(struct worker *worker, int place)
 static void retire(struct worker *worker)
 {
     worker->retiring = true;
-    PyObject *done = PyObject_CallMethod(worker->bridge, "retire", NULL);
+    PyObject *done = METHODS_CALL(worker->methods, retire);
     if (!done)
         PyErr_WriteUnraisable(worker->bridge);
     else if (done == Py_True)
@@ -184,22 +184,19 @@ static PyObject *ask_python(struct call *call, PyObject *exception)
     const struct request *request = call->request;
     struct str method = request_method(request), target = request_target(request);
     bool open = call->described && !request->response.sent_head && !call->socket_taken;
-    return PyObject_CallMethod(
-        call->worker->bridge, "failed", "ONNOOOO", exception, text_new(method.p, method.n),
-        text_new(target.p, target.n), request->response.broken ? Py_True : Py_False,
-        call->socket_taken ? Py_True : Py_False, open ? call->described : Py_None, call->socket);
+    return METHODS_CALL(call->worker->methods, failed, Py_NewRef(exception),
+                        text_new(method.p, method.n), text_new(target.p, target.n),
+                        PyBool_FromLong(request->response.broken),
+                        PyBool_FromLong(call->socket_taken),
+                        Py_NewRef(open ? call->described : Py_None), Py_NewRef(call->socket));
 }
 
 void call_fail(struct call *call)
 {
     struct request *request = call->request;
-    PyObject *type, *value, *traceback;
     worker_check_process(call->worker, request);
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (traceback)
-        PyException_SetTraceback(value, traceback);
-    PyObject *answer = ask_python(call, value);
+    PyObject *raised = PyErr_GetRaisedException();
+    PyObject *answer = ask_python(call, raised);
     int status = 500;
     const char *text = "";
     if (!answer || !PyArg_ParseTuple(answer, "is", &status, &text))
@@ -210,9 +207,19 @@ void call_fail(struct call *call)
         refusal_send(request, status, text);
     response_abort(request);
     Py_XDECREF(answer);
-    Py_XDECREF(type);
-    Py_XDECREF(value);
-    Py_XDECREF(traceback);
+    Py_XDECREF(raised);
+}
+
+int call_visit_all(struct worker *worker, visitproc visit, void *arg)
+{
+    for (struct call *call = worker->calls; call; call = call->next) {
+        Py_VISIT(call->socket);
+        Py_VISIT(call->deadline);
+        int result = worker->kind->visit_call(call, visit, arg);
+        if (result != 0)
+            return result;
+    }
+    return 0;
 }
 
 static void free_call(struct worker *worker, struct call *call)

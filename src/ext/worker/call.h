@@ -50,7 +50,8 @@ void call_fail(struct call *call);
  * again. */
 void call_keep_or_cut(PyObject **object, void (*cut)(PyObject *));
 
-/* Frees the calls that wait for a request. */
+/* The calls that wait for a request: visits their Python objects, and frees them. */
+int call_visit_all(struct worker *worker, visitproc visit, void *arg);
 void call_free_all(struct worker *worker);
 
 #endif

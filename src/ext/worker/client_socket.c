@@ -160,8 +160,8 @@ static PyObject *take_over(struct client_socket *self)
     bool blocks = !request_tls(call->request);
     if (blocks)
         request_share(call->request);
-    PyObject *real = PyObject_CallMethod(call->worker->bridge, "take_over_socket", "iO", fd,
-                                         blocks ? Py_True : Py_False);
+    PyObject *real = METHODS_CALL(call->worker->methods, take_over_socket, PyLong_FromLong(fd),
+                                  PyBool_FromLong(blocks));
     if (!real)
         return NULL;
     if (!self->call || self->real) {
@@ -208,8 +208,8 @@ static PyObject *face_of(struct client_socket *self)
     if (fd_of(self) < 0) /* threads may close a socket that was taken over once more */
         return self->real ? Py_NewRef(self->real) : over();
     bool tls = tls_of(self);
-    PyObject *made = PyObject_CallMethod(self->call->worker->bridge, "client_socket", "OO", self,
-                                         tls ? Py_True : Py_False);
+    PyObject *made = METHODS_CALL(self->call->worker->methods, client_socket, Py_NewRef(self),
+                                  PyBool_FromLong(tls));
     if (made && !self->face && self->call) /* neither over, nor was another thread quicker */
         self->face = Py_NewRef(made);
     return made;

@@ -49,15 +49,16 @@ PyObject *describe_request(struct call *call, PyObject *body)
     struct worker *worker = call->worker;
     const struct request *request = call->request;
     const struct head *head = &request->head;
-    return PyObject_CallMethod(
-        worker->bridge, "make_request", "dNiOONNNN(ii)NOKN",
-        (double)(request->begun_ns - request->ready_ns) / 1e9, proxied_client(worker, request),
-        (int)request_peer(request)->port, call->socket, body,
-        slice(call, head->method, head->method_len), slice(call, head->target, head->target_len),
-        slice(call, head->path, head->path_len), slice(call, head->query, head->query_len),
-        (int)head->major, (int)head->minor, describe_fields(worker, request->input, head),
-        head->https ? Py_True : Py_False, (unsigned long long)request_number(request),
-        proxied_info(worker, request));
+    return METHODS_CALL(
+        worker->methods, make_request,
+        PyFloat_FromDouble((double)(request->begun_ns - request->ready_ns) / 1e9),
+        proxied_client(worker, request), PyLong_FromLong(request_peer(request)->port),
+        Py_NewRef(call->socket), Py_NewRef(body), slice(call, head->method, head->method_len),
+        slice(call, head->target, head->target_len), slice(call, head->path, head->path_len),
+        slice(call, head->query, head->query_len),
+        Py_BuildValue("(ii)", (int)head->major, (int)head->minor),
+        describe_fields(worker, request->input, head), PyBool_FromLong(head->https),
+        PyLong_FromUnsignedLongLong(request_number(request)), proxied_info(worker, request));
 }
 
 PyObject *describe_response(struct call *call, PyObject *status, PyObject *headers)
@@ -65,10 +66,10 @@ PyObject *describe_response(struct call *call, PyObject *status, PyObject *heade
     const struct response *response = &call->request->response;
     PyObject *length =
         response->has_length ? PyLong_FromUnsignedLongLong(response->length) : Py_NewRef(Py_None);
-    return PyObject_CallMethod(
-        call->worker->bridge, "make_response", "OOOOiKNNNNN", call->described, call->socket,
-        status ? status : Py_None, headers ? headers : Py_None, (int)response->status,
-        (unsigned long long)response->body_sent, length, PyBool_FromLong(response->chunked),
-        PyBool_FromLong(response->sent_head), PyBool_FromLong(response->upgrade),
-        PyBool_FromLong(!response->keep_alive));
+    return METHODS_CALL(call->worker->methods, make_response, Py_NewRef(call->described),
+                        Py_NewRef(call->socket), Py_NewRef(status ? status : Py_None),
+                        Py_NewRef(headers ? headers : Py_None), PyLong_FromLong(response->status),
+                        PyLong_FromUnsignedLongLong(response->body_sent), length,
+                        PyBool_FromLong(response->chunked), PyBool_FromLong(response->sent_head),
+                        PyBool_FromLong(response->upgrade), PyBool_FromLong(!response->keep_alive));
 }

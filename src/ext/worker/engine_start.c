@@ -1,9 +1,9 @@
 #include "ext/worker/engine_start.h"
 
 #include "base/mem.h"
-#include "ext/core/ext_proc.h"
 #include "ext/core/settings.h"
-#include "ext/master/ext_exchange.h"
+#include "ext/master/exchange_type.h"
+#include "ext/master/slot_type.h"
 #include "ext/worker/access.h"
 #include "ext/worker/engine_loop.h"
 #include "ext/worker/timeout.h"
@@ -39,7 +39,7 @@ static int read_exchange(struct engine_object *self)
     self->exchange = PyObject_GetAttrString(object, "exchange");
     if (!self->exchange)
         return -1;
-    self->options.engine.exchange = ext_exchange_from(self->exchange);
+    self->options.engine.exchange = exchange_type_from(self->exchange);
     return settings_read(worker_options, self, object);
 }
 
@@ -47,7 +47,7 @@ static int read_own_fields(struct engine_object *self)
 {
     char *lines;
     Py_ssize_t n;
-    self->own_fields = PyObject_CallMethod(self->worker.bridge, "server_fields", NULL);
+    self->own_fields = METHODS_CALL(self->worker.methods, server_fields);
     if (!self->own_fields || PyBytes_AsStringAndSize(self->own_fields, &lines, &n) < 0)
         return -1;
     self->options.engine.own_fields = (struct str){lines, (size_t)n};
@@ -77,12 +77,16 @@ static int *listener_fds(PyObject *worker, uint32_t *count)
     return fds;
 }
 
+static const char *const bridge_methods[] = {BRIDGE_METHODS(METHOD_TEXT)};
+
 static int open_bridge(struct worker *worker, PyObject *object)
 {
     PyObject *module = PyImport_ImportModule("gunicorn.http._bridge");
     worker->bridge = module ? PyObject_CallMethod(module, "Bridge", "O", object) : NULL;
     Py_XDECREF(module);
-    return worker->bridge ? 0 : -1;
+    return worker->bridge
+               ? methods_bind(worker->bridge, bridge_methods, BRIDGE_METHOD_COUNT, worker->methods)
+               : -1;
 }
 
 static int read_slot(struct engine_object *self)
@@ -91,7 +95,7 @@ static int read_slot(struct engine_object *self)
     self->slot = PyObject_GetAttrString(worker->bridge, "slot");
     if (!self->slot)
         return -1;
-    worker->slot = ext_slot_from(self->slot);
+    worker->slot = slot_type_from(self->slot);
     return 0;
 }
 

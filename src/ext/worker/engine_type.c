@@ -165,10 +165,22 @@ static PyObject *engine_end_rehearsal(PyObject *op, PyObject *unused)
     return tell(op, rehearsal_end);
 }
 
+static int visit_kind(struct worker *worker, visitproc visit, void *arg)
+{
+    if (!worker->kind)
+        return 0;
+    int result = call_visit_all(worker, visit, arg);
+    return result ? result : worker->kind->visit(worker, visit, arg);
+}
+
 static int engine_traverse(PyObject *op, visitproc visit, void *arg)
 {
-    struct worker *worker = worker_of(op);
+    struct engine_object *self = (struct engine_object *)op;
+    struct worker *worker = &self->worker;
     Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->exchange);
+    Py_VISIT(self->slot);
+    Py_VISIT(self->own_fields);
     Py_VISIT(worker->module);
     Py_VISIT(worker->object);
     Py_VISIT(worker->application);
@@ -180,9 +192,11 @@ static int engine_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(worker->current);
     Py_VISIT(worker->run_one);
     Py_VISIT(worker->collect);
-    return 0;
+    int result = methods_visit(worker->methods, BRIDGE_METHOD_COUNT, visit, arg);
+    return result ? result : visit_kind(worker, visit, arg);
 }
 
+/* The exchange, the slot and the lines of fields are the engine's, too, and stay to its end. */
 static int engine_clear(PyObject *op)
 {
     struct worker *worker = worker_of(op);
@@ -196,6 +210,9 @@ static int engine_clear(PyObject *op)
     Py_CLEAR(worker->current);
     Py_CLEAR(worker->run_one);
     Py_CLEAR(worker->collect);
+    methods_clear(worker->methods, BRIDGE_METHOD_COUNT);
+    if (worker->kind)
+        worker->kind->clear(worker);
     return 0;
 }
 
@@ -207,14 +224,14 @@ static void engine_dealloc(PyObject *op)
     PyObject_GC_UnTrack(op);
     if (worker->engine && engine_is_ours(worker->engine))
         engine_destroy(worker->engine);
+    call_free_all(worker);
+    engine_clear(op);
     if (worker->kind)
         worker->kind->close(worker);
-    call_free_all(worker);
     text_cache_clear(&worker->texts);
     Py_XDECREF(self->exchange);
     Py_XDECREF(self->own_fields);
     Py_XDECREF(self->slot);
-    engine_clear(op);
     Py_XDECREF(worker->module);
     options_free(&self->options);
     type->tp_free(op);

@@ -6,21 +6,9 @@
 int hooks_before(struct call *call)
 {
     struct worker *worker = call->worker;
-    call->begun = PyObject_CallMethod(worker->bridge, "before", "O", call->described);
+    call->begun = METHODS_CALL(worker->methods, before, Py_NewRef(call->described));
     worker_check_process(worker, call->request);
     return call->begun ? 0 : -1;
-}
-
-static void run_post_request(struct call *call, PyObject *environ, PyObject *response)
-{
-    struct worker *worker = call->worker;
-    PyObject *done = response
-                         ? PyObject_CallMethod(worker->bridge, "after", "OOOO", call->described,
-                                               environ ? environ : Py_None, response, call->begun)
-                         : NULL;
-    if (!done)
-        PyErr_WriteUnraisable(worker->bridge);
-    Py_XDECREF(done);
 }
 
 void hooks_report(struct call *call, PyObject *environ, PyObject *status, PyObject *headers)
@@ -31,7 +19,10 @@ void hooks_report(struct call *call, PyObject *environ, PyObject *status, PyObje
     access_write(call, environ);
     if (!call->begun)
         return;
-    PyObject *response = describe_response(call, status, headers);
-    run_post_request(call, environ, response);
-    Py_XDECREF(response);
+    PyObject *done = METHODS_CALL(call->worker->methods, after, Py_NewRef(call->described),
+                                  Py_NewRef(environ ? environ : Py_None),
+                                  describe_response(call, status, headers), Py_NewRef(call->begun));
+    if (!done)
+        PyErr_WriteUnraisable(call->worker->bridge);
+    Py_XDECREF(done);
 }

@@ -50,7 +50,7 @@ static PyObject *get_remaining(PyObject *op, void *unused)
     if (!deadline)
         return NULL;
     if (deadline->serial == 0)
-        return PyFloat_FromDouble(Py_HUGE_VAL);
+        return PyFloat_FromDouble((double)INFINITY);
     return PyFloat_FromDouble((double)deadline->at_ms / 1e3 - (double)clock_ns() / 1e9);
 }
 
@@ -177,8 +177,8 @@ static enum place place_of(struct call *call)
         return ELSEWHERE;
     if (!call->coroutine)
         return HERE;
-    PyObject *runs =
-        PyObject_CallMethod(worker->bridge, "runs_now", "OO", worker->current, call->coroutine);
+    PyObject *runs = METHODS_CALL(worker->methods, runs_now, Py_NewRef(worker->current),
+                                  Py_NewRef(call->coroutine));
     int truth = runs ? PyObject_IsTrue(runs) : -1;
     if (truth < 0)
         PyErr_WriteUnraisable(worker->bridge);
@@ -188,16 +188,16 @@ static enum place place_of(struct call *call)
 
 static PyObject *stack_of(struct call *call, enum place place, PyObject *frame)
 {
-    PyObject *bridge = call->worker->bridge, *stack;
+    PyObject **methods = call->worker->methods, *stack;
     if (place == HERE)
-        stack = PyObject_CallMethod(bridge, "stack_of_frame", "O", frame ? frame : Py_None);
+        stack = METHODS_CALL(methods, stack_of_frame, Py_NewRef(frame ? frame : Py_None));
     else if (call->coroutine)
-        stack = PyObject_CallMethod(bridge, "stack_of_greenlet", "O", call->coroutine);
+        stack = METHODS_CALL(methods, stack_of_greenlet, Py_NewRef(call->coroutine));
     else
-        stack = PyObject_CallMethod(bridge, "stack_of_thread", "k", call->thread);
+        stack = METHODS_CALL(methods, stack_of_thread, PyLong_FromUnsignedLong(call->thread));
     if (stack)
         return stack;
-    PyErr_WriteUnraisable(bridge);
+    PyErr_WriteUnraisable(call->worker->bridge);
     return PyList_New(0);
 }
 
@@ -213,8 +213,8 @@ static void raise_in_thread(struct call *call)
 
 static void raise_in_greenlet(struct call *call, uint64_t serial)
 {
-    PyObject *asked = PyObject_CallMethod(call->worker->object, "interrupt", "OK", call->coroutine,
-                                          (unsigned long long)serial);
+    PyObject *asked = METHODS_CALL(call->worker->methods, interrupt, Py_NewRef(call->coroutine),
+                                   PyLong_FromUnsignedLongLong(serial));
     if (!asked)
         PyErr_WriteUnraisable(call->worker->object);
     Py_XDECREF(asked);
@@ -256,14 +256,11 @@ static void log_overdue(struct worker *worker, const struct about *about, PyObje
                         bool stuck)
 {
     PyObject *described = describe(about, stack);
-    PyObject *method = PyUnicode_FromString(stuck ? "stuck" : "overdue");
-    PyObject *done =
-        described && method ? PyObject_CallMethodOneArg(worker->bridge, method, described) : NULL;
+    PyObject *done = stuck ? METHODS_CALL(worker->methods, stuck, described)
+                           : METHODS_CALL(worker->methods, overdue, described);
     if (!done)
         PyErr_WriteUnraisable(worker->bridge);
     Py_XDECREF(done);
-    Py_XDECREF(method);
-    Py_XDECREF(described);
 }
 
 /* Tells of one request: HERE when the exception is to be raised by who looks. */
@@ -377,9 +374,9 @@ int timeout_init(struct worker *worker, PyObject *overdue)
     worker->stacks_fd = -1;
     if (worker->engine->deadlines.timeout_ms == 0)
         return 0;
-    PyObject *watched = PyObject_CallMethod(worker->bridge, "watch_deadlines", "Oii",
-                                            worker->threaded ? Py_None : overdue,
-                                            (int)DEADLINE_SIGNAL, (int)STACKS_SIGNAL);
+    PyObject *watched = METHODS_CALL(
+        worker->methods, watch_deadlines, Py_NewRef(worker->threaded ? Py_None : overdue),
+        PyLong_FromLong(DEADLINE_SIGNAL), PyLong_FromLong(STACKS_SIGNAL));
     if (!watched)
         return -1;
     PyObject *error, *current;

@@ -28,15 +28,11 @@ Py_ssize_t worker_listener(const struct worker *worker, const struct request *re
 
 void worker_end_child(struct worker *worker, const struct request *request)
 {
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (traceback)
-        PyException_SetTraceback(value, traceback);
+    PyObject *raised = PyErr_GetRaisedException();
     struct str method = request ? request_method(request) : STR("");
     struct str target = request ? request_target(request) : STR("");
-    Py_XDECREF(PyObject_CallMethod(worker->bridge, "end_child", "ONN", value ? value : Py_None,
-                                   text_new(method.p, method.n), text_new(target.p, target.n)));
+    Py_XDECREF(METHODS_CALL(worker->methods, end_child, Py_NewRef(raised ? raised : Py_None),
+                            text_new(method.p, method.n), text_new(target.p, target.n)));
     _exit(1);
 }
 
@@ -73,15 +69,14 @@ void worker_note(void *app, enum note_level level, const char *text)
 {
     static const char *const names[] = {"debug", "info", "warning", "error"};
     struct worker *worker = app;
-    PyObject *raised[3];
-    PyErr_Fetch(&raised[0], &raised[1], &raised[2]);
-    PyObject *line = PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "backslashreplace");
-    PyObject *done = line ? PyObject_CallMethod(worker->log, names[level], "sO", "%s", line) : NULL;
+    PyObject *raised = PyErr_GetRaisedException();
+    PyObject *done =
+        METHODS_CALL(worker->methods, note, PyUnicode_FromString(names[level]),
+                     PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "backslashreplace"));
     if (!done)
         PyErr_WriteUnraisable(worker->log);
     Py_XDECREF(done);
-    Py_XDECREF(line);
-    PyErr_Restore(raised[0], raised[1], raised[2]);
+    PyErr_SetRaisedException(raised);
 }
 
 static int wait_in_loop(struct worker *worker, int fd, short events, int timeout_ms)

@@ -2,6 +2,7 @@
 #define EXT_WORKER_WORKER_H
 
 #include "ext/core/state.h"
+#include "ext/worker/bridge.h"
 #include "ext/worker/text.h"
 
 #include "serve/engine/engine.h"
@@ -32,10 +33,15 @@ struct app_kind {
     /* Makes worker->app; the engine is there and does not run yet. 0, or -1 with an exception. */
     int (*open)(struct worker *worker);
 
-    /* Frees worker->app, which may be NULL. */
+    /* The Python objects of worker->app, which may be NULL: for the garbage collector. */
+    int (*visit)(struct worker *worker, visitproc visit, void *arg);
+    void (*clear)(struct worker *worker);
+
+    /* Frees worker->app, which has been cleared. */
     void (*close)(struct worker *worker);
 
-    /* Gives back the objects that a call keeps for the next request. */
+    /* The objects that a call keeps for the next request: visits them, and gives them back. */
+    int (*visit_call)(struct call *call, visitproc visit, void *arg);
     void (*free_call)(struct call *call);
 };
 
@@ -49,7 +55,8 @@ struct worker {
     PyObject *object; /* the gunicorn.workers.base.Worker */
     PyObject *application, *cfg, *log;
     PyObject *bridge; /* gunicorn.http._bridge: hooks, logging, rare paths in Python */
-    PyObject *wait;   /* wait(fd, write, seconds) of a foreign loop; NULL: the thread waits */
+    PyObject *methods[BRIDGE_METHOD_COUNT]; /* the Bridge's, bound */
+    PyObject *wait; /* wait(fd, write, seconds) of a foreign loop; NULL: the thread waits */
     PyObject *run_one, *collect; /* what turn() of a loop host starts */
     PyObject *timeout_error;     /* RequestTimeout; NULL without request_timeout */
     PyObject *current;           /* says which greenlet runs; NULL: there are none */

@@ -20,7 +20,8 @@ static bool can_ask(void *app)
 /* 0, an alert, or -1 with an exception. */
 static int choose(struct worker *worker, struct tls *tls, const char *name)
 {
-    PyObject *chosen, *answer = PyObject_CallMethod(worker->bridge, "server_name", "y", name);
+    PyObject *chosen,
+        *answer = METHODS_CALL(worker->methods, server_name, PyBytes_FromString(name));
     int alert = 0;
     if (!answer || !PyArg_ParseTuple(answer, "Oi", &chosen, &alert)) {
         Py_XDECREF(answer);
@@ -67,7 +68,7 @@ static unsigned find_key(void *app, const char *identity, unsigned char *key, un
 {
     struct worker *worker = app;
     PyGILState_STATE before = PyGILState_Ensure();
-    PyObject *found = PyObject_CallMethod(worker->bridge, "shared_key", "y", identity);
+    PyObject *found = METHODS_CALL(worker->methods, shared_key, PyBytes_FromString(identity));
     unsigned n = copy_key(found, key, size);
     if (PyErr_Occurred())
         PyErr_WriteUnraisable(worker->bridge);
@@ -87,7 +88,7 @@ static const struct tls_names *names_of(struct worker *worker, PyObject *context
 {
     PyObject *by_name = PyObject_GetAttrString(context, "sni_callback");
     PyObject *by_key =
-        by_name ? PyObject_CallMethod(worker->bridge, "has_shared_keys", "O", context) : NULL;
+        by_name ? METHODS_CALL(worker->methods, has_shared_keys, Py_NewRef(context)) : NULL;
     const struct tls_names *found = by_key ? &names[by_name != Py_None][by_key == Py_True] : NULL;
     Py_XDECREF(by_name);
     Py_XDECREF(by_key);
@@ -144,7 +145,7 @@ void worker_tls_look(struct worker *worker, uint64_t now_ns)
     if (now_ns < worker->tls_looked_ns + LOOK_PAUSE_NS)
         return;
     worker->tls_looked_ns = now_ns;
-    PyObject *context = PyObject_CallMethod(worker->bridge, "renew_certificate", NULL);
+    PyObject *context = METHODS_CALL(worker->methods, renew_certificate);
     if (!context || (context != Py_None && use_context(worker, context) < 0))
         PyErr_WriteUnraisable(worker->bridge);
     Py_XDECREF(context);

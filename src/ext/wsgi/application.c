@@ -75,13 +75,12 @@ static int finish_response(struct wsgi_call *call)
 }
 
 /* close() is called however the body ended (PEP 3333); an exception of the body goes first. */
-static int close_result(PyObject *result)
+static int close_result(const struct core_state *state, PyObject *result)
 {
     if (PyList_CheckExact(result) || PyTuple_CheckExact(result))
         return 0;
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyObject *close = PyObject_GetAttrString(result, "close");
+    PyObject *raised = PyErr_GetRaisedException();
+    PyObject *close = PyObject_GetAttr(result, NAME(state, close));
     PyObject *closed = NULL;
     if (close)
         closed = PyObject_CallNoArgs(close);
@@ -89,11 +88,11 @@ static int close_result(PyObject *result)
         PyErr_Clear();
     Py_XDECREF(close);
     Py_XDECREF(closed);
-    if (!type)
+    if (!raised)
         return PyErr_Occurred() ? -1 : 0;
     if (PyErr_Occurred())
         PyErr_WriteUnraisable(result);
-    PyErr_Restore(type, value, traceback);
+    PyErr_SetRaisedException(raised);
     return -1;
 }
 
@@ -108,7 +107,7 @@ static int run_application(struct wsgi_call *call, PyObject *environ)
         sent = finish_response(call);
     if (sent < 0 && !PyErr_Occurred())
         PyErr_SetString(PyExc_SystemError, "a response failed without an exception");
-    if (close_result(result) < 0)
+    if (close_result(call->base.worker->state, result) < 0)
         sent = -1;
     Py_DECREF(result);
     return sent;

@@ -79,12 +79,11 @@ static int check_answered(struct wsgi_call *call)
 /* It may have called ours in another thread or greenlet, and not waited for its end. */
 static void await_proceeding(struct wsgi_call *call)
 {
-    PyObject *raised[3];
-    PyErr_Fetch(&raised[0], &raised[1], &raised[2]);
+    PyObject *raised = PyErr_GetRaisedException();
     while (call->proceeds)
         if (worker_wait(call->base.worker, -1, 0, PROCEEDING_PAUSE_MS) < 0)
             PyErr_WriteUnraisable(call->base.worker->object);
-    PyErr_Restore(raised[0], raised[1], raised[2]);
+    PyErr_SetRaisedException(raised);
 }
 
 static int serve_around(struct wsgi_call *call)
@@ -93,9 +92,9 @@ static int serve_around(struct wsgi_call *call)
     PyObject *on = bound_new(worker->state, proceed, &call->base);
     if (!on)
         return -1;
-    PyObject *done =
-        PyObject_CallMethod(worker->bridge, "around", "OOOn", call->base.described,
-                            call->base.socket, on, worker_listener(worker, call->base.request));
+    PyObject *done = METHODS_CALL(wsgi_of(worker)->methods, around, Py_NewRef(call->base.described),
+                                  Py_NewRef(call->base.socket), Py_NewRef(on),
+                                  PyLong_FromSsize_t(worker_listener(worker, call->base.request)));
     await_proceeding(call);
     bound_detach(on);
     Py_DECREF(on);

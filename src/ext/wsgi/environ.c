@@ -225,7 +225,7 @@ static int put_client(struct worker *worker, PyObject *environ, struct tls *tls)
 {
     PyObject *der = tls_about_certificate(tls);
     PyObject *variables =
-        der ? PyObject_CallMethod(worker->bridge, "client_variables", "O", der) : NULL;
+        der ? METHODS_CALL(worker->methods, client_variables, Py_NewRef(der)) : NULL;
     int result = variables ? PyDict_Update(environ, variables) : -1;
     Py_XDECREF(variables);
     Py_XDECREF(der);
@@ -273,10 +273,11 @@ static int apply_changes(struct request *request, PyObject *ends)
 static int fill_changed(struct wsgi_call *call, PyObject *environ)
 {
     struct worker *worker = call->base.worker;
-    PyObject *ends = PyObject_CallMethod(worker->bridge, "fill_changed", "OOOnN", environ,
-                                         call->base.described, call->given ? call->given : Py_None,
-                                         worker_listener(worker, call->base.request),
-                                         chunked_size(call->base.request));
+    PyObject *ends = METHODS_CALL(wsgi_of(worker)->methods, fill_changed, Py_NewRef(environ),
+                                  Py_NewRef(call->base.described),
+                                  Py_NewRef(call->given ? call->given : Py_None),
+                                  PyLong_FromSsize_t(worker_listener(worker, call->base.request)),
+                                  chunked_size(call->base.request));
     if (!ends)
         return -1;
     int changed = ends == Py_None ? 0 : apply_changes(call->base.request, ends);
@@ -324,7 +325,8 @@ PyObject *environ_build(struct wsgi_call *call)
     if (result == 0)
         return environ;
     if (result > 0) /* raises ConfigurationProblem */
-        Py_XDECREF(PyObject_CallMethod(worker->bridge, "script_name_mismatch", "O", environ));
+        Py_XDECREF(
+            METHODS_CALL(wsgi_of(worker)->methods, script_name_mismatch, Py_NewRef(environ)));
     Py_DECREF(environ);
     return NULL;
 }

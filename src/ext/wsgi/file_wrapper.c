@@ -160,9 +160,9 @@ int file_wrapper_send(struct wsgi_call *call, PyObject *op)
 }
 
 static PyMemberDef wrapper_members[] = {
-    {"filelike", T_OBJECT, offsetof(struct file_wrapper, filelike), READONLY, NULL},
-    {"blksize", T_OBJECT, offsetof(struct file_wrapper, block_size), READONLY, NULL},
-    {"close", T_OBJECT_EX, offsetof(struct file_wrapper, close), READONLY, NULL},
+    {"filelike", Py_T_OBJECT_EX, offsetof(struct file_wrapper, filelike), Py_READONLY, NULL},
+    {"blksize", Py_T_OBJECT_EX, offsetof(struct file_wrapper, block_size), Py_READONLY, NULL},
+    {"close", Py_T_OBJECT_EX, offsetof(struct file_wrapper, close), Py_READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 

@@ -67,7 +67,7 @@ static void raise_failure(const struct request *request)
 {
     const struct worker *worker = request->engine->app;
     if (request->body.too_large)
-        Py_XDECREF(PyObject_CallMethod(worker->bridge, "raise_body_limit", NULL));
+        Py_XDECREF(METHODS_CALL(worker->methods, raise_body_limit));
     else
         PyErr_SetString(PyExc_ConnectionAbortedError,
                         "the request body was cut short or is malformed");

@@ -60,6 +60,15 @@ static void end(struct wsgi_call *call)
     call_end(&call->base, request);
 }
 
+static int wsgi_visit_call(struct call *base, visitproc visit, void *arg)
+{
+    struct wsgi_call *call = (struct wsgi_call *)base;
+    Py_VISIT(call->start_response);
+    Py_VISIT(call->write);
+    Py_VISIT(call->early_hints);
+    return 0;
+}
+
 static void wsgi_free_call(struct call *base)
 {
     struct wsgi_call *call = (struct wsgi_call *)base;
@@ -102,8 +111,9 @@ static const struct app_ops wsgi_ops = {.run = wsgi_run, WORKER_OPS};
 /* The part of the environ that is the same for all requests of a listener, made in Python. */
 static PyObject *make_templates(struct worker *worker, PyObject *empty_input)
 {
-    PyObject *made = PyObject_CallMethod(worker->bridge, "templates", "OOO", worker->object,
-                                         (PyObject *)worker->state->file_wrapper_type, empty_input);
+    PyObject *made =
+        METHODS_CALL(wsgi_of(worker)->methods, templates, Py_NewRef(worker->object),
+                     Py_NewRef(worker->state->file_wrapper_type), Py_NewRef(empty_input));
     Py_ssize_t count = (Py_ssize_t)worker->engine->listener_count;
     if (!made || (PyList_Check(made) && PyList_GET_SIZE(made) > count))
         return made;
@@ -112,6 +122,8 @@ static PyObject *make_templates(struct worker *worker, PyObject *empty_input)
     return NULL;
 }
 
+static const char *const wsgi_methods[] = {WSGI_METHODS(METHOD_TEXT)};
+
 static int wsgi_open(struct worker *worker)
 {
     struct wsgi *wsgi = worker->app = PyMem_Calloc(1, sizeof(*wsgi));
@@ -119,6 +131,8 @@ static int wsgi_open(struct worker *worker)
         PyErr_NoMemory();
         return -1;
     }
+    if (methods_bind(worker->bridge, wsgi_methods, WSGI_METHOD_COUNT, wsgi->methods) < 0)
+        return -1;
     wsgi->empty_input = input_new(worker->state, NULL);
     wsgi->templates = wsgi->empty_input ? make_templates(worker, wsgi->empty_input) : NULL;
     if (!wsgi->templates)
@@ -129,14 +143,29 @@ static int wsgi_open(struct worker *worker)
     return PyErr_Occurred() ? -1 : 0;
 }
 
-static void wsgi_close(struct worker *worker)
+static int wsgi_visit(struct worker *worker, visitproc visit, void *arg)
 {
-    struct wsgi *wsgi = worker->app;
+    struct wsgi *wsgi = wsgi_of(worker);
+    if (!wsgi)
+        return 0;
+    Py_VISIT(wsgi->templates);
+    Py_VISIT(wsgi->empty_input);
+    return methods_visit(wsgi->methods, WSGI_METHOD_COUNT, visit, arg);
+}
+
+static void wsgi_clear(struct worker *worker)
+{
+    struct wsgi *wsgi = wsgi_of(worker);
     if (!wsgi)
         return;
-    Py_XDECREF(wsgi->templates);
-    Py_XDECREF(wsgi->empty_input);
-    PyMem_Free(wsgi);
+    Py_CLEAR(wsgi->templates);
+    Py_CLEAR(wsgi->empty_input);
+    methods_clear(wsgi->methods, WSGI_METHOD_COUNT);
+}
+
+static void wsgi_close(struct worker *worker)
+{
+    PyMem_Free(worker->app);
     worker->app = NULL;
 }
 
@@ -145,6 +174,9 @@ const struct app_kind wsgi_kind = {
     .ops = &wsgi_ops,
     .call_size = sizeof(struct wsgi_call),
     .open = wsgi_open,
+    .visit = wsgi_visit,
+    .clear = wsgi_clear,
     .close = wsgi_close,
+    .visit_call = wsgi_visit_call,
     .free_call = wsgi_free_call,
 };

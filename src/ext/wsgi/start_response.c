@@ -26,7 +26,8 @@ static bool latin1(PyObject *text, const char *what, PyObject *name, struct str 
 
 static int raise_http_error(struct wsgi_call *call, const char *class, PyObject *culprit)
 {
-    Py_XDECREF(PyObject_CallMethod(call->base.worker->bridge, "raise_error", "sO", class, culprit));
+    Py_XDECREF(METHODS_CALL(call->base.worker->methods, raise_error, PyUnicode_FromString(class),
+                            Py_NewRef(culprit)));
     return -1;
 }
 
@@ -142,8 +143,8 @@ static int reraise(PyObject *exc_info)
         PyErr_Format(PyExc_TypeError, "exc_info %R is not (type, value, traceback)", exc_info);
         return -1;
     }
-    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(value)), Py_NewRef(value),
-                  traceback == Py_None ? NULL : Py_NewRef(traceback));
+    if (PyException_SetTraceback(value, traceback) == 0)
+        PyErr_SetRaisedException(Py_NewRef(value));
     return -1;
 }
 
@@ -237,9 +238,9 @@ int start_response_warn_of_body(struct wsgi_call *call)
         return 0;
     call->warned = true;
     struct str method = request_method(call->base.request);
-    PyObject *done =
-        PyObject_CallMethod(call->base.worker->bridge, "body_dropped", "Ni",
-                            text_new(method.p, method.n), (int)call->base.request->response.status);
+    PyObject *done = METHODS_CALL(wsgi_of(call->base.worker)->methods, body_dropped,
+                                  text_new(method.p, method.n),
+                                  PyLong_FromLong(call->base.request->response.status));
     Py_XDECREF(done);
     return done ? 0 : -1;
 }
@@ -306,7 +307,8 @@ PyObject *early_hints_call(PyObject *self, PyObject *const *args, size_t nargsf,
     const struct head *head = &call->base.request->head;
     if (call->base.request->response.sent_head || (head->major == 1 && head->minor == 0))
         Py_RETURN_NONE;
-    PyObject *lines = PyObject_CallMethod(call->base.worker->bridge, "early_hints", "(O)", args[0]);
+    PyObject *lines =
+        METHODS_CALL(wsgi_of(call->base.worker)->methods, early_hints, Py_NewRef(args[0]));
     if (!lines || !bound_call(self)) { /* ended meanwhile */
         Py_XDECREF(lines);
         return NULL;

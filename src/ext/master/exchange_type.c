@@ -1,6 +1,4 @@
-#include "ext/master/ext_exchange.h"
-
-#include "ext/core/state.h"
+#include "ext/master/exchange_type.h"
 
 struct exchange_object {
     PyObject_HEAD struct exchange exchange;
@@ -31,7 +29,7 @@ static PyObject *exchange_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     return (PyObject *)self;
 }
 
-const struct exchange *ext_exchange_from(PyObject *object)
+const struct exchange *exchange_type_from(PyObject *object)
 {
     if (Py_TYPE(object)->tp_dealloc != exchange_dealloc)
         return NULL;
@@ -110,14 +108,9 @@ static PyType_Slot exchange_slots[] = {
     {0, NULL},
 };
 
-static PyType_Spec exchange_spec = {
+PyType_Spec exchange_type_spec = {
     .name = "gunicorn._core.Exchange",
     .basicsize = sizeof(struct exchange_object),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = exchange_slots,
 };
-
-int ext_exchange_init(PyObject *module)
-{
-    return core_add_type(module, &exchange_spec, NULL);
-}

@@ -1,4 +1,4 @@
-#include "ext/core/ext_proc.h"
+#include "ext/master/slot_type.h"
 
 #include "base/clock.h"
 #include "base/writer.h"
@@ -18,8 +18,8 @@ static int64_t now_ms(void)
     return (int64_t)(clock_ns() / 1000000);
 }
 
-PyObject *ext_slot_new(PyTypeObject *type, PyObject *owner, struct slot *slot,
-                       const struct dump *dump)
+PyObject *slot_type_new(PyTypeObject *type, PyObject *owner, struct slot *slot,
+                        const struct dump *dump)
 {
     struct slot_object *self = (struct slot_object *)type->tp_alloc(type, 0);
 
@@ -48,7 +48,7 @@ static void slot_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
-struct slot *ext_slot_from(PyObject *object)
+struct slot *slot_type_from(PyObject *object)
 {
     if (Py_TYPE(object)->tp_dealloc != slot_dealloc)
         return NULL;
@@ -225,7 +225,7 @@ static PyType_Slot slot_slots[] = {
     {0, NULL},
 };
 
-PyType_Spec ext_slot_spec = {
+PyType_Spec slot_type_spec = {
     .name = "gunicorn._core.Slot",
     .basicsize = sizeof(struct slot_object),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION |

@@ -1,8 +1,8 @@
-#include "ext/core/ext_proc.h"
+#include "ext/master/process.h"
 
 #include "base/mem.h"
-#include "ext/core/state.h"
 #include "proc/children/memory.h"
+#include "proc/dump/dump.h"
 #include "proc/loop/signals.h"
 #include "proc/loop/title.h"
 #include "proc/port/refuse.h"
@@ -77,12 +77,9 @@ static PyMethodDef proc_functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-int ext_proc_init(PyObject *module)
+int process_add_to(PyObject *module)
 {
     if (PyModule_AddIntConstant(module, "DUMP_SIGNAL", dump_signal()) < 0)
-        return -1;
-    if (core_add_type(module, &ext_slot_spec, NULL) < 0 ||
-        core_add_type(module, &ext_arbiter_spec, NULL) < 0)
         return -1;
     return PyModule_AddFunctions(module, proc_functions);
 }

@@ -1,11 +1,11 @@
-#include "ext/core/ext_proc.h"
+#include "ext/master/arbiter_type.h"
 
 #include "base/clock.h"
+#include "ext/core/settings.h"
 #include "ext/master/arbiter_host.h"
+#include "ext/master/slot_type.h"
 #include "proc/loop/signals.h"
 #include "proc/port/report.h"
-
-#include <limits.h>
 
 /* ---- the object ---- */
 
@@ -234,7 +234,7 @@ static PyObject *py_fork(PyObject *op, PyObject *age_object)
         arbiter_fork(&self->arbiter, CHILD_WORKER, (uint32_t)age, &arbiter_host_fork, &slot);
     if (pid < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
-    PyObject *object = ext_slot_new(self->slot_type, op, slot, &self->status.dump);
+    PyObject *object = slot_type_new(self->slot_type, op, slot, &self->status.dump);
     if (!object && pid == 0)
         _exit(1); /* an exception here would be taken for the master's */
     return object ? Py_BuildValue("iN", (int)pid, object) : NULL;
@@ -411,56 +411,42 @@ static PyMethodDef arbiter_methods[] = {
 
 /* ---- attributes ---- */
 
-static PyObject *get_ms(PyObject *op, void *offset)
+/* Those that the loop goes by: kind, name, field, and what it is. */
+#define ARBITER_SETTINGS(X)                                                                        \
+    X(MS, timeout, timeout_ms, "Seconds of silence after which a worker is aborted; 0: never.")    \
+    X(MS, graceful_timeout, kinds[CHILD_WORKER].graceful_ms,                                       \
+      "Seconds that a worker told to stop may take.")                                              \
+    X(MS, tick, tick_ms, "Seconds after which every duty runs without cause; 0: never.")           \
+    X(MS, watchdog, watchdog_ms,                                                                   \
+      "Seconds after which the owner is woken at the latest; 0: never.")                           \
+    X(MS, boot_timeout, boot_ms, "Seconds that a worker may take to boot; 0: ten times timeout.")  \
+    X(NUMBER, max_rss, limits.max_rss, "Bytes beyond which a worker is replaced; 0: none.")        \
+    X(NUMBER, max_rss_hard, limits.max_rss_hard,                                                   \
+      "Bytes beyond which a worker is aborted; 0: none.")                                          \
+    X(NUMBER, max_unavailable, kinds[CHILD_WORKER].goal.max_unavailable,                           \
+      "How many are recycled at a time; 0: all.")                                                  \
+    X(NUMBER, target, kinds[CHILD_WORKER].goal.target, "How many workers there should be.")        \
+    X(NUMBER, max_queue, max_queue,                                                                \
+      "Waiting requests beyond which a worker is full, for /ready; 0: no limit.")
+
+#define SETTING_INDEX(kind, name, field, doc) ARBITER_##name,
+#define SETTING_ROW(kind, name, field, doc) SETTING(struct arbiter, kind, #name, field),
+
+enum { ARBITER_SETTINGS(SETTING_INDEX) ARBITER_SETTING_COUNT };
+
+static const struct setting settings[] = {ARBITER_SETTINGS(SETTING_ROW)};
+
+static PyObject *get_setting(PyObject *op, void *setting)
 {
-    int64_t ms = *(int64_t *)((char *)of(op) + (size_t)offset);
-    return PyFloat_FromDouble((double)ms / 1000.0);
+    return setting_get(setting, of(op));
 }
 
-/* Ten years, as for ever: what is added to a time stays one. */
-#define LONGEST_S (10.0 * 365 * 86400)
-
-static int set_ms(PyObject *op, PyObject *value, void *offset)
+static int set_setting(PyObject *op, PyObject *value, void *setting)
 {
-    double seconds = value ? PyFloat_AsDouble(value) : 0;
-
-    if (PyErr_Occurred())
-        return -1;
-    seconds = seconds < LONGEST_S ? seconds : LONGEST_S;
-    *(int64_t *)((char *)of(op) + (size_t)offset) = (int64_t)(seconds * 1000);
-    return 0;
-}
-
-static PyObject *get_bytes(PyObject *op, void *offset)
-{
-    return PyLong_FromLongLong(*(int64_t *)((char *)of(op) + (size_t)offset));
-}
-
-static int set_bytes(PyObject *op, PyObject *value, void *offset)
-{
-    long long bytes = value ? PyLong_AsLongLong(value) : 0;
-
-    if (PyErr_Occurred())
-        return -1;
-    *(int64_t *)((char *)of(op) + (size_t)offset) = bytes;
-    return 0;
-}
-
-static PyObject *get_count(PyObject *op, void *offset)
-{
-    return PyLong_FromUnsignedLong(*(unsigned *)((char *)of(op) + (size_t)offset));
-}
-
-static int set_count(PyObject *op, PyObject *value, void *offset)
-{
-    long count = value ? PyLong_AsLong(value) : 0;
-
-    if (count == -1 && PyErr_Occurred())
-        return -1;
-    if (count > UINT_MAX)
-        count = UINT_MAX;
-    *(unsigned *)((char *)of(op) + (size_t)offset) = count > 0 ? (unsigned)count : 0;
-    return 0;
+    if (value)
+        return setting_set(setting, of(op), value);
+    PyErr_SetString(PyExc_TypeError, "a setting of the master cannot be deleted");
+    return -1;
 }
 
 static PyObject *get_memory_limit(PyObject *op, void *unused)
@@ -521,30 +507,11 @@ static PyObject *get_master_pipe(PyObject *op, void *unused)
     return PyLong_FromLong(of(op)->life_pipe[0]);
 }
 
-#define OFFSET(field) ((void *)offsetof(struct arbiter, field))
+#define SETTING_ATTRIBUTE(kind, name, field, doc)                                                  \
+    {#name, get_setting, set_setting, doc, (void *)&settings[ARBITER_##name]},
 
 static PyGetSetDef arbiter_getset[] = {
-    {"timeout", get_ms, set_ms, "Seconds of silence after which a worker is aborted; 0: never.",
-     OFFSET(timeout_ms)},
-    {"graceful_timeout", get_ms, set_ms, "Seconds that a worker told to stop may take.",
-     OFFSET(kinds[CHILD_WORKER].graceful_ms)},
-    {"tick", get_ms, set_ms, "Seconds after which every duty runs without cause; 0: never.",
-     OFFSET(tick_ms)},
-    {"watchdog", get_ms, set_ms, "Seconds after which the owner is woken at the latest; 0: never.",
-     OFFSET(watchdog_ms)},
-    {"boot_timeout", get_ms, set_ms,
-     "Seconds that a worker may take to boot; 0: ten times timeout.", OFFSET(boot_ms)},
-    {"max_rss", get_bytes, set_bytes, "Bytes beyond which a worker is replaced; 0: none.",
-     OFFSET(limits.max_rss)},
-    {"max_rss_hard", get_bytes, set_bytes, "Bytes beyond which a worker is aborted; 0: none.",
-     OFFSET(limits.max_rss_hard)},
-    {"max_unavailable", get_count, set_count, "How many are recycled at a time; 0: all.",
-     OFFSET(kinds[CHILD_WORKER].goal.max_unavailable)},
-    {"target", get_count, set_count, "How many workers there should be.",
-     OFFSET(kinds[CHILD_WORKER].goal.target)},
     {"memory_limit", get_memory_limit, NULL, "Of the control group, in bytes; 0: none.", NULL},
-    {"max_queue", get_count, set_count,
-     "Waiting requests beyond which a worker is full, for /ready; 0: no limit.", OFFSET(max_queue)},
     {"status_socket", get_status_socket, set_status_socket,
      "The descriptor of the listener of the status port, which stays its owner's; -1: none.", NULL},
     {"status_paused", get_status_paused, set_status_paused,
@@ -553,7 +520,7 @@ static PyGetSetDef arbiter_getset[] = {
     {"proven", get_proven, NULL, "Whether a worker of this generation has been ready.", NULL},
     {"master_pipe", get_master_pipe, NULL,
      "A descriptor that becomes readable, at its end, when the master is gone.", NULL},
-    {NULL, NULL, NULL, NULL, NULL},
+    ARBITER_SETTINGS(SETTING_ATTRIBUTE){NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyType_Slot arbiter_slots[] = {
@@ -569,7 +536,7 @@ static PyType_Slot arbiter_slots[] = {
     {0, NULL},
 };
 
-PyType_Spec ext_arbiter_spec = {
+PyType_Spec arbiter_type_spec = {
     .name = "gunicorn._core.ArbiterCore",
     .basicsize = sizeof(struct arbiter_object),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
