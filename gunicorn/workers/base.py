@@ -104,7 +104,7 @@ class Worker:
         return self.tmp.slot
 
     def notify(self) -> None:
-        """Report that the worker is alive. After the first call it has to go on, within `timeout`."""
+        """Report that the worker is alive. From the first call on it is due within `timeout`."""
         self.tmp.notify()
 
     def run(self) -> None:
