@@ -15,9 +15,9 @@
  */
 
 enum {
-    CONTROL_REQUEST = 8192,      /* bytes of a request's JSON */
-    CONTROL_MS = 300 * 1000,     /* from an answer to the end of the next one */
-    CONTROL_LENGTH = 4,          /* bytes of the length */
+    CONTROL_REQUEST = 8192,  /* bytes of a request's JSON */
+    CONTROL_MS = 300 * 1000, /* from an answer to the end of the next one */
+    CONTROL_LENGTH = 4,      /* bytes of the length */
 };
 
 struct control {
