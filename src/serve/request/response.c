@@ -99,39 +99,51 @@ static bool parse_length(struct str value, uint64_t *length)
     return value.n > 0;
 }
 
+/* Whether a token is this one, which has small letters and '-' alone: setting bit 0x20 makes no
+ * other octet of a token one of those. Without a branch, for many octets at a time. */
+static inline bool name_is(struct str name, struct str small)
+{
+    unsigned differs = 0;
+    if (name.n != small.n)
+        return false;
+    for (size_t i = 0; i < small.n; i++)
+        differs |= (unsigned char)((name.p[i] | 0x20) ^ small.p[i]);
+    return differs == 0;
+}
+
 /* Fields that frame the message or are the server's own. */
 static int special_field(struct response *response, struct str name, struct str value)
 {
     switch (name.n) {
     case 2:
-        return str_ieq(name, STR("te")) ? FIELD_DROP : FIELD_KEEP;
+        return name_is(name, STR("te")) ? FIELD_DROP : FIELD_KEEP;
     case 4:
-        return str_ieq(name, STR("date")) ? FIELD_DROP : FIELD_KEEP;
+        return name_is(name, STR("date")) ? FIELD_DROP : FIELD_KEEP;
     case 6:
-        return str_ieq(name, STR("server")) ? FIELD_DROP : FIELD_KEEP;
+        return name_is(name, STR("server")) ? FIELD_DROP : FIELD_KEEP;
     case 7:
-        if (str_ieq(name, STR("upgrade")))
+        if (name_is(name, STR("upgrade")))
             return str_ieq(value, STR("websocket")) ? FIELD_KEEP : FIELD_DROP;
-        return str_ieq(name, STR("trailer")) ? FIELD_DROP : FIELD_KEEP;
+        return name_is(name, STR("trailer")) ? FIELD_DROP : FIELD_KEEP;
     case 8:
-        return str_ieq(name, STR("trailers")) ? FIELD_DROP : FIELD_KEEP;
+        return name_is(name, STR("trailers")) ? FIELD_DROP : FIELD_KEEP;
     case 10:
-        if (str_ieq(name, STR("connection"))) {
+        if (name_is(name, STR("connection"))) {
             response->upgrade |= str_ieq(value, STR("upgrade"));
             return FIELD_DROP;
         }
-        return str_ieq(name, STR("keep-alive")) ? FIELD_DROP : FIELD_KEEP;
+        return name_is(name, STR("keep-alive")) ? FIELD_DROP : FIELD_KEEP;
     case 14:
-        if (!str_ieq(name, STR("content-length")))
+        if (!name_is(name, STR("content-length")))
             return FIELD_KEEP;
         response->has_length = parse_length(value, &response->length);
         return response->has_length ? FIELD_KEEP : FIELD_INVALID_LENGTH;
     case 17:
-        return str_ieq(name, STR("transfer-encoding")) ? FIELD_DROP : FIELD_KEEP;
+        return name_is(name, STR("transfer-encoding")) ? FIELD_DROP : FIELD_KEEP;
     case 18:
-        return str_ieq(name, STR("proxy-authenticate")) ? FIELD_DROP : FIELD_KEEP;
+        return name_is(name, STR("proxy-authenticate")) ? FIELD_DROP : FIELD_KEEP;
     case 19:
-        return str_ieq(name, STR("proxy-authorization")) ? FIELD_DROP : FIELD_KEEP;
+        return name_is(name, STR("proxy-authorization")) ? FIELD_DROP : FIELD_KEEP;
     default:
         return FIELD_KEEP;
     }
@@ -158,7 +170,7 @@ enum response_error response_field(struct request *request, struct str name, str
         (had_length && response->has_length && length != response->length))
         return RESPONSE_BAD_LENGTH;
     if (kind == FIELD_DROP || (name.n == 14 && (had_length || length_forbidden(response)) &&
-                               str_ieq(name, STR("content-length"))))
+                               name_is(name, STR("content-length"))))
         return RESPONSE_OK;
     if (!reserve(request, name.n + value.n + 4))
         return RESPONSE_NO_MEMORY;
