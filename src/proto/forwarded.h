@@ -77,6 +77,12 @@ bool forwarded_add_scheme(struct forwarded *policy, struct str name, struct str 
 
 void forwarded_free(struct forwarded *policy);
 
+/* Whether it matters to forwarded_apply() that the peer's fields may be believed. */
+static inline bool forwarded_needs_trust(const struct forwarded *policy, const struct head *head)
+{
+    return head->underscores != 0 || (head->seen & policy->scheme_ids) != 0;
+}
+
 enum forwarded_result {
     FORWARDED_OK,
     FORWARDED_CONTRADICTION, /* fields of the scheme that differ */
@@ -86,7 +92,8 @@ enum forwarded_result {
 /*
  * Applies the policy to a whole head: sets head->https (tls being the answer where no field tells
  * otherwise) and head->script_name, and gives fields that are to be ignored the id FIELD_DROPPED.
- * Costs two tests where there is nothing to do. `trusted`: the peer's fields may be believed.
+ * Costs two tests where there is nothing to do. `trusted`: the peer's fields may be believed; read
+ * only if forwarded_needs_trust().
  */
 enum forwarded_result forwarded_apply(const struct forwarded *policy, struct head *head,
                                       const char *data, bool trusted, bool tls, uint32_t *culprit);

@@ -284,9 +284,11 @@ static bool apply_forwarded(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
     struct http1_parser *parser = &http1_state(request)->parser;
+    const struct forwarded *policy = engine->options.forwarded;
+    bool trusted = forwarded_needs_trust(policy, &request->head) && is_trusted(engine, conn);
     request->must_close = parser->must_close;
-    if (http1_apply_forwarded(parser, engine->options.forwarded, &request->head, request->input,
-                              is_trusted(engine, conn), is_https(conn)) == HTTP1_OK)
+    if (http1_apply_forwarded(parser, policy, &request->head, request->input, trusted,
+                              is_https(conn)) == HTTP1_OK)
         return true;
     refuse_head(engine, conn);
     return false;
@@ -323,16 +325,24 @@ static void head_done(struct engine *engine, struct conn *conn)
         went_on(engine, conn, http1_body_begin(request));
 }
 
+/* The rest of a request has to come in time. */
+static void await_rest(struct engine *engine, struct conn *conn)
+{
+    conn_mark(engine, conn);
+    conn_deadline_at(engine, conn, conn->served == 0 ? conn->since_ms : engine->now_ms,
+                     engine->options.header_timeout_ms);
+}
+
 static void parse(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
-    if (request_phase(request) == PHASE_IDLE) {
+    bool begins = request_phase(request) == PHASE_IDLE;
+    if (begins)
         turn_to(engine, conn, PHASE_HEAD);
-        conn_mark(engine, conn);
-        conn_deadline_at(engine, conn, conn->served == 0 ? conn->since_ms : engine->now_ms,
-                         engine->options.header_timeout_ms);
-    }
-    switch (parse_head(engine, request, request->input_size)) {
+    enum http1_result result = parse_head(engine, request, request->input_size);
+    if (begins && (result != HTTP1_OK || request->head.framing != HEAD_NO_BODY))
+        await_rest(engine, conn);
+    switch (result) {
     case HTTP1_OK:
         request->input_at = request->head.size;
         head_done(engine, conn);
@@ -438,7 +448,7 @@ static void detach_request(struct engine *engine, struct conn *conn)
 {
     if (request_phase(conn->request) != PHASE_IDLE || conn->request->input_size > 0)
         return;
-    request_put(engine, conn->request);
+    request_put_unused(engine, conn->request);
     conn->request = NULL;
 }
 
@@ -478,7 +488,7 @@ static void read_on(struct engine *engine, struct conn *conn)
     if (!attach_request(engine, conn))
         return;
     size_t taken = 0;
-    while (is_reading(conn)) {
+    do {
         size_t room;
         char *into = http1_room(conn->request, &room);
         if (!into) {
@@ -511,7 +521,7 @@ static void read_on(struct engine *engine, struct conn *conn)
             conn_read_later(engine, conn);
             return;
         }
-    }
+    } while (is_reading(conn));
 }
 
 /* The request is with the application, or waits for it. */
@@ -533,12 +543,11 @@ static void readable(struct engine *engine, struct conn *conn)
 
 /* Answers */
 
-static void writable(struct engine *engine, struct conn *conn)
+/* Out of line: most events find nothing that is queued. */
+__attribute__((noinline)) static void send_on(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
     uint64_t taken = 0;
-    if (!request || !atomic_load(&request->out.pending))
-        return;
     enum outq_result result = http1_send_on(request, &taken);
     if (request_phase(request) == PHASE_RUNNING && engine->ops->events)
         flow_sent(engine, conn, result, taken);
@@ -552,6 +561,12 @@ static void writable(struct engine *engine, struct conn *conn)
         conn_deadline_at(engine, conn, engine->now_ms, engine->options.send_timeout_ms);
         conn_gain(engine, conn, taken);
     }
+}
+
+static void writable(struct engine *engine, struct conn *conn)
+{
+    if (conn->request && atomic_load(&conn->request->out.pending))
+        send_on(engine, conn);
 }
 
 /* The answer is sent and the connection stays: the next request may be here already. */
@@ -672,7 +687,7 @@ static void expired(struct engine *engine, struct conn *conn)
         return;
     }
     if (park_expired(engine, conn)) {
-        read_on(engine, conn);
+        readable(engine, conn);
         return;
     }
     if (phase_of(conn) == PHASE_BODY && body_goes_on(engine, conn)) {

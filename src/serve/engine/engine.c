@@ -127,10 +127,9 @@ static void put_back(struct engine *engine, struct request *request)
     request->conn->protocol->answered(engine, request);
 }
 
-static void put_back_answered(struct engine *engine)
+/* Out of line, as attend_all(). */
+__attribute__((noinline)) static void put_back_answered(struct engine *engine)
 {
-    if (!atomic_load(&engine->answered))
-        return;
     struct request *request = take_answered(engine);
     if (is_attending(engine)) /* one that was answered since may be among them */
         attend_all(engine);
@@ -177,7 +176,8 @@ static void finish_step(struct engine *engine)
 {
     if (is_attending(engine))
         attend_all(engine);
-    put_back_answered(engine);
+    if (atomic_load(&engine->answered))
+        put_back_answered(engine);
     engine_flush_batch(engine);
     if (atomic_load_explicit(&engine->room_wanted, memory_order_relaxed))
         room_free(engine);
@@ -268,7 +268,8 @@ static bool has_own_events(struct engine *engine)
            !atomic_load_explicit(&engine->standby_leads, memory_order_relaxed);
 }
 
-void engine_step(struct engine *engine, int timeout_ms)
+/* A step that finish_step() or engine_yield() has to follow. */
+static void begin_step(struct engine *engine, int timeout_ms)
 {
     assert_leader(engine);
     int due = timers_wait(&engine->timers, engine->now_ms);
@@ -297,8 +298,13 @@ void engine_step(struct engine *engine, int timeout_ms)
     if (atomic_load_explicit(&engine->given_up, memory_order_relaxed) && engine->options.shared)
         engine_pause(engine, PAUSE_GIVEN_UP);
     timers_run(&engine->timers, engine->now_ms, timer_expired, engine);
-    finish_step(engine);
     atomic_fetch_add_explicit(&engine->steps, 1, memory_order_relaxed);
+}
+
+void engine_step(struct engine *engine, int timeout_ms)
+{
+    begin_step(engine, timeout_ms);
+    finish_step(engine);
 }
 
 /* Threads */
@@ -355,7 +361,7 @@ static struct request *lead_once(struct engine *engine)
      */
     if (atomic_load(&engine->lead_wanted))
         atomic_store(&engine->lead_wanted, false);
-    engine_step(engine, -1);
+    begin_step(engine, -1);
     if (atomic_load_explicit(&engine->stalled, memory_order_relaxed)) {
         atomic_store(&engine->stalled, false);
         handover_give(engine, 0);

@@ -70,9 +70,6 @@ struct request *request_get(struct engine *engine, struct conn *conn,
     request->engine = engine;
     request->conn = conn;
     request->stream = stream;
-    request->input_size = 0;
-    request->input_at = 0;
-    request_next(engine, request);
     return request;
 }
 
@@ -149,6 +146,11 @@ void request_put(struct engine *engine, struct request *request)
     set_phase(engine, request, PHASE_IDLE); /* wherever it was: its client may have gone */
     request->input_at = request->input_size;
     request_next(engine, request);
+    request_put_unused(engine, request);
+}
+
+void request_put_unused(struct engine *engine, struct request *request)
+{
     request->conn = NULL;
     if (engine->pooled >= REQUEST_POOL || request->input_capacity != INPUT_SIZE ||
         request->response.head_capacity != OUTPUT_SIZE || request->fields_charged > FIELDS_KEPT) {

@@ -124,6 +124,10 @@ struct request {
 struct request *request_get(struct engine *engine, struct conn *conn,
                             const struct stream_ops *stream, enum budget_use use);
 void request_put(struct engine *engine, struct request *request);
+
+/* The same for one in PHASE_IDLE without input: as request_get() or request_next() left it. */
+void request_put_unused(struct engine *engine, struct request *request);
+
 void request_free(struct request *request);
 
 static inline enum request_phase request_phase(const struct request *request)
