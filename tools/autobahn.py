@@ -17,7 +17,6 @@ import sys
 import time
 from pathlib import Path
 
-RUN = "from autobahntestsuite.wstest import run; run()"
 GOOD = {"OK", "INFORMATIONAL"}
 AGENT = "echo"
 START_SECONDS = 10
@@ -26,20 +25,33 @@ START_SECONDS = 10
 def find_interpreter() -> str:
     """Return a Python 2.7 that has pip, or exit."""
     name = os.environ.get("PYTHON2") or shutil.which("python2.7")
-    if name and subprocess.run([name, "-m", "pip", "--version"], capture_output=True).returncode == 0:
+    if (
+        name
+        and subprocess.run([name, "-m", "pip", "--version"], capture_output=True).returncode == 0
+    ):
         return name
-    print("autobahn: no Python 2.7 with pip, which autobahntestsuite needs: set PYTHON2=/path/to/it")
+    print(
+        "autobahn: no Python 2.7 with pip, which autobahntestsuite needs: set PYTHON2=/path/to/it"
+    )
     sys.exit(2)
 
 
-def install(interpreter: str, site: Path) -> None:
-    """Install the package in a directory of its own, once."""
-    if (site / "autobahntestsuite").is_dir():
-        return
+def install(interpreter: str, directory: Path) -> Path:
+    """Return the path of wstest, in an environment of its own that is made once."""
+    wstest = directory / "venv" / "bin" / "wstest"
+    if wstest.exists():
+        return wstest
+    tools = str(directory / "tools")
+    pip = [interpreter, "-m", "pip", "install", "-q", "--target", tools, "virtualenv<20.22"]
+    subprocess.run(pip, check=True)
     subprocess.run(
-        [interpreter, "-m", "pip", "install", "-q", "--target", str(site), "autobahntestsuite"],
+        [interpreter, "-m", "virtualenv", "-q", str(directory / "venv")],
+        env={**os.environ, "PYTHONPATH": tools},
         check=True,
     )
+    python = str(wstest.with_name("python"))
+    subprocess.run([python, "-m", "pip", "install", "-q", "autobahntestsuite"], check=True)
+    return wstest
 
 
 def free_port() -> int:
@@ -61,7 +73,7 @@ def start(echo: str, port: int) -> subprocess.Popen:
     sys.exit("autobahn: the demo does not start")
 
 
-def run_cases(interpreter: str, directory: Path, port: int, cases: list[str]) -> None:
+def run_cases(wstest: Path, directory: Path, port: int, cases: list[str]) -> None:
     specification = directory / "cases.json"
     specification.write_text(
         json.dumps(
@@ -74,9 +86,7 @@ def run_cases(interpreter: str, directory: Path, port: int, cases: list[str]) ->
             }
         )
     )
-    command = [interpreter, "-c", RUN, "-m", "fuzzingclient", "-s", str(specification)]
-    environment = {**os.environ, "PYTHONPATH": str(directory / "site")}
-    subprocess.run(command, env=environment, check=True)
+    subprocess.run([wstest, "-m", "fuzzingclient", "-s", specification], check=True)
 
 
 def report(directory: Path) -> int:
@@ -96,12 +106,12 @@ def report(directory: Path) -> int:
 def main(echo: str, name: str, *cases: str) -> int:
     interpreter = find_interpreter()
     directory = Path(name).resolve()
-    install(interpreter, directory / "site")
+    wstest = install(interpreter, directory)
     shutil.rmtree(directory / "report", ignore_errors=True)
     port = free_port()
     process = start(echo, port)
     try:
-        run_cases(interpreter, directory, port, list(cases))
+        run_cases(wstest, directory, port, list(cases))
     finally:
         process.terminate()
         process.wait()
