@@ -44,7 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gunicornc",
         description="Ask a running gunicorn, and steer it, by its control socket.",
-        epilog='Example: gunicornc -c "show workers". Without -c it reads commands; see "help". "top" shows the workers at work.',
+        epilog='Example: gunicornc -c "show workers". Without -c it reads commands: "help" lists '
+        'them, "top" shows the workers at work.',
     )
     parser.add_argument(
         "-s",

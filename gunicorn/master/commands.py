@@ -31,7 +31,7 @@ NO_DIRTY = {"success": False, "error": "no dirty workers are configured"}
 
 
 class StackOf(Exception):
-    """The answer to a command is the stack of a worker, its pid; the loop adds it when it is there."""
+    """The answer to a command is the stacks of the worker with this pid: the loop adds them."""
 
 
 def answer(arbiter, request: bytes) -> tuple[bytes, int]:
