@@ -131,6 +131,8 @@ static void put_back_answered(struct engine *engine)
     if (!atomic_load(&engine->answered))
         return;
     struct request *request = take_answered(engine);
+    if (is_attending(engine)) /* threads that have answered since may have asked before that */
+        attend_all(engine);
     while (request) {
         struct request *next = request->next;
         put_back(engine, request);
