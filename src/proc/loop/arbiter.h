@@ -1,6 +1,8 @@
 #ifndef PROC_LOOP_ARBITER_H
 #define PROC_LOOP_ARBITER_H
 
+#include "base/str.h"
+#include "base/writer.h"
 #include "proc/children/backoff.h"
 #include "proc/children/children.h"
 #include "proc/children/oom.h"
@@ -63,8 +65,11 @@ struct arbiter_host {
     int (*born_big)(void *ctx, const struct child *child);
     /* arbiter_drain(): a second INT or QUIT came. */
     int (*hurry)(void *ctx);
-    /* The system refuses what a client of the status port needs for its answer. */
+    /* The system refuses what a client of the status port or the control socket needs for its
+     * answer. */
     void (*cannot_answer)(void *ctx, int error);
+    /* A request of the control socket, JSON: adds the answer, JSON as well. */
+    int (*command)(void *ctx, struct str request, struct writer *answer);
 };
 
 /*

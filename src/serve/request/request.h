@@ -16,6 +16,7 @@
 struct conn;
 struct engine;
 struct stream_ops;
+struct websocket;
 
 /*
  * How far a request is. The engine's leader changes it, by request_turn_to(); while it is RUNNING
@@ -112,7 +113,8 @@ struct request {
     struct request *next_attended; /* see engine_attend() */
     atomic_bool attended;
     struct flow flow;
-    void *call;       /* the application's, while it runs */
+    struct websocket *websocket; /* owned; NULL: it is none, or none yet */
+    void *call;                  /* the application's, while it runs */
     uint32_t blocked; /* calls of the application's threads that wait detached; attached only */
 };
 
@@ -153,6 +155,10 @@ bool request_grow(struct request *request, enum budget_use use);
 /* Makes the input so many bytes large, at least, for a request that was admitted elsewhere: the
  * budget is not asked. False with errno ENOMEM. */
 bool request_reserve(struct request *request, size_t size);
+
+/* It lasts long, and nothing more is read into it or added to its answer: gives back the room that
+ * it does not use. */
+void request_shrink(struct request *request);
 
 /* The head's table of fields has grown. */
 void request_charge_fields(struct request *request);
