@@ -28,6 +28,7 @@ static const char *const event_names[ARBITER_EVENT_COUNT] = {
     [ARBITER_EVENT_BORN_BIG] = "born_big",
     [ARBITER_EVENT_HURRY] = "hurry",
     [ARBITER_EVENT_CANNOT_ANSWER] = "cannot_answer",
+    [ARBITER_EVENT_COMMANDED] = "commanded",
     [ARBITER_EVENT_FORKED] = "forked",
 };
 
@@ -254,6 +255,22 @@ static void host_cannot_answer(void *ctx, int error)
         PyErr_WriteUnraisable(((struct arbiter_object *)ctx)->owner);
 }
 
+static int host_command(void *ctx, struct str request, struct writer *answer)
+{
+    PyObject *bytes =
+        report(ctx, ARBITER_EVENT_COMMANDED, "(y#)", request.p, (Py_ssize_t)request.n);
+    char *data;
+    Py_ssize_t size;
+
+    if (!bytes)
+        return -1;
+    int result = PyBytes_AsStringAndSize(bytes, &data, &size);
+    if (result == 0)
+        writer_add(answer, data, (size_t)size);
+    Py_DECREF(bytes);
+    return result;
+}
+
 const struct arbiter_host arbiter_host_python = {
     .wait = host_wait,
     .between = host_between,
@@ -275,6 +292,7 @@ const struct arbiter_host arbiter_host_python = {
     .born_big = host_born_big,
     .hurry = host_hurry,
     .cannot_answer = host_cannot_answer,
+    .command = host_command,
 };
 
 static void fork_before(void *ctx)
@@ -290,6 +308,7 @@ static void fork_after(void *ctx, pid_t pid)
         return;
     }
     status_leave(&((struct arbiter_object *)ctx)->status);
+    control_close(&((struct arbiter_object *)ctx)->control);
     PyOS_AfterFork_Child();
 }
 

@@ -1,6 +1,8 @@
 #ifndef PROC_LOOP_ARBITER_H
 #define PROC_LOOP_ARBITER_H
 
+#include "base/str.h"
+#include "base/writer.h"
 #include "proc/children/backoff.h"
 #include "proc/children/children.h"
 #include "proc/children/oom.h"
@@ -63,8 +65,10 @@ struct arbiter_host {
     int (*born_big)(void *ctx, const struct child *child);
     /* arbiter_drain(): a second INT or QUIT came. */
     int (*hurry)(void *ctx);
-    /* The system refuses a resource for the answer to a client of the status port. */
+    /* The system refuses a resource for the answer to a client of a port. */
     void (*cannot_answer)(void *ctx, int error);
+    /* A request of the control socket, JSON: adds the answer, JSON as well. */
+    int (*command)(void *ctx, struct str request, struct writer *answer);
 };
 
 /*
