@@ -44,7 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gunicornc",
         description="Ask a running gunicorn, and steer it, by its control socket.",
-        epilog='Example: gunicornc -c "show workers". Without -c it reads commands; see "help".',
+        epilog='Example: gunicornc -c "show workers". Without -c it reads commands: "help" lists '
+        'them, "top" shows the workers at work.',
     )
     parser.add_argument(
         "-s",
@@ -87,7 +88,10 @@ def _run(client: ControlClient, line: str, as_json: bool) -> int:
 
     Raises ConnectionLost.
     """
+    words = line.split()
     try:
+        if words[:1] == ["top"]:
+            return _top(client, words[1:])
         data = client.send_command(line)
     except ConnectionLost:
         raise
@@ -101,6 +105,12 @@ def _run(client: ControlClient, line: str, as_json: bool) -> int:
     else:
         print(formats.text_of(line, data))
     return 1 if failed else 0
+
+
+def _top(client: ControlClient, args: list[str]) -> int:
+    from gunicorn.ctl import top
+
+    return top.run(client, args)
 
 
 # ---- a session ----

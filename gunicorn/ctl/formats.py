@@ -115,6 +115,10 @@ def _help(data: dict[str, Any]) -> str:
     return "\n".join(f"{name:<{width}}  {text}" for name, text in commands.items())
 
 
+def _stack(data: dict[str, Any]) -> str:
+    return str(data["stack"]).rstrip("\n")
+
+
 FORMATS: dict[str, Callable[[dict[str, Any]], str]] = {
     "show all": _all,
     "show workers": _workers,
@@ -122,14 +126,17 @@ FORMATS: dict[str, Callable[[dict[str, Any]], str]] = {
     "show config": _values,
     "show stats": _stats,
     "show listeners": _listeners,
+    "stack": _stack,
     "help": _help,
 }
 
 
 def text_of(command: str, data: dict[str, Any]) -> str:
     """Return the answer to a command as text; an answer in another form than ours as JSON."""
+    words = command.lower().split()
+    name = "stack" if words[:1] == ["stack"] else " ".join(words)
     try:
-        text = FORMATS.get(" ".join(command.lower().split()), _values)(data)
+        text = FORMATS.get(name, _values)(data)
     except (AttributeError, KeyError, TypeError, ValueError):
         text = json.dumps(data, indent=2)
     return harmless(text)

@@ -30,8 +30,15 @@ SETTINGS = (
 NO_DIRTY = {"success": False, "error": "no dirty workers are configured"}
 
 
-def answer(arbiter, request: bytes) -> bytes:
-    """Return the answer to a request. Both are JSON objects.
+class StackOf(Exception):
+    """The answer to a command is the stacks of the worker with this pid: the loop adds them."""
+
+
+def answer(arbiter, request: bytes) -> tuple[bytes, int]:
+    """Return the answer to a request, and 0. Both are JSON objects.
+
+    If the command asks for the stacks of a worker, return the beginning of the answer, and the pid.
+    The loop adds the members of `data`, and the ends of both objects.
 
     A request has `command`, and may have `args` and `id`. An answer has its `id`, `status` ("ok" or
     "error"), and `data` or `error`.
@@ -41,12 +48,18 @@ def answer(arbiter, request: bytes) -> bytes:
         message = _parse(request)
         reply["id"] = message.get("id", 0)
         reply |= {"status": "ok", "data": _run(arbiter, _words(message))}
+    except StackOf as stack:
+        return _beginning(reply["id"]), stack.args[0]
     except ValueError as exc:
         reply |= {"status": "error", "error": str(exc)}
     except Exception as exc:
         arbiter.log.exception("A command of the control socket failed")
         reply |= {"status": "error", "error": f"the command failed: {exc}"}
-    return json.dumps(reply).encode()
+    return json.dumps(reply).encode(), 0
+
+
+def _beginning(request_id) -> bytes:
+    return f'{{"id": {json.dumps(request_id)}, "status": "ok", "data": {{'.encode()
 
 
 def _parse(request: bytes) -> dict:
@@ -230,6 +243,32 @@ def worker_kill(arbiter, text: str) -> dict:
     return {"success": True, "killed": pid}
 
 
+def drain(arbiter, text: str) -> dict:
+    """Replace the worker of a slot without a gap: it serves until its successor is ready."""
+    _goal(arbiter)  # not while the server stops
+    pid = _pid_in(arbiter, text)
+    try:
+        arbiter._core.retire(pid)
+    except OSError:
+        return {"success": False, "error": f"worker {pid} boots, or is being replaced already"}
+    arbiter.log.info("Worker (pid:%s) is to be replaced: gunicornc drain", pid)
+    return {"success": True, "pid": pid}
+
+
+def stack(arbiter, text: str) -> dict:
+    """The Python stacks of the worker in a slot."""
+    raise StackOf(_pid_in(arbiter, text))
+
+
+def _pid_in(arbiter, text: str) -> int:
+    slot = _number(text, "a slot")
+    for worker in _workers(arbiter):
+        if worker["slot"] == slot:
+            pid: int = worker["pid"]
+            return pid
+    raise ValueError(f"no worker has slot {slot}; see show workers")
+
+
 def _count(text: str) -> int:
     count = _number(text, "a count")
     if count < 1:
@@ -294,6 +333,8 @@ COMMANDS: dict[str, tuple[Callable[..., dict[str, Any]], str, int, str]] = {
     "worker add": (worker_add, "[N]", 1, "N workers more (TTIN)"),
     "worker remove": (worker_remove, "[N]", 1, "N workers fewer, down to one (TTOU)"),
     "worker kill": (worker_kill, "PID", 1, "stop one worker gracefully; another replaces it"),
+    "drain": (drain, "SLOT", 1, "replace one worker; it serves until its successor is ready"),
+    "stack": (stack, "SLOT", 1, "the Python stacks of one worker"),
     "dirty add": (dirty, "[N]", 1, "N dirty workers more"),
     "dirty remove": (dirty, "[N]", 1, "N dirty workers fewer"),
     "reload": (reload, "", 0, "read the configuration again, replace the workers (HUP)"),

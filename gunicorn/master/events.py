@@ -48,8 +48,8 @@ def cannot_answer(arbiter, reason: str) -> None:
     )
 
 
-def commanded(arbiter, request: bytes) -> bytes:
-    """A client of the control socket asks: return the answer."""
+def commanded(arbiter, request: bytes) -> tuple[bytes, int]:
+    """A client of the control socket asks: return `gunicorn.master.commands.answer()`."""
     from gunicorn.master import commands  # with json, once somebody asks
 
     return commands.answer(arbiter, request)

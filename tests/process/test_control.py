@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.gate import Gate
 from helpers.original import original_gunicorn
 from helpers.stranger import as_nobody, needs_root
 from helpers.wire import wait_until
@@ -182,6 +183,37 @@ def test_dirty_workers_are_not_configured(controlled):
     assert ask(path, "show dirty")["enabled"] is False
     for command in ("dirty add", "dirty remove 2"):
         assert ask(path, command)["error"] == "no dirty workers are configured"
+
+
+def test_a_worker_is_drained(controlled):
+    one, path = controlled(workers=2)
+    first = booted(path, 2)[0]
+    assert ask(path, f"drain {first['slot']}") == {"success": True, "pid": first["pid"]}
+    one.wait_gone([first["pid"]])
+    assert first["pid"] not in [worker["pid"] for worker in booted(path, 2)]
+    booting = one.log.index("Booting worker", one.log.index("gunicornc drain"))
+    assert booting < one.log.index(f"Worker exiting (pid: {first['pid']})")
+    with pytest.raises(ControlClientError, match="no worker has slot 77"):
+        ask(path, "drain 77")
+
+
+def test_the_stack_of_a_worker_that_hangs(controlled):
+    one, path = controlled(app="process.status_app:app", plain=False)
+    (worker,) = booted(path, 1)
+    command = f"stack {worker['slot']}"
+    with Gate() as gate:
+        client = one.ask(f"/hold{gate.path}")
+        wait_until(lambda: ask(path, "show workers")["workers"][0]["in_flight"], "it runs")
+        assert "in hold" in ask(path, command)["stack"]
+        assert "in hold" in gunicornc(one, "-c", command).stdout
+        with raw(path) as sock:  # two at once, and a client that leaves amid a dump
+            for number in (1, 2):
+                ControlProtocol.write_message(sock, {"id": number, "command": command})
+            assert [ControlProtocol.read_message(sock)["id"] for _ in (1, 2)] == [1, 2]
+            ControlProtocol.write_message(sock, {"id": 3, "command": command})
+        wait_until(lambda: "in hold" in ask(path, command).get("stack", ""), "the dump is free")
+        gate.open()
+        client.close()
 
 
 # ---- clients that misbehave ----
@@ -350,6 +382,13 @@ def test_a_place_that_cannot_be_written_is_one_line(master):
     assert "Traceback" not in one.log
 
 
+def test_an_empty_name_is_none(master):
+    one = master("--control-socket", "", control=True)
+    assert one.get()
+    assert "ontrol socket" not in one.log
+    assert not list(one.cwd.glob("*.ctl*"))
+
+
 def test_a_reload_moves_it(controlled, tmp_path):
     one, path = controlled(config="")
     with session(path) as client:
@@ -460,13 +499,46 @@ def test_a_session_in_a_terminal_with_history(controlled):
     assert "show stats" in history.read_text()
 
 
+def test_top_without_a_terminal(controlled):
+    one, path = controlled(workers=2)
+    booted(path, 2)
+    result = gunicornc(one, "-c", "top 2")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert len(re.findall(r"SLOT +PID +PHASE +AGE +REQ/S", result.stdout)) == 2
+    assert len(re.findall(r"^[01] +\d+ +ready", result.stdout, re.MULTILINE)) == 4
+    assert gunicornc(one, "-c", "top x").returncode == 1
+
+
+def test_top_in_a_terminal(controlled):
+    one, path = controlled(app="process.status_app:app", plain=False)
+    (worker,) = booted(path, 1)
+    with Gate() as gate:
+        client = one.ask(f"/hold{gate.path}")
+        with Terminal([sys.executable, "-m", "gunicorn.ctl.cli", "-c", "top"], one.env) as terminal:
+            terminal.expect(f"{worker['pid']} +ready")
+            terminal.expect("s GET /hold")
+            terminal.expect("order by slot")
+            terminal.type("o")
+            terminal.expect("rate")
+            terminal.type("s")
+            terminal.expect("in hold")
+            terminal.expect("press a key to go back")
+            terminal.type(" ")
+            terminal.expect(str(worker["pid"]))
+            terminal.type("q")
+            assert terminal.wait() == 0
+        gate.open()
+        client.close()
+
+
 class Terminal:
     """A command in a pseudo-terminal."""
 
     def __init__(self, command, env):
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            os.execvpe(command[0], command, {**env, "TERM": "xterm"})
+            env = {**env, "TERM": "xterm", "LINES": "24", "COLUMNS": "120"}
+            os.execvpe(command[0], command, env)
         self.text = ""
 
     def __enter__(self):

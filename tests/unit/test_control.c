@@ -18,12 +18,18 @@
 #include <unistd.h>
 
 static struct arbiter arbiter;
+static struct status status;
 static struct control control;
 static int listener, failed;
 
-static int command(void *ctx, struct str request, struct writer *answer)
+static int command(void *ctx, struct str request, struct writer *answer, pid_t *stack_of)
 {
     (void)ctx;
+    if (str_eq(request, STR("stack"))) {
+        *stack_of = getpid();
+        writer_text(answer, "{{");
+        return 0;
+    }
     writer_add(answer, request.p, request.n);
     return str_eq(request, STR("leave")) ? -7 : 0;
 }
@@ -44,7 +50,8 @@ static int begin(void **state)
     arbiter = (struct arbiter){.host = &host};
     failed = 0;
     pollables_init(&arbiter.pollables);
-    control_open(&control, &arbiter);
+    status = (struct status){.arbiter = &arbiter, .dump = {.file = -1}};
+    control_open(&control, &status);
     listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     bind(listener, (struct sockaddr *)&name, sizeof(sa_family_t)); /* a name of the kernel's */
     listen(listener, 32);
@@ -193,6 +200,17 @@ static void test_a_client_that_stalls_is_dropped(void **state)
     close(fd);
 }
 
+static void test_stacks_where_there_are_none(void **state)
+{
+    int fd = connect_client();
+
+    (void)state;
+    send_message(fd, "stack");
+    run(0);
+    expect(fd, "{{\"success\": false, \"error\": \"this system has no such dumps\"}}");
+    close(fd);
+}
+
 static void test_the_host_leaves_the_loop(void **state)
 {
     int fd = connect_client();
@@ -226,6 +244,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_longest_and_one_too_long, begin, end),
         cmocka_unit_test_setup_teardown(test_garbage_of_any_length, begin, end),
         cmocka_unit_test_setup_teardown(test_a_client_that_stalls_is_dropped, begin, end),
+        cmocka_unit_test_setup_teardown(test_stacks_where_there_are_none, begin, end),
         cmocka_unit_test_setup_teardown(test_the_host_leaves_the_loop, begin, end),
         cmocka_unit_test_setup_teardown(test_without_memory, begin, end),
     };

@@ -81,8 +81,8 @@ static int call(void *ctx, const char *name)
     return done(PyObject_CallMethod(((struct arbiter_object *)ctx)->owner, name, NULL));
 }
 
-/* Reports an event; `format` and what follows it are those of Py_BuildValue(), for a tuple. New, or
- * NULL with an exception. */
+/* Reports an event; `format` and the arguments after it are those of Py_BuildValue(), for a tuple.
+ * New, or NULL with an exception. */
 static PyObject *report(void *ctx, enum arbiter_event event, const char *format, ...)
 {
     struct arbiter_object *self = ctx;
@@ -255,20 +255,23 @@ static void host_cannot_answer(void *ctx, int error)
         PyErr_WriteUnraisable(((struct arbiter_object *)ctx)->owner);
 }
 
-static int host_command(void *ctx, struct str request, struct writer *answer)
+static int host_command(void *ctx, struct str request, struct writer *answer, pid_t *stack_of)
 {
-    PyObject *bytes =
+    PyObject *result =
         report(ctx, ARBITER_EVENT_COMMANDED, "(y#)", request.p, (Py_ssize_t)request.n);
-    char *data;
+    const char *bytes;
     Py_ssize_t size;
+    int pid;
 
-    if (!bytes)
+    if (!result)
         return -1;
-    int result = PyBytes_AsStringAndSize(bytes, &data, &size);
-    if (result == 0)
-        writer_add(answer, data, (size_t)size);
-    Py_DECREF(bytes);
-    return result;
+    bool parsed = PyArg_ParseTuple(result, "y#i:commanded", &bytes, &size, &pid);
+    if (parsed) {
+        writer_add(answer, bytes, (size_t)size);
+        *stack_of = (pid_t)pid;
+    }
+    Py_DECREF(result);
+    return parsed ? 0 : -1;
 }
 
 const struct arbiter_host arbiter_host_python = {

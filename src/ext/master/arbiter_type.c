@@ -39,7 +39,7 @@ static int arbiter_begin(struct arbiter_object *self, PyObject *owner, PyObject 
         return -1;
     }
     status_open(&self->status, &self->arbiter);
-    control_open(&self->control, &self->arbiter);
+    control_open(&self->control, &self->status);
     self->open = true;
     return 0;
 }
@@ -99,7 +99,7 @@ static void arbiter_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
-/* For what only the master does; NULL with an exception in a worker that has to leave it. */
+/* For calls that only the master makes; NULL with an exception in a worker that has to leave it. */
 static struct arbiter *master_of(PyObject *op)
 {
     return arbiter_host_forked((struct arbiter_object *)op) < 0 ? NULL : of(op);
@@ -281,6 +281,17 @@ static PyObject *py_expire(PyObject *op, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *py_retire(PyObject *op, PyObject *pid_object)
+{
+    long pid = PyLong_AsLong(pid_object);
+
+    if (pid == -1 && PyErr_Occurred())
+        return NULL;
+    if (arbiter_retire(of(op), (pid_t)pid) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
 static PyObject *py_forget(PyObject *op, PyObject *pid_object)
 {
     long pid = PyLong_AsLong(pid_object);
@@ -399,6 +410,8 @@ static PyMethodDef arbiter_methods[] = {
      "let_go(): the workers stop as if this master were dead; for the end."},
     {"adopt", py_adopt, METH_VARARGS, "adopt(pid, age): a worker that somebody else forked."},
     {"expire", py_expire, METH_VARARGS, "expire(pid, seconds): it is replaced after this."},
+    {"retire", py_retire, METH_O,
+     "retire(pid): it serves until a successor is ready. Raises OSError."},
     {"forget", py_forget, METH_O, "forget(pid): it is no worker any more."},
     {"missing", py_missing, METH_NOARGS, "How many workers are to be forked now."},
     {"children", py_children, METH_NOARGS, "[(pid, age, generation, phase)], the oldest first."},
@@ -411,7 +424,7 @@ static PyMethodDef arbiter_methods[] = {
 
 /* ---- attributes ---- */
 
-/* Those that the loop goes by: kind, name, field, and what it is. */
+/* Those that the loop goes by: kind, name, field, and description. */
 #define ARBITER_SETTINGS(X)                                                                        \
     X(MS, timeout, timeout_ms, "Seconds of silence after which a worker is aborted; 0: never.")    \
     X(MS, graceful_timeout, kinds[CHILD_WORKER].graceful_ms,                                       \

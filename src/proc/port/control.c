@@ -1,12 +1,18 @@
 #include "proc/port/control.h"
 
+#include <errno.h>
 #include <stdint.h>
 
 static void cannot_answer(void *ctx, int error)
 {
-    struct arbiter *a = ((struct control *)ctx)->arbiter;
+    struct arbiter *a = ((struct control *)ctx)->status->arbiter;
 
     a->host->cannot_answer(a->ctx, error);
+}
+
+static struct status *status_of(const struct port_client *client)
+{
+    return ((struct control *)client->port->ctx)->status;
 }
 
 static size_t read_length(const char *bytes)
@@ -46,9 +52,51 @@ static void refuse(struct port_client *client, int64_t now)
     port_end(client, now);
 }
 
+/* ---- stacks ---- */
+
+static void write_data(struct port_client *client, const char *name, struct str text)
+{
+    struct writer *out = &client->answer;
+
+    writer_text(out, name);
+    writer_json(out, text);
+    writer_text(out, "}}");
+    end_answer(out);
+}
+
+static void write_stacks(struct port_client *client, struct writer *text, int64_t now)
+{
+    (void)now;
+    if (text->error)
+        client->answer.error = text->error;
+    write_data(client, "\"stack\": ", (struct str){text->data, text->size});
+}
+
+static struct str why_no_dump(int error)
+{
+    return error == EBUSY    ? STR("another dump is being made: try again")
+           : error == ENOSYS ? STR("this system has no such dumps")
+                             : STR("no memory");
+}
+
+/* The answer ends with the stacks of a worker. */
+static void answer_stack(struct port_client *client, pid_t pid, int64_t now)
+{
+    if (status_dump(status_of(client), client, pid, write_stacks, now) == 0)
+        return;
+    write_data(client, "\"success\": false, \"error\": ", why_no_dump(errno));
+    port_answer(client, now);
+}
+
+static void gone(struct port_client *client)
+{
+    status_end_dump(status_of(client), client);
+}
+
 static int received(struct port_client *client, int64_t now)
 {
-    struct arbiter *a = ((struct control *)client->port->ctx)->arbiter;
+    struct arbiter *a = status_of(client)->arbiter;
+    pid_t stack_of = 0;
     size_t length = client->size < CONTROL_LENGTH ? 0 : read_length(client->input);
 
     if (length > CONTROL_REQUEST)
@@ -57,11 +105,15 @@ static int received(struct port_client *client, int64_t now)
         return 0;
     begin_answer(&client->answer);
     struct str request = {client->input + CONTROL_LENGTH, length};
-    int result = a->host->command(a->ctx, request, &client->answer);
+    int result = a->host->command(a->ctx, request, &client->answer, &stack_of);
     if (result < 0)
         return result;
-    end_answer(&client->answer);
     port_consume(client, CONTROL_LENGTH + length);
+    if (stack_of > 0) {
+        answer_stack(client, stack_of, now);
+        return 0;
+    }
+    end_answer(&client->answer);
     port_answer(client, now);
     return 0;
 }
@@ -71,13 +123,14 @@ static const struct port_protocol control_protocol = {
     .limit_ms = CONTROL_MS,
     .lasts = true,
     .received = received,
+    .gone = gone,
     .failed = cannot_answer,
 };
 
-void control_open(struct control *control, struct arbiter *arbiter)
+void control_open(struct control *control, struct status *status)
 {
-    *control = (struct control){.arbiter = arbiter};
-    port_init(&control->port, &arbiter->pollables, &control_protocol, control);
+    *control = (struct control){.status = status};
+    port_init(&control->port, &status->arbiter->pollables, &control_protocol, control);
 }
 
 void control_close(struct control *control)

@@ -3,6 +3,7 @@
 
 #include "proc/loop/arbiter.h"
 #include "proc/port/port.h"
+#include "proc/port/status.h"
 
 #include <stdbool.h>
 
@@ -21,12 +22,12 @@ enum {
 };
 
 struct control {
-    struct arbiter *arbiter;
+    struct status *status; /* borrowed: its dump of stacks serves this socket, too */
     struct port port;
 };
 
-/* Without a listener yet. The arbiter is borrowed and outlives it. */
-void control_open(struct control *control, struct arbiter *arbiter);
+/* Without a listener yet. The status and its arbiter are borrowed and outlive it. */
+void control_open(struct control *control, struct status *status);
 
 /* Drops the clients; the descriptor of the listener stays its owner's. */
 void control_close(struct control *control);
