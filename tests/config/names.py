@@ -11,7 +11,7 @@ ABSENT_MODULES = {
     "gunicorn.dirty": "dirty workers are not there",
     "gunicorn.ctl": "there is no control socket",
     "gunicorn.http2": "HTTP/2 is not there yet",
-    "gunicorn.uwsgi": "the uwsgi protocol is not there",
+    "gunicorn.uwsgi": "the engine reads packets of uwsgi",
     "gunicorn.workers.base_async": "it reads requests in Python; the engine does so",
 }
 
