@@ -1,5 +1,6 @@
 #include "ext/core/state.h"
 
+#include "ext/asgi/awaitable.h"
 #include "ext/core/inotify.h"
 #include "ext/core/parser.h"
 #include "ext/core/ssl_context.h"
@@ -42,6 +43,7 @@ static int add_types(PyObject *module, struct core_state *state)
         {&timeout_spec, &state->deadline_type},
         {&input_spec, &state->input_type},
         {&file_wrapper_spec, &state->file_wrapper_type},
+        {&awaitable_spec, &state->awaitable_type},
         {&arbiter_type_spec, NULL},
         {&slot_type_spec, NULL},
         {&exchange_type_spec, NULL},
@@ -74,6 +76,7 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->socket_type);
     Py_VISIT(state->deadline_type);
     Py_VISIT(state->file_wrapper_type);
+    Py_VISIT(state->awaitable_type);
     Py_VISIT(state->tls_unavailable);
     return core_names_visit(state, visit, arg) || ssl_context_visit(state->ssl, visit, arg);
 }
@@ -87,6 +90,7 @@ static int core_clear(PyObject *module)
     Py_CLEAR(state->socket_type);
     Py_CLEAR(state->deadline_type);
     Py_CLEAR(state->file_wrapper_type);
+    Py_CLEAR(state->awaitable_type);
     Py_CLEAR(state->tls_unavailable);
     core_names_clear(state);
     ssl_context_free(state->ssl);

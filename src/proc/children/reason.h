@@ -16,6 +16,7 @@ enum reason {
     REASON_BOOT_TIMEOUT,    /* not ready in time */
     REASON_RELOAD,          /* of an older configuration */
     REASON_SCALE,           /* fewer workers are wanted */
+    REASON_DRAIN,           /* an operator wanted it replaced */
     REASON_STOP,            /* told by a signal to the master */
 
     REASON_OUT_OF_MEMORY, /* killed by the kernel */

@@ -1,6 +1,8 @@
 #ifndef PROC_LOOP_ARBITER_H
 #define PROC_LOOP_ARBITER_H
 
+#include "base/str.h"
+#include "base/writer.h"
 #include "proc/children/backoff.h"
 #include "proc/children/children.h"
 #include "proc/children/oom.h"
@@ -63,8 +65,12 @@ struct arbiter_host {
     int (*born_big)(void *ctx, const struct child *child);
     /* arbiter_drain(): a second INT or QUIT came. */
     int (*hurry)(void *ctx);
-    /* The system refuses what a client of the status port needs for its answer. */
+    /* The system refuses what a client of the status port or the control socket needs for its
+     * answer. */
     void (*cannot_answer)(void *ctx, int error);
+    /* A request of the control socket, JSON: adds the answer, JSON as well. With *stack_of set, the
+     * pid of a worker, it adds the answer up to the members of `data`: its stacks follow. */
+    int (*command)(void *ctx, struct str request, struct writer *answer, pid_t *stack_of);
 };
 
 /*
@@ -173,6 +179,10 @@ int arbiter_adopt(struct arbiter *arbiter, pid_t pid, uint32_t age);
 
 /* It is to be replaced `lifetime_ms` from now. */
 void arbiter_expire(struct arbiter *arbiter, pid_t pid, int64_t lifetime_ms);
+
+/* It serves until a successor is ready, and is told to stop then. 0, or -1 with errno: ESRCH for no
+ * child, EBUSY for one that boots, or is to go already. */
+int arbiter_retire(struct arbiter *arbiter, pid_t pid);
 
 /* Takes a worker out of the registry, and its slot back, without waiting for its death. */
 void arbiter_forget(struct arbiter *arbiter, pid_t pid);

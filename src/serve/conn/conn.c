@@ -24,7 +24,7 @@ static const bool moves[][4] = {
     [CONN_CLOSED] = {0, 0, 0, 0},
 };
 
-_Static_assert((int)ACTIVITY_HANDSHAKE < METRICS_CONN_STATES, "each activity is counted");
+_Static_assert((int)ACTIVITY_WEBSOCKET < METRICS_CONN_STATES, "each activity is counted");
 
 static bool move(struct engine *engine, struct conn *conn, enum conn_state to)
 {
@@ -93,6 +93,7 @@ static struct list *list_of(struct engine *engine, const struct conn *conn)
     case ACTIVITY_FLUSH:
         return &engine->crowd;
     case ACTIVITY_RUNNING:
+    case ACTIVITY_WEBSOCKET:
         return &engine->active;
     default:
         return &engine->idle;

@@ -42,7 +42,7 @@ bool admission_refuses(struct engine *engine, enum metrics_refusal *reason)
 {
     assert_leader(engine);
     uint32_t count = in_flight(engine), most = engine->options.limit_concurrency;
-    if (most > 0 && count >= most)
+    if (most > 0 && count >= most + engine->websockets)
         *reason = REFUSED_CONCURRENCY;
     else if (queue_is_full(engine, count))
         *reason = REFUSED_QUEUE_FULL;

@@ -35,6 +35,7 @@ uint64_t drain_limit(const struct engine *engine, const struct conn *conn)
 {
     switch (conn->activity) {
     case ACTIVITY_RUNNING:
+    case ACTIVITY_WEBSOCKET:
         return UINT64_MAX;
     case ACTIVITY_FLUSH:
         return drain_ends_at(engine);

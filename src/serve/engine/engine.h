@@ -63,10 +63,13 @@ struct engine_options {
     uint64_t stream_window;            /* bytes of a streamed answer that wait for its client;
                                           0: any number */
     uint32_t threads;                  /* application threads */
-    uint32_t request_timeout_ms;       /* 0: a request may take as long as it likes */
-    uint32_t request_grace_ms;         /* beyond which the worker is given up */
-    uint32_t graceful_ms;              /* for a worker that was told to stop; 0: any time */
-    bool shared;                       /* other workers accept from the same listeners */
+    uint64_t websocket_message_max;    /* bytes; 0: DUPLEX_MESSAGE_MAX */
+    uint32_t websocket_ping_interval_ms; /* 0: no pings */
+    uint32_t websocket_ping_timeout_ms;  /* after a ping, until a byte comes; 0: any time */
+    uint32_t request_timeout_ms;         /* 0: a request may take as long as it likes */
+    uint32_t request_grace_ms;           /* beyond which the worker is given up */
+    uint32_t graceful_ms;                /* for a worker that was told to stop; 0: any time */
+    bool shared;                         /* other workers accept from the same listeners */
     bool sendfile;
     bool standby;
     bool debug;                      /* NOTE_DEBUG is of interest */
@@ -175,6 +178,8 @@ struct engine {
     struct list unnamed;    /* those whose handshake waits for a thread: see tls_names */
     uint32_t connections;
     uint32_t in_flight;                /* requests that are RUNNING */
+    uint32_t websockets;               /* of these: open WebSockets */
+    uint32_t websockets_closed;        /* as the worker ends, so far */
     bool admits_few;                   /* max_queue or limit_concurrency is set */
     _Atomic uint64_t overload_told_ms; /* when the log was last told of refusals */
     _Atomic uint64_t full_told_ms;     /* the same for worker_connections used up */

@@ -17,6 +17,7 @@ struct cgi;
 struct conn;
 struct engine;
 struct stream_ops;
+struct websocket;
 
 /*
  * How far a request is. The engine's leader changes it, by request_turn_to(); while it is RUNNING
@@ -114,7 +115,8 @@ struct request {
     struct request *next_attended; /* see engine_attend() */
     atomic_bool attended;
     struct flow flow;
-    void *call;       /* the application's, while it runs */
+    struct websocket *websocket; /* owned; NULL: it is none, or none yet */
+    void *call;                  /* the application's, while it runs */
     uint32_t blocked; /* calls of the application's threads that wait detached; attached only */
 };
 
@@ -158,6 +160,10 @@ bool request_reserve(struct request *request, size_t size);
 
 /* Makes request->cgi, if there is none. False with errno ENOMEM. */
 bool request_need_variables(struct request *request);
+
+/* It lasts long, and nothing more is read into it or added to its answer: gives back the room that
+ * it does not use. */
+void request_shrink(struct request *request);
 
 /* The table of fields or of variables has grown. */
 void request_charge_fields(struct request *request);

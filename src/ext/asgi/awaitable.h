@@ -1,0 +1,42 @@
+#ifndef EXT_ASGI_AWAITABLE_H
+#define EXT_ASGI_AWAITABLE_H
+
+#include "ext/core/state.h"
+
+#include "base/list.h"
+
+/*
+ * What receive() and send() return: a coroutine in C (collections.abc.Coroutine). It completes at
+ * once, without a turn of the event loop, when its poll function has a result. Else the task that
+ * awaits it waits for a Future of its own, until awaitable_wake(), and it polls again.
+ */
+
+/* The awaitables that wait for the same events. It outlives them: their owner keeps it. */
+struct awaitable_queue {
+    struct list waiting;
+    PyObject *create_future; /* borrowed: create_future() of the event loop */
+};
+
+/* A new reference to the result; NULL with an exception; NULL without one: not yet, and what will
+ * wake the queue has been asked for. */
+typedef PyObject *(*awaitable_poll)(PyObject *owner);
+
+static inline void awaitable_queue_init(struct awaitable_queue *queue, PyObject *create_future)
+{
+    list_init(&queue->waiting);
+    queue->create_future = create_future;
+}
+
+/* A new one that holds `owner`; NULL with an exception. */
+PyObject *awaitable_new(struct core_state *state, PyObject *owner, struct awaitable_queue *queue,
+                        awaitable_poll poll);
+
+/* One that has completed with None, for as many uses as there are: NULL with an exception. */
+PyObject *awaitable_new_done(struct core_state *state);
+
+/* All that wait are polled again, in the next turn of the loop. The loop's thread, attached. */
+void awaitable_wake(struct awaitable_queue *queue);
+
+extern PyType_Spec awaitable_spec;
+
+#endif
