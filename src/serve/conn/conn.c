@@ -461,8 +461,8 @@ static void handshake(struct engine *engine, struct conn *conn)
 static bool looks_for_proxy(const struct engine *engine, const struct conn *conn)
 {
     uint32_t most_ms = engine->options.header_timeout_ms;
-    return conn->awaits_proxy && !engine->drained && !conn->failed &&
-           (most_ms == 0 || engine->now_ms < conn->since_ms + most_ms);
+    return conn->awaits_proxy && (most_ms == 0 || engine->now_ms < conn->since_ms + most_ms) &&
+           (!engine->drained || engine->now_ms < engine->stop_ms + DRAIN_IDLE_MS);
 }
 
 /* The end */

@@ -212,10 +212,15 @@ enum outq_result http1_send_on(struct request *request, uint64_t *taken)
     return result;
 }
 
-/* With the lock: something was queued. */
+/* With the lock: something was queued. The leader may have given the client up meanwhile: what was
+ * queued before is gone, and nothing may follow it. */
 static int send_queued(struct request *request)
 {
     uint64_t taken = 0;
+    if (request->response.broken) {
+        engine_discard(request->engine, outq_clear(&request->out));
+        return -1;
+    }
     if (conn_watch(request->engine, request->conn) < 0)
         return gone(request);
     return flush(request, &taken) == OUTQ_BROKEN ? -1 : 0;
@@ -370,9 +375,10 @@ enum first { FIRST_ALL, FIRST_GONE, FIRST_REST };
 static enum first send_first(struct request *request, struct iovec *parts, int count, bool more)
 {
     size_t total = 0;
-    if (request->response.broken)
+    bool pending = atomic_load_explicit(&request->out.pending, memory_order_acquire);
+    if (request->response.broken) /* it was before the leader threw away what was pending */
         return FIRST_GONE;
-    if (atomic_load_explicit(&request->out.pending, memory_order_acquire))
+    if (pending)
         return FIRST_REST;
     request->response.slow = false;
     for (int i = 0; i < count; i++)
@@ -444,6 +450,8 @@ static int send_file_now(struct request *request, int file, off_t *offset, uint6
 {
     struct conn *conn = request->conn;
     while (*n > 0 && !atomic_load_explicit(&request->out.pending, memory_order_acquire)) {
+        if (request->response.broken)
+            return -1;
         ssize_t sent = transport_sendfile(conn->io.fd, conn->tls, file, *offset, *n,
                                           atomic_load(&request->out.copies));
         if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
