@@ -97,8 +97,8 @@ static int call(void *ctx, const char *name)
     return result;
 }
 
-/* Reports an event; `format` and what follows it are those of Py_BuildValue(), for a tuple. New, or
- * NULL with an exception. */
+/* Reports an event; `format` and the arguments after it are those of Py_BuildValue(), for a tuple.
+ * New, or NULL with an exception. */
 static PyObject *report(void *ctx, enum arbiter_event event, const char *format, ...)
 {
     struct arbiter_object *self = ctx;

@@ -99,7 +99,7 @@ static void arbiter_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
-/* For what only the master does; NULL with an exception in a worker that has to leave it. */
+/* For calls that only the master makes; NULL with an exception in a worker that has to leave it. */
 static struct arbiter *master_of(PyObject *op)
 {
     return arbiter_host_forked((struct arbiter_object *)op) < 0 ? NULL : of(op);
@@ -424,7 +424,7 @@ static PyMethodDef arbiter_methods[] = {
 
 /* ---- attributes ---- */
 
-/* Those that the loop goes by: kind, name, field, and what it is. */
+/* Those that the loop goes by: kind, name, field, and description. */
 #define ARBITER_SETTINGS(X)                                                                        \
     X(MS, timeout, timeout_ms, "Seconds of silence after which a worker is aborted; 0: never.")    \
     X(MS, graceful_timeout, kinds[CHILD_WORKER].graceful_ms,                                       \

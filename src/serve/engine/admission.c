@@ -15,8 +15,8 @@ static uint32_t in_flight(struct engine *engine)
 }
 
 /*
- * A foreign loop starts whatever is ready when it comes to it. What waits is what it has left when
- * it was led last, or what the stand-by has found while it is blocked.
+ * A foreign loop starts all ready requests when it gets to them. Those that wait were left after
+ * its last step, or found by the stand-by while the loop is blocked.
  */
 static uint32_t loop_waiting(struct engine *engine)
 {
