@@ -354,6 +354,22 @@ send_timeout = 30  # directly on the internet
 
 Any byte that the client takes begins it anew.
 """,
+    "websocket_ping_interval": """\
+```python
+websocket_ping_interval = 30  # below the time after which a proxy closes a silent connection
+```
+
+The engine sends the pings and reads their answers by itself, so a handler that computes for long loses no
+client.
+""",
+    "websocket_ping_timeout": """\
+```python
+websocket_ping_timeout = 10  # notice sooner that a client has gone without a word
+```
+
+It counts only with [websocket_ping_interval](#websocket_ping_interval). Bytes that have arrived count, even if
+they wait to be read.
+""",
     "stream_window": """\
 ```python
 stream_window = "64M"  # 0: the application never waits, and the rest of each answer is on the disk

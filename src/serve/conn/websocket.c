@@ -451,15 +451,22 @@ static void readable(struct engine *engine, struct conn *conn)
     settle(engine, conn);
 }
 
-/* The application has done something: reading may go on. */
+/* As the duplex wants it now: reading may go on. */
+static void turn_to(struct engine *engine, struct conn *conn, enum duplex_want want)
+{
+    struct websocket *ws = websocket_of(conn);
+    bool resumes = ws->want == DUPLEX_PAUSE && want == DUPLEX_READ;
+    ws->want = want;
+    if (resumes)
+        read_on(engine, conn);
+}
+
+/* The application has done something. */
 static void go_on(struct engine *engine, struct conn *conn)
 {
     struct websocket *ws = websocket_of(conn);
-    bool was_reading = ws->want == DUPLEX_READ;
     if (ws->want != DUPLEX_END)
-        ws->want = duplex_attend(&ws->duplex, engine->now_ms);
-    if (ws->want == DUPLEX_READ && !was_reading)
-        read_on(engine, conn);
+        turn_to(engine, conn, duplex_attend(&ws->duplex, engine->now_ms));
     settle(engine, conn);
 }
 
@@ -537,7 +544,7 @@ static void expired(struct engine *engine, struct conn *conn)
     if (is_due(ws->out_at, engine))
         give_up_output(engine, conn);
     if (ws->want != DUPLEX_END && is_due(ws->duplex.deadline_ms, engine))
-        ws->want = duplex_expired(&ws->duplex, engine->now_ms);
+        turn_to(engine, conn, duplex_expired(&ws->duplex, engine->now_ms));
     settle(engine, conn);
 }
 
@@ -599,6 +606,8 @@ static void answered(struct engine *engine, struct request *request)
 static bool release(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
+    if (!request) /* it was to linger, and cannot */
+        return true;
     struct websocket *ws = request->websocket;
     bool whole = !ws->shut && !request->response.broken;
     if (!is_finished(ws))
