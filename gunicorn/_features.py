@@ -16,8 +16,6 @@ def _fatal(cfg):
         )
     if cfg.protocol not in ("http", "uwsgi"):
         yield f"protocol: {cfg.protocol!r} is unknown; there are http and uwsgi"
-    elif cfg.protocol == "uwsgi":
-        yield "protocol: uwsgi is not available in this version; let the proxy speak http"
 
 
 def _missing(cfg):

@@ -97,8 +97,18 @@ NOTES = {
     "asgi_disconnect_grace_period": _ASGI,
     "websocket_max_message_size": _ASGI,
     "root_path": _ASGI,
-    "protocol": "`uwsgi` is not available in this version; asking for it ends the start with a line.\n",
-    "uwsgi_allow_ips": "Without effect in this version; see `protocol`.\n",
+    "protocol": """\
+`uwsgi` is that of nginx's `uwsgi_pass`, on all addresses of `bind`: [deployment](deployment.md#uwsgi). A connection
+has one request. The worker classes of other packages speak HTTP all the same.
+
+```python
+protocol = "uwsgi"
+uwsgi_allow_ips = "10.0.0.0/24"  # nginx's network
+```
+""",
+    "uwsgi_allow_ips": """\
+Addresses and networks. A packet from another peer is answered 403. The peers of unix sockets are allowed.
+""",
     "proxy_allow_ips": """\
 A PROXY header from another peer is answered 403; without a header such a peer is served. The peers of
 unix sockets are allowed.
