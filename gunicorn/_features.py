@@ -8,12 +8,6 @@ from gunicorn.errors import ConfigError
 
 
 def _fatal(cfg):
-    worker = cfg.worker_class_str
-    if worker == "asgi" and not _has_module("gunicorn.workers.gasgi"):
-        yield (
-            "worker_class: asgi workers are not available in this version; "
-            "use uvicorn_worker.UvicornWorker of the package uvicorn-worker"
-        )
     if cfg.protocol not in ("http", "uwsgi"):
         yield f"protocol: {cfg.protocol!r} is unknown; there are http and uwsgi"
     elif cfg.protocol == "uwsgi":
@@ -35,12 +29,6 @@ def _missing(cfg):
         yield "ssl_context: TLS is spoken where certfile or keyfile is set; the hook is not called"
     if not cfg.control_socket_disable and cfg.was_set("control_socket"):
         yield "the control socket is not available in this version; none is opened"
-
-
-def _has_module(name):
-    from importlib.util import find_spec
-
-    return find_spec(name) is not None
 
 
 def check(cfg):

@@ -1,4 +1,4 @@
-"""The Python half of an ASGI worker's engine: what no usual request comes across."""
+"""The Python half of an ASGI worker's engine, for the start, errors, hooks and logs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LEFT = ("ClientDisconnect", "ClientDisconnected")
 
 
 class Half:
-    """What the C core calls for the requests of one worker."""
+    """The functions that the C core calls for the requests of one worker."""
 
     def __init__(self, worker, loop, state) -> None:
         self.worker = worker
@@ -114,7 +114,7 @@ class Half:
         )
 
     def environ(self, scope) -> dict:
-        """Return what hooks and loggers see of a request: an environ, as a WSGI server has it."""
+        """Return an environ for hooks and loggers, as a WSGI server has it."""
         from gunicorn.http import _environ
 
         method, uri = _line(scope)
@@ -154,7 +154,7 @@ def _line(scope) -> tuple[str, str]:
 
 
 def _says_that_client_left(exc) -> bool:
-    """Return whether an exception, or what caused it, is that of a write to a client gone."""
+    """Return whether an exception, or its cause, is that of a write to a client gone."""
     seen: set[int] = set()
     while exc is not None and id(exc) not in seen:
         seen.add(id(exc))

@@ -15,7 +15,7 @@ class StartupFailed(Exception):
 class Lifespan:
     """One application's, in one event loop.
 
-    `state` is what the application leaves for its requests.
+    `state` is the application's to fill, for its requests.
     """
 
     def __init__(self, app, log, *, required: bool) -> None:
@@ -28,8 +28,8 @@ class Lifespan:
     async def startup(self) -> None:
         """Start the application.
 
-        Raises StartupFailed with what the application says; if the protocol is required, also
-        what it raises.
+        Raises StartupFailed with the application's message; if the protocol is required, also
+        the application's exception.
         """
         self._messages: asyncio.Queue = asyncio.Queue()
         self._answer = asyncio.get_running_loop().create_future()
@@ -86,7 +86,7 @@ class Lifespan:
             raise StartupFailed("the application returned without an answer to lifespan.startup")
 
     async def _end_task(self) -> None:
-        """Let the task end by itself for a moment, or cancel it; log what it raises."""
+        """Let the task end by itself for a moment, or cancel it; log its exception."""
         task, self._task = self._task, None
         assert task is not None
         await asyncio.wait({task}, timeout=1.0)

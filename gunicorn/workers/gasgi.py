@@ -11,7 +11,7 @@ from gunicorn.workers._asgi import Half
 from gunicorn.workers._lifespan import Lifespan, StartupFailed
 from gunicorn.workers.loop_host import LoopWorker
 
-STOPS_MAX = 3  # stop() of an event loop, left from what ended it
+STOPS_MAX = 3  # calls of stop() that an event loop may have pending
 SHUTDOWN_MAX = 30.0  # seconds that an application has for its lifespan's end
 
 
@@ -150,7 +150,7 @@ class ASGIWorker(LoopWorker):
             self._half.cancel_task(task)
 
     def break_off(self) -> None:
-        """Cancel what waits; end a task that blocks the loop by SystemExit."""
+        """Cancel tasks that wait; end one that blocks the loop by SystemExit."""
         if not self.broken_off:
             self._tell_of_break_off()
         self.abort_requests()
@@ -158,7 +158,7 @@ class ASGIWorker(LoopWorker):
             sys.exit(0)
 
     def _end(self) -> None:
-        """Run the application's shutdown, cancel what is left, and close the loop."""
+        """Run the application's shutdown, cancel all tasks, and close the loop."""
         try:
             if self.lifespan is not None:
                 seconds = min(SHUTDOWN_MAX, max(self.patience(), self.margin() / 2))

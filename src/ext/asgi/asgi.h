@@ -62,7 +62,7 @@ struct asgi {
     PyObject *tasks; /* a set: of requests, also of those whose answer is complete */
     PyObject *done;  /* an awaitable that has completed */
     PyObject *empty; /* b"" */
-    PyObject *request_message, *disconnect_message; /* what messages are copied from */
+    PyObject *request_message, *disconnect_message; /* templates of messages */
     struct list channels;                           /* those that are there */
     struct pairs pairs;
     struct peer peer; /* scope["client"] of the last new one */

@@ -51,7 +51,7 @@ void channel_cut_all(struct asgi *asgi)
 
 /* The end of a request */
 
-/* With hooks or a log in Python: what a WSGI worker's would have seen. */
+/* Hooks and loggers in Python are given the same as in WSGI workers. */
 static void report_described(struct channel *channel)
 {
     struct call *base = &channel->call->base;

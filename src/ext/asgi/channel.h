@@ -6,7 +6,7 @@
 #include "ext/worker/call.h"
 
 /*
- * One run of an ASGI application: its task, and what receive() and send() share. It outlives the
+ * One run of an ASGI application: its task, and the state of receive() and send(). It outlives the
  * request, for a task may go on when the answer is complete:
  *
  *   run() ---> OPEN ---the answer is complete---> COMPLETE
@@ -47,11 +47,11 @@ void channel_release(struct channel *channel);
 
 /*
  * The request is over, whatever the answer is: it is logged, and its connection goes on. The task
- * may go on, too; what receives is given http.disconnect.
+ * may go on, too; a pending receive() gives http.disconnect.
  */
 void channel_finish(struct channel *channel, enum channel_phase phase);
 
-/* The worker ends: what is left of its channels leads to it no more. */
+/* The worker ends: no channel that is left leads to it any more. */
 void channel_cut_all(struct asgi *asgi);
 
 /* Cancels the task, once. */

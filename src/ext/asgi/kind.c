@@ -23,7 +23,7 @@ static int make_names(struct asgi *asgi)
     return 0;
 }
 
-/* What messages are copied from. */
+/* Templates of messages. */
 static int make_messages(struct asgi *asgi)
 {
     asgi->empty = PyBytes_FromStringAndSize(NULL, 0);
@@ -35,7 +35,7 @@ static int make_messages(struct asgi *asgi)
     return asgi->request_message && asgi->disconnect_message ? 0 : -1;
 }
 
-/* The Python half: worker.half(), and what it has beside its methods. */
+/* The Python half: worker.half(), its methods and attributes. */
 static int open_half(struct worker *worker, struct asgi *asgi)
 {
     asgi->half = PyObject_CallMethod(worker->object, "half", NULL);

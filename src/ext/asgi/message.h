@@ -3,7 +3,7 @@
 
 #include "ext/asgi/asgi.h"
 
-/* What an application's messages hold, with a TypeError that names what is of the wrong type. Each
+/* The members of an application's messages; a TypeError names one of the wrong type. Each
  * may run code of the application. */
 
 /* message["type"]: a new reference, or NULL with an exception. */
@@ -15,7 +15,8 @@ long message_number(struct asgi *asgi, PyObject *message, enum asgi_name name, l
 /* 1, or 0, also where there is none; -1 with an exception. */
 int message_flag(struct asgi *asgi, PyObject *message, enum asgi_name name);
 
-/* A new bytes object of what is bytes or has a buffer; NULL for none, or with an exception. */
+/* Bytes, or a copy of another object with a buffer: a new reference; NULL for none, or with an
+ * exception. */
 PyObject *message_bytes(struct asgi *asgi, PyObject *message, enum asgi_name name);
 
 /* message["headers"] as a new list of tuples of two bytes objects; NULL with an exception. */

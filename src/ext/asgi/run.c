@@ -35,7 +35,7 @@ static void give_up(struct channel *channel, int status)
     channel_finish(channel, CHANNEL_CUT);
 }
 
-/* The application has returned, or raised what is no fault, without a complete answer. */
+/* The application has returned without a complete answer. */
 static void leave_incomplete(struct channel *channel)
 {
     struct request *request = channel_request(channel);
@@ -50,8 +50,8 @@ static void leave_incomplete(struct channel *channel)
     give_up(channel, channel->client_left ? 0 : 500);
 }
 
-/* Whether the exception that is set has to be logged: asks Python, which logs what belongs to no
- * request any more. */
+/* Whether the exception that is set is a fault to log and answer: asks Python, which logs it if the
+ * request is over. */
 static bool is_fault(struct channel *channel)
 {
     PyObject *raised = PyErr_GetRaisedException();

@@ -23,7 +23,7 @@ static bool is_plain(struct str path)
     return true;
 }
 
-/* Percent-decoded, then UTF-8; what is none becomes U+FFFD. */
+/* Percent-decoded, then UTF-8; other bytes become U+FFFD. */
 static PyObject *decoded_path(struct worker *worker, struct str path)
 {
     if (is_plain(path))
@@ -115,7 +115,7 @@ static PyObject *fields(struct asgi *asgi, const struct request *request)
     return list;
 }
 
-/* Each request has a copy of what the application's lifespan has left there. */
+/* Each request has a copy of the lifespan's state. */
 static int put_state(struct asgi *asgi, PyObject *scope)
 {
     PyObject *state = PyDict_GetItemWithError(scope, ASGI_NAME(asgi, state));

@@ -70,7 +70,7 @@ static int set_status(struct channel *channel, PyObject *message)
     return raise_error(channel, response_start(channel_request(channel), line, (size_t)n), Py_None);
 }
 
-/* What the field means for the connection and the framing. 0 or -1. */
+/* Looks for fields that concern the connection and the framing. 0 or -1. */
 static int heed_field(struct request *request, PyObject *name, struct str field, struct str value)
 {
     if (field.n == 14 && str_ieq(field, STR("content-length")) && request->response.has_length) {

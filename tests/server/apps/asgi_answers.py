@@ -5,6 +5,7 @@ import json
 import os
 import time
 from contextvars import ContextVar
+from urllib.parse import unquote
 
 VARIABLE = ContextVar("VARIABLE", default="unset")
 TEXT = [(b"content-type", b"text/plain")]
@@ -122,7 +123,7 @@ async def half(scope, receive, send):
 async def wrong(scope, receive, send):
     """Sends the messages of the query, a literal, and answers with what each raised."""
     raised = []
-    for message in eval(scope["query_string"]):
+    for message in eval(unquote(scope["query_string"].decode())):
         try:
             await send(message)
             raised.append(None)
