@@ -8,6 +8,7 @@ BUILD ?= build
 BIND ?= 127.0.0.1:8000
 TIME ?= 60
 SOAK ?= 3600
+RELOADS ?= 1000
 COUNT ?= 5000
 # Tests wait more than they compute.
 JOBS ?= 6
@@ -79,7 +80,7 @@ MEMORY = $(patsubst %,tests/server/test_%.py,connection http1 limits wsgi_answer
 RACES = $(patsubst %,tests/server/test_%.py,concurrency deadlines slow_clients standby stopping) \
         tests/process/test_dispatch.py tests/attack/test_memory_budget.py
 
-.PHONY: help run build test unit pytest tls compare asan tsan sanitized valgrind faults fuzz testssl soak siege scribble side-by-side bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
+.PHONY: help run build test test-control unit pytest tls compare asan tsan sanitized valgrind faults fuzz testssl soak siege scribble side-by-side bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -186,6 +187,9 @@ fuzz: $(VENV)/.testing ## Run each fuzz target for TIME=60 seconds
 testssl: $(VENV)/.testing ## Have testssl.sh try all it knows against TLS
 	tools/prerequisites.sh $(PYTHON) testssl
 	TESTSSL=1 $(BIN)/pytest tests/server/test_testssl.py -k gthread
+
+test-control: $(VENV)/.testing ## The control socket over RELOADS=1000 reloads
+	CONTROL_RELOADS=$(RELOADS) $(BIN)/pytest -k leaks $(ARGS) tests/process/test_control.py
 
 soak: $(VENV)/.testing ## Random signals, kills, reloads and upgrades under load, SOAK=3600 seconds
 	$(BIN)/python tests/process/soak.py --seconds $(SOAK) $(ARGS)

@@ -27,8 +27,6 @@ def _missing(cfg):
         yield "dirty workers are not available in this version; none are started"
     if cfg.was_set("ssl_context") and not cfg.is_ssl:
         yield "ssl_context: TLS is spoken where certfile or keyfile is set; the hook is not called"
-    if not cfg.control_socket_disable and cfg.was_set("control_socket"):
-        yield "the control socket is not available in this version; none is opened"
 
 
 def check(cfg):

@@ -12,6 +12,7 @@ import signal
 from gunicorn import SERVER_SOFTWARE, _core, systemd
 from gunicorn.errors import HaltServer
 from gunicorn.master import (
+    control,
     events,
     exchanges,
     notify,
@@ -99,6 +100,7 @@ class Arbiter:
         self.WORKERS = {}
         self.tls = None  # a _tls.Tls, when the workers speak TLS by our engine
         self._status = status.Status()
+        self._control = control.Control()
         self._stopping = False
         self._titled = False  # the command line is overwritten: there is no way back
         self._forks = False  # a worker or a second master

@@ -77,8 +77,7 @@ HTTP/2 is not available in this version: with `h2` among `http_protocols` a line
 served HTTP/1.1. nginx in front speaks it to browsers. The settings are accepted.
 """,
     "Control": """\
-The control socket is not available in this version. The settings are accepted. The [status port](#status) shows the
-workers, [signals](signals.md) change their number.
+The socket at which [gunicornc](operations.md#the-control-socket-gunicornc) asks the master.
 """,
     "Dirty Arbiters": """\
 Dirty workers are not available in this version: with `dirty_apps` and `dirty_workers` a line says so, and
@@ -319,7 +318,16 @@ def child_exit(server, worker):
 """,
     "limit_request_field_size": "The flag has an underscore in its name: `--limit-request-field_size`.\n",
     "cert_reqs": "The numbers of `ssl.CERT_NONE`, `ssl.CERT_OPTIONAL` and `ssl.CERT_REQUIRED`.\n",
-    "control_socket_mode": "The default is `0600`: the owner and nobody else.\n",
+    "control_socket": """\
+Each master has a socket of its own. If another server that runs has this path, or the first master of an upgrade, the master takes
+PATH.2, or the next number that is free; the log names it. The socket that a dead server has left is replaced, any other file stays. In a
+place that cannot be written, as in a read-only container, the server runs without a control socket and logs a line. A reload
+follows a new path once the new configuration is proven; sessions that are open go on.
+""",
+    "control_socket_mode": """\
+The default is `0600`. With bits for the group or for others these users can give commands too; without, the credentials of each
+client are checked as well: only the master's user and root are answered.
+""",
     "header_timeout": """\
 ```python
 header_timeout = 15  # directly on the internet, without a proxy that buffers

@@ -1,4 +1,4 @@
-"""What the C core leaves to Python: hooks, logging, and whatever no usual request comes across."""
+"""The work that the C core leaves to Python: hooks, logging, and all that usual requests avoid."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Bridge:
             from gunicorn import _tls
 
             self.tls = _tls.start(self.cfg, self.log)
-        self.access_in_c = False  # the engine says that it writes the access log
+        self.access_in_c = False  # set when the engine writes the access log
         self.wraps_requests = hasattr(worker, "pass_request") and _overrides.has_own(
             worker, "handle_request"
         )
@@ -125,7 +125,7 @@ class Bridge:
         return {"SERVER_NAME": name, "SERVER_PORT": ""}
 
     def script_name_mismatch(self, environ):
-        """Raise what says that the path is outside SCRIPT_NAME."""
+        """Raise the error of a path outside SCRIPT_NAME."""
         raise errors.ConfigurationProblem(
             f"Request path {environ['RAW_URI']!r} does not start with "
             f"SCRIPT_NAME {environ['SCRIPT_NAME']!r}"
@@ -134,7 +134,7 @@ class Bridge:
     def fill_changed(self, environ, req, given, listener, body_size):
         """Fill `environ` from a request that was changed. Return None if it was not.
 
-        `given` is what the worker's own `handle_request()` has passed on: the client's address,
+        `given` has the arguments of the worker's own `handle_request()`: the client's address,
         the server's and the client's socket, or None. `body_size` is as in `_environ.fill`.
 
         Returns whether the connection ends after the answer, and whether that is HTTP/1.0's.
@@ -160,7 +160,7 @@ class Bridge:
         raise getattr(errors, name)(repr(culprit))
 
     def raise_body_limit(self):
-        """Raise what says that a body is longer than it may be."""
+        """Raise the error of a body that is longer than it may be."""
         raise errors.LimitRequestBody(self.cfg.limit_request_body)
 
     def early_hints(self, headers) -> bytes:
@@ -177,7 +177,7 @@ class Bridge:
         return "".join(lines).encode("latin-1")
 
     def client_socket(self, link, over_tls):
-        """Return what has the attributes of gunicorn.socket."""
+        """Return the object with the attributes of gunicorn.socket."""
         if over_tls:
             from gunicorn.http._tls_socket import TlsSocket
 
@@ -241,7 +241,7 @@ class Bridge:
     # ---- hooks and logs ----
 
     def make_request(self, waited, address, port, *rest):
-        """Return what hooks see of a request."""
+        """Return a request as hooks see it."""
         peer = (address, port) if address else ""
         req = message.received(self.cfg, peer, waited, *rest)
         if self.shows_requests:
@@ -249,7 +249,7 @@ class Bridge:
         return req
 
     def make_response(self, req, sock, status, headers, code, sent, length, *flags):
-        """Return what hooks see of an answer; `length` is None or what was declared."""
+        """Return an answer as hooks see it; `length` is its declared length or None."""
         resp = wsgi.Response(req, sock, self.cfg)
         resp.status = status
         resp.status_code = code
@@ -347,7 +347,7 @@ class Bridge:
 
         `req` is None where the worker's own `handle_error` is not asked: it is too late.
 
-        What the worker itself ended, by one of its `quiet_exceptions`, gets neither.
+        A request that the worker itself ended, by one of its `quiet_exceptions`, gets neither.
         An application that talks on the client's socket ends so: WebSocket libraries raise
         StopIteration then.
         """
@@ -355,7 +355,7 @@ class Bridge:
             return 0, ""
         if isinstance(exc, SystemExit) and getattr(self.worker, "broken_off", False):
             return 0, ""
-        if isinstance(exc, RequestTimeout):  # told when it was raised
+        if isinstance(exc, RequestTimeout):  # logged when it was raised
             return 504, ""
         if socket_taken and isinstance(exc, StopIteration):
             self.log.debug("Closing connection. %s", exc)
@@ -380,7 +380,7 @@ class Bridge:
         return 500, ""
 
     def hint_at_callable(self) -> None:
-        """Log what is wrong with an application that no server could call."""
+        """Log the mistake in an application that no server could call."""
         import inspect
 
         try:
@@ -391,16 +391,16 @@ class Bridge:
                 "If it is a factory or a class, write its call: 'module:create_app()'; "
                 "if it is ASGI, use worker_class 'asgi'."
             )
-        except ValueError:  # code in C that does not tell what it takes
+        except ValueError:  # code in C that does not name its arguments
             pass
 
     # ---- request_timeout ----
 
     def watch_deadlines(self, overdue, signo, stacks_signo):
-        """Have `overdue` called by a signal. Return what the engine needs to end requests.
+        """Have `overdue` called by a signal. Return the means by which the engine ends requests.
 
-        That is the exception, the function that says which greenlet runs, the descriptor that
-        wakes the main thread, and the one of the error log for what is said in an emergency.
+        These are the exception, the function that returns the running greenlet, the descriptor that
+        wakes the main thread, and the descriptor of the error log for emergencies.
         """
         import faulthandler
 
@@ -420,7 +420,7 @@ class Bridge:
         return one is not None
 
     def stack_of_frame(self, frame) -> list:
-        """Return where a frame, and what called it, is: pairs of code and line, outermost first.
+        """Return the places of a frame and its callers: pairs of code and line, outermost first.
 
         Quickly: in another thread the request goes on meanwhile.
         """

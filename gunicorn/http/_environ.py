@@ -3,13 +3,13 @@
 from gunicorn import util
 from gunicorn.http import errors
 
-# What CGI names without "HTTP_" before it (RFC 3875 §4.1); the last one counts.
+# Fields that CGI names without "HTTP_" before it (RFC 3875 §4.1); the last one counts.
 _UNPREFIXED = {"CONTENT-TYPE": "CONTENT_TYPE", "CONTENT-LENGTH": "CONTENT_LENGTH"}
 _PORTS = {"http": "80", "https": "443"}
 
 
 def fill(environ, req, client, server, body_size) -> None:
-    """Put what `req` says into `environ`, which has all that does not depend on it.
+    """Put the values of `req` into `environ`, which has all that is the same for each request.
 
     `client` and `server` are addresses as sockets have them. `body_size` is the size of a chunked
     body that is here whole, so that the application need not know of its chunks, else None.

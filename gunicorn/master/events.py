@@ -16,6 +16,7 @@ from gunicorn.master.workers import counted, ready
 __all__ = [
     "born_big",
     "cannot_answer",
+    "commanded",
     "counted",
     "due",
     "forked",
@@ -42,4 +43,13 @@ def woken(arbiter) -> None:
 
 def cannot_answer(arbiter, reason: str) -> None:
     """The system refuses a resource for the answer to a client of the status port."""
-    arbiter.log.error("Cannot answer a client of the status port or --dump: %s", reason)
+    arbiter.log.error(
+        "Cannot answer a client of the status port, the control socket or --dump: %s", reason
+    )
+
+
+def commanded(arbiter, request: bytes) -> tuple[bytes, int]:
+    """A client of the control socket asks: return `gunicorn.master.commands.answer()`."""
+    from gunicorn.master import commands  # with json, once somebody asks
+
+    return commands.answer(arbiter, request)

@@ -80,6 +80,7 @@ def finish(arbiter) -> None:
     before, arbiter._reloading = arbiter._reloading, None
     exchanges.replace(arbiter, before.last_replaced)
     before.discard(arbiter)
+    arbiter._control.follow(arbiter)
     if before.modules is not None:
         del before
         preload.collect(arbiter)  # the old application, which is full of cycles

@@ -64,6 +64,7 @@ def stop(arbiter, graceful: bool) -> None:
         arbiter._core.drain(REAP_LIMIT, True)
     arbiter._core.end_status()
     arbiter._status.close(unlink=not shared)
+    arbiter._control.close(arbiter._core)
 
 
 def _close_listeners(arbiter, graceful: bool, shared: bool) -> None:

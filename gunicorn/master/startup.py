@@ -92,6 +92,7 @@ def _open_status(arbiter) -> None:
     except OSError as exc:
         report = log.debug if exc.errno == errno.EOPNOTSUPP else log.warning
         report("gunicorn --dump will not reach this master: %s", exc.strerror)
+    arbiter._control.follow(arbiter)
 
 
 def init_signals(arbiter) -> None:
@@ -121,6 +122,7 @@ def _disown(arbiter) -> None:
     for listener in arbiter.LISTENERS:
         listener.close()
     arbiter._status.close(unlink=False)
+    arbiter._control.leave()
 
 
 def settle(arbiter) -> None:

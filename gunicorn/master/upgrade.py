@@ -101,6 +101,7 @@ def promote(arbiter) -> None:
         arbiter.master_pid = 0
         exchanges.look_for_another_master(arbiter)
         arbiter._status.take_over(arbiter._core)
+        arbiter._control.promote(arbiter.log)
         arbiter.proc_name = arbiter.cfg.proc_name
         os.environ.pop("GUNICORN_PID", None)
         arbiter._promoted_pidfile = arbiter.cfg.pidfile

@@ -80,6 +80,7 @@ def _become(arbiter, worker) -> None:
     ending.forget_processes()
     worker.master_pipe = arbiter._core.master_pipe
     arbiter._status.close(unlink=False)
+    arbiter._control.leave()
     titles.show(arbiter, "worker")
     if arbiter._reloading is not None:
         arbiter._reloading.close_in_worker(arbiter)

@@ -29,8 +29,9 @@ def _kind_of(app) -> str | None:
         return None
     if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__):
         return "asgi" if _takes(app, 3) else None
-    takes = [n for n in (2, 3) if _takes(app, n)]
-    return {(2,): "wsgi", (3,): "asgi"}.get(tuple(takes))
+    if _takes(app, 2) == _takes(app, 3):
+        return None
+    return "wsgi" if _takes(app, 2) else "asgi"
 
 
 def _takes(app, count) -> bool:

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from gunicorn.glogging import Logger
     from gunicorn.sock import BaseSocket
 
-#: How much of graceful_timeout is left when requests are ended, for them to say so and for the end
-#: of the process: a share, and the most in seconds. The engine has the same (serve/limits.h).
+#: How much of graceful_timeout is left when requests are ended, for their last log lines and the
+#: end of the process: a share, and the most in seconds. The engine has the same (engine/limits.h).
 STOP_SHARE = 0.2
 STOP_MARGIN = 3.0
-FAST_EXIT_PAUSE = 0.1  # seconds; what worker_int started may say its last word
+FAST_EXIT_PAUSE = 0.1  # seconds for the last log lines of threads that worker_int has started
 
 
 class Worker:
@@ -55,12 +55,12 @@ class Worker:
 
     wsgi: Callable[..., Iterable[bytes]] | None = None
     master_pipe = -1
-    # Whether run() serves by the engine of _core, which then speaks TLS itself and counts `timeout`
+    # Whether run() serves by the engine of _core, which then does TLS itself and counts `timeout`
     # from the start of each request. Other workers call notify().
     uses_engine = False
     application_kind = "wsgi"  # how the engine calls the application
     _engine: Any = None  # gunicorn._core.Engine, while it runs
-    tls: Any = None  # a gunicorn._tls.Tls, when the engine speaks TLS
+    tls: Any = None  # a gunicorn._tls.Tls, when the engine does TLS
     broken_off = False  # graceful_timeout is over, and requests that run were ended for it
     exchange: Any = None  # a _core.Exchange: requests that wait go to other workers by it
 
@@ -104,7 +104,7 @@ class Worker:
         return self.tmp.slot
 
     def notify(self) -> None:
-        """Say that the worker is alive. Who has said so once must go on, within `timeout`."""
+        """Report that the worker is alive. From the first call on it is due within `timeout`."""
         self.tmp.notify()
 
     def run(self) -> None:
@@ -119,7 +119,7 @@ class Worker:
 
         For subclasses that read requests themselves, and for those that override it: the engine
         calls their method when the application has raised `exc` and nothing was sent. `req` is
-        None or what was understood of the request, with its `uri`; `addr` is the client's (host,
+        the request as far as it was parsed, with its `uri`, or None; `addr` is the client's (host,
         port), or empty. The caller closes the socket.
         """
         from gunicorn.http import errors
@@ -150,7 +150,7 @@ class Worker:
             util.seed()
         self._init_descriptors()
         _forked.watch(self)
-        # Between the master's handlers and our own a signal would do what it does by default.
+        # Between the master's handlers and our own, a signal would have its default action.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, self.SIGNALS)
         try:
             self.init_signals()
@@ -174,7 +174,7 @@ class Worker:
         self.run()
 
     def begin(self) -> None:
-        """Do what a worker of this class has to do before it serves, with its application loaded."""
+        """Prepare to serve, with the application loaded: for subclasses."""
 
     def _become_user(self) -> None:
         """Give up the rights of the master. Raises ConfigError when the system refuses."""
@@ -192,7 +192,7 @@ class Worker:
             ) from exc
 
     def ready(self) -> None:
-        """Tell the master that this worker serves. `run()` is called after it, as a rule."""
+        """Report to the master that this worker serves. `run()` is called after it, as a rule."""
         if self.slot is not None:
             self.slot.ready()
 
@@ -224,8 +224,8 @@ class Worker:
     def _init_stack_dump(self) -> None:
         """On SIGABRT and on crashes, the stacks of all threads go to the error log.
 
-        Written by the C signal handler, so also when the interpreter itself is stuck; what was
-        installed for SIGABRT before runs after it.
+        Written by the C signal handler, so also when the interpreter itself is stuck; a handler
+        of SIGABRT that was installed before runs after it.
         """
         import faulthandler
 
@@ -253,11 +253,11 @@ class Worker:
         return self._stacks_fd
 
     def disown(self) -> None:
-        """In a process that the application has forked: give up what is the worker's alone."""
+        """In a process that the application has forked: give up all that is the worker's alone."""
         _forked.disown(self)
 
     def park_copy(self) -> None:
-        """In a forked process: do not return if what runs is the copy of another request."""
+        """In a forked process: do not return if the running code is a copy of another request."""
 
     def _init_reloader(self) -> None:
         from gunicorn.reloader import reloader_engines
@@ -324,7 +324,7 @@ class Worker:
             faulthandler.enable(file=_error_descriptor(self.log), all_threads=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop once what runs is done; its answers say that their connections end with them."""
+        """Stop when the running requests are done; their answers close the connections."""
         if self._told_at is None:
             self._told_at = time.monotonic()
         self.alive = False
@@ -338,7 +338,7 @@ class Worker:
             self._engine.drain()
 
     def break_off(self) -> None:
-        """End what runs, for the master would end the worker soon. Raises SystemExit in it."""
+        """End the running requests by SystemExit, for the master would end the worker soon."""
         self._tell_of_break_off()
         self._engine.stop()
         sys.exit(0)
@@ -353,7 +353,7 @@ class Worker:
         )
 
     def _cut_off(self) -> str:
-        """Return what this worker leaves unfinished, by its own slot."""
+        """Return the requests that this worker leaves unfinished, by its own slot."""
         slot = self.slot
         if slot is None or not slot.method:
             return ""
@@ -379,7 +379,7 @@ class Worker:
         sys.exit(0)
 
     def handle_abort(self, sig: int, frame: FrameType | None) -> None:
-        """The master lost patience. SystemExit is raised in whatever runs."""
+        """The master lost patience. SystemExit is raised in the running code."""
         self.alive = False
         self.cfg.worker_abort(self)
         sys.exit(1)

@@ -37,7 +37,7 @@ class ASGIWorker(LoopWorker):
 
     loop: asyncio.AbstractEventLoop
     lifespan: Lifespan | None = None
-    _half: Half | None = None
+    _half: Half  # from the engine on
     _over = False
     _quits = False
     _fails = False  # the application could not be loaded, and is shown as a page

@@ -79,7 +79,7 @@ void metrics_sum(struct metrics *totals, const struct metrics *worker)
 const char *metrics_state_name(unsigned state)
 {
     static const char *const names[METRICS_CONN_STATES] = {
-        "idle", "head", "body", "running", "flush", "linger", "handshake",
+        "idle", "head", "body", "running", "flush", "linger", "handshake", "websocket",
     };
     return names[state];
 }

@@ -58,6 +58,7 @@ enum metrics_activity {
     ACTIVITY_FLUSH,   /* the client has not taken all of an answer */
     ACTIVITY_LINGER,  /* it is over, but for what the client still sends */
     ACTIVITY_HANDSHAKE,
+    ACTIVITY_WEBSOCKET, /* messages go both ways */
 };
 
 /* Answers by the first digit of their status; 0: none was sent, though the application ran. */

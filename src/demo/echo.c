@@ -2,12 +2,15 @@
  * The engine with no Python: answers "Hello" to a request without a body and the body to one that
  * has any. Serves on loopback until SIGTERM or SIGINT:
  *
- *     echo [--later] [--threads N] [--loop NAME] [--certificates FILE --key FILE] [PORT]
+ *     echo [--later | --websocket] [--threads N] [--loop NAME] [--certificates FILE --key FILE]
+ * [PORT]
  *
- * --later: see echo_later.h. The files are PEM; with them it speaks TLS.
+ * --later: see echo_later.h. --websocket: see echo_websocket.h. The files are PEM; with them it
+ * speaks TLS.
  */
 #include "base/mem.h"
 #include "demo/echo_later.h"
+#include "demo/echo_websocket.h"
 #include "net/tls/tls.h"
 #include "serve/engine/host.h"
 #include "serve/request/response.h"
@@ -154,7 +157,7 @@ static void speak_tls(const char *certificates, const char *key)
 }
 
 struct arguments {
-    bool later;
+    bool later, websocket;
     uint32_t threads;
     const char *loop, *certificates, *key;
     uint16_t port;
@@ -163,14 +166,20 @@ struct arguments {
 static struct arguments read_arguments(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"later", no_argument, NULL, 'l'},      {"threads", required_argument, NULL, 't'},
-        {"loop", required_argument, NULL, 'b'}, {"certificates", required_argument, NULL, 'c'},
-        {"key", required_argument, NULL, 'k'},  {0},
+        {"later", no_argument, NULL, 'l'},
+        {"websocket", no_argument, NULL, 'w'},
+        {"threads", required_argument, NULL, 't'},
+        {"loop", required_argument, NULL, 'b'},
+        {"certificates", required_argument, NULL, 'c'},
+        {"key", required_argument, NULL, 'k'},
+        {0},
     };
     struct arguments arguments = {.threads = 1, .port = 8000};
     for (int name; (name = getopt_long(argc, argv, "", options, NULL)) >= 0;) {
         if (name == 'l')
             arguments.later = true;
+        else if (name == 'w')
+            arguments.websocket = true;
         else if (name == 't')
             arguments.threads = (uint32_t)atoi(optarg);
         else if (name == 'b')
@@ -219,10 +228,14 @@ int main(int argc, char **argv)
         .standby = true,
         .loop = arguments.loop,
         .at_head = arguments.later,
+        .websocket_message_max = 16 * 1024 * 1024,
     };
     if (arguments.later) {
         ops.run = later_run;
         ops.events = later_events;
+    } else if (arguments.websocket) {
+        ops.run = websocket_run;
+        ops.events = websocket_events;
     }
     engine = engine_create(&options, &ops, NULL, &listener, 1);
     if (!engine || pipe2(signal_pipe, O_NONBLOCK | O_CLOEXEC) < 0 ||

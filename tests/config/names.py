@@ -8,7 +8,8 @@ are not part of it, but for those that others are known to import or replace the
 ABSENT_MODULES = {
     "gunicorn.asgi": "it reads requests in Python; the engine does so",
     "gunicorn.dirty": "dirty workers are not there",
-    "gunicorn.ctl": "there is no control socket",
+    "gunicorn.ctl.handlers": "the commands are the master's: gunicorn.master.commands",
+    "gunicorn.ctl.server": "the server of the control socket is C, in the master's loop",
     "gunicorn.http2": "HTTP/2 is not there yet",
     "gunicorn.uwsgi": "the uwsgi protocol is not there",
     "gunicorn.workers.base_async": "it reads requests in Python; the engine does so",
@@ -53,6 +54,12 @@ PRESENT = {
         validate_list_string validate_pos_int validate_post_request validate_proxy_protocol
         validate_reload_engine validate_ssl_version validate_statsd_address validate_string
         validate_string_to_addr_list validate_string_to_list validate_user
+    """,
+    "gunicorn.ctl": "",
+    "gunicorn.ctl.cli": "main",
+    "gunicorn.ctl.client": "ControlClient ControlClientError parse_command",
+    "gunicorn.ctl.protocol": """
+        ControlProtocol ProtocolError make_error_response make_request make_response
     """,
     "gunicorn.debug": "Spew spew unspew",
     "gunicorn.errors": "AppImportError ConfigError HaltServer",
@@ -121,6 +128,13 @@ IMPORTED = {
 
 #: module: {reason: names}
 ABSENT = {
+    "gunicorn.ctl.cli": {
+        "gunicorn.ctl.formats has one function for all answers": """
+            format_all format_config format_dirty format_help format_listeners format_response
+            format_stats format_workers
+        """,
+        "a session is no interface": "run_command run_interactive",
+    },
     "gunicorn.config": {
         "settings are rows of gunicorn._settings, without a metaclass": "SettingMeta",
         "gunicorn.reloader has them": "reloader_engines",

@@ -92,12 +92,14 @@ def master(tmp_path):
         workers: int | None = 1,  # None: as the configuration says
         launch: bool = False,
         plain: bool = True,
+        control: bool = False,
         **options,
     ) -> Master:
         options.setdefault("expect_trouble", True)
         kind = PLAIN if plain else []
         number = [] if workers is None else ["-w", str(workers)]
-        one = Master([*kind, *number, "--no-control-socket", *args, app], tmp_path, **options)
+        off = [] if control else ["--no-control-socket"]
+        one = Master([*kind, *number, *off, *args, app], tmp_path, **options)
         if config is not None:
             one.config(config)
         started.append(one)

@@ -256,6 +256,7 @@ def test_an_application_that_disables_our_loggers_is_named(master, tmp_path, pre
     said = "Logging is disabled for gunicorn.error and gunicorn.access: the application has"
     told = 1 if preload else 2
     wait_until(lambda: log.exists() and log.read_text().count(said) == told, "it is said")
+    one.wait_workers(2)  # with --preload it is said before the master has its handlers
     one.kill(signal.SIGTERM)
     assert one.wait() == 0
     assert log.read_text().count(said) == told

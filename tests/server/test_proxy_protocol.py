@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 from helpers import proxy_header
@@ -244,6 +245,21 @@ def test_header_timeout(refusing, header):
             connection.send(bytes([byte]))
         connection.expect_closed()
     assert clock.seconds >= 1.9
+
+
+def test_in_pieces_while_the_server_stops(gunicorn):
+    """The client has as long as with the head of a request."""
+    server = gunicorn("echo", "--proxy-protocol=auto")
+    header, expected = HEADERS["v1"]
+    with server.connect() as connection:
+        connection.send(header[:20])
+        assert server.request().status == 200  # so the one before has been accepted, too
+        server.kill(signal.SIGTERM)
+        server.wait_for_log("Handling signal: term")
+        time.sleep(0.5)  # of the two seconds that it has
+        connection.send(header[20:] + GET)
+        assert variables(connection.read_response()) == expected
+    assert server.wait() == 0
 
 
 # proxy_allow_ips

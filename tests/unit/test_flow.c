@@ -515,6 +515,50 @@ static void a_client_that_takes_nothing(void **state)
     close_all();
 }
 
+static struct conn *impatient; /* its time to send is over while the application's thread waits */
+
+static void lose_patience(void *context)
+{
+    (void)context;
+    if (!impatient)
+        return;
+    assert_true(engine_lead(served.engine));
+    app.request->flow.out_at = 1;
+    conn_expired(served.engine, impatient);
+    engine_yield(served.engine);
+    impatient = NULL;
+}
+
+/* Bytes that the thread was about to queue would stand where those were that are thrown away. */
+static void nothing_follows_what_is_thrown_away(void **state)
+{
+    (void)state;
+    struct engine_options o = options();
+    struct app_ops ops = served_later_ops;
+    bool kept;
+    ops.detach = lose_patience;
+    served_create(&o, &ops);
+    served.begin = begin;
+    served.events = note_events;
+    struct conn *conn = served_connect(true);
+    served_say("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    response_start(app.request, "200 OK", 6);
+    char *beyond = malloc(3 * LARGE);
+    memset(beyond, '#', 3 * LARGE);
+    assert_int_equal(response_write(app.request, large, LARGE, NULL, &kept, false), RESPONSE_OK);
+    impatient = conn;
+    assert_int_equal(response_write(app.request, beyond, 3 * LARGE, NULL, &kept, true),
+                     RESPONSE_GONE);
+    assert_null(impatient);
+    free(beyond);
+    finish(NULL);
+    served_answer();
+    assert_null(memchr(served.output, '#', served.output_size));
+    assert_false(served_is_open());
+    assert_int_equal(served.engine->metrics->closed[CLOSE_SEND_TIMEOUT], 1);
+    close_all();
+}
+
 /* Events */
 
 static void finish_in_event(struct request *request, unsigned events)
@@ -576,6 +620,7 @@ int main(void)
         cmocka_unit_test(writing_never_waits),
         cmocka_unit_test(beyond_all_bounds_it_fails),
         cmocka_unit_test(a_client_that_takes_nothing),
+        cmocka_unit_test(nothing_follows_what_is_thrown_away),
         cmocka_unit_test(finishing_within_an_event),
         cmocka_unit_test(events_of_a_finished_request_are_not_given),
     };

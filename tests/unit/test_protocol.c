@@ -265,6 +265,51 @@ static void a_slow_client_gets_all(void **state)
     served_close();
 }
 
+/* Beside the leader */
+
+static struct request *busy;
+static char order[64];
+
+/* While the leader attends to one request, the thread of another asks for that, too, and ends. */
+static void attend_slowly(struct engine *engine, struct request *request)
+{
+    strcat(order, request == busy ? "attend 2, " : "attend 1, ");
+    if (request == busy)
+        return;
+    engine_attend(engine, busy);
+    answer_path(busy);
+    engine_put_back(engine, busy);
+}
+
+static void answered_slowly(struct engine *engine, struct request *request)
+{
+    strcat(order, request == busy ? "end 2, " : "end 1, ");
+    toy_protocol.answered(engine, request);
+}
+
+/* By then its memory may be another request's. */
+static void none_is_attended_after_its_end(void **state)
+{
+    (void)state;
+    struct protocol protocol = toy_protocol;
+    struct engine_options options = toy_options();
+    protocol.attend = attend_slowly;
+    protocol.answered = answered_slowly;
+    options.protocol = &protocol;
+    wait_for_nobody(&options, "1 GET /a\n2 GET /b\n");
+    struct request *first = engine_poll(served.engine);
+    busy = engine_poll(served.engine);
+    assert_true(first && busy && engine_lead(served.engine));
+    order[0] = '\0';
+    engine_attend(served.engine, first);
+    engine_yield(served.engine);
+    assert_string_equal(order, "attend 1, attend 2, end 2, ");
+    answer_path(first);
+    engine_put_back(served.engine, first);
+    assert_non_null(strstr(served_answer(), "2 data 2\n/b2 end\n1 head 200 OK"));
+    served_close();
+}
+
 /* Two threads */
 
 static struct {
@@ -444,6 +489,7 @@ int main(void)
         cmocka_unit_test(who_drains_takes_what_has_come),
         cmocka_unit_test(refusals_are_logged),
         cmocka_unit_test(a_slow_client_gets_all),
+        cmocka_unit_test(none_is_attended_after_its_end),
         cmocka_unit_test(two_threads_answer_out_of_order),
         cmocka_unit_test(the_late_one_is_found),
         cmocka_unit_test(it_drains_while_one_runs),

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 enum {
-    BLOCK_SIZE = 16 * 1024, /* what the interpreter asks for first; other sizes pass through */
+    BLOCK_SIZE = 16 * 1024, /* the interpreter's first blocks; other sizes pass through */
     BLOCKS_MAX = 64,        /* kept, at most */
 };
 

@@ -1,6 +1,6 @@
 #include "ext/core/inotify.h"
 
-/* What the reloader needs of Linux to be told of changed files instead of looking for them. */
+/* By these Linux reports changed files to the reloader, which need not look for them. */
 
 #ifdef __linux__
 

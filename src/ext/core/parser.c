@@ -83,7 +83,7 @@ static PyObject *version_argument(const struct parsing *parsing)
                          latin1(parsing, parsing->parser.error_at, parsing->parser.error_len));
 }
 
-/* What the exception of a refused head is made from, a tuple. */
+/* The arguments of the exception of a refused head, a tuple. */
 static PyObject *error_arguments(const struct parsing *parsing)
 {
     const struct http1_parser *parser = &parsing->parser;

@@ -4,7 +4,7 @@
 #include "ext/core/state.h"
 
 /*
- * The engine's parsers for Python: what gunicorn.http.parser and gunicorn.http.body are made of.
+ * The engine's parsers for Python: gunicorn.http.parser and gunicorn.http.body are made of them.
  * Refusals are raised as the classes of gunicorn.http.errors.
  */
 

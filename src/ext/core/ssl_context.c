@@ -14,7 +14,7 @@ struct ssl_library {
     int (*get_verify_mode)(const struct ssl_ctx_st *);
 };
 
-/* What CPython 3.10 to 3.14 begin an SSLContext with. */
+/* The beginning of an SSLContext in CPython 3.10 to 3.14. */
 struct python_context {
     PyObject_HEAD struct ssl_ctx_st *ctx;
 };
@@ -27,7 +27,7 @@ static void *unavailable(struct core_state *state, const char *why)
 
 /* ---- the library ---- */
 
-/* The extension module's file: what it depends on is searched with it. NULL: it is built in. */
+/* The extension module's file: its dependencies are searched with it. NULL: it is built in. */
 static void *open_ssl_module(PyObject *module)
 {
     PyObject *path = PyObject_GetAttrString(module, "__file__");
@@ -123,7 +123,7 @@ static uint64_t verify_mode_of(const struct ssl_library *tls, const struct ssl_c
     return !(mode & VERIFY_PEER) ? 0 : mode & VERIFY_REQUIRED ? 2 : 1;
 }
 
-/* Whether the pointer is what we take it for: it answers as the object does. */
+/* Whether the pointer is the SSL_CTX: it answers as the object does. */
 static int agrees(const struct ssl_library *tls, PyObject *context, const struct ssl_ctx_st *ctx)
 {
     uint64_t options = 0, verify_mode = 0;

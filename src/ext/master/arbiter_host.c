@@ -28,6 +28,7 @@ static const char *const event_names[ARBITER_EVENT_COUNT] = {
     [ARBITER_EVENT_BORN_BIG] = "born_big",
     [ARBITER_EVENT_HURRY] = "hurry",
     [ARBITER_EVENT_CANNOT_ANSWER] = "cannot_answer",
+    [ARBITER_EVENT_COMMANDED] = "commanded",
     [ARBITER_EVENT_FORKED] = "forked",
 };
 
@@ -80,8 +81,8 @@ static int call(void *ctx, const char *name)
     return done(PyObject_CallMethod(((struct arbiter_object *)ctx)->owner, name, NULL));
 }
 
-/* Reports an event; `format` and what follows it are those of Py_BuildValue(), for a tuple. New, or
- * NULL with an exception. */
+/* Reports an event; `format` and the arguments after it are those of Py_BuildValue(), for a tuple.
+ * New, or NULL with an exception. */
 static PyObject *report(void *ctx, enum arbiter_event event, const char *format, ...)
 {
     struct arbiter_object *self = ctx;
@@ -254,6 +255,25 @@ static void host_cannot_answer(void *ctx, int error)
         PyErr_WriteUnraisable(((struct arbiter_object *)ctx)->owner);
 }
 
+static int host_command(void *ctx, struct str request, struct writer *answer, pid_t *stack_of)
+{
+    PyObject *result =
+        report(ctx, ARBITER_EVENT_COMMANDED, "(y#)", request.p, (Py_ssize_t)request.n);
+    const char *bytes;
+    Py_ssize_t size;
+    int pid;
+
+    if (!result)
+        return -1;
+    bool parsed = PyArg_ParseTuple(result, "y#i:commanded", &bytes, &size, &pid);
+    if (parsed) {
+        writer_add(answer, bytes, (size_t)size);
+        *stack_of = (pid_t)pid;
+    }
+    Py_DECREF(result);
+    return parsed ? 0 : -1;
+}
+
 const struct arbiter_host arbiter_host_python = {
     .wait = host_wait,
     .between = host_between,
@@ -275,6 +295,7 @@ const struct arbiter_host arbiter_host_python = {
     .born_big = host_born_big,
     .hurry = host_hurry,
     .cannot_answer = host_cannot_answer,
+    .command = host_command,
 };
 
 static void fork_before(void *ctx)
@@ -290,6 +311,7 @@ static void fork_after(void *ctx, pid_t pid)
         return;
     }
     status_leave(&((struct arbiter_object *)ctx)->status);
+    control_close(&((struct arbiter_object *)ctx)->control);
     PyOS_AfterFork_Child();
 }
 

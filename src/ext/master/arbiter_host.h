@@ -5,6 +5,7 @@
 #include <Python.h>
 
 #include "proc/loop/arbiter.h"
+#include "proc/port/control.h"
 #include "proc/port/status.h"
 
 /*
@@ -38,6 +39,7 @@ enum arbiter_event {
     ARBITER_EVENT_BORN_BIG,
     ARBITER_EVENT_HURRY,
     ARBITER_EVENT_CANNOT_ANSWER,
+    ARBITER_EVENT_COMMANDED,
     ARBITER_EVENT_FORKED,
     ARBITER_EVENT_COUNT
 };
@@ -51,6 +53,7 @@ struct arbiter_object {
     bool open;
     struct arbiter arbiter;
     struct status status;
+    struct control control;
 };
 
 /* Its `ctx` is a struct arbiter_object. */

@@ -1,9 +1,11 @@
 #include "ext/master/arbiter_type.h"
 
+#include "base/clock.h"
 #include "ext/core/settings.h"
 #include "ext/master/arbiter_host.h"
 #include "ext/master/slot_type.h"
 #include "proc/loop/signals.h"
+#include "proc/port/report.h"
 
 /* ---- the object ---- */
 
@@ -37,6 +39,7 @@ static int arbiter_begin(struct arbiter_object *self, PyObject *owner, PyObject 
         return -1;
     }
     status_open(&self->status, &self->arbiter);
+    control_open(&self->control, &self->status);
     self->open = true;
     return 0;
 }
@@ -88,6 +91,7 @@ static void arbiter_dealloc(PyObject *op)
     arbiter_clear(op);
     Py_CLEAR(self->slot_type);
     if (self->open) {
+        control_close(&self->control);
         status_close(&self->status);
         arbiter_close(&self->arbiter);
     }
@@ -95,7 +99,7 @@ static void arbiter_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
-/* For what only the master does; NULL with an exception in a worker that has to leave it. */
+/* For calls that only the master makes; NULL with an exception in a worker that has to leave it. */
 static struct arbiter *master_of(PyObject *op)
 {
     return arbiter_host_forked((struct arbiter_object *)op) < 0 ? NULL : of(op);
@@ -169,6 +173,32 @@ static PyObject *py_open_private(PyObject *op, PyObject *unused)
     if (status_open_private(status_of(op)) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
+}
+
+static PyObject *py_listen_control(PyObject *op, PyObject *args)
+{
+    int fd, own_user;
+
+    if (!PyArg_ParseTuple(args, "ip:listen_control", &fd, &own_user))
+        return NULL;
+    control_listen(&((struct arbiter_object *)op)->control, fd, own_user);
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_workers(PyObject *op, PyObject *unused)
+{
+    PyObject *text = NULL;
+    struct writer out;
+
+    (void)unused;
+    writer_init(&out, PORT_ANSWER);
+    report_workers(of(op), &out, (int64_t)(clock_ns() / 1000000));
+    if (out.error)
+        PyErr_NoMemory();
+    else
+        text = PyUnicode_DecodeASCII(out.data, (Py_ssize_t)out.size, NULL);
+    writer_free(&out);
+    return text;
 }
 
 #define END_STATUS_MS 500 /* for the clients that are there */
@@ -248,6 +278,17 @@ static PyObject *py_expire(PyObject *op, PyObject *args)
     if (!PyArg_ParseTuple(args, "id:expire", &pid, &lifetime))
         return NULL;
     arbiter_expire(of(op), pid, (int64_t)(lifetime * 1000));
+    Py_RETURN_NONE;
+}
+
+static PyObject *py_retire(PyObject *op, PyObject *pid_object)
+{
+    long pid = PyLong_AsLong(pid_object);
+
+    if (pid == -1 && PyErr_Occurred())
+        return NULL;
+    if (arbiter_retire(of(op), (pid_t)pid) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
 }
 
@@ -356,6 +397,10 @@ static PyMethodDef arbiter_methods[] = {
     {"successor_gone", py_successor_gone, METH_NOARGS, "This master answers again."},
     {"open_private", py_open_private, METH_NOARGS,
      "Opens the socket that `gunicorn --dump` asks. Raises OSError."},
+    {"listen_control", py_listen_control, METH_VARARGS,
+     "listen_control(fd, own_user): the listener of the control socket, which stays its owner's; "
+     "-1: none. With own_user only processes of our own user and of root are answered."},
+    {"workers", py_workers, METH_NOARGS, "The report of /workers, JSON."},
     {"drain", py_drain, METH_VARARGS,
      "drain(limit, hurried): waits until all workers are gone, at most `limit` seconds."},
     {"fork", py_fork, METH_O,
@@ -365,6 +410,8 @@ static PyMethodDef arbiter_methods[] = {
      "let_go(): the workers stop as if this master were dead; for the end."},
     {"adopt", py_adopt, METH_VARARGS, "adopt(pid, age): a worker that somebody else forked."},
     {"expire", py_expire, METH_VARARGS, "expire(pid, seconds): it is replaced after this."},
+    {"retire", py_retire, METH_O,
+     "retire(pid): it serves until a successor is ready. Raises OSError."},
     {"forget", py_forget, METH_O, "forget(pid): it is no worker any more."},
     {"missing", py_missing, METH_NOARGS, "How many workers are to be forked now."},
     {"children", py_children, METH_NOARGS, "[(pid, age, generation, phase)], the oldest first."},
@@ -377,7 +424,7 @@ static PyMethodDef arbiter_methods[] = {
 
 /* ---- attributes ---- */
 
-/* Those that the loop goes by: kind, name, field, and what it is. */
+/* Those that the loop goes by: kind, name, field, and description. */
 #define ARBITER_SETTINGS(X)                                                                        \
     X(MS, timeout, timeout_ms, "Seconds of silence after which a worker is aborted; 0: never.")    \
     X(MS, graceful_timeout, kinds[CHILD_WORKER].graceful_ms,                                       \

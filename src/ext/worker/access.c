@@ -7,8 +7,8 @@
 #include "serve/access/refused.h"
 
 /*
- * The access log in C, for as long as nobody replaced the logger, its handler or their parts: see
- * gunicorn.glogging.Logger.access_fd(). What a line says of a request is what the environ says when
+ * The access log in C, for as long as the logger, its handler and their parts are not replaced: see
+ * gunicorn.glogging.Logger.access_fd(). A line about a request has the values of the environ when
  * the application is through with it, for middleware may have put another address or path there.
  */
 

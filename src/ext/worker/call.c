@@ -178,7 +178,7 @@ void call_end(struct call *call, struct request *request)
         count_towards_max(worker);
 }
 
-/* What Python says to an exception: the status and the text to answer. */
+/* The Bridge's verdict on an exception: the status and the text to answer. */
 static PyObject *ask_python(struct call *call, PyObject *exception)
 {
     const struct request *request = call->request;

@@ -140,7 +140,7 @@ static void discard(PyObject *real)
 
 /*
  * For the access log and the hooks: a client that asked for another protocol gets it by an answer
- * of the application's own, which nobody else sees.
+ * of the application's own, which only the application sees.
  */
 static void suppose_upgrade(struct request *request)
 {
@@ -183,7 +183,7 @@ static PyObject *socket_take_over(PyObject *op, PyObject *unused)
 
 /*
  * A _socket.socket on a descriptor of its own, to be closed at once: while another one is open, the
- * client is not told that its connection is closed. No Python code runs between the descriptor and
+ * client does not see that its connection is closed. No Python code runs between the descriptor and
  * the object.
  */
 static PyObject *socket_duplicate(PyObject *op, PyObject *unused)
@@ -331,8 +331,7 @@ static PyObject *get_class(PyObject *op, void *unused)
     return class;
 }
 
-/* Who copies or pickles an environ looks for such names, and does not mean to talk on the socket.
- */
+/* Code that copies or pickles an environ looks for such names, and does not use the socket. */
 static bool is_special(PyObject *name)
 {
     return PyUnicode_Check(name) && PyUnicode_GET_LENGTH(name) > 4 &&

@@ -6,7 +6,7 @@
 /* Requests and answers as hooks, worker classes and loggers of the user see them: new references,
  * or NULL with an exception. */
 
-/* `body` is what reads the request's body. */
+/* `body` is the object that reads the request's body. */
 PyObject *describe_request(struct call *call, PyObject *body);
 
 /* `status` and `headers` are the application's, or NULL. */

@@ -7,8 +7,8 @@
 #include "serve/engine/loop_host.h"
 
 /*
- * An application in a foreign event loop: turn() leads a step of the engine and starts what is
- * ready, each request through the worker's start(), which may run it in a greenlet. Such a request
+ * An application in a foreign event loop: turn() leads a step of the engine and starts the ready
+ * requests, each through the worker's start(), which may run it in a greenlet. Such a request
  * may be left in the midst of its C functions and continued later, so nothing of it is kept in
  * thread-local or static places.
  */
@@ -49,7 +49,7 @@ PyObject *engine_heard(PyObject *op, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* The function of one request: runs it in whatever coroutine it is called. */
+/* The function of one request: runs it in the coroutine that calls it. */
 static PyObject *run_one(PyObject *op, PyObject *unused)
 {
     (void)unused;

@@ -4,7 +4,7 @@
 #include "ext/worker/options.h"
 #include "ext/worker/worker.h"
 
-/* gunicorn._core.Engine: what a worker's run() makes of its configuration, and runs. */
+/* gunicorn._core.Engine: a worker's run() makes it from its configuration, and runs it. */
 struct engine_object {
     PyObject_HEAD struct worker worker;
     struct options options;

@@ -11,7 +11,7 @@
 
 #define FIELD(kind, name, field) SETTING(struct engine_object, kind, name, field)
 
-/* What the worker and the Bridge say beside the settings. */
+/* The attributes of the worker and the Bridge that count beside the settings. */
 static const struct setting worker_options[] = {
     FIELD(NUMBER, "age", options.engine.number),
     SETTINGS_END,

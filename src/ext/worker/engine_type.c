@@ -13,7 +13,7 @@
 
 /*
  * Engine(worker, threads=0, loop=False, wait=None): with threads the main thread looks after
- * signals alone; with loop there is no run(), but what engine_loop.c defines.
+ * signals alone; with loop there is no run(), but the methods of engine_loop.c.
  */
 static int engine_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
@@ -38,7 +38,7 @@ static int engine_init(PyObject *op, PyObject *args, PyObject *kwargs)
     return engine_start(self, worker, threads, loop);
 }
 
-/* Serves in this thread until the worker stops; raises what a signal handler raised. */
+/* Serves in this thread until the worker stops; raises the exception of a signal handler. */
 static PyObject *engine_run(PyObject *op, PyObject *unused)
 {
     (void)unused;
@@ -85,7 +85,7 @@ static PyObject *engine_wait(PyObject *op, PyObject *unused)
     return PyBool_FromLong(!atomic_load(&engine->stopped));
 }
 
-/* overdue(signal, frame): what SIGURG calls, in the main thread. */
+/* overdue(signal, frame): the handler of SIGURG, in the main thread. */
 static PyObject *engine_overdue(PyObject *op, PyObject *const *args, Py_ssize_t count)
 {
     PyObject *frame = count > 1 && args[1] != Py_None ? args[1] : NULL;
@@ -94,7 +94,7 @@ static PyObject *engine_overdue(PyObject *op, PyObject *const *args, Py_ssize_t 
     Py_RETURN_NONE;
 }
 
-/* may_raise(serial): what the hub asks before it throws RequestTimeout into a greenlet. */
+/* may_raise(serial): the hub asks this before it throws RequestTimeout into a greenlet. */
 static PyObject *engine_may_raise(PyObject *op, PyObject *serial)
 {
     unsigned long long number = PyLong_AsUnsignedLongLong(serial);

@@ -7,7 +7,7 @@
  * reference, or NULL with an exception. */
 PyObject *proxied_client(struct worker *worker, const struct request *request);
 
-/* What gunicorn's Request has as proxy_protocol_info: a new dict, None when no PROXY header has
+/* The proxy_protocol_info of gunicorn's Request: a new dict, None when no PROXY header has
  * named a client, or NULL with an exception. */
 PyObject *proxied_info(struct worker *worker, const struct request *request);
 

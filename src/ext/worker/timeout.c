@@ -16,13 +16,13 @@
 /*
  * `request_timeout`: gunicorn.errors.RequestTimeout is raised where the application runs.
  *
- * Who is told that a request is due, by overdue(), is a thread that has the interpreter: the main
- * thread. It raises at once when the request runs in itself (it was interrupted by SIGURG, so a
- * system call ends, too); in another thread by PyThreadState_SetAsyncExc(); in another greenlet by
- * way of the hub. Nothing is raised but between timeout_enter() and timeout_leave(), when the
- * application is at work: hooks, the access log and the next request are never hit. Both run in the
- * request's own thread with the interpreter held, as does whoever raises, and what was raised in a
- * thread and has not arrived there is taken back by timeout_leave().
+ * overdue() informs a thread that has the interpreter: the main thread. It raises at once when the
+ * request runs in itself (it was interrupted by SIGURG, so a system call ends, too); in another
+ * thread by PyThreadState_SetAsyncExc(); in another greenlet by way of the hub. Nothing is raised
+ * but between timeout_enter() and timeout_leave(), when the application is at work: hooks, the
+ * access log and the next request are never hit. Both run in the request's own thread with the
+ * interpreter held, as does the code that raises. An exception that was raised in a thread and has
+ * not arrived there is taken back by timeout_leave().
  */
 
 enum { DEADLINE_SIGNAL = SIGURG, STACKS_SIGNAL = SIGVTALRM, LINE_MAX_SIZE = 512 };
@@ -225,7 +225,7 @@ static PyObject *text_of(struct str text)
     return PyUnicode_DecodeLatin1(text.p, (Py_ssize_t)text.n, NULL);
 }
 
-/* Of a request that runs: what it is, how old, whether the application is at work. */
+/* Of a request that runs: method and path, its age, whether the application is at work. */
 struct about {
     PyObject *method, *target;
     double age;
@@ -263,7 +263,7 @@ static void log_overdue(struct worker *worker, const struct about *about, PyObje
     Py_XDECREF(done);
 }
 
-/* Tells of one request: HERE when the exception is to be raised by who looks. */
+/* Reports one request: HERE when the caller has to raise the exception. */
 static enum place tell(struct worker *worker, struct request *request, PyObject *frame)
 {
     struct deadlines *deadlines = &worker->engine->deadlines;
@@ -343,7 +343,7 @@ void timeout_overdue(void *app)
         pthread_kill(worker->main_thread, DEADLINE_SIGNAL);
 }
 
-/* The interpreter is held by C code: what can be said without it. */
+/* The interpreter is held by C code: logs as much as is possible without it. */
 static void tell_unheard(struct worker *worker)
 {
     char line[LINE_MAX_SIZE], when[32];

@@ -39,8 +39,8 @@ static int append(PyObject *list, PyObject *item)
 }
 
 /*
- * All of them are made while nobody else runs: a list is known to the garbage collector, which may
- * run Python code when it is made, and after that the connection may be gone.
+ * All of them are made while no other code runs: a list is known to the garbage collector, which
+ * may run Python code when it is made, and after that the connection may be gone.
  */
 struct certificates {
     unsigned count;

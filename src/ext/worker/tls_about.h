@@ -4,7 +4,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-/* What can be said of a connection's TLS: new references, or NULL with an exception. */
+/* Values of a connection's TLS: new references, or NULL with an exception. */
 
 struct tls;
 

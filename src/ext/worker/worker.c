@@ -57,7 +57,7 @@ bool worker_interrupted(void *app)
     int raised = PyErr_CheckSignals();
     worker_check_process(worker, NULL);
     if (raised < 0) {
-        engine_stop(worker->engine); /* run() raises what the handler raised */
+        engine_stop(worker->engine); /* run() raises the handler's exception */
         return true;
     }
     access_reopen(worker);
@@ -116,8 +116,8 @@ int worker_wait(void *app, int fd, short events, int timeout_ms)
 }
 
 /*
- * SIGTERM comes once more: its handler, in the main thread, raises SystemExit in what runs there.
- * From now on it also ends a system call that waits.
+ * SIGTERM comes once more: its handler, in the main thread, raises SystemExit in the code that runs
+ * there. From now on it also ends a system call that waits.
  */
 void worker_cut_off(void *app)
 {

@@ -47,7 +47,7 @@ struct app_kind {
     void (*free_call)(struct call *call);
 };
 
-/* What an Engine is made of: the same for each kind of application. */
+/* The inside of an Engine: the same for each kind of application. */
 struct worker {
     struct core_state *state;
     struct engine *engine;
@@ -59,14 +59,14 @@ struct worker {
     PyObject *bridge; /* gunicorn.http._bridge: hooks, logging, rare paths in Python */
     PyObject *methods[BRIDGE_METHOD_COUNT]; /* the Bridge's, bound */
     PyObject *wait; /* wait(fd, write, seconds) of a foreign loop; NULL: the thread waits */
-    PyObject *run_one, *collect; /* what turn() of a loop host starts */
+    PyObject *run_one, *collect; /* started by turn() of a loop host */
     PyObject *timeout_error;     /* RequestTimeout; NULL without request_timeout */
     PyObject *current;           /* says which greenlet runs; NULL: there are none */
     uint32_t running;            /* requests that run; attached only */
     pthread_t main_thread;       /* for request_timeout, as the next two */
     int wake_fd;                 /* wakes the main thread */
     int stacks_fd;               /* the error log; -1: none */
-    struct slot *slot;           /* NULL: nobody watches */
+    struct slot *slot;           /* NULL: there is no master */
     struct call *calls;          /* free ones */
     struct text_cache texts;
     uint64_t max_requests; /* 0: none */
@@ -75,10 +75,10 @@ struct worker {
     bool around; /* the worker's class has a handle_request() of its own */
     bool shown;  /* it, or pre_request, sees requests before the application and may change them */
     bool threaded;
-    bool telling; /* of a request that is due: what that takes is not to be interrupted by it */
+    bool telling; /* a request that is due is being logged, which must not be interrupted */
     bool in_turn; /* a loop host starts requests */
     bool retiring;
-    bool tls;               /* all listeners speak TLS */
+    bool tls;               /* all listeners use TLS */
     bool tls_verifies;      /* clients are asked for certificates */
     uint64_t tls_looked_ns; /* when the certificate's files were last looked at */
 };

@@ -5,7 +5,7 @@
 
 /* TLS by the ssl.SSLContext that the Bridge has. */
 
-/* Has the listeners speak TLS, if they are to. 0, or -1 with an exception. */
+/* Turns TLS on for the listeners, if they are to have it. 0, or -1 with an exception. */
 int worker_tls_start(struct worker *worker);
 
 /* Every now and then: whether there is a renewed certificate. Attached. */

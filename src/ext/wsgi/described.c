@@ -61,7 +61,7 @@ static PyObject *proceed(PyObject *self, PyObject *const *args, size_t nargsf, P
     return sent < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-/* The worker's own handle_request() may have caught what the application raised. */
+/* The worker's own handle_request() may have caught the application's exception. */
 static int check_answered(struct wsgi_call *call)
 {
     const struct response *response = &call->base.request->response;

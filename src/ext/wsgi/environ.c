@@ -96,7 +96,7 @@ static const struct head_field *find_field(const struct request *request, enum f
     return NULL;
 }
 
-/* A Unix socket has no name to serve: SERVER_NAME and SERVER_PORT are what the client asked for. */
+/* A Unix socket has no name to serve: SERVER_NAME and SERVER_PORT are those of the Host field. */
 static int put_server_of_host(struct worker *worker, PyObject *environ,
                               const struct request *request)
 {
@@ -220,7 +220,7 @@ static int put_text(struct worker *worker, PyObject *environ, PyObject *key, con
     return result;
 }
 
-/* What mod_ssl says of a client that was asked for a certificate. */
+/* The variables of mod_ssl for a client that was asked for a certificate. */
 static int put_client(struct worker *worker, PyObject *environ, struct tls *tls)
 {
     PyObject *der = tls_about_certificate(tls);
@@ -232,7 +232,7 @@ static int put_client(struct worker *worker, PyObject *environ, struct tls *tls)
     return result;
 }
 
-/* Adds what there is to say of the connection's TLS. */
+/* Adds the variables of the connection's TLS. */
 static int put_tls(struct worker *worker, PyObject *environ, struct tls *tls)
 {
     struct core_state *state = worker->state;

@@ -116,7 +116,7 @@ static bool extent(int fd, off_t *offset, uint64_t *left)
     if (*offset < 0 || fstat(fd, &stat) < 0 || !S_ISREG(stat.st_mode))
         return false;
     *left = stat.st_size > *offset ? (uint64_t)(stat.st_size - *offset) : 0;
-    return *left > 0; /* those of /proc say 0 and are not empty: reading tells */
+    return *left > 0; /* files of /proc have size 0 and are not empty: they are read */
 }
 
 static int file_descriptor(PyObject *filelike)

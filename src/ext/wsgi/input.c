@@ -6,15 +6,15 @@
 #include <string.h>
 
 /*
- * wsgi.input: what was buffered is given without a system call, what streams is read from the
- * socket when the application asks.
+ * wsgi.input: buffered bytes are given without a system call, the bytes of a body that streams are
+ * read from the socket when the application asks.
  */
 
 enum { AHEAD_SIZE = 8 * 1024, STREAM_STEP = 64 * 1024 };
 
 struct input {
     PyObject_HEAD struct request *request; /* NULL: no body, or the request is over */
-    char *ahead; /* read but not yet given, for readline() on what is not in memory */
+    char *ahead; /* read but not yet given, for readline() on bytes that are not in memory */
     size_t ahead_at, ahead_size;
     bool busy; /* a thread reads, detached */
 };

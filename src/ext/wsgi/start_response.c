@@ -83,7 +83,7 @@ static bool is_pair(PyObject *header)
     return PyTuple_CheckExact(header) && PyTuple_GET_SIZE(header) == 2;
 }
 
-/* Replaces what is no tuple of two. */
+/* Replaces an item that is no tuple of two. */
 static int make_pair(PyObject *items, Py_ssize_t i)
 {
     PyObject *header = PyList_GET_ITEM(items, i);
@@ -98,8 +98,8 @@ static int make_pair(PyObject *items, Py_ssize_t i)
 }
 
 /*
- * The headers as a list of pairs, a new reference. Whatever of the application's code has to run
- * for that runs here: while it does, another of its threads may end the request.
+ * The headers as a list of pairs, a new reference. The application's code that this needs runs
+ * here: while it does, another of its threads may end the request.
  */
 static PyObject *header_pairs(PyObject *headers)
 {
@@ -132,7 +132,7 @@ static int add_headers(struct wsgi_call *call, PyObject *pairs)
     return 0;
 }
 
-/* Once the head is sent the new status cannot be told: the exception goes on. */
+/* Once the head is sent, the status cannot change: the exception goes on. */
 static int reraise(PyObject *exc_info)
 {
     PyObject *type, *value, *traceback;
@@ -245,7 +245,7 @@ int start_response_warn_of_body(struct wsgi_call *call)
     return done ? 0 : -1;
 }
 
-/* Bytes go as they are; what else has a buffer was never allowed (PEP 3333: bytestrings). */
+/* Bytes go as they are; other objects with a buffer were never allowed (PEP 3333: bytestrings). */
 int start_response_write(struct wsgi_call *call, PyObject *item, bool last)
 {
     struct response *response = &call->base.request->response;

@@ -16,7 +16,7 @@ int start_response_write(struct wsgi_call *call, PyObject *item, bool last);
  * an exception. */
 int start_response_warn_of_body(struct wsgi_call *call);
 
-/* Raises an exception that says what a response_error means. Returns -1. */
+/* Raises the exception of a response_error. Returns -1. */
 int start_response_raise(struct wsgi_call *call, int error, PyObject *culprit);
 
 #endif

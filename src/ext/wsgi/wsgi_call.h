@@ -12,9 +12,9 @@ struct wsgi_call {
     PyObject *write;
     PyObject *early_hints;
     PyObject *input;  /* NULL: the request has no body */
-    PyObject *status; /* what the application gave, for hooks and the access log */
+    PyObject *status; /* the application's, for hooks and the access log */
     PyObject *headers;
-    PyObject *given;   /* what handle_request() has passed on: addresses and the socket */
+    PyObject *given;   /* arguments of handle_request(): addresses and the socket */
     PyObject *environ; /* of a request that is described */
     bool proceeds;     /* handle_request() has called ours, which has not returned */
     bool warned;       /* that the body of this response is dropped */

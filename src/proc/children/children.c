@@ -259,7 +259,7 @@ static struct child *oldest(struct children *children, const struct children_goa
     return NULL;
 }
 
-/* Who has reached a limit goes before the others. */
+/* A worker that has reached a limit goes before the others. */
 static struct child *least_needed(struct children *children, const struct children_goal *goal)
 {
     struct child *child = next_in_turn(children, goal);
@@ -275,7 +275,7 @@ struct child *children_surplus(struct children *children, const struct children_
 
     if (t.veterans > 0 && may_replace && t.ready_young + t.veterans > goal->target)
         return oldest(children, goal, true);
-    /* Who serves is not given up for one that does not yet: that one is waited for. */
+    /* A worker that serves is not stopped for one that does not yet: that one is waited for. */
     if (t.ready_young > goal->target || (t.young > 0 && goal->target == 0))
         return least_needed(children, goal);
     return NULL;

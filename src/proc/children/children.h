@@ -13,9 +13,9 @@
  * It forks none and sends no signal, so all of it is tested without a process. Each kind of
  * children has a goal of its own; the life of a child is the same for all kinds.
  *
- * Who is RETIRING has reached a limit (max_requests, max_rss …) and serves on until its turn to be
- * replaced comes: children_admit() gives few of them a turn at a time. Then a successor is forked,
- * and when that one is ready the worker is told to stop.
+ * A worker that is RETIRING has reached a limit (max_requests, max_rss …) and serves on until its
+ * turn to be replaced comes: children_admit() gives few of them a turn at a time. Then a successor
+ * is forked, and when that one is ready the worker is stopped.
  *
  *                  ready             is to be replaced
  *   BOOTING ----------------> READY -----------------> RETIRING
@@ -58,7 +58,7 @@ struct child {
     bool replacing;     /* its turn to be replaced has come */
     bool born_big;      /* beyond a limit of memory as soon as it was ready: not held to it */
     enum reason due;    /* why it is RETIRING */
-    enum reason reason; /* why it was told to go */
+    enum reason reason; /* why it has to stop */
     int64_t forked_at;  /* ms of CLOCK_MONOTONIC, as the others */
     int64_t since;      /* when the phase began */
     int64_t spared_to;  /* no time-out before this: the machine slept */
@@ -96,13 +96,13 @@ void children_remove(struct children *children, struct child *child);
 void child_move(struct child *child, enum child_phase phase, int64_t now);
 bool child_may_move(enum child_phase from, enum child_phase to);
 
-/* BOOTING, READY or RETIRING: nobody told it to go. */
+/* BOOTING, READY or RETIRING: it does not have to stop. */
 bool child_serves(const struct child *child);
 
-/* How many of a kind have booted, also by what their slots say, and were not told to go. */
+/* How many of a kind have booted, also by their slots, and do not have to stop. */
 unsigned children_serving(const struct children *children, enum child_kind kind);
 
-/* Takes over what the worker said in its slot, as far as it may say so; true when the phase
+/* Takes over the phase in the worker's slot, as far as the worker may set it; true when the phase
  * changed. */
 bool child_update(struct child *child, int64_t now);
 
@@ -136,7 +136,7 @@ void children_admit(struct children *children, const struct children_goal *goal)
  */
 unsigned children_missing(const struct children *children, const struct children_goal *goal);
 
-/* The next worker to be told to stop, or NULL. Veterans go as their successors become ready. */
+/* The next worker to be stopped, or NULL. Veterans go as their successors become ready. */
 struct child *children_surplus(struct children *children, const struct children_goal *goal);
 
 #endif

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* The memory of a process in bytes; -1 when this system does not tell. */
+/* The memory of a process in bytes; -1 when this system does not report it. */
 
 /* All that is resident. */
 int64_t memory_resident(pid_t pid);

@@ -5,13 +5,13 @@
 #include <stdint.h>
 
 /*
- * Tells a SIGKILL of the kernel, for want of memory, from one of somebody else: the kernel counts
- * its kills for each control group, in memory.events (cgroup v2) or memory.oom_control (v1), and
- * for the machine in /proc/vmstat.
+ * Distinguishes a SIGKILL of the kernel, for want of memory, from that of a process: the kernel
+ * counts its kills for each control group, in memory.events (cgroup v2) or memory.oom_control (v1),
+ * and for the machine in /proc/vmstat.
  */
 struct oom {
     const char *root;   /* "", or where a test keeps its own /proc and /sys */
-    long kills;         /* counted so far; -1: this system does not tell */
+    long kills;         /* counted so far; -1: this system does not count */
     long unclaimed;     /* of them, those that no dead worker accounts for … */
     int64_t counted_at; /* … and when they were counted, ms */
 };

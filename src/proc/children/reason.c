@@ -11,6 +11,7 @@ static const char *const names[REASON_COUNT] = {
     [REASON_BOOT_TIMEOUT] = "boot_timeout",
     [REASON_RELOAD] = "reload",
     [REASON_SCALE] = "scale",
+    [REASON_DRAIN] = "drain",
     [REASON_STOP] = "stop",
     [REASON_OUT_OF_MEMORY] = "out_of_memory",
     [REASON_SIGNAL] = "signal",

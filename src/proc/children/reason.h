@@ -16,10 +16,11 @@ enum reason {
     REASON_BOOT_TIMEOUT,    /* not ready in time */
     REASON_RELOAD,          /* of an older configuration */
     REASON_SCALE,           /* fewer workers are wanted */
-    REASON_STOP,            /* told by a signal to the master */
+    REASON_DRAIN,           /* an operator wanted it replaced */
+    REASON_STOP,            /* by a signal to the master */
 
     REASON_OUT_OF_MEMORY, /* killed by the kernel */
-    REASON_SIGNAL,        /* crashed, or killed by somebody else */
+    REASON_SIGNAL,        /* crashed, or killed by another process */
     REASON_BOOT_FAILED,   /* ended before it was ready */
     REASON_FAILED,        /* ended with an exit status that is not 0 */
     REASON_EXITED,        /* ended by itself, without a word why */

@@ -27,18 +27,18 @@
  * Any worker may write any byte that is shared, at any moment, also those of other workers. So no
  * pointer, process, descriptor or age is there; the master finds shared memory by pointers of its
  * own, reads a word once into a local, and uses it only if it is in range: child_update(),
- * child_busy_since(), metrics_accept(), running_copy(). A lie may cost the liar, or its siblings,
- * which have the same user; the master neither crashes, nor waits, nor signals a process that is no
- * child of its own. fuzz/fuzz_shared.c feeds it random bytes.
+ * child_busy_since(), metrics_accept(), running_copy(). False values may harm the worker itself, or
+ * its siblings, which have the same user; the master neither crashes, nor waits, nor signals a
+ * process that is no child of its own. fuzz/fuzz_shared.c feeds it random bytes.
  *
  * The heartbeat. `busy_since` is 0 while the worker has nothing to do, so an idle worker cannot be
  * late and never has to wake up. Anything else is the moment (ms of CLOCK_MONOTONIC) from which the
  * master counts `timeout`: a request's start, or the last sign of life of a worker that beats.
  *
- * The master sleeps without a time limit while nobody is busy. `watched` says that it has a timer
- * for this worker, or is about to: the request that finds it clear sets it and wakes the master,
- * which clears it when it looks a `timeout` later and finds the worker idle. So this costs at most
- * one write(2) per worker and `timeout`, and nothing at all while idle.
+ * The master sleeps without a time limit while no worker is busy. `watched` says that it has a
+ * timer for this worker, or is about to: the request that finds it clear sets it and wakes the
+ * master, which clears it when it looks a `timeout` later and finds the worker idle. So this costs
+ * at most one write(2) per worker and `timeout`, and nothing at all while idle.
  */
 
 #define SCOREBOARD_SLOTS 4096 /* most workers at a time; pages are touched only when used */
@@ -76,7 +76,7 @@ struct slot {
     struct slot_shared *shared; /* at the same addresses in every process */
     struct metrics *metrics;    /* shared: its figures */
     struct running *running;    /* shared: the requests it runs */
-    int wake_fd;                /* the master's pipe, inherited; -1: nobody to wake */
+    int wake_fd;                /* the master's pipe, inherited; -1: there is no master */
     bool taken;
 };
 
@@ -112,7 +112,7 @@ void scoreboard_sum(const struct scoreboard *board, struct metrics *totals);
 /* Wakes the master so that it looks at this slot. A full pipe is fine: it is awake then. */
 void slot_wake(struct slot *slot);
 
-/* Worker: tells the master of a new phase. */
+/* Worker: reports a new phase to the master. */
 void slot_set_phase(struct slot *slot, enum slot_phase phase);
 
 /* Worker: it goes on serving, and asks to be replaced. */

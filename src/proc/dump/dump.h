@@ -81,7 +81,7 @@ bool dump_step(struct dump *dump, int64_t now);
 /* When to call dump_step() at the latest; INT64_MAX while nothing is asked for. */
 int64_t dump_deadline(const struct dump *dump);
 
-/* Done with the text, or nobody waits for it any more. */
+/* Done with the text, or no client waits for it any more. */
 void dump_end(struct dump *dump);
 
 #endif

@@ -44,7 +44,7 @@ int arbiter_open(struct arbiter *a, const struct arbiter_host *host, void *ctx)
         return -1;
     }
     forked_replace(a->wake_pipe[0]);
-    forked_replace(a->life_pipe[1]); /* its end is to tell the workers that the master is dead */
+    forked_replace(a->life_pipe[1]); /* its end shows the workers that the master is dead */
     open_pollables(a);
     return 0;
 }
@@ -163,7 +163,7 @@ int arbiter_kill(struct arbiter *a, pid_t pid, int signo)
     enum child_phase phase = phase_after(signo);
 
     int result = kill(pid, signo), saved = errno;
-    /* Who may not be signalled counts as told: it is left alone, and the others have their turn. */
+    /* A child that may not be signalled counts as signalled, and the others follow. */
     if (result < 0 && saved != EPERM)
         return -1;
     if (child && phase != CHILD_PHASE_COUNT && child_may_move(child->phase, phase))
@@ -224,7 +224,7 @@ static enum reason reason_to_go(const struct child *child, const struct children
     return child->replacing ? child->due : REASON_SCALE;
 }
 
-/* Tells one child to go. False: the host would not have it killed. */
+/* Stops one child. False: the host would not have it killed. */
 static bool dismiss(struct arbiter *a, struct child *child, const struct children_goal *goal,
                     int *result)
 {
@@ -303,7 +303,7 @@ static int drain_signals(void)
     return hurry;
 }
 
-/* Returns the signal that wants to stop, 0 for none, or what a callback returned. */
+/* Returns the signal that wants to stop, 0 for none, or the value of a callback. */
 static int leave_signals(struct arbiter *a)
 {
     int signo, result = 0;

@@ -1,6 +1,8 @@
 #ifndef PROC_LOOP_ARBITER_H
 #define PROC_LOOP_ARBITER_H
 
+#include "base/str.h"
+#include "base/writer.h"
 #include "proc/children/backoff.h"
 #include "proc/children/children.h"
 #include "proc/children/oom.h"
@@ -14,8 +16,8 @@
 
 /*
  * The master: one loop that sleeps until a signal, a worker's word or a deadline, and then decides.
- * What it decides on is here; what a worker is, how it is forked and what is said to the log is the
- * host's. With every worker idle it sleeps without a limit.
+ * The reasons of its decisions are here; the nature of a worker, its fork and the lines of the log
+ * are the host's. With every worker idle it sleeps without a limit.
  *
  * Each callback returns 0, or a negative value to leave the loop at once: arbiter_run() and the
  * others return that value.
@@ -25,7 +27,7 @@ struct arbiter;
 struct arbiter_death {
     struct child child; /* as it was; no longer in the registry */
     int status;         /* of waitpid(2) */
-    bool quick;         /* it lived too short, and nobody had told it to go */
+    bool quick;         /* it lived too short, and it did not have to stop */
     bool first_boot;    /* it was booting, and no worker has served since the start: see below */
     unsigned serving;   /* children of its kind that serve now */
     int64_t pause_ms;   /* before the next fork, 0 for none */
@@ -36,7 +38,7 @@ struct arbiter_death {
 
 struct arbiter_host {
     pollable_wait wait;
-    /* Runs what the process has to do between two waits (foreign signal handlers). */
+    /* Does the work of the process between two waits (foreign signal handlers). */
     int (*between)(void *ctx);
     int (*on_signal)(void *ctx, int signo);
     /* The three duties; each is expected to call arbiter_reap(), _murder() and _manage(). */
@@ -63,15 +65,18 @@ struct arbiter_host {
     int (*born_big)(void *ctx, const struct child *child);
     /* arbiter_drain(): a second INT or QUIT came. */
     int (*hurry)(void *ctx);
-    /* The system refuses what a client of the status port needs for its answer. */
+    /* The system refuses a resource for the answer to a client of a port. */
     void (*cannot_answer)(void *ctx, int error);
+    /* A request of the control socket, JSON: adds the answer, JSON as well. With *stack_of set, the
+     * pid of a worker, it adds the answer up to the members of `data`: its stacks follow. */
+    int (*command)(void *ctx, struct str request, struct writer *answer, pid_t *stack_of);
 };
 
 /*
  * A boot that fails ends the server only if `first_boot` is set: no worker of any generation has
  * been ready since the start. From the first ready worker on, a worker that does not boot is forked
- * again, with the pauses of proc/backoff.h, even while no other serves: what is missing (a
- * database, a file of a deployment that is under way) may be there at the next try.
+ * again, with the pauses of proc/backoff.h, even while no other serves: the cause (a database that
+ * is down, a deployment that is under way) may be over at the next try.
  *
  *   a worker does not boot, and it is       | then
  *   ----------------------------------------+--------------------------------------------------
@@ -101,7 +106,7 @@ struct arbiter_wakes {
     unsigned count; /* since then */
 };
 
-/* What the master wants of one kind of children. */
+/* The master's goals for one kind of children. */
 struct arbiter_kind {
     struct children_goal goal;
     struct backoff backoff;
@@ -114,7 +119,7 @@ struct arbiter {
     struct children children;
     struct arbiter_kind kinds[CHILD_KINDS];
     uint32_t generations;       /* the highest number given: none is used twice */
-    struct pollables pollables; /* what the loop waits for: pipes, and what the host adds */
+    struct pollables pollables; /* the loop waits for these: pipes, and those of the host */
     struct pollable signals;
     struct pollable wake;
     int wake_pipe[2]; /* workers write to it when their slot deserves a look */
@@ -141,7 +146,7 @@ struct arbiter {
 int arbiter_open(struct arbiter *arbiter, const struct arbiter_host *host, void *ctx);
 void arbiter_close(struct arbiter *arbiter);
 
-/* The loop; returns only with what a callback returned, or -1 with errno when poll fails. */
+/* The loop; returns only with the value of a callback, or -1 with errno when poll fails. */
 int arbiter_run(struct arbiter *arbiter);
 
 /*
@@ -163,8 +168,8 @@ int arbiter_ready(struct arbiter *arbiter, pid_t pid);
 /* kill(2), and the phase that follows from it. Returns 0, or -1 with errno (ESRCH, EPERM). */
 int arbiter_kill(struct arbiter *arbiter, pid_t pid, int signo);
 
-/* The workers see what they would at the master's death: for those that may not be signalled. No
- * worker is forked after that. */
+/* To the workers it looks as if the master had died: for those that may not be signalled. No worker
+ * is forked after that. */
 void arbiter_let_go(struct arbiter *arbiter);
 
 /* A worker that the host forked by itself: it is counted and killed, but not timed. 0, or -1 with
@@ -173,6 +178,10 @@ int arbiter_adopt(struct arbiter *arbiter, pid_t pid, uint32_t age);
 
 /* It is to be replaced `lifetime_ms` from now. */
 void arbiter_expire(struct arbiter *arbiter, pid_t pid, int64_t lifetime_ms);
+
+/* It serves until a successor is ready, and is told to stop then. 0, or -1 with errno: ESRCH for no
+ * child, EBUSY for one that boots, or is to go already. */
+int arbiter_retire(struct arbiter *arbiter, pid_t pid);
 
 /* Takes a worker out of the registry, and its slot back, without waiting for its death. */
 void arbiter_forget(struct arbiter *arbiter, pid_t pid);

@@ -102,6 +102,18 @@ void arbiter_expire(struct arbiter *a, pid_t pid, int64_t lifetime_ms)
         child->expires_at = moment_now() + lifetime_ms;
 }
 
+int arbiter_retire(struct arbiter *a, pid_t pid)
+{
+    struct child *child = children_find(&a->children, pid);
+
+    if (child && child->phase == CHILD_READY) {
+        child_retire(child, REASON_DRAIN, moment_now());
+        return 0;
+    }
+    errno = child ? EBUSY : ESRCH;
+    return -1;
+}
+
 void arbiter_forget(struct arbiter *a, pid_t pid)
 {
     struct child *child = children_find(&a->children, pid);

@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-/* Not by pipe2(2), which not every system has: nobody forks meanwhile. */
+/* Not by pipe2(2), which not every system has: no fork happens meanwhile. */
 int pipe_open(int fds[2], bool blocking)
 {
     if (pipe(fds) < 0)

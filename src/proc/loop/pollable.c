@@ -87,7 +87,7 @@ static nfds_t count_descriptors(const struct pollables *p)
     return count;
 }
 
-/* Writes down what is to be polled. */
+/* Fills the array for poll(2). */
 static nfds_t fill(struct pollables *p)
 {
     nfds_t count = 0;
@@ -103,7 +103,7 @@ static nfds_t fill(struct pollables *p)
     return count;
 }
 
-/* One that was added or changed while poll(2) waited is not in what was polled. */
+/* One that was added or changed while poll(2) waited was not polled. */
 static void note(struct pollables *p, nfds_t count)
 {
     for (struct list *l = p->list.next; l != &p->list; l = l->next) {

@@ -9,7 +9,7 @@
 
 /*
  * The descriptors and deadlines of the master's loop: one list. Each user embeds a struct pollable
- * in what it belongs to, sets `fd`, `events` and `deadline` whenever they change, and is called
+ * in its own struct, sets `fd`, `events` and `deadline` whenever they change, and is called
  * when there is something to do.
  *
  * All functions are the loop's thread's. A callback may add, change and remove any pollable, and
@@ -26,23 +26,23 @@ struct pollable {
      * leave the loop.
      */
     int (*on_ready)(struct pollable *self, short revents, int64_t now);
-    nfds_t at;   /* its place in what is polled now */
-    short found; /* what poll(2) found */
+    nfds_t at;   /* its place in the array that is polled now */
+    short found; /* the result of poll(2) */
     bool is_due; /* to be called in this round */
 };
 
 struct pollables {
     struct list list;
-    struct pollfd *fds; /* owned; what is polled */
+    struct pollfd *fds; /* owned; the array for poll(2) */
     nfds_t capacity;
 };
 
-/* poll(2), by which whoever holds a lock gives it away. Returns as poll does, errno kept. */
+/* poll(2), around which the host releases its lock. Returns as poll does, errno kept. */
 typedef int (*pollable_wait)(void *ctx, struct pollfd *fds, nfds_t count, int timeout_ms);
 
 void pollables_init(struct pollables *pollables);
 
-/* Frees the list's own memory, not what is in it. */
+/* Frees the list's own memory, not the pollables in it. */
 void pollables_free(struct pollables *pollables);
 
 /* A pollable in no list, without descriptor and deadline. */

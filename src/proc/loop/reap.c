@@ -33,7 +33,7 @@ static void judge_death(struct arbiter *a, struct arbiter_death *death, int64_t 
         backoff_reset(&kind->backoff);
 }
 
-/* What it died of by itself. */
+/* The reason of a death by itself. */
 static enum reason cause_of_death(const struct child *child, int status)
 {
     if (WIFSIGNALED(status))

@@ -12,8 +12,7 @@ static int64_t silence_deadline(const struct arbiter *a, const struct child *chi
     return moment_later(moment_later(busy, child->asked_at) + a->timeout_ms, child->spared_to);
 }
 
-/* When a worker that is told of has been busy for too long, or is to be asked whether it still is.
- */
+/* When a watched worker has been busy for too long, or is to be asked whether it still is busy. */
 static int64_t busy_deadline(const struct arbiter *a, const struct child *child)
 {
     if (!child->watching || (a->timeout_ms == 0 && !recycle_weighs(&a->limits)))
@@ -37,7 +36,7 @@ static int64_t boot_limit(const struct arbiter *a)
     return a->boot_ms > 0 ? a->boot_ms : a->timeout_ms * ARBITER_BOOT_FACTOR;
 }
 
-/* Whether a boot that takes longer than `timeout` is still to be told of. */
+/* Whether a boot that takes longer than `timeout` is still to be logged. */
 static bool tells_of_slow_boot(const struct arbiter *a, const struct child *child)
 {
     return !child->slow_boot_told && a->timeout_ms > 0 && a->timeout_ms < boot_limit(a);
@@ -108,7 +107,7 @@ int64_t watch_deadline(const struct arbiter *a)
     return at;
 }
 
-/* What was due is seen so late that the machine or the whole of the process group stood still. */
+/* The deadline is seen so late that the machine or the whole process group stood still. */
 static bool stood_still(int64_t due, int64_t now)
 {
     return now - ARBITER_LATE_MS > due;
@@ -123,7 +122,7 @@ static int64_t first_limit(const struct arbiter *a)
     return at;
 }
 
-/* That is nobody's silence. */
+/* No child is silent for that. */
 static void spare_everyone(struct arbiter *a, int64_t now)
 {
     for (size_t i = 0; i < a->children.count; i++) {
@@ -208,7 +207,7 @@ static int expire(struct arbiter *a, struct child *child, int64_t now)
     return a->host->due(a->ctx, child);
 }
 
-/* What has to be done about one child now; `a->children` may have changed afterwards. */
+/* Does what one child needs now; `a->children` may have changed afterwards. */
 static int murder_if_due(struct arbiter *a, struct child *child, int64_t now)
 {
     if (child_deadline(a, child) > now)

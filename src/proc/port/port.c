@@ -94,6 +94,12 @@ void port_answer(struct port_client *client, int64_t now)
     set_state(client, PORT_SEND);
 }
 
+void port_end(struct port_client *client, int64_t now)
+{
+    client->ends = true;
+    port_answer(client, now);
+}
+
 void port_wait(struct port_client *client, int64_t now, int64_t ms)
 {
     client->pollable.deadline = now + ms;
@@ -116,7 +122,7 @@ static bool receive(struct port_client *client)
 /* All of the answer has left. */
 static bool finish(struct port_client *client)
 {
-    if (!client->port->protocol->lasts) {
+    if (client->ends || !client->port->protocol->lasts) {
         set_state(client, PORT_END);
         return shutdown(client->pollable.fd, SHUT_WR) == 0;
     }

@@ -68,6 +68,7 @@ struct port_client {
     struct pollable pollable;
     struct port *port;
     enum port_state state;
+    bool ends; /* after this answer, although the protocol lasts */
     struct writer answer;
     size_t sent;
     void *data; /* the protocol's */
@@ -92,7 +93,10 @@ void port_consume(struct port_client *client, size_t n);
 /* client->answer is complete. */
 void port_answer(struct port_client *client, int64_t now);
 
-/* The same outside of received(): the answer was waited for. */
+/* The same, and it is the last answer: the client is closed. */
+void port_end(struct port_client *client, int64_t now);
+
+/* As port_answer(), outside of received(): the answer was waited for. */
 int port_answer_late(struct port_client *client, int64_t now);
 
 /* The answer comes within `ms`. */

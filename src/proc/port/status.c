@@ -103,14 +103,32 @@ static void refuse_dump(const struct request *request, int error)
         answer_no_memory(request);
 }
 
-static void wait_for_dump(const struct request *request)
+static void write_stacks(struct port_client *client, struct writer *text, int64_t now)
 {
-    struct status *status = request->status;
+    struct status *status = client->port->ctx;
+    struct request request = {status, client, status->waiter_head_only, now};
 
-    status->waiter = request->client;
-    status->waiter_head_only = request->head_only;
+    write_answer(&request, 200, text_type, text);
+}
+
+static void wait_for_dump(struct status *status, struct port_client *client,
+                          status_write_dump write, int64_t now)
+{
+    status->waiter = client;
+    status->write_dump = write;
     status->dumping.deadline = dump_deadline(&status->dump);
-    port_wait(request->client, request->now, DUMP_TOTAL_MS + STATUS_MS);
+    port_wait(client, now, DUMP_TOTAL_MS + STATUS_MS);
+}
+
+int status_dump(struct status *status, struct port_client *client, pid_t pid,
+                status_write_dump write, int64_t now)
+{
+    struct arbiter *a = status->arbiter;
+
+    if (dump_begin(&status->dump, &a->board, &a->children, &pid, 1, now) < 0)
+        return -1;
+    wait_for_dump(status, client, write, now);
+    return 0;
 }
 
 /* All workers that have a slot, or the one with this pid. */
@@ -131,21 +149,26 @@ static void begin_dump(const struct request *request, pid_t only)
     else if (dump_begin(&status->dump, &status->arbiter->board, children, pids, count,
                         request->now) < 0)
         refuse_dump(request, errno);
-    else
-        wait_for_dump(request);
+    else {
+        status->waiter_head_only = request->head_only;
+        wait_for_dump(status, request->client, write_stacks, request->now);
+    }
     mem_free(pids);
 }
 
-/* The client does not wait for it any more. */
-static void end_dump(struct port_client *client)
+void status_end_dump(struct status *status, const struct port_client *client)
 {
-    struct status *status = client->port->ctx;
-
     if (status->waiter != client)
         return;
     status->waiter = NULL;
     status->dumping.deadline = INT64_MAX;
     dump_end(&status->dump);
+}
+
+/* It is dropped. */
+static void client_gone(struct port_client *client)
+{
+    status_end_dump(client->port->ctx, client);
 }
 
 static int go_on_dumping(struct pollable *self, short revents, int64_t now)
@@ -160,10 +183,8 @@ static int go_on_dumping(struct pollable *self, short revents, int64_t now)
         self->deadline = dump_deadline(&status->dump);
         return 0;
     }
-    struct request request = {status, client, status->waiter_head_only, now};
-
-    write_answer(&request, 200, text_type, &status->dump.text);
-    end_dump(client);
+    status->write_dump(client, &status->dump.text, now);
+    status_end_dump(status, client);
     return port_answer_late(client, now);
 }
 
@@ -294,7 +315,7 @@ static const struct port_protocol status_protocol = {
     .input_max = STATUS_HEAD,
     .limit_ms = STATUS_MS,
     .received = received,
-    .gone = end_dump,
+    .gone = client_gone,
     .failed = cannot_answer,
 };
 

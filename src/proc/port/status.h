@@ -23,6 +23,9 @@ enum {
     STATUS_MS = 5000,   /* for a request and its answer, without the dump */
 };
 
+/* The dump is complete: adds what is missing of the client's answer. May take the text away. */
+typedef void (*status_write_dump)(struct port_client *client, struct writer *text, int64_t now);
+
 struct status {
     struct arbiter *arbiter;
     struct port port;         /* at the address of the setting */
@@ -32,6 +35,7 @@ struct status {
     struct pollable dumping;    /* when to go on with the dump */
     struct port_client *waiter; /* for the dump; NULL: none is made */
     bool waiter_head_only;
+    status_write_dump write_dump; /* the answer to `waiter` */
 };
 
 /* Without a listener yet. The arbiter is borrowed and outlives it. */
@@ -43,6 +47,14 @@ void status_leave(struct status *status);
 
 /* See private_listen(). 0, or -1 with errno. */
 int status_open_private(struct status *status);
+
+/* Begins with the stacks of a worker, for a client of any port, which waits until write() is
+ * called. 0, or -1 with errno: EBUSY, ENOSYS, ENOMEM. */
+int status_dump(struct status *status, struct port_client *client, pid_t pid,
+                status_write_dump write, int64_t now);
+
+/* The client does not wait for stacks any more, if it did. */
+void status_end_dump(struct status *status, const struct port_client *client);
 
 /* A second master is about to be started: returns the end of a pipe that it inherits, or -1. */
 int status_await_successor(struct status *status);

@@ -5,7 +5,7 @@
 
 #include <unistd.h>
 
-/* What stands for one letter of the format, beside the texts. */
+/* The atoms of a format, beside the texts (enum access_text). */
 enum atom {
     ATOM_LITERAL = ACCESS_VARIABLE + 1,
     ATOM_DASH,
@@ -47,7 +47,7 @@ static const struct {
     {'p', ATOM_PID},          {'Q', ATOM_WAITED},
 };
 
-/* A path, a query and the like that is absent is what Python shows for None. */
+/* An absent path, query and the like is written as Python shows None. */
 static struct str when_absent(int atom)
 {
     switch (atom) {
@@ -69,7 +69,7 @@ static int letter_atom(char letter)
     return ATOM_DASH;
 }
 
-/* The atom of the name between %( and ); *name is what stands in braces. */
+/* The atom of the name between %( and ); *name is the part in braces. */
 static int name_atom(struct str *name)
 {
     if (name->n == 1)

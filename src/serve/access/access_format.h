@@ -7,12 +7,12 @@
 #include <stdint.h>
 
 /*
- * access_log_format, compiled once: literal text and atoms. What a line does not mention is neither
- * looked up nor formatted. Text from outside is Latin-1, as a rule, and leaves as UTF-8, with
- * quotes, backslashes and control characters escaped as gunicorn._access.escape() does.
+ * access_log_format, compiled once: literal text and atoms. A value that a line does not mention is
+ * neither looked up nor formatted. Text from outside is Latin-1, as a rule, and leaves as UTF-8,
+ * with quotes, backslashes and control characters escaped as gunicorn._access.escape() does.
  */
 
-/* What is asked of the source of a line. */
+/* The texts that a line can have. */
 enum access_text {
     ACCESS_REMOTE,
     ACCESS_AUTHORIZATION,
@@ -59,8 +59,8 @@ void access_line_free(struct access_line *line);
 struct access_format;
 
 /*
- * NULL when there is no memory, or when the format has what only Python's % operator knows (flags,
- * widths, other conversions than %(atom)s): then the line is Python's to write. "json" stands for
+ * NULL when there is no memory, or when the format has parts that only Python's % operator knows
+ * (flags, widths, other conversions than %(atom)s): then Python writes the line. "json" stands for
  * an object with fixed fields.
  */
 struct access_format *access_format_compile(struct str format);

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WRITE_PATIENCE_MS = 100 }; /* for a pipe that nobody reads; then lines are lost */
+enum { WRITE_PATIENCE_MS = 100 }; /* for a pipe without a reader; then lines are lost */
 
 /* A write to a pipe is atomic up to PIPE_BUF bytes. */
 static size_t batch_of(int fd)
@@ -161,8 +161,7 @@ struct str access_field_out(const struct request *request, struct str name)
     return found;
 }
 
-/* What a line says of a request by itself: perhaps no application has seen it, or its head is not
- * even whole. */
+/* The source of a line about a request by itself, perhaps without a whole head. */
 struct plain_line {
     const struct request *request;
     bool answered; /* by an application */

@@ -18,8 +18,8 @@ struct access_log {
     struct access_format *format; /* owned */
     int fd;                       /* our own: a duplicate */
     size_t batch;                 /* bytes that are written at most at a time */
-    pthread_mutex_t lock;         /* of what follows */
-    int error;                    /* errno of a write that lost lines, 0 once it was told */
+    pthread_mutex_t lock;         /* of the next fields */
+    int error;                    /* errno of a write that lost lines, 0 once it was logged */
     size_t n;
     char bytes[ACCESS_BATCH_SIZE];
 };
@@ -27,7 +27,7 @@ struct access_log {
 /* Takes the format; fd is duplicated. NULL with errno, and the format is the caller's. */
 struct access_log *access_log_create(struct access_format *format, int fd);
 
-/* Writes what there is. NULL is no log. */
+/* Writes the collected lines. NULL is no log. */
 void access_log_destroy(struct access_log *log);
 
 /* Goes on with another descriptor, after a rotation. 0, or -1 with errno. */
@@ -43,7 +43,7 @@ void access_log_refused(struct access_log *log, const struct request *request);
 void access_log_answered(struct access_log *log, const struct request *request,
                          uint64_t duration_ns);
 
-/* Writes what was collected. 0, or the errno for which lines were lost since it was last called.
+/* Writes the collected lines. 0, or the errno for which lines were lost since it was last called.
  * Any thread; NULL is no log. */
 int access_log_flush(struct access_log *log);
 

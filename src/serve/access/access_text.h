@@ -3,8 +3,7 @@
 
 #include "serve/access/access_format.h"
 
-/* What lines of the access log are made of. Each appends to the line; a line without memory fails.
- */
+/* The parts of a line of the access log. Each appends to the line; a line without memory fails. */
 
 void access_put(struct access_line *line, struct str text);
 

@@ -9,8 +9,8 @@ struct request;
 
 /*
  * A request that the engine answered itself, or that got no answer, has its line in the access log,
- * too: at once where the engine writes that log. Where the application does, what the line may tell
- * of is copied and waits for an attached thread.
+ * too: at once where the engine writes that log. Where the application does, all that the line may
+ * mention is copied and waits for an attached thread.
  */
 struct refused {
     struct refused *next;
@@ -21,7 +21,7 @@ struct refused {
     uint64_t sent; /* bytes of the answer's body */
     struct peer peer;
     struct head head; /* incomplete where the request was; it owns nothing */
-    char *input;      /* what the head's slices stand in */
+    char *input;      /* the bytes of the head's slices */
 };
 
 /* The request's status is in its response. Any thread that owns the request. */

@@ -24,7 +24,7 @@ static const bool moves[][4] = {
     [CONN_CLOSED] = {0, 0, 0, 0},
 };
 
-_Static_assert((int)ACTIVITY_HANDSHAKE < METRICS_CONN_STATES, "each activity is counted");
+_Static_assert((int)ACTIVITY_WEBSOCKET < METRICS_CONN_STATES, "each activity is counted");
 
 static bool move(struct engine *engine, struct conn *conn, enum conn_state to)
 {
@@ -93,6 +93,7 @@ static struct list *list_of(struct engine *engine, const struct conn *conn)
     case ACTIVITY_FLUSH:
         return &engine->crowd;
     case ACTIVITY_RUNNING:
+    case ACTIVITY_WEBSOCKET:
         return &engine->active;
     default:
         return &engine->idle;
@@ -460,8 +461,8 @@ static void handshake(struct engine *engine, struct conn *conn)
 static bool looks_for_proxy(const struct engine *engine, const struct conn *conn)
 {
     uint32_t most_ms = engine->options.header_timeout_ms;
-    return conn->awaits_proxy && !engine->drained && !conn->failed &&
-           (most_ms == 0 || engine->now_ms < conn->since_ms + most_ms);
+    return conn->awaits_proxy && (most_ms == 0 || engine->now_ms < conn->since_ms + most_ms) &&
+           (!engine->drained || engine->now_ms < engine->stop_ms + DRAIN_IDLE_MS);
 }
 
 /* The end */

@@ -388,6 +388,18 @@ enum duplex_next duplex_next(struct duplex *duplex, struct duplex_message **mess
     return next;
 }
 
+unsigned duplex_pending(struct duplex *duplex)
+{
+    unsigned events = 0;
+    pthread_mutex_lock(&duplex->lock);
+    if (duplex->head != NULL || duplex->state == DUPLEX_ENDED)
+        events |= DUPLEX_INPUT;
+    if (!duplex->full)
+        events |= DUPLEX_ROOM;
+    pthread_mutex_unlock(&duplex->lock);
+    return events;
+}
+
 void duplex_drop(struct duplex *duplex, struct duplex_message *message)
 {
     struct ws_buffer taken = message->taken;

@@ -156,6 +156,9 @@ void duplex_drain(struct duplex *duplex, uint16_t code, uint64_t now_ms);
 
 /* The application's: attached, one call at a time. */
 
+/* Which of DUPLEX_INPUT and DUPLEX_ROOM hold now. */
+unsigned duplex_pending(struct duplex *duplex);
+
 enum duplex_next {
     DUPLEX_NOTHING, /* wait for DUPLEX_INPUT */
     DUPLEX_MESSAGE, /* *message is the caller's: duplex_drop() */

@@ -8,6 +8,7 @@
 #include "serve/conn/http1_send.h"
 #include "serve/conn/park.h"
 #include "serve/conn/proxied.h"
+#include "serve/conn/websocket.h"
 #include "serve/engine/admission.h"
 #include "serve/engine/engine.h"
 #include "serve/engine/limits.h"
@@ -739,6 +740,7 @@ static bool release(struct engine *engine, struct conn *conn)
         return true;
     bool whole = request->response.finished || request_phase(request) <= PHASE_HEAD;
     conn->request = NULL;
+    websocket_forget(request);
     request_put(engine, request);
     return whole;
 }

@@ -2,6 +2,7 @@
 
 #include "net/transport.h"
 #include "serve/conn/http1_private.h"
+#include "serve/conn/websocket.h"
 #include "serve/engine/engine.h"
 #include "serve/engine/limits.h"
 
@@ -276,6 +277,10 @@ static void time_output(struct engine *engine, struct request *request)
 void flow_attend(struct engine *engine, struct request *request)
 {
     struct conn *conn = request->conn;
+    if (request->websocket) {
+        websocket_open(engine, conn);
+        return;
+    }
     if (is_coming(request) && conn_has_unread(conn))
         flow_read(engine, conn);
     if (atomic_load(&request->out.pending))

@@ -212,10 +212,15 @@ enum outq_result http1_send_on(struct request *request, uint64_t *taken)
     return result;
 }
 
-/* With the lock: something was queued. */
+/* With the lock: something was queued. The leader may have given the client up meanwhile: what was
+ * queued before is gone, and nothing may follow it. */
 static int send_queued(struct request *request)
 {
     uint64_t taken = 0;
+    if (request->response.broken) {
+        engine_discard(request->engine, outq_clear(&request->out));
+        return -1;
+    }
     if (conn_watch(request->engine, request->conn) < 0)
         return gone(request);
     return flush(request, &taken) == OUTQ_BROKEN ? -1 : 0;
@@ -364,31 +369,52 @@ static int store_parts(struct request *request, struct iovec *parts, int count, 
     return 0;
 }
 
-static int send_or_store(struct request *request, struct iovec *parts, int count, int body,
-                         void *ref, bool *kept, bool more)
+enum first { FIRST_ALL, FIRST_GONE, FIRST_REST };
+
+/* Sends what the socket takes, unless something is queued before; the parts are the rest then. */
+static enum first send_first(struct request *request, struct iovec *parts, int count, bool more)
+{
+    size_t total = 0;
+    bool pending = atomic_load_explicit(&request->out.pending, memory_order_acquire);
+    if (request->response.broken) /* it was before the leader threw away what was pending */
+        return FIRST_GONE;
+    if (pending)
+        return FIRST_REST;
+    request->response.slow = false;
+    for (int i = 0; i < count; i++)
+        total += parts[i].iov_len;
+    ssize_t sent = send_now(request, parts, count, more);
+    if (sent < 0)
+        return FIRST_GONE;
+    if ((size_t)sent == total)
+        return FIRST_ALL;
+    skip(parts, count, (size_t)sent);
+    return FIRST_REST;
+}
+
+/* *attend: engine_attend() is to follow. */
+static int store_rest(struct request *request, struct iovec *parts, int count, int body,
+                      struct held held, bool *kept, bool *attend)
 {
     struct outq *q = &request->out;
-    struct held held = {ref, body < 0 ? 0 : parts[body].iov_len};
-    if (request->response.broken)
-        return -1;
-    if (!atomic_load_explicit(&q->pending, memory_order_acquire)) {
-        size_t total = 0;
-        request->response.slow = false;
-        for (int i = 0; i < count; i++)
-            total += parts[i].iov_len;
-        ssize_t sent = send_now(request, parts, count, more);
-        if (sent < 0)
-            return -1;
-        if ((size_t)sent == total)
-            return 0;
-        skip(parts, count, (size_t)sent);
-    }
     pthread_mutex_lock(&q->lock);
     int result = store_parts(request, parts, count, body, held, kept);
     if (result == 0)
         result = send_queued(request);
-    bool attend = needs_attention(request);
+    *attend = needs_attention(request);
     pthread_mutex_unlock(&q->lock);
+    return result;
+}
+
+static int send_or_store(struct request *request, struct iovec *parts, int count, int body,
+                         void *ref, bool *kept, bool more)
+{
+    struct held held = {ref, body < 0 ? 0 : parts[body].iov_len};
+    bool attend;
+    enum first first = send_first(request, parts, count, more);
+    if (first != FIRST_REST)
+        return first == FIRST_ALL ? 0 : -1;
+    int result = store_rest(request, parts, count, body, held, kept, &attend);
     if (attend)
         engine_attend(request->engine, request);
     /* Sent parts of a long answer are not to wait for its end; the leader is not attached. */
@@ -403,6 +429,16 @@ int send_parts(struct request *request, struct iovec *parts, int count, int body
     return send_or_store(request, parts, count, body, ref, kept, false);
 }
 
+int send_parts_locked(struct request *request, struct iovec *parts, int count, bool *attend)
+{
+    const struct held none = {0};
+    bool kept;
+    enum first first = send_first(request, parts, count, false);
+    if (first != FIRST_REST)
+        return first == FIRST_ALL ? 0 : -1;
+    return store_rest(request, parts, count, -1, none, &kept, attend);
+}
+
 int send_parts_more(struct request *request, struct iovec *parts, int count)
 {
     bool kept;
@@ -414,6 +450,8 @@ static int send_file_now(struct request *request, int file, off_t *offset, uint6
 {
     struct conn *conn = request->conn;
     while (*n > 0 && !atomic_load_explicit(&request->out.pending, memory_order_acquire)) {
+        if (request->response.broken)
+            return -1;
         ssize_t sent = transport_sendfile(conn->io.fd, conn->tls, file, *offset, *n,
                                           atomic_load(&request->out.copies));
         if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))

@@ -18,6 +18,10 @@
 int send_parts(struct request *request, struct iovec *parts, int count, int body, void *ref,
                bool *kept);
 
+/* The same for bytes that are copied, by a caller that holds locks: when *attend is set it calls
+ * engine_attend() without them. */
+int send_parts_locked(struct request *request, struct iovec *parts, int count, bool *attend);
+
 /* The same for a head that send_file() follows at once: they share the first packet. */
 int send_parts_more(struct request *request, struct iovec *parts, int count);
 

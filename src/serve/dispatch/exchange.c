@@ -34,7 +34,7 @@ union fd_space {
 #ifdef __linux__
 static const bool peeking_gives_descriptors = true;
 #else
-static const bool peeking_gives_descriptors = false; /* some give what is none: see peek_fds() */
+static const bool peeking_gives_descriptors = false; /* some give invalid ones: see peek_fds() */
 #endif
 
 /* The record lock of the taking end: for all processes, and released by the kernel when its owner
@@ -50,10 +50,10 @@ static int lock(int fd, short type)
     return result;
 }
 
-/* The same among the threads of a process, which the kernel does not tell apart. */
+/* The same among the threads of a process, which the kernel does not distinguish. */
 static pthread_mutex_t within = PTHREAD_MUTEX_INITIALIZER;
 
-/* False with errno; EAGAIN: somebody else has it. */
+/* False with errno; EAGAIN: another worker has it. */
 static bool lock_taking(const struct exchange *exchange)
 {
     int error = pthread_mutex_trylock(&within);
@@ -156,7 +156,7 @@ bool exchange_send(const struct exchange *exchange, struct parcel *parcel)
         if (parcel->pieces[i].iov_len > 0)
             parts[message.msg_iovlen++] = parcel->pieces[i];
     attach_fds(&message, parcel);
-    atomic_fetch_add(exchange->count, 1); /* before somebody takes it */
+    atomic_fetch_add(exchange->count, 1); /* before another worker takes it */
     ssize_t n;
     do
         n = sendmsg(exchange->give, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -181,7 +181,7 @@ static int detach_fds(struct msghdr *message, int fds[PARCEL_FDS])
     return count;
 }
 
-/* Finds the pieces in the bytes received; false when the label tells something else. */
+/* Finds the pieces in the bytes received; false when they contradict the label. */
 static bool unpack(struct parcel *parcel, char *bytes, size_t n, int fd_count)
 {
     const struct parcel_label *label = &parcel->label;
@@ -376,7 +376,8 @@ void exchange_leave(const struct exchange *exchange, uint32_t number)
     unsigned pulse = atomic_load(&seat->pulse), sits = number;
     if (!atomic_compare_exchange_strong(&seat->number, &sits, 0) && sits != 0)
         return;
-    /* Who sits down just now has its own pulse, and tells its load again and again. */
+    /* A worker that takes the seat just now has its own pulse, and reports its load again and
+     * again. */
     atomic_compare_exchange_strong(&seat->pulse, &pulse, 0);
     atomic_store(&seat->load, 0);
 }

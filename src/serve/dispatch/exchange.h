@@ -10,20 +10,20 @@
 #include <sys/uio.h>
 
 /*
- * What the workers on the same listeners share, so that no request waits in a busy one while
+ * Shared by the workers on the same listeners, so that no request waits in a busy worker while
  * another is idle: a queue of whole requests that the kernel keeps (two connected sockets, which
- * every worker holds, and the master, so that what was sent outlives its sender), and a board that
- * says who has nothing to do.
+ * every worker holds, and the master, so that a message outlives its sender), and a board with the
+ * load of each worker.
  *
- * Any worker may write anything to the board and into the queue. Nobody follows a pointer there,
- * and the lock is the kernel's. A lie of one worker costs the others time or requests, no more; the
- * master takes nothing out of it but a bounded count.
+ * Any worker may write anything to the board and into the queue. No pointer there is followed,
+ * and the lock is the kernel's. False values of one worker cost the others time or requests, no
+ * more; the master takes nothing out of it but a bounded count.
  */
 
 enum {
     EXCHANGE_SEATS = 64,           /* of the board; more workers share them, which costs accuracy */
     PARCEL_BYTES_MAX = 16 * 1024,  /* of a request's bytes in one message */
-    PARCEL_PIECES = 4,             /* head, body, what is pipelined behind it, struct proxied */
+    PARCEL_PIECES = 4,             /* head, body, bytes pipelined behind it, struct proxied */
     EXCHANGE_BUFFER = 1024 * 1024, /* bytes in the queue, as far as the system lets us */
     EXCHANGE_COUNT_MAX = 64 * 1024, /* messages in it: more than fit */
 };
@@ -68,7 +68,7 @@ struct parcel {
     struct iovec pieces[PARCEL_PIECES]; /* on receipt within the bytes given */
 };
 
-/* 0, or -1 with errno: no descriptors, no memory, or a system without what it takes. */
+/* 0, or -1 with errno: no descriptors, no memory, or a system without the means. */
 int exchange_open(struct exchange *exchange);
 void exchange_close(struct exchange *exchange);
 
@@ -93,7 +93,7 @@ bool exchange_is_empty(const struct exchange *exchange);
 /* ready_ns of the first one that waits in it; 0: there is none. */
 uint64_t exchange_since(const struct exchange *exchange);
 
-/* How many wait in it: about, while somebody sends or takes. */
+/* How many wait in it: about, while a worker sends or takes. */
 unsigned exchange_waiting(const struct exchange *exchange);
 
 /* Whether another worker than the one of that number has a seat. */

@@ -30,7 +30,7 @@ static bool fits(const struct request *request)
            bytes_without_body(request) + request->body.stored <= PARCEL_BYTES_MAX;
 }
 
-/* What stands in the input is no larger than that, but for much that is pipelined. */
+/* A request in the input is no larger than that, but for much that is pipelined behind it. */
 static bool may_go(const struct request *request)
 {
     const struct conn *conn = request->conn;
@@ -96,15 +96,15 @@ static bool send_away(struct engine *engine, struct request *request, bool *full
 }
 
 /*
- * Where the queue has bounds it is this worker that sees to them: what waits goes only to who will
- * take it at once.
+ * Where the queue has bounds, this worker enforces them: a waiting request goes only to a worker
+ * that takes it at once.
  */
 static bool has_bounds(const struct engine *engine)
 {
     return engine->admits_few || engine->options.max_queue_ms > 0;
 }
 
-/* Requests that are received now will go to whoever is free first. */
+/* Requests that are received now will go to the first free worker. */
 static bool may_share(const struct engine *engine)
 {
     for (uint32_t i = 0; i < engine->listener_count; i++)
@@ -126,7 +126,7 @@ bool handover_is_hopeless(const struct engine *engine, int *look_ms)
            exchange_least_load(exchange, engine->options.number) == EXCHANGE_STUCK;
 }
 
-/* A worker that is alone keeps what waits, but not until somebody kills it for being stuck. */
+/* A worker that is alone keeps waiting requests, but not until it is killed for being stuck. */
 static bool may_give(struct engine *engine)
 {
     return exchange_has_others(engine->options.exchange, engine->options.number) ||
@@ -244,7 +244,7 @@ static void no_descriptors(struct engine *engine)
     engine_pause_for(engine, PAUSE_ERROR, ACCEPT_PAUSE_MS);
 }
 
-/* Whether the budget has what a request may occupy. One that never has so much is not asked. */
+/* Whether the budget has as much as a request may occupy. One that never has is not asked. */
 static bool has_memory(const struct engine *engine)
 {
     const size_t most = (size_t)2 * PARCEL_BYTES_MAX; /* while the input grows, both sizes of it */

@@ -6,14 +6,14 @@
 
 /*
  * Fair dispatch: a whole request that waits here is handed, with its connection, to the other
- * workers on the same listeners, through the exchange. Whoever has a free thread first takes it,
- * this worker included. All of it does nothing without an exchange.
+ * workers on the same listeners, through the exchange. The first worker with a free thread
+ * takes it, this one included. All of it does nothing without an exchange.
  *
- * What is not handed over stays and waits: connections that are more than a socket, bodies that
+ * Some stay here and wait: connections that are more than a socket, bodies that
  * stream, requests with much pipelined behind them, heads with folded fields.
  */
 
-/* What a stand-by remembers from one tick to the next. All zero at first. */
+/* The state that a stand-by keeps from one tick to the next. All zero at first. */
 struct handover_watch {
     uint32_t waiting, taken; /* of the ready queue */
     unsigned pulses[EXCHANGE_SEATS];
@@ -27,18 +27,18 @@ void handover_close(struct engine *engine);
 void handover_accept(struct engine *engine, bool accept);
 
 /*
- * It drains. If its application is being replaced, what waits is left to the new workers; else it
- * may be the last one to run it. Leader only.
+ * This worker drains. If its application is being replaced, waiting requests are left to the new
+ * workers; else it may be the last one to run them. Leader only.
  */
 void handover_retire(struct engine *engine);
 
 /*
- * It is about to end: others count on it no longer. First this, then a last look whether something
- * waits: whoever sends after that finds out that nobody is there to take it. Leader only.
+ * This worker is about to end: others count on it no longer. First this, then a last look whether
+ * something waits: a worker that sends after that sees that none is there to take it. Leader only.
  */
 void handover_leave(struct engine *engine);
 
-/* What waits is left to new workers, and they are there; the system has told them of it, not us. */
+/* Waiting requests are left to new workers, which are there; the event went to them, not to us. */
 bool handover_is_left(const struct engine *engine);
 
 /* This worker waits with nothing to do, or does so no longer. */
@@ -53,21 +53,22 @@ static inline void handover_rest(struct engine *engine, bool rests)
 
 /*
  * Sends the requests of the ready queue away, save the `keep` oldest. Returns after how many ms it
- * is worth another try, as the exchange is full or nobody else is there; -1: never. Leader only.
+ * is worth another try, as the exchange is full or no other worker is there; -1: never. Leader
+ * only.
  */
 int handover_give(struct engine *engine, uint32_t keep);
 
 /*
- * Whether new clients are better taken than left to the other workers: nobody has a free thread,
- * and they are refused, for the queue has bounds, or received and handed over, which those of TLS
- * cannot be. Not while another master's workers may be free.
+ * Whether this worker should accept although it is busy: no worker has a free thread, and new
+ * clients are refused, as the queue has bounds, or received and handed over, which is impossible
+ * with TLS. False while the workers of another master may be free.
  * *look_ms is set to when to ask again, if ever.
  */
 bool handover_is_hopeless(const struct engine *engine, int *look_ms);
 
 /*
- * When all workers have got stuck, what was sent to one that had a free thread is taken back, for
- * the bounds of the queue hold for it, too. Leader only.
+ * When all workers have got stuck, requests that were sent to one with a free thread are taken
+ * back, for the bounds of the queue hold for them, too. Leader only.
  */
 void handover_take_back(struct engine *engine);
 
@@ -76,7 +77,8 @@ uint32_t handover_takers(const struct engine *engine);
 
 /*
  * Once a tick: when requests have waited since the last one, and other workers have been idle since
- * then or have far fewer that wait, so many go that the load is even. For whoever does not lead.
+ * then or have far fewer that wait, so many go that the load is even. For a thread that does not
+ * lead.
  */
 void handover_even_out(struct engine *engine, struct handover_watch *watch);
 

@@ -27,7 +27,7 @@ int handover_open(struct engine *engine)
     handover_accept(engine, true);
     if (!engine->accepts_parcels)
         return -1;
-    /* A foreign loop rests until it is told to lead. */
+    /* A foreign loop rests until it is woken to lead. */
     engine->pulse =
         exchange_sit(exchange, engine->options.number, engine->options.loop_host ? 3 : 2);
     return 0;
@@ -57,7 +57,7 @@ void handover_retire(struct engine *engine)
         return;
     engine->replaced = true;
     handover_leave(engine);
-    if (engine->accepts_parcels) /* what the system told us of, it told nobody else */
+    if (engine->accepts_parcels) /* the event came to this worker alone */
         atomic_store_explicit(&engine->parcels, true, memory_order_relaxed);
     handover_accept(engine, false);
 }

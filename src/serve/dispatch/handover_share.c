@@ -25,7 +25,7 @@ void handover_even_out(struct engine *engine, struct handover_watch *watch)
         return;
     uint32_t idle = exchange_idle(exchange, engine->options.number, watch->pulses);
     uint32_t most = waited ? surplus(engine, waiting, idle) : 0;
-    /* What nobody has taken yet needs no company. */
+    /* While a message still waits, no other is added. */
     if (most == 0 || ready_has_waiter(&engine->ready) || !exchange_is_empty(exchange) ||
         !engine_lead(engine))
         return;

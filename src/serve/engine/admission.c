@@ -15,8 +15,8 @@ static uint32_t in_flight(struct engine *engine)
 }
 
 /*
- * A foreign loop starts whatever is ready when it comes to it. What waits is what it has left when
- * it was led last, or what the stand-by has found while it is blocked.
+ * A foreign loop starts all ready requests when it gets to them. Those that wait were left after
+ * its last step, or found by the stand-by while the loop is blocked.
  */
 static uint32_t loop_waiting(struct engine *engine)
 {
@@ -42,7 +42,7 @@ bool admission_refuses(struct engine *engine, enum metrics_refusal *reason)
 {
     assert_leader(engine);
     uint32_t count = in_flight(engine), most = engine->options.limit_concurrency;
-    if (most > 0 && count >= most)
+    if (most > 0 && count >= most + engine->websockets)
         *reason = REFUSED_CONCURRENCY;
     else if (queue_is_full(engine, count))
         *reason = REFUSED_QUEUE_FULL;

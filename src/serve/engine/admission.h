@@ -14,7 +14,7 @@ bool admission_refuses(struct engine *engine, enum metrics_refusal *reason);
 /* Says so in the log, at times. */
 void admission_tell(struct engine *engine, enum metrics_refusal reason);
 
-/* What a client reads that is refused for that. */
+/* The text of such a refusal. */
 #define ADMISSION_TEXT "The server has too much to do"
 
 #endif

@@ -6,16 +6,16 @@
 struct refused;
 struct request;
 
-/* What has become of a request when run() returns. */
+/* The state of a request when run() returns. */
 enum run_result {
     RUN_DONE,  /* it is answered */
     RUN_LATER, /* it is the application's until engine_finish(): see request_ask() */
 };
 
-/* What an application that answers later may wait for. */
+/* The events that an application that answers later may wait for. */
 enum request_event {
     REQUEST_BODY = 1,     /* bytes of the body can be taken, or it has ended or failed */
-    REQUEST_ROOM = 2,     /* the client has taken what was written, but for OUT_LOW bytes */
+    REQUEST_ROOM = 2,     /* the client has taken the answer so far, but for OUT_LOW bytes */
     REQUEST_GONE = 4,     /* the client has closed, reset or half-closed its connection */
     REQUEST_DEADLINE = 8, /* request_timeout is over, or the worker's time to end */
 };
@@ -40,7 +40,8 @@ struct app_ops {
     void (*attach)(void *app);
     void (*detach)(void *app);
 
-    /* Runs what signals left to do; false when the worker should stop. Attached, main thread only.
+    /* Does the work that signals have left; false when the worker should stop. Attached, main
+     * thread only.
      */
     bool (*interrupted)(void *app);
 
@@ -67,13 +68,13 @@ struct app_ops {
     void (*release)(void *app, void *ref);
 
     /*
-     * A request is over its deadline: whoever is attached is to look, by deadlines_next(). Called
+     * A request is over its deadline: an attached thread is to look, by deadlines_next(). Called
      * by the stand-by, with request_timeout only; not attached, and not to wait.
      */
     void (*overdue)(void *app);
 
-    /* One went on all through the grace: the worker is to be replaced. `unheard`: nobody has looked
-     * since overdue(). Called likewise. */
+    /* One went on all through the grace: the worker is to be replaced. `unheard`: no thread has
+     * looked since overdue(). Called likewise. */
     void (*give_up)(void *app, bool unheard);
 };
 

@@ -164,7 +164,7 @@ void budget_adopt(struct budget *budget, uint64_t bytes)
 
 /* Descriptors */
 
-enum { LOOKED_AT = 1024 }; /* descriptors below it: what is open at the start is low */
+enum { LOOKED_AT = 1024 }; /* descriptors below it: those open at the start are low */
 
 static uint32_t count_open(rlim_t limit)
 {

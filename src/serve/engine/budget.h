@@ -11,28 +11,28 @@
 struct metrics;
 
 /*
- * What the clients of a worker may occupy, all of them together: memory, bytes in files, and
- * descriptors. Heads, bodies, answers and TLS draw on it, each buffer where it is allocated.
+ * The memory, bytes in files, and descriptors that all clients of a worker together may occupy.
+ * Heads, bodies, answers and TLS draw on it, each buffer where it is allocated.
  *
  * One rule decides, the one by which switches share their buffers (dynamic thresholds: Choudhury
- * and Hahne, 1998): a buffer may grow as long as it is no larger than a share of what is left then.
- * So the largest are stopped first, a part is always left, and it is as large as what each of many
- * hungry clients has: a client that wants little gets it, whatever the others do.
+ * and Hahne, 1998): a buffer may grow as long as it is no larger than a share of the rest. So the
+ * largest are stopped first, a part is always left, and it is as large as the part of each of many
+ * hungry clients: a client that wants little gets it, however much the others want.
  *
  * Any thread. The counts are the worker's own: the gauges that the master reads are copies of them,
  * in memory that other workers can write.
  */
 
 enum {
-    BUDGET_SHARE = 32,       /* memory: which part of what is left a buffer takes, at most */
+    BUDGET_SHARE = 32,       /* memory: which part of the rest a buffer takes, at most */
     BUDGET_ANSWER_SHARE = 4, /* the same for an answer, which is in memory already */
     BUDGET_PEAK = 16 << 20,  /* bytes of memory after which it is worth to trim the heaps */
     BUDGET_DESCRIPTORS = 64, /* for the application, logs and accepting, at most */
     BUDGET_TLS = 40 * 1024,  /* bytes that OpenSSL needs for a connection, about */
 };
 
-/* For what: answers leave a quarter of the memory to what clients send, for they can go to files
- * and heads cannot. What was admitted by another worker is not refused. */
+/* The use of a buffer: answers leave a quarter of the memory to requests, for they can go to files
+ * and heads cannot. A request that another worker has admitted is not refused. */
 enum budget_use { BUDGET_REQUEST, BUDGET_ANSWER, BUDGET_ADMITTED };
 
 struct budget {
@@ -55,7 +55,7 @@ void budget_destroy(struct budget *budget); /* all was given back */
  */
 bool budget_take(struct budget *budget, enum budget_use use, size_t held, size_t more);
 
-/* The same for what cannot be refused, and is bounded elsewhere. */
+/* The same for buffers that cannot be refused, and are bounded elsewhere. */
 void budget_force(struct budget *budget, size_t bytes);
 void budget_give(struct budget *budget, size_t bytes);
 
@@ -83,8 +83,9 @@ void budget_close(struct budget *budget);
 
 /*
  * Divides the descriptors that the process may have among connections and files, so that each
- * connection has one for its file. Raises the soft limit to what `connections` need, and no
- * further, where the hard one lets it. Returns how many connections fit; *limit is the hard limit.
+ * connection has one for its file. Raises the soft limit as far as `connections` need, and
+ * no further, where the hard one lets it. Returns how many connections fit; *limit is the hard
+ * limit.
  */
 uint32_t budget_descriptors(struct budget *budget, uint32_t connections, uint64_t *limit);
 

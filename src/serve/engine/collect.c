@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* What only an attached thread may finish, by one that is. */
+/* The work that only an attached thread may finish, done by one. */
 
 void engine_flush_log(struct engine *engine)
 {

@@ -65,7 +65,7 @@ static bool is_to_tell(const struct deadline *deadline)
     return (deadline->due && !deadline->told) || (deadline->stuck && !deadline->stuck_told);
 }
 
-/* Adds to what was found; when to look at it again, UINT64_MAX for never. */
+/* Adds to *found; when to look at it again, UINT64_MAX for never. */
 static uint64_t look_at_one(const struct deadlines *deadlines, struct deadline *deadline,
                             uint64_t now_ms, unsigned *found)
 {
@@ -120,8 +120,7 @@ void deadlines_each_due(struct deadlines *deadlines,
     pthread_mutex_unlock(&deadlines->lock);
 }
 
-/* The memory of one that has ended may be another's, or nobody's: it is looked for, not looked at.
- */
+/* The memory of one that has ended may be freed or another's: it is looked for, not looked at. */
 static struct deadline *find_run(struct deadlines *deadlines, uint64_t serial)
 {
     for (struct list *l = deadlines->running.next; l != &deadlines->running; l = l->next)

@@ -10,8 +10,8 @@
 
 /*
  * How long the application may take for a request (`request_timeout`). The requests that run are in
- * a list. The stand-by looks at it when the first of them may be late, and lets the application
- * know, which ends the request in its own way:
+ * a list. The stand-by looks at it when the first of them may be late, and informs the
+ * application, which ends the request in its own way:
  *
  *            at_ms         deadline_told()         at_ms + grace_ms
  *   runs ----------> due ------------------> told ------------------> stuck
@@ -39,11 +39,11 @@ struct deadlines {
     _Atomic uint64_t look_at; /* when one of them may have to be looked at; 0: not yet known */
 };
 
-/* What deadlines_look() has found. */
+/* The result of deadlines_look(). */
 enum {
-    DEADLINES_TELL = 1,    /* the application is to be told of a request */
+    DEADLINES_TELL = 1,    /* the application is to be informed of a request */
     DEADLINES_STUCK = 2,   /* a request is stuck from now on */
-    DEADLINES_UNHEARD = 4, /* and the application did not even hear that it was due */
+    DEADLINES_UNHEARD = 4, /* and the application was not even informed that it was due */
 };
 
 void deadlines_init(struct deadlines *deadlines, uint32_t timeout_ms, uint32_t grace_ms);
@@ -60,10 +60,10 @@ static inline void deadline_end(struct deadlines *deadlines, struct deadline *de
         deadline_remove(deadlines, deadline);
 }
 
-/* It has more time; once it was told, only until it counts as stuck. */
+/* It has more time; once the application is informed, only until it counts as stuck. */
 void deadline_extend(struct deadlines *deadlines, struct deadline *deadline, uint64_t ms);
 
-/* For how long nobody has to look, in ms; -1: for ever. */
+/* Until a thread has to look, in ms; -1: never. */
 int deadlines_wait(const struct deadlines *deadlines, uint64_t now_ms);
 
 /* Whether it is time for deadlines_look(). */
@@ -73,23 +73,23 @@ static inline bool deadlines_may_be_due(const struct deadlines *deadlines, uint6
     return at != 0 && at <= now_ms;
 }
 
-/* Looks at all of them; what it found. */
+/* Looks at all of them; the result. */
 unsigned deadlines_look(struct deadlines *deadlines, uint64_t now_ms);
 
-/* The first that the application is to be told of, or NULL. It stays while its request runs. */
+/* The first of which the application is to be informed, or NULL. Stays while its request runs. */
 struct deadline *deadlines_next(struct deadlines *deadlines);
 
-/* Calls function() for each that the application is to be told of; none of them ends meanwhile. */
+/* Calls function() for each of which the application is to be informed; none ends meanwhile. */
 void deadlines_each_due(struct deadlines *deadlines,
                         void (*function)(struct deadline *deadline, void *context), void *context);
 
 /* That run, or NULL when it has ended. */
 struct deadline *deadlines_find(struct deadlines *deadlines, uint64_t serial);
 
-/* Whether a run that ends now is due, and the application was not told. */
+/* Whether a run that ends now is due, and the application was not informed. */
 bool deadline_is_unheard(struct deadlines *deadlines, const struct deadline *deadline);
 
-/* The application is told of that run now; false when it has ended or has got more time. */
+/* The application is informed of that run now; false when it has ended or has got more time. */
 bool deadline_told(struct deadlines *deadlines, uint64_t serial);
 
 #endif

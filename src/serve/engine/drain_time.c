@@ -2,7 +2,7 @@
 #include "serve/engine/limits.h"
 
 /*
- * A worker that was told to stop. It ends when its last connection is closed, and before the master
+ * A worker that has to stop. It ends when its last connection is closed, and before the master
  * loses patience, which it does after graceful_timeout. A request that is not whole has
  * DRAIN_IDLE_MS, longer while its client keeps pace, but not beyond one part in DRAIN_SHARE of
  * graceful_timeout: the application has to run after that. Running requests, and answers that are
@@ -35,6 +35,7 @@ uint64_t drain_limit(const struct engine *engine, const struct conn *conn)
 {
     switch (conn->activity) {
     case ACTIVITY_RUNNING:
+    case ACTIVITY_WEBSOCKET:
         return UINT64_MAX;
     case ACTIVITY_FLUSH:
         return drain_ends_at(engine);

@@ -120,7 +120,8 @@ static void put_back(struct engine *engine, struct request *request)
         metrics_add(&metrics->refused[REFUSED_CLIENT_GONE], 1);
     } else {
         metrics_add(&metrics->responses[metrics_class(request->response.status)], 1);
-        metrics_observe(&metrics->duration, request->ended_ns - request->begun_ns);
+        if (!request->websocket)
+            metrics_observe(&metrics->duration, request->ended_ns - request->begun_ns);
     }
     request->conn->served++;
     request->conn->protocol->answered(engine, request);
@@ -131,6 +132,8 @@ static void put_back_answered(struct engine *engine)
     if (!atomic_load(&engine->answered))
         return;
     struct request *request = take_answered(engine);
+    if (is_attending(engine)) /* one that was answered since may be among them */
+        attend_all(engine);
     while (request) {
         struct request *next = request->next;
         put_back(engine, request);

@@ -23,8 +23,8 @@
 #include <sys/types.h>
 
 /*
- * The engine: connections in, whole requests out, answers back. One state machine that whoever has
- * nothing better to do runs. Leadership (engine->lead) is the right to touch the loop, the timers
+ * The engine: connections in, whole requests out, answers back. One state machine, run by any
+ * thread that has no request. Leadership (engine->lead) is the right to touch the loop, the timers
  * and the connections; it is taken by one compare-and-swap and never waited for:
  *
  *   - a thread without a request leads: it waits in the loop, reads, parses, and leaves with one;
@@ -33,7 +33,7 @@
  *   - the stand-by leads when no thread has done so for a while.
  *
  * In a worker whose one thread has an event loop of its own (gevent, asyncio …), that loop watches
- * the engine's descriptors and leads a step when it is told to: see loop_host.h.
+ * the engine's descriptors and leads a step when they are readable: see loop_host.h.
  */
 
 struct engine_options {
@@ -62,10 +62,13 @@ struct engine_options {
     uint64_t stream_window;            /* bytes of a streamed answer that wait for its client;
                                           0: any number */
     uint32_t threads;                  /* application threads */
-    uint32_t request_timeout_ms;       /* 0: a request may take as long as it likes */
-    uint32_t request_grace_ms;         /* beyond which the worker is given up */
-    uint32_t graceful_ms;              /* for a worker that was told to stop; 0: any time */
-    bool shared;                       /* other workers accept from the same listeners */
+    uint64_t websocket_message_max;    /* bytes; 0: DUPLEX_MESSAGE_MAX */
+    uint32_t websocket_ping_interval_ms; /* 0: no pings */
+    uint32_t websocket_ping_timeout_ms;  /* after a ping, until a byte comes; 0: any time */
+    uint32_t request_timeout_ms;         /* 0: a request may take as long as it likes */
+    uint32_t request_grace_ms;           /* beyond which the worker is given up */
+    uint32_t graceful_ms;                /* for a worker that has to stop; 0: any time */
+    bool shared;                         /* other workers accept from the same listeners */
     bool sendfile;
     bool standby;
     bool debug;                      /* NOTE_DEBUG is of interest */
@@ -74,7 +77,7 @@ struct engine_options {
     struct str own_fields;           /* borrowed: lines of each answer's head; NULL: Server alone */
     const char *tmp_dir;             /* borrowed; NULL: the system's */
     const char *loop;                /* backend, NULL: the best */
-    struct metrics *metrics;         /* borrowed; NULL: the engine's own, for nobody */
+    struct metrics *metrics;         /* borrowed; NULL: the engine's own, without a reader */
     const struct exchange *exchange; /* borrowed; NULL: requests stay in this worker */
     uint32_t number;                 /* of the worker, from 1: by age */
 };
@@ -131,8 +134,8 @@ struct ready {
     _Atomic uint32_t *length; /* borrowed: a gauge, written under the lock */
     uint32_t taken;           /* requests that have left the queue, in all */
     uint32_t waiting;         /* threads in ready_wait() */
-    uint32_t wakes;           /* how many of them have been told to go */
-    int pipe[2];              /* tells a foreign loop instead; -1 without one */
+    uint32_t wakes;           /* how many of them have been woken */
+    int pipe[2];              /* wakes a foreign loop instead; -1 without one */
     struct list due;          /* requests with events for the application: see events.h */
     atomic_uint due_count;    /* of them; written under the lock */
 };
@@ -152,7 +155,7 @@ struct engine {
     uint32_t listener_count;
     unsigned paused;    /* PAUSE_* */
     bool listening;     /* the listeners are in the loop */
-    struct mark *marks; /* descriptors that nobody else is to close */
+    struct mark *marks; /* descriptors that the application must not close */
     uint32_t mark_count;
     struct io signals;
     struct io master;
@@ -160,8 +163,8 @@ struct engine {
     struct io exchange;   /* where requests of other workers come from */
     bool accepts_parcels; /* it is in the loop */
     atomic_bool parcels;  /* there may be some */
-    atomic_bool stalled;  /* what is ready cannot be run here: the leader is to give it away */
-    bool replaced;        /* by workers that take what waits in the exchange */
+    atomic_bool stalled;  /* ready requests cannot be run here: the leader is to give them away */
+    bool replaced;        /* by workers that take the requests in the exchange */
     _Atomic(atomic_uint *) pulse; /* of our seat on the exchange's board; without one: no_pulse */
     atomic_uint no_pulse;
 
@@ -174,8 +177,10 @@ struct engine {
     struct list unnamed;    /* those whose handshake waits for a thread: see tls_names */
     uint32_t connections;
     uint32_t in_flight;                /* requests that are RUNNING */
+    uint32_t websockets;               /* of these: open WebSockets */
+    uint32_t websockets_closed;        /* as the worker ends, so far */
     bool admits_few;                   /* max_queue or limit_concurrency is set */
-    _Atomic uint64_t overload_told_ms; /* when the log was last told of refusals */
+    _Atomic uint64_t overload_told_ms; /* when refusals were logged last */
     _Atomic uint64_t full_told_ms;     /* the same for worker_connections used up */
     uint32_t evicted;                  /* connections closed for new ones since then */
     _Atomic uint64_t wait_told_ms;     /* the same for new ones that wait, as none can be closed */
@@ -193,9 +198,9 @@ struct engine {
     uint64_t batch_ns; /* when the first of them was */
     struct list dead;  /* connections closed in this step */
 
-    uint64_t alarm_at; /* when the foreign loop is told to lead a step; 0: no alarm is set */
+    uint64_t alarm_at; /* when the foreign loop is woken to lead a step; 0: no alarm is set */
 
-    atomic_bool lead; /* somebody leads */
+    atomic_bool lead; /* a thread leads */
 #ifndef NDEBUG
     pthread_t leader; /* for assert_leader() */
 #endif
@@ -212,7 +217,7 @@ struct engine {
     struct ready ready;
 
     atomic_uint dormant; /* requests that run later, and have no thread now: see events.h */
-    bool events_follow;  /* whoever leads this step gives the events that become due in it */
+    bool events_follow;  /* the leader of this step gives the events that become due in it */
 
     struct metrics *metrics;
     struct metrics own_metrics; /* when there is no master's */
@@ -240,7 +245,7 @@ struct engine {
     bool drained;            /* the accept queue was emptied for the last time */
     uint64_t stop_ms;        /* since when it is to end; 0: it is not */
     struct timer cut_off;    /* when it has had its time: see drain.c */
-    struct drain_cut cut;    /* what was closed unfinished since then */
+    struct drain_cut cut;    /* connections closed unfinished since then */
     atomic_bool out_of_time; /* requests that run are broken off */
 
     pthread_t standby;
@@ -296,8 +301,7 @@ void engine_attend(struct engine *engine, struct request *request);
  * to. */
 void engine_wake_host(struct engine *engine);
 
-/* The request is answered, and what there is to count of its run is counted: its connection goes
- * on. Any thread. */
+/* The request is answered, and its run is counted: its connection goes on. Any thread. */
 void engine_put_back(struct engine *engine, struct request *request);
 
 /* Whether ops->events() is to be called. */
@@ -320,7 +324,7 @@ void engine_give_up(struct engine *engine, bool unheard);
 bool engine_lead(struct engine *engine);
 void engine_yield(struct engine *engine);
 
-/* Around what may block: other threads may run the application's code meanwhile. */
+/* Around calls that may block: other threads may run the application's code meanwhile. */
 void engine_detach(struct engine *engine);
 void engine_attach(struct engine *engine);
 
@@ -342,7 +346,7 @@ bool engine_leads(const struct engine *engine);
 /* One turn of the loop, at most timeout_ms long (-1: until something happens). Leader only. */
 void engine_step(struct engine *engine, int timeout_ms);
 
-/* Gives the system back what a peak of memory has left. Any thread. */
+/* Gives the system back the memory that a peak has left. Any thread. */
 void engine_trim(struct engine *engine);
 
 /* Ends the leader's wait, if it waits. */
@@ -357,19 +361,19 @@ struct request *engine_take_batch(struct engine *engine);
 /* Leader only: they go to the threads now. */
 void engine_flush_batch(struct engine *engine);
 
-/* Frees the connections that were closed. Leader only, when no event is being told any more. */
+/* Frees the connections that were closed. Leader only, when no event is being given any more. */
 void engine_reap(struct engine *engine);
 
 /* lost.c */
 
-/* From now on somebody looks whether the descriptor is still that file. -1 is fine. */
+/* From now on the stand-by checks that the descriptor is still that file. -1 is fine. */
 void engine_mark(struct engine *engine, int fd);
 void engine_look_at_marks(struct engine *engine);
 
-/* Whether a call's error says that its descriptor is not what it was. */
+/* Whether a call's error means that its descriptor was closed, or is another file's. */
 bool engine_is_lost(int error);
 
-/* Without that descriptor the engine serves nobody: it stops, and says which call failed. Any
+/* Without that descriptor the engine cannot serve: it stops, and logs which call failed. Any
  * thread. */
 void engine_lose(struct engine *engine, const char *call, int error);
 
@@ -389,9 +393,9 @@ void engine_resume(struct engine *engine, unsigned reason);
 void engine_pause_for(struct engine *engine, unsigned reason, uint32_t ms);
 
 /*
- * From now on connections of that listener (the index among those of engine_create()) speak TLS by
+ * From now on connections of that listener (the index among those of engine_create()) use TLS with
  * this context, one use of which is taken over; those that are there keep theirs. NULL: plain. When
- * nobody uses a context any more its ref is given to ops->release(). Any thread.
+ * a context has no use left, its ref is given to ops->release(). Any thread.
  */
 void engine_set_tls(struct engine *engine, uint32_t listener, struct tls_context *context);
 
@@ -400,15 +404,15 @@ struct tls_context *engine_use_tls(struct engine *engine, struct listener *liste
 
 /* drain.c, drain_time.c */
 
-/* The worker was told to stop, by a signal that its main thread may not have handled yet. Leader
+/* The worker has to stop, by a signal that its main thread may not have handled yet. Leader
  * only, as all of drain.c. */
 void drain_expect(struct engine *engine);
 
 /* The accept queue is emptied once, then nothing new is taken; clients get their last chance. */
 void drain_begin(struct engine *engine);
 
-/* While a worker drains: until when a connection may wait for its client, by what it does now, at
- * most. */
+/* While a worker drains: until when a connection may wait for its client, at most, by its present
+ * activity. */
 uint64_t drain_limit(const struct engine *engine, const struct conn *conn);
 
 /* Until then its client may send, or take. */
@@ -424,7 +428,7 @@ uint64_t drain_ends_at(const struct engine *engine);
 /* graceful_timeout is nearly over: all that is left is cut off. */
 void drain_cut_off(struct engine *engine);
 
-/* Logs what was cut off. */
+/* Logs how many were cut off. */
 void drain_tell(struct engine *engine);
 
 /* room.c */
@@ -447,29 +451,29 @@ void room_free(struct engine *engine); /* the same, by the leader */
 /* The same when there is no place, which is logged. */
 void engine_make_way(struct engine *engine);
 
-/* worker_connections is used up, and nobody can be closed yet: listens again when one may be. */
+/* worker_connections is used up, and none can be closed yet: listens again when one may be. */
 void engine_wait_for_room(struct engine *engine);
 
-/* notes.c, collect.c: what only an attached thread may finish. Any thread may leave it. */
+/* notes.c, collect.c: work that only an attached thread may finish. Any thread may leave it. */
 
 void engine_note(struct engine *engine, enum note_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Whether it is time to tell again of what happens again and again; *told_ms is when it was told
- * last, and now set. */
+/* Whether it is time to log again an event that happens again and again; *told_ms is when it was
+ * logged last, and now set. */
 bool engine_may_tell(_Atomic uint64_t *told_ms);
 
-/* The budget is used up, with this consequence: told, with the settings that bound it. */
+/* The budget is used up, with this consequence: logged, with the settings that bound it. */
 void engine_short(struct engine *engine, const char *consequence);
 
-/* Has the access log written what it has collected; what it cannot write is told. */
+/* Has the access log write its collected lines; a failure is logged. */
 void engine_flush_log(struct engine *engine);
 
 /* Of these the last drop of a context, and the parts that hold a ref, wait for engine_collect(). */
 void engine_drop_tls(struct engine *engine, struct tls_context *context);
 void engine_discard(struct engine *engine, struct part *parts);
 
-/* Finishes all of it: notes are told, lines written, refs given back. Attached. */
+/* Finishes all of it: notes are logged, lines written, refs given back. Attached. */
 void engine_collect(struct engine *engine);
 
 /* Gives back the refs alone. Attached. */
@@ -489,7 +493,7 @@ static inline bool engine_has_garbage(struct engine *engine)
 int ready_init(struct ready *ready, _Atomic uint32_t *length, bool with_pipe);
 void ready_destroy(struct ready *ready);
 
-/* Appends a list of `count` requests. Wakes nobody. */
+/* Appends a list of `count` requests. Wakes no thread. */
 void ready_push(struct ready *ready, struct request *head, struct request *tail, uint32_t count);
 
 /* The oldest one, or NULL. */
@@ -498,7 +502,7 @@ struct request *ready_pop(struct ready *ready);
 /* Takes out a request that still waits, be it claimed; false when it does not. */
 bool ready_remove(struct ready *ready, struct request *request);
 
-/* Calls function() for a request that still waits: nobody takes it meanwhile. */
+/* Calls function() for a request that still waits: no thread takes it meanwhile. */
 void ready_while_waiting(struct ready *ready, struct request *request,
                          void (*function)(struct request *request));
 
@@ -518,20 +522,20 @@ bool ready_keep(struct ready *ready, struct request *request);
 
 enum { CLAIMS_BACK = 1, CLAIMS_LEFT = 2 }; /* some were put back, some still stand */
 
-/* Puts back what has been claimed for more than a tick. */
+/* Puts back requests that have been claimed for more than a tick. */
 unsigned ready_unclaim(struct ready *ready, uint64_t now_ms);
 
 /* How many wait, and how many have left so far. */
 uint32_t ready_depth(struct ready *ready, uint32_t *taken);
 bool ready_empty(const struct ready *ready);
 uint64_t ready_since(struct ready *ready);  /* ready_ns of the first one; 0: there is none */
-bool ready_has_waiter(struct ready *ready); /* a thread with nothing to do, not told to go yet */
+bool ready_has_waiter(struct ready *ready); /* a thread with nothing to do, not woken yet */
 
-/* Tells one of the threads that wait, or all of them, to go; a foreign loop by its pipe. */
+/* Wakes one of the threads that wait, or all of them; a foreign loop by its pipe. */
 void ready_wake(struct ready *ready);
 void ready_wake_all(struct ready *ready);
 
-/* Until there is a request, nobody leads, or this thread is told to go. Detached. */
+/* Until there is a request, no thread leads, or this one is woken. Detached. */
 void ready_wait(struct ready *ready, struct engine *engine, bool main_thread);
 
 /* standby.c */

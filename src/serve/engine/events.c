@@ -43,7 +43,7 @@ bool events_add(struct engine *engine, struct request *request, unsigned happene
     return first;
 }
 
-/* Whoever called loop_host_step() looks for events after it. */
+/* The caller of loop_host_step() looks for events after it. */
 void events_raise(struct engine *engine, struct request *request, unsigned happened)
 {
     if (events_add(engine, request, happened) && !engine->events_follow)

@@ -39,7 +39,7 @@ void events_want(struct engine *engine, struct request *request, unsigned wanted
 /* These have happened: the application's are due. Leader only. */
 void events_raise(struct engine *engine, struct request *request, unsigned happened);
 
-/* The same, and wakes nobody; whether there was no other in the list. Any thread: see
+/* The same, and wakes no thread; whether there was no other in the list. Any thread: see
  * engine_raise(). */
 bool events_add(struct engine *engine, struct request *request, unsigned happened);
 
@@ -54,7 +54,7 @@ bool events_settle(struct engine *engine, struct request *request);
 /* The application has answered it in run(): nothing that it has asked for is given. */
 void events_forget(struct engine *engine, struct request *request);
 
-/* The application has finished with the request. False: whoever calls events_settle() completes it.
+/* The application has finished with the request. False: the caller of events_settle() completes it.
  */
 bool events_end(struct engine *engine, struct request *request);
 

@@ -8,13 +8,13 @@
 
 void host_leave_engine(struct engine *engine)
 {
-    /* In this order for all to see: the stand-by falls asleep, then looks who runs. */
+    /* In this order for all to see: the stand-by falls asleep, then looks whether requests run. */
     atomic_fetch_add(&engine->metrics->running, 1);
     if (!atomic_load(&engine->standby_awake))
         standby_arm(engine);
 }
 
-/* Nobody waits for the answer. */
+/* The client has gone. */
 static void skip(struct engine *engine, struct request *request)
 {
     request->response.status = 499; /* as nginx has it */
@@ -123,7 +123,7 @@ static struct request *wait_for_one(struct engine *engine, bool main_thread)
     return request;
 }
 
-/* What a signal left to do; it may have stopped the engine. */
+/* The work that a signal has left; it may have stopped the engine. */
 static void look_after_signals(struct engine *engine)
 {
     if (atomic_exchange(&engine->interrupted, false) && !engine->ops->interrupted(engine->app))

@@ -4,7 +4,7 @@
 #include "serve/engine/engine.h"
 
 /*
- * The thread host: what an application thread does from start to end. Called attached, returns
+ * The thread host: the life of an application thread. Called attached, returns
  * attached, when the engine has stopped. The main thread also looks after signals.
  */
 void host_run(struct engine *engine, bool main_thread);

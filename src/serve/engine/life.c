@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The engine's beginning and its end, and what it listens to beside clients. */
+/* The engine's beginning and its end, and its descriptors beside those of clients. */
 
 /* Signals and the master */
 
@@ -67,7 +67,7 @@ int engine_watch_master(struct engine *engine, int fd)
 
 /* Life */
 
-/* What is told now is dated now, however long the wait was. */
+/* Events that are given now have the present time, however long the wait was. */
 static void look_at_clock(void *context)
 {
     struct engine *engine = context;
@@ -161,7 +161,7 @@ static void close_all(struct engine *engine, struct list *conns)
 void engine_destroy(struct engine *engine)
 {
     standby_stop(engine);
-    atomic_store(&engine->lead, false); /* whoever led is gone */
+    atomic_store(&engine->lead, false); /* the leader is gone */
     engine_lead(engine);
     handover_close(engine);
     close_all(engine, &engine->idle);

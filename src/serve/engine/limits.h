@@ -20,7 +20,7 @@ enum {
     OUT_HIGH = 64 * 1024,              /* of an answer that wait for the client: an application
                                           that answers later is to stop there, */
     OUT_LOW = 16 * 1024,               /* until it has only so many to take */
-    OUT_COPY_MAX = 16 * 1024,          /* what is smaller is copied, what is larger is referenced */
+    OUT_COPY_MAX = 16 * 1024,          /* smaller parts are copied, larger ones are referenced */
     SEND_ATTACHED_MAX = 256 * 1024, /* bytes of a file sent without letting others run meanwhile */
     SPOOL_ATTACHED_MAX = 1024 * 1024, /* the same for bytes that are written to one */
     STREAM_FAST_MS = 10,         /* in which a client shows that it takes a stream as it is made */
@@ -30,12 +30,12 @@ enum {
     TRIM_LOOK_MS = 5 * 1000,     /* after a peak of memory, between two looks whether it is over */
     REQUEST_POOL = 128,          /* idle request objects kept for reuse */
     FIELDS_KEPT = 8 * 1024,      /* bytes of the table of header fields of one that is kept */
-    ACCEPT_BATCH = 64,           /* connections accepted for each time a listener is told */
+    ACCEPT_BATCH = 64,           /* connections accepted for each event of a listener */
     ACCEPT_BATCH_SHARED = 8,     /* the same beside other workers, all of them busy */
     BODY_TIMEOUT_MS = 60 * 1000, /* without a byte of a body */
     BODY_WINDOW_MS = 5 * 1000,   /* over which the rate of a body is measured */
     BODY_RATE = 500,             /* bytes a second of a body, where a client that is slower costs
-                                    more than its connection, whatever the settings say */
+                                    more than its connection, with any settings */
     DISK_STEP = 16 * 1024 * 1024, /* bytes of a body after which the disk's room is looked at */
     BODY_DISK_SHARE = 2,          /* one part of so many of client_disk is a body's, at most */
     DISK_SHARE = 20,              /* one part of so many of a disk is left free for others, */
@@ -43,7 +43,7 @@ enum {
     LINGER_TOTAL_MS = 30 * 1000,
     NOTES_MAX = 1000,             /* lines for the error log that wait for an attached thread */
     REFUSED_KEPT_MAX = 4 << 20,   /* bytes of refused requests whose lines wait for one, too */
-    NOTE_PAUSE_MS = 10 * 1000,    /* between two lines about what happens again and again */
+    NOTE_PAUSE_MS = 10 * 1000,    /* between two lines about a repeated event */
     SILENT_MS = 1000,             /* without progress, after which a connection may make room */
     PACE_BYTES = 1024,            /* of a request or an answer that count as progress */
     ROOM_LEAD_MS = 5 * 1000,      /* an idle connection makes room before a slow one, unless that
@@ -61,7 +61,7 @@ enum {
     LOOK_ROUND_MS = 25,           /* until a stuck worker looks again whether it has got company */
     TAKE_WAIT_MS = 20,            /* for another worker to take its message from the exchange */
     LONE_WAIT_MS = 1000,          /* after which a request is safer outside its only worker */
-    DEADLINE_AGAIN_MS = 50,       /* until an application that did not hear is told again */
+    DEADLINE_AGAIN_MS = 50,       /* until an application that did not react is informed again */
     DEADLINE_MAX_S = 315360000,   /* the most by which a request's is moved */
     STANDBY_STACK = 256 * 1024,   /* bytes: handshakes and their signatures, too */
     ALARM_FAR_MS = 86400 * 1000,  /* an alarm that is set for its descriptor's sake */
@@ -71,17 +71,20 @@ enum {
 
 /* Of a WebSocket. */
 enum {
-    DUPLEX_READ_AHEAD = 64 * 1024,   /* bytes of messages that wait for the application, after
-                                        which the connection is not read */
-    DUPLEX_QUEUED = 64 * 1024,       /* bytes that wait for the client, after which the application
-                                        waits */
-    DUPLEX_MESSAGE_MAX = 1 << 30,    /* bytes of a message when the settings give no limit */
-    DUPLEX_CLOSE_MS = 5 * 1000,      /* for the client's half of the close handshake */
-    DUPLEX_DEFLATE_LEAST = 64,       /* bytes of a message that is compressed */
-    DUPLEX_DEFLATE_ROOM = 16 * 1024, /* bytes of a compressed fragment: on the stack */
+    DUPLEX_READ_AHEAD = 64 * 1024, /* bytes of messages that wait for the application, after
+                                      which the connection is not read */
+    DUPLEX_READ_SIZE = 32 * 1024,  /* bytes that are read at once, on the stack */
+    DUPLEX_QUEUED = 64 * 1024,     /* bytes that wait for the client, after which the application
+                                      waits */
+    DUPLEX_MESSAGE_MAX = 1 << 30,  /* bytes of a message when the settings give no limit */
+    DUPLEX_CLOSE_MS = 5 * 1000,    /* for the client's half of the close handshake */
+    DUPLEX_DEFLATE_LEAST = 64,     /* bytes of a message that is compressed */
+    WEBSOCKET_DRAIN_EVERY_US = 10 * 1000, /* between the ends of two of them when the worker ends,
+                                        or less for all to end in time */
+    DUPLEX_DEFLATE_ROOM = 16 * 1024,      /* bytes of a compressed fragment: on the stack */
 };
 
-/* Microseconds by which X-Request-Start may lie back: what is more is a wrong clock. */
+/* Microseconds by which X-Request-Start may lie back: more means a wrong clock. */
 #define FRONT_MAX_US ((int64_t)3600 * 1000000)
 
 /* Bytes of a disk that are left free, at most. */

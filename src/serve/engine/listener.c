@@ -21,7 +21,7 @@ static void tell_of_accept(struct engine *engine, int error)
         engine_note(engine, NOTE_ERROR, "Cannot accept a connection: %s", strerror(error));
 }
 
-/* Linux says EMFILE even when nobody waits: then no one has to go for it. */
+/* Linux says EMFILE even when no client waits: then none has to be closed for it. */
 static void accept_failed(struct engine *engine, struct listener *listener, int error)
 {
     if (error == EAGAIN || error == EWOULDBLOCK || error == ECONNABORTED || error == EINTR)

@@ -22,7 +22,7 @@ void loop_host_heard(struct engine *engine)
         ;
 }
 
-/* The stand-by leads on until it sees that it is not needed any more; then it tells the news. */
+/* The stand-by leads on until it sees that it is not needed any more; then it wakes the loop. */
 static void want_to_lead(struct engine *engine)
 {
     atomic_store(&engine->lead_wanted, true);
@@ -71,7 +71,7 @@ void loop_host_rest(struct engine *engine)
         ready_wake(&engine->ready);
     engine_flush_log(engine);
     handover_rest(engine, !loop_host_ready(engine) && !atomic_load(&engine->draining));
-    /* What runs on needs an alarm for its signs of life: yielding sets it. */
+    /* Running requests need an alarm for signs of life: yielding sets it. */
     if (atomic_load_explicit(&engine->metrics->running, memory_order_relaxed) > 0 &&
         engine_lead(engine))
         engine_yield(engine);

@@ -10,8 +10,8 @@
  * loop_host_give_events().
  *
  *   loop_host_fd():    connections, listeners, signals, deadlines
- *   loop_host_news():  what the stand-by has made ready while the loop was blocked, the engine's
- * end
+ *   loop_host_news():  requests that the stand-by has made ready while the loop was blocked, the
+ *                      engine's end
  */
 
 int loop_host_fd(const struct engine *engine);

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What only an attached thread may finish, left on a stack: see collect.c. */
+/* Work that only an attached thread may finish, left on a stack: see collect.c. */
 
 bool engine_may_tell(_Atomic uint64_t *told_ms)
 {

@@ -73,7 +73,7 @@ struct request *ready_pop(struct ready *ready)
     return request;
 }
 
-/* The lock is held. What points to the request, or to NULL. */
+/* The lock is held. The pointer to the request, or the one that is NULL. */
 static struct request **find(struct ready *ready, const struct request *request,
                              struct request **before)
 {
@@ -230,7 +230,7 @@ uint32_t ready_depth(struct ready *ready, uint32_t *taken)
 
 bool ready_empty(const struct ready *ready)
 {
-    pthread_mutex_t *lock = (pthread_mutex_t *)&ready->lock; /* what it protects stays as it is */
+    pthread_mutex_t *lock = (pthread_mutex_t *)&ready->lock; /* the queue stays as it is */
     pthread_mutex_lock(lock);
     bool empty = !ready->head;
     pthread_mutex_unlock(lock);
@@ -296,8 +296,8 @@ static bool must_go(struct engine *engine, bool main_thread)
 }
 
 /*
- * Waits until told to go. Whoever gives up leadership without going on to lead, or pushes with
- * nobody to run it, tells one; a lead that is free already is seen here, under the lock, and so is
+ * Waits until woken. A thread that gives up leadership without going on to lead, or pushes with no
+ * thread to run it, wakes one; a lead that is free already is seen here, under the lock, and so is
  * a signal, which is the main thread's alone: another may have taken the turn meant for it.
  */
 void ready_wait(struct ready *ready, struct engine *engine, bool main_thread)

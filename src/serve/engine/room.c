@@ -4,9 +4,9 @@
 /*
  * When no further connection can be had, the one that deserves it least makes room. Deserving is
  * progress: a client's mark is the moment at which it last completed PACE_BYTES of its request or
- * of its answer, was answered, or came. So bytes that drip do not count, whichever way they go, and
+ * of its answer, was answered, or came. So bytes that drip do not count, in either direction, and
  * a client that does PACE_BYTES in SILENT_MS is never closed, nor is one whose request runs.
- * Nobody gains by coming again: a new connection has SILENT_MS, as all others.
+ * A client gains nothing by coming again: a new connection has SILENT_MS, as all others.
  */
 
 static struct conn *first(const struct list *list)
@@ -30,7 +30,7 @@ static struct conn *first_stale(const struct engine *engine, const struct list *
  * had no time to read. */
 static bool has_progress(const struct conn *conn)
 {
-    if (conn->parked) /* what it wants is more than there is */
+    if (conn->parked) /* it wants more than there is */
         return false;
     if (conn->activity == ACTIVITY_FLUSH)
         return conn_takes(conn);

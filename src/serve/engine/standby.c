@@ -65,8 +65,8 @@ static bool has_more(const struct engine *engine)
 }
 
 /*
- * One step in place of the threads. While none of them is free, new clients and what waits are left
- * to the other workers; new clients not if those have none either.
+ * One step in place of the threads. While none of them is free, new clients and waiting requests
+ * are left to the other workers; new clients not if those have none either.
  */
 static void lead_step(struct engine *engine)
 {
@@ -87,7 +87,7 @@ static void lead_step(struct engine *engine)
     }
     engine_step(engine, earlier(again_ms, deadlines_wait(&engine->deadlines, clock_ms())));
     look_at_deadlines(engine);
-    /* A foreign loop is told of each step, not to sleep on while somebody leads in its place. */
+    /* A foreign loop is woken after each step, not to sleep on while the stand-by leads. */
     if (engine->options.loop_host || has_more(engine))
         ready_wake(&engine->ready);
 }
@@ -95,7 +95,7 @@ static void lead_step(struct engine *engine)
 /* Leads until a thread wants to: it keeps clients served. */
 static void lead(struct engine *engine)
 {
-    /* First said, then done: who finds that another leads knows whether to ask for the lead. */
+    /* Set first: a thread that finds another leading then knows whether to ask for the lead. */
     atomic_store(&engine->standby_leads, true);
     atomic_store(&engine->stalled, false);
     if (!engine_lead(engine)) {
@@ -113,8 +113,8 @@ static void lead(struct engine *engine)
 }
 
 /*
- * A foreign loop that sleeps has nothing to do, whatever runs; one that leaves what is ready alone
- * is blocked by the application.
+ * A foreign loop that sleeps has nothing to do, even if requests run; one that does not start ready
+ * requests is blocked by the application.
  */
 static bool has_work(struct engine *engine)
 {
@@ -194,7 +194,7 @@ static void *standby_main(void *argument)
         }
         pthread_mutex_unlock(&engine->standby_lock);
         watch_while_busy(engine);
-        engine_look_at_marks(engine); /* none of the requests has closed what is not its own */
+        engine_look_at_marks(engine); /* whether a request has closed one of them */
         pthread_mutex_lock(&engine->standby_lock);
         atomic_store(&engine->standby_awake, false);
         /* A request that began just now, or a peak that ended, saw us awake: one more look. */

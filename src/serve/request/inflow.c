@@ -125,7 +125,7 @@ __attribute__((noinline)) void inflow_clear(struct request *request)
     *inflow = (struct inflow){.lock = lock};
 }
 
-/* What has come */
+/* The bytes that have come */
 
 enum inflow_end inflow_state(struct request *request)
 {

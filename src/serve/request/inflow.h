@@ -86,7 +86,7 @@ enum inflow_end inflow_state(struct request *request);
 bool inflow_is_whole(struct request *request);
 
 /* The status by which a request is answered whose body has failed, unless the application has begun
- * to, and why; 0: it has not failed, or nobody is there to be answered. */
+ * to, and why; 0: it has not failed, or the client has gone. */
 int body_failure(struct request *request, char text[BODY_LIMIT_TEXT]);
 
 #endif

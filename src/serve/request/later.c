@@ -61,7 +61,7 @@ size_t body_available(struct request *request)
     return n;
 }
 
-/* With the lock: what body_take() gives. */
+/* With the lock: the result of body_take(). */
 static ssize_t take(struct inflow *inflow, char *out, size_t n)
 {
     size_t left = inflow->size - inflow->at;

@@ -68,7 +68,7 @@ void part_free(struct part *part)
 
 /* Appending */
 
-/* A part that is charged already, with so many bytes for itself and what is copied behind it. */
+/* A part that is charged already, with so many bytes for itself and those copied behind it. */
 static struct part *part_made(struct outq *q, size_t size, size_t charged)
 {
     struct part *part = mem_alloc(size);
@@ -81,7 +81,7 @@ static struct part *part_made(struct outq *q, size_t size, size_t charged)
     return part;
 }
 
-/* A part with room for `copied` bytes behind it, which is charged for what it holds. */
+/* A part with room for `copied` bytes behind it, which is charged for all that it holds. */
 static struct part *part_new(struct outq *q, size_t copied, size_t referenced)
 {
     size_t size = sizeof(struct part) + copied, charged = size + referenced;
@@ -232,7 +232,7 @@ static ssize_t send_file_part(struct outq *q, struct part *part, int fd, struct 
     ssize_t sent =
         transport_sendfile(fd, tls, part->file->fd, part->offset, n, atomic_load(&q->copies));
     if (sent == 0) {
-        errno = EPIPE; /* the file became shorter than what was promised */
+        errno = EPIPE; /* the file became shorter than promised */
         return -1;
     }
     return sent;

@@ -11,8 +11,9 @@
 #include <sys/types.h>
 
 /*
- * What a client has not taken yet of a response. The application's thread appends, the engine
- * sends: both under the lock, which nobody touches while the queue is empty and `pending` false.
+ * The bytes of a response that the client has not taken yet. The application's thread appends, the
+ * engine sends: both under the lock, which is not touched while the queue is empty and `pending`
+ * false.
  */
 
 struct budget;
@@ -40,7 +41,7 @@ struct part {
     bool spooled;           /* PART_FILE: one of the queue's own */
     off_t offset;           /* PART_FILE: the next byte */
     uint64_t left;
-    size_t charged; /* bytes of memory: the part itself, and what it holds */
+    size_t charged; /* bytes of memory: the part itself, and all that it holds */
 };
 
 struct outq {
@@ -49,14 +50,14 @@ struct outq {
     pthread_mutex_t lock;
     struct budget *budget; /* borrowed */
     struct part *head, *tail;
-    bool timed;              /* the leader has been told that it has to watch the client's pace */
+    bool timed;              /* the leader watches the client's pace, or is about to */
     size_t memory;           /* bytes of memory that the parts hold */
     uint64_t sent;           /* bytes that the socket took, with those that were never queued */
     struct part_file *spool; /* NULL, or the file that is written, by the application's thread
                                 alone: after OUT_SPOOL_FILE bytes a new one, so that the disk gets
-                                back what was sent */
+                                back the bytes that were sent */
     uint64_t kept;           /* bytes in this and earlier files that are not sent */
-    size_t ahead; /* bytes that left with the last part, and belong to what is appended next: a
+    size_t ahead; /* bytes that left with the last part, and belong to the part appended next: a
                      record of TLS was begun before there was place for all that it holds */
 };
 
@@ -69,7 +70,7 @@ static inline uint64_t outq_waiting(const struct outq *q)
 void outq_init(struct outq *q, struct budget *budget);
 void outq_destroy(struct outq *q);
 
-/* The file for what is spooled is done with: those of its bytes that are queued keep it. */
+/* The spool file is done with: those of its bytes that are queued keep it. */
 void outq_end_spool(struct outq *q);
 
 /*
@@ -90,7 +91,7 @@ struct tls;
 enum outq_result { OUTQ_EMPTY, OUTQ_BLOCKED, OUTQ_MORE, OUTQ_BROKEN };
 
 /*
- * Sends what the socket, or TLS on it, takes; OUTQ_MORE: it takes more, but it is the turn of
+ * Sends as much as the socket, or TLS on it, takes; OUTQ_MORE: it takes more, but it is the turn of
  * others (SEND_TURN). Parts that are through go to *done, for the engine to free. *taken grows by
  * the bytes that were sent. Needs the lock.
  */

@@ -150,8 +150,8 @@ void request_put(struct engine *engine, struct request *request)
     request->input_at = request->input_size;
     request_next(engine, request);
     request->conn = NULL;
-    if (engine->pooled >= REQUEST_POOL || request->input_capacity > INPUT_SIZE ||
-        request->response.head_capacity > OUTPUT_SIZE || request->fields_charged > FIELDS_KEPT) {
+    if (engine->pooled >= REQUEST_POOL || request->input_capacity != INPUT_SIZE ||
+        request->response.head_capacity != OUTPUT_SIZE || request->fields_charged > FIELDS_KEPT) {
         request_free(request);
         return;
     }
@@ -187,6 +187,27 @@ bool request_reserve(struct request *request, size_t size)
         if (!request_grow(request, BUDGET_ADMITTED))
             return false;
     return true;
+}
+
+/* One with less room than is given stays as it is. */
+static char *shrink(struct budget *budget, char *buffer, uint32_t *capacity, uint32_t size)
+{
+    char *less = size > 0 && size < *capacity ? mem_realloc(buffer, size) : NULL;
+    if (!less)
+        return buffer;
+    budget_give(budget, *capacity - size);
+    *capacity = size;
+    return less;
+}
+
+void request_shrink(struct request *request)
+{
+    struct budget *budget = request->out.budget;
+    struct response *response = &request->response;
+    if (request->input_capacity == INPUT_SIZE) /* larger ones may be of blocks */
+        request->input =
+            shrink(budget, request->input, &request->input_capacity, request->input_size);
+    response->head = shrink(budget, response->head, &response->head_capacity, response->head_size);
 }
 
 void request_charge_fields(struct request *request)

@@ -16,6 +16,7 @@
 struct conn;
 struct engine;
 struct stream_ops;
+struct websocket;
 
 /*
  * How far a request is. The engine's leader changes it, by request_turn_to(); while it is RUNNING
@@ -29,14 +30,14 @@ enum request_phase {
     PHASE_FLUSH,   /* the answer is complete, the client has not taken all of it */
 };
 
-enum { REQUEST_STATE_SIZE = 96 }; /* bytes of what a protocol keeps with a request */
+enum { REQUEST_STATE_SIZE = 96 }; /* bytes of a protocol's own state in a request */
 
 /* The body of a request, as the application reads it (RFC 9112 §6). */
 struct body {
     enum head_framing framing;
     uint64_t wanted;      /* HEAD_LENGTH: declared bytes */
     uint64_t taken;       /* bytes that the application has read */
-    struct spool spool;   /* what was buffered, unless it stands in the input */
+    struct spool spool;   /* the buffered bytes, unless they are in the input */
     const char *in_place; /* a body that arrived with its head: in the input buffer */
     uint64_t stored;      /* bytes buffered */
     uint64_t arrived;     /* raw bytes since its rate was looked at */
@@ -61,7 +62,7 @@ struct response {
     bool sent_head;
     bool chunked;
     bool no_body;    /* HEAD, 1xx, 204, 304: known when the head leaves */
-    bool keep_alive; /* what the Connection field says */
+    bool keep_alive; /* as the Connection field says */
     bool upgrade;    /* the application switches protocols */
     bool streamed;   /* its body comes in items as the application makes them: see stream_window */
     bool slow;       /* its client does not take them as fast */
@@ -94,7 +95,7 @@ struct request {
     uint32_t input_size, input_capacity;
     uint32_t input_at; /* first byte behind the head that is not decoded yet */
     struct head head;
-    bool must_close;         /* the connection, or what is of it for this request, ends after it */
+    bool must_close;         /* the connection, or this request's part of it, ends after it */
     uint32_t fields_charged; /* bytes of the head's table that the budget knows */
     struct body body;
     struct inflow inflow;
@@ -114,7 +115,8 @@ struct request {
     struct request *next_attended; /* see engine_attend() */
     atomic_bool attended;
     struct flow flow;
-    void *call;       /* the application's, while it runs */
+    struct websocket *websocket; /* owned; NULL: it is none, or none yet */
+    void *call;                  /* the application's, while it runs */
     uint32_t blocked; /* calls of the application's threads that wait detached; attached only */
 };
 
@@ -156,6 +158,10 @@ bool request_grow(struct request *request, enum budget_use use);
  * budget is not asked. False with errno ENOMEM. */
 bool request_reserve(struct request *request, size_t size);
 
+/* It lasts long, and nothing more is read into it or added to its answer: gives back the room that
+ * it does not use. */
+void request_shrink(struct request *request);
+
 /* The head's table of fields has grown. */
 void request_charge_fields(struct request *request);
 
@@ -168,7 +174,7 @@ enum body_progress {
     BODY_NO_ROOM,   /* neither memory nor disk */
 };
 
-/* Takes what the head says of the body. False: BODY_TOO_LARGE. */
+/* Takes the head's fields about the body. False: BODY_TOO_LARGE. */
 bool body_declare(struct request *request);
 
 /* The first n bytes, at most all, of a body whose length is declared: they may be left in place. */

@@ -11,7 +11,7 @@
 
 /*
  * The head's buffer. Fields are appended, a line each, behind a gap, into which a protocol may
- * write what goes before them (and depends on them), so that all leaves in one piece:
+ * write the lines before them (which depend on them), so that all leaves in one piece:
  *
  *   | status text | ...                 | name: value CRLF ... | room for more |
  *   0             status_size           gap                    head_size
@@ -147,7 +147,7 @@ static int special_field(struct response *response, struct str name, struct str 
     }
 }
 
-/* 1xx and 204 have no Content-Length (RFC 9110 §8.6); HEAD and 304 may tell that of the GET. */
+/* 1xx and 204 have no Content-Length (RFC 9110 §8.6); HEAD and 304 may have that of the GET. */
 static bool length_forbidden(const struct response *response)
 {
     return response->status < 200 || response->status == 204;
@@ -254,7 +254,7 @@ enum response_error response_finish(struct request *request)
     } else if (!request->stream->finish(request)) {
         return failure(request);
     }
-    /* A body shorter than declared: only the end of the connection tells the client. */
+    /* A body shorter than declared: only the end of the connection shows it to the client. */
     response->finished =
         response->no_body || !response->has_length || response->body_sent == response->length;
     return RESPONSE_OK;

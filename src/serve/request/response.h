@@ -34,7 +34,7 @@ enum response_error response_start(struct request *request, const char *status, 
 enum response_error response_field(struct request *request, struct str name, struct str value);
 
 /*
- * Sends an item of the body; what exceeds the declared length is cut off. When `ref` is given and
+ * Sends an item of the body; bytes beyond the declared length are cut off. When `ref` is given and
  * the client is slow, the bytes are not copied: they stay valid until ops->release(ref), and *kept
  * is set. `last` says that response_finish() follows.
  */
@@ -44,10 +44,10 @@ enum response_error response_write(struct request *request, const char *data, si
 /* Sends n bytes of a file from offset on. The descriptor stays the caller's. */
 enum response_error response_file(struct request *request, int file, off_t offset, uint64_t n);
 
-/* The body is complete: sends the head if nothing has, and what ends the framing. */
+/* The body is complete: sends the head if nothing has, and the end of the framing. */
 enum response_error response_finish(struct request *request);
 
-/* The answer cannot be completed: the connection is closed so that the client can tell. */
+/* The answer cannot be completed: the connection is closed so that the client sees it. */
 void response_abort(struct request *request);
 
 /* An interim answer, "103 Early Hints" and the like (RFC 8297), with lines of fields that are

@@ -125,7 +125,7 @@ static int open_file(struct spool *spool, const char *dir)
     return -1;
 }
 
-/* Moves what is in memory to the file; the memory stays as the place to receive into. */
+/* Moves the bytes in memory to the file; the memory stays as the place to receive into. */
 static int spill(struct spool *spool, const char *dir)
 {
     if (spool->file < 0 && open_file(spool, dir) < 0)
@@ -152,7 +152,7 @@ void spool_adopt(struct spool *spool, int file, uint64_t size)
     spool->size = size;
 }
 
-/* Takes other memory, which has room for what is in the present one. */
+/* Takes other memory, which has room for the bytes in the present one. */
 static int resize(struct spool *spool, size_t capacity)
 {
     char *memory = budget_alloc(spool->budget, BUDGET_REQUEST, &capacity);

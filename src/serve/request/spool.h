@@ -24,16 +24,16 @@ void spool_init(struct spool *spool, struct budget *budget);
 void spool_free(struct spool *spool);
 
 /*
- * Room for at least one byte more, at most `want`: write there, then spool_commit(). What is in
- * memory moves to a file in dir when BODY_MEMORY_MAX is reached or no more memory may be had.
+ * Room for at least one byte more, at most `want`: write there, then spool_commit(). Bytes in
+ * memory move to a file in dir when BODY_MEMORY_MAX is reached or no more memory may be had.
  * `total` is the size expected in the end (0: unknown). NULL with errno (no memory, disk full,
- * ENOBUFS: the budget is used up): what was there stays readable.
+ * ENOBUFS: the budget is used up): the bytes before stay readable.
  */
 char *spool_reserve(struct spool *spool, uint64_t total, size_t want, const char *dir,
                     size_t *room);
 void spool_commit(struct spool *spool, size_t n);
 
-/* Puts all of it into the file. 0, or -1 with errno: what was there stays readable. */
+/* Puts all of it into the file. 0, or -1 with errno: the bytes before stay readable. */
 int spool_to_file(struct spool *spool, const char *dir);
 
 /* Makes an empty spool one of a file with so many bytes, which it owns from now on. The budget is

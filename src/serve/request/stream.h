@@ -53,14 +53,14 @@ struct stream_ops {
     void (*share)(struct request *request);
 };
 
-/* What belongs to the connection, read-only but for the thread that runs the request. */
+/* Parts of the connection, read-only but for the thread that runs the request. */
 
 static inline const struct peer *request_peer(const struct request *request)
 {
     return &request->conn->peer;
 }
 
-/* What a PROXY header says of the connection; NULL: nothing. */
+/* The connection's PROXY header; NULL: none names a client. */
 static inline const struct proxied *request_proxied(const struct request *request)
 {
     return request->conn->proxied;
@@ -89,7 +89,7 @@ static inline uint32_t request_number(const struct request *request)
     return request->conn->served + 1;
 }
 
-/* Why its connection will be closed; what was said first counts. */
+/* Why its connection will be closed; the first reason counts. */
 static inline void request_because(struct request *request, enum metrics_close reason)
 {
     conn_because(request->conn, reason);

@@ -1,0 +1,172 @@
+"""`gunicornc top`: the workers at work, a row each, in a terminal or as plain lines."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+
+from gunicorn.ctl import formats
+from gunicorn.ctl.client import ConnectionLost, ControlClientError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import curses
+    from typing import Any
+
+    from gunicorn.ctl.client import ControlClient
+
+INTERVAL = 1.0  # seconds between two looks at the workers
+TITLES = ("SLOT", "PID", "PHASE", "AGE", "REQ/S", "RUNNING", "QUEUED", "RSS", "REQUEST")
+#: The orders of the rows, by the keys of a worker; the greatest value first, but for the slot.
+ORDERS = ("slot", "rate", "running", "resident_memory")
+KEYS = "q quit   up, down choose   s stack   o order by "
+
+
+def run(client: ControlClient, args: list[str]) -> int:
+    """Show the workers until `q`; without a terminal, print them COUNT times (1). Returns 0.
+
+    Raises ControlClientError.
+    """
+    if len(args) > 1 or not all(arg.isdigit() and int(arg) > 0 for arg in args):
+        raise ControlClientError("top takes a count: how often to print the workers")
+    if args or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        _print(client, int(args[0]) if args else 1)
+        return 0
+    try:
+        import curses
+    except ImportError:
+        raise ControlClientError("this Python has no curses; top 1 prints the workers") from None
+    curses.wrapper(lambda screen: View(screen, client).run())
+    return 0
+
+
+class Meter:
+    """The workers of a server, with the requests that each has begun a second as `rate`."""
+
+    def __init__(self, client: ControlClient) -> None:
+        self._client = client
+        self._before: dict[int, tuple[float, int]] = {}
+
+    def measure(self) -> list[dict[str, Any]]:
+        """Return the workers now. Raises ControlClientError."""
+        workers: list[dict[str, Any]] = self._client.send_command("show workers")["workers"]
+        now = time.monotonic()
+        for worker in workers:
+            worker["rate"] = self._rate(worker, now)
+        self._before = {one["pid"]: (now, one.get("requests", 0)) for one in workers}
+        return workers
+
+    def _rate(self, worker: dict[str, Any], now: float) -> float:
+        then, count = self._before.get(worker["pid"], (now, 0))
+        begun: int = worker.get("requests", 0) - count
+        return begun / (now - then) if now > then else 0.0
+
+
+def _row(worker: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the cells of a worker below TITLES."""
+    memory = worker.get("resident_memory") or 0
+    return (
+        worker.get("slot", "-"),
+        worker["pid"],
+        worker.get("phase", "-"),
+        f"{worker.get('seconds', 0):.0f}s",
+        f"{worker['rate']:.1f}",
+        worker.get("running", "-"),
+        worker.get("queued", "-"),
+        f"{memory / formats.MIB:.1f}M",
+        _longest(worker.get("in_flight", [])),
+    )
+
+
+def _longest(requests: list[dict[str, Any]]) -> str:
+    """Return the request that runs longest, and for how many seconds."""
+    if not requests:
+        return ""
+    one = max(requests, key=lambda request: request["seconds"])
+    return f"{one['seconds']:.1f}s {one['method']} {one['path']}"
+
+
+def _table(workers: list[dict[str, Any]]) -> list[str]:
+    return formats.harmless(formats.table(TITLES, map(_row, workers))).split("\n")
+
+
+def _print(client: ControlClient, count: int) -> None:
+    meter = Meter(client)
+    meter.measure()
+    for _ in range(count):
+        time.sleep(INTERVAL)
+        print("\n".join(_table(meter.measure())), flush=True)
+
+
+class View:
+    """The live table in a terminal."""
+
+    def __init__(self, screen: curses.window, client: ControlClient) -> None:
+        self._screen = screen
+        self._client = client
+        self._meter = Meter(client)
+        self._order = 0
+        self._chosen: int | None = None  # the pid under the cursor
+        self._workers: list[dict[str, Any]] = []
+
+    def run(self) -> None:
+        """Draw each INTERVAL, until `q`. Raises ControlClientError."""
+        self._screen.timeout(int(INTERVAL * 1000))
+        key = -1
+        while key != ord("q"):
+            if key == -1 or not self._workers:
+                self._workers = self._meter.measure()
+            self._sort()
+            self._draw(self._lines(), self._cursor() + 1)
+            key = self._screen.getch()
+            self._act(key)
+
+    def _sort(self) -> None:
+        order = ORDERS[self._order]
+        sign = 1 if order == "slot" else -1
+        self._workers.sort(key=lambda one: (sign * (one.get(order) or 0), one["pid"]))
+
+    def _lines(self) -> list[str]:
+        return [*_table(self._workers), "", KEYS + ORDERS[self._order]]
+
+    def _cursor(self) -> int:
+        """Return the row of the chosen worker; the first one when it is gone."""
+        pids = [worker["pid"] for worker in self._workers]
+        return pids.index(self._chosen) if self._chosen in pids else 0
+
+    def _act(self, key: int) -> None:
+        import curses
+
+        if key in (curses.KEY_UP, curses.KEY_DOWN) and self._workers:
+            row = self._cursor() + (1 if key == curses.KEY_DOWN else -1)
+            self._chosen = self._workers[max(0, min(row, len(self._workers) - 1))]["pid"]
+        elif key == ord("o"):
+            self._order = (self._order + 1) % len(ORDERS)
+        elif key == ord("s") and self._workers:
+            self._show_stack(self._workers[self._cursor()])
+
+    def _show_stack(self, worker: dict[str, Any]) -> None:
+        """Show the stacks of a worker until a key is pressed."""
+        try:
+            text = self._client.send_command(f"stack {worker.get('slot')}")["stack"]
+        except ConnectionLost:
+            raise
+        except ControlClientError as exc:
+            text = str(exc)
+        self._draw([*formats.harmless(text).split("\n"), "press a key to go back"], -1)
+        self._screen.timeout(-1)
+        self._screen.getch()
+        self._screen.timeout(int(INTERVAL * 1000))
+
+    def _draw(self, lines: list[str], marked: int) -> None:
+        """Draw as many lines as there is room for, one of them in reverse."""
+        import curses
+
+        height, width = self._screen.getmaxyx()
+        self._screen.erase()
+        for number, line in enumerate(lines[:height]):
+            style = curses.A_REVERSE if number == marked else curses.A_NORMAL
+            with contextlib.suppress(curses.error):  # the last cell of the screen
+                self._screen.addnstr(number, 0, line, width, style)
+        self._screen.refresh()
