@@ -39,7 +39,7 @@ class Control:
         keeps the one it has.
         """
         cfg = arbiter.cfg
-        if cfg.control_socket_disable:
+        if cfg.control_socket_disable or not cfg.control_socket:
             self.close(arbiter._core)
             return
         try:
@@ -141,7 +141,7 @@ def _bind(path: str, mode: int) -> socket.socket:
 
 
 def _is_free(path: str) -> bool:
-    """Whether nothing is at `path`. The socket of a master that has died is removed."""
+    """Whether nothing is at `path`. The socket of a master that has died is removed, if allowed."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return False
@@ -151,7 +151,10 @@ def _is_free(path: str) -> bool:
         probe.setblocking(False)
         if probe.connect_ex(path) != errno.ECONNREFUSED:
             return False
-    os.unlink(path)
+    try:
+        os.unlink(path)
+    except PermissionError:  # another user's, in a directory such as /tmp
+        return False
     return True
 
 

@@ -382,6 +382,13 @@ def test_a_place_that_cannot_be_written_is_one_line(master):
     assert "Traceback" not in one.log
 
 
+def test_an_empty_name_is_none(master):
+    one = master("--control-socket", "", control=True)
+    assert one.get()
+    assert "ontrol socket" not in one.log
+    assert not list(one.cwd.glob("*.ctl*"))
+
+
 def test_a_reload_moves_it(controlled, tmp_path):
     one, path = controlled(config="")
     with session(path) as client:
