@@ -83,6 +83,8 @@ class Half:
         cancelled = cancelled or self.worker.broken_off
         if cancelled and isinstance(exc, asyncio.CancelledError):
             return False
+        if isinstance(exc, SystemExit) and not self.worker.alive:  # of a signal's handler
+            return False
         if left and _says_that_client_left(exc):
             self.log.debug("Ignoring a client that has closed its connection")
             return False
