@@ -18,6 +18,7 @@ STACKS ?= watched
 SELECT ?=
 ARGS ?=
 APPS ?=
+CASES ?=
 # The packages that tests need: testing, or testing-core for those without frameworks.
 TESTING ?= testing
 
@@ -80,7 +81,7 @@ MEMORY = $(patsubst %,tests/server/test_%.py,connection http1 limits wsgi_answer
 RACES = $(patsubst %,tests/server/test_%.py,concurrency deadlines slow_clients standby stopping) \
         tests/process/test_dispatch.py tests/attack/test_memory_budget.py
 
-.PHONY: help run build test test-control unit pytest tls compare asan tsan sanitized valgrind faults fuzz testssl soak siege scribble side-by-side bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
+.PHONY: help run build test test-control unit pytest tls compare asan tsan sanitized valgrind autobahn faults fuzz testssl soak siege scribble side-by-side bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -173,6 +174,12 @@ valgrind: $(VENV)/.testing ## Run the engine without Python under valgrind
 	test -f $(BUILD)/unit/build.ninja || $(MESON) setup $(BUILD)/unit $(PLAIN_SETUP) -Dtests=enabled
 	$(MESON) compile -C $(BUILD)/unit echo
 	ECHO=$(abspath $(BUILD)/unit/src/demo/echo) $(BIN)/pytest -n 2 $(ARGS) tests/faults/test_valgrind.py
+
+autobahn: $(READY) ## Run Autobahn's WebSocket cases against the demo (CASES="1.* 7.*", PYTHON2=)
+	tools/prerequisites.sh $(PYTHON) build
+	test -f $(BUILD)/unit/build.ninja || $(MESON) setup $(BUILD)/unit $(PLAIN_SETUP) -Dtests=enabled
+	$(MESON) compile -C $(BUILD)/unit echo
+	$(BIN)/python tools/autobahn.py $(BUILD)/unit/src/demo/echo $(BUILD)/autobahn $(foreach case,$(CASES),'$(case)')
 
 faults: $(VENV)/.testing ## Have each call of the system fail, with every error, at several places
 	FAULTS=all $(BIN)/pytest -n 2 $(ARGS) tests/faults/test_refused.py

@@ -466,6 +466,12 @@ SECTIONS = {
             "A client that takes less than 1 KiB of its answer in so long is disconnected; 0 "
             "never.",
             unit="seconds", since=OURS),
+        Row("websocket_ping_interval", "--websocket-ping-interval", SECONDS, 0,
+            "How often a ping is sent on each WebSocket of an ASGI application, also while the "
+            "application blocks its event loop; 0 never.", unit="seconds", since=OURS),
+        Row("websocket_ping_timeout", "--websocket-ping-timeout", SECONDS, 20,
+            "A WebSocket whose client sends no byte for so long after a ping is closed with 1011; "
+            "0 never.", unit="seconds", since=OURS),
         Row("stream_window", "--stream-window", SIZE, 4 << 20,
             "How much of a streamed answer (an iterator, write()) may wait for its client before "
             "the application waits, too; 0 is no limit.", unit="bytes", since=OURS),

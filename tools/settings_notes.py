@@ -102,8 +102,18 @@ this time, its task is cancelled, unless its answer is complete.
 """,
     "websocket_max_message_size": "WebSockets are not available in this version; without effect.\n",
     "root_path": 'For asgi workers: `scope["root_path"]`. It is not put before `path`.\n',
-    "protocol": "`uwsgi` is not available in this version; asking for it ends the start with a line.\n",
-    "uwsgi_allow_ips": "Without effect in this version; see `protocol`.\n",
+    "protocol": """\
+`uwsgi` is that of nginx's `uwsgi_pass`, on all addresses of `bind`: [deployment](deployment.md#uwsgi). A connection
+has one request. The worker classes of other packages speak HTTP all the same.
+
+```python
+protocol = "uwsgi"
+uwsgi_allow_ips = "10.0.0.0/24"  # nginx's network
+```
+""",
+    "uwsgi_allow_ips": """\
+Addresses and networks. A packet from another peer is answered 403. The peers of unix sockets are allowed.
+""",
     "proxy_allow_ips": """\
 A PROXY header from another peer is answered 403; without a header such a peer is served. The peers of
 unix sockets are allowed.
@@ -348,6 +358,22 @@ send_timeout = 30  # directly on the internet
 ```
 
 Any byte that the client takes begins it anew.
+""",
+    "websocket_ping_interval": """\
+```python
+websocket_ping_interval = 30  # below the time after which a proxy closes a silent connection
+```
+
+The engine sends the pings and reads their answers by itself, so a handler that computes for long loses no
+client.
+""",
+    "websocket_ping_timeout": """\
+```python
+websocket_ping_timeout = 10  # notice sooner that a client has gone without a word
+```
+
+It counts only with [websocket_ping_interval](#websocket_ping_interval). Bytes that have arrived count, even if
+they wait to be read.
 """,
     "stream_window": """\
 ```python

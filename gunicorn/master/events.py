@@ -9,6 +9,7 @@ from gunicorn.master.deaths import stranger_died, worker_died
 from gunicorn.master.exchanges import waiting
 from gunicorn.master.shutdown import hurry
 from gunicorn.master.signals import handle as signalled
+from gunicorn.master.startup import end_stray as strayed
 from gunicorn.master.watch import born_big, due, overdue, slow_boot, timed_out, too_big
 from gunicorn.master.worker_process import raise_again as forked
 from gunicorn.master.workers import counted, ready
@@ -26,6 +27,7 @@ __all__ = [
     "signalled",
     "slow_boot",
     "stranger_died",
+    "strayed",
     "timed_out",
     "too_big",
     "waiting",

@@ -126,13 +126,18 @@ def _disown(arbiter) -> None:
 
 
 def settle(arbiter) -> None:
-    """After the start, before the loop. A process that a hook has forked ends here."""
+    """After the start, before the loop."""
     if os.getpid() != arbiter.pid:
-        arbiter.log.warning(
-            "Process %s, which a hook has forked, came back into the server: it is ended. "
-            "End it by os._exit()",
-            os.getpid(),
-        )
-        os._exit(0)
+        end_stray(arbiter)
     titles.show(arbiter, "master")
     settings.tell_core(arbiter)  # hooks may have replaced methods
+
+
+def end_stray(arbiter) -> None:
+    """This process, which a hook has forked, came back into the server: it ends."""
+    arbiter.log.warning(
+        "Process %s, which a hook has forked, came back into the server: it is ended. "
+        "End it by os._exit()",
+        os.getpid(),
+    )
+    os._exit(0)

@@ -209,6 +209,8 @@ OWN = [
     ("header_timeout", "Clients and Requests", "--header-timeout", "seconds", 60),
     ("body_min_rate", "Clients and Requests", "--body-min-rate", "int", 0),
     ("send_timeout", "Clients and Requests", "--send-timeout", "seconds", 60),
+    ("websocket_ping_interval", "Clients and Requests", "--websocket-ping-interval", "seconds", 0),
+    ("websocket_ping_timeout", "Clients and Requests", "--websocket-ping-timeout", "seconds", 20),
     ("stream_window", "Clients and Requests", "--stream-window", "size", 4 << 20),
     ("client_memory", "Clients and Requests", "--client-memory", "client_memory", 256 << 20),
     ("client_disk", "Clients and Requests", "--client-disk", "size", 0),

@@ -11,7 +11,7 @@ ABSENT_MODULES = {
     "gunicorn.ctl.handlers": "the commands are the master's: gunicorn.master.commands",
     "gunicorn.ctl.server": "the server of the control socket is C, in the master's loop",
     "gunicorn.http2": "HTTP/2 is not there yet",
-    "gunicorn.uwsgi": "the uwsgi protocol is not there",
+    "gunicorn.uwsgi": "the engine reads packets of uwsgi",
     "gunicorn.workers.base_async": "it reads requests in Python; the engine does so",
 }
 

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 
+import pytest
 from helpers.server import gunicorn_command, interpreter_of
 
 ALL = """
@@ -247,6 +248,27 @@ def post_fork(server, worker):
     one.wait_for_log("exited with code 7.")
     assert one.get()
     assert one.stop() == 0
+
+
+@pytest.mark.parametrize("hook", ["pre_fork", "child_exit"])
+def test_a_process_that_a_hook_has_forked_is_no_second_master(master, hook):
+    one = master(
+        config=f"""
+import os
+def {hook}(server, worker):
+    if worker.age == 1:
+        os.fork()
+"""
+    )
+    (first,) = one.wait_workers(1)
+    one.get()
+    os.kill(first, signal.SIGKILL)
+    one.wait_for_log("which a hook has forked, came back into the server: it is ended")
+    one.wait_gone([first])
+    one.wait_for_log("(?s)(Booting worker.*){2}")
+    one.get()
+    assert one.stop() == 0
+    assert one.log.count("Booting worker") == 2
 
 
 LOCALS = SUBCLASS.replace(

@@ -29,6 +29,7 @@ struct world {
     bool ended; /* the connection has taken note of DUPLEX_END */
     atomic_uint raised;
     atomic_bool attend;
+    int drains; /* the application takes all messages as soon as one has come: so many so far */
     char kept[PIECE]; /* what was read, and not consumed */
     size_t kept_size;
     pthread_mutex_t lock; /* of the output */
@@ -82,6 +83,11 @@ static void link_raise(void *conn, unsigned events)
 {
     struct world *world = conn;
     atomic_fetch_or(&world->raised, events);
+    struct duplex_message *message;
+    while (world->drains > 0 && duplex_next(&world->duplex, &message) == DUPLEX_MESSAGE) {
+        duplex_drop(&world->duplex, message);
+        world->drains++;
+    }
 }
 
 static void link_attend(void *conn)
@@ -467,6 +473,25 @@ static void reading_waits_for_the_application(void **state)
     world_close(world);
 }
 
+/* Another thread takes the message that was too much before the leader stops reading. */
+static void reading_goes_on_at_once(void **state)
+{
+    (void)state;
+    struct world *world = world_plain();
+    char payload[DUPLEX_READ_AHEAD] = {0};
+    struct wire *wire = &world->wire;
+    size_t consumed;
+    wire_frame(wire, BINARY, payload, sizeof(payload));
+    wire_frame(wire, TEXT, "next", 4);
+    world->drains = 1;
+    assert_int_equal(
+        duplex_received(&world->duplex, wire->data, wire->size, &consumed, world->now_ms),
+        DUPLEX_READ);
+    assert_int_equal(consumed, wire->size);
+    assert_int_equal(world->drains, 1 + 2);
+    world_close(world);
+}
+
 static void sending_waits_for_the_client(void **state)
 {
     (void)state;
@@ -670,6 +695,7 @@ int main(void)
         cmocka_unit_test(a_sender_learns_of_the_end),
         cmocka_unit_test(the_client_vanishes),
         cmocka_unit_test(reading_waits_for_the_application),
+        cmocka_unit_test(reading_goes_on_at_once),
         cmocka_unit_test(sending_waits_for_the_client),
         cmocka_unit_test(pongs_do_not_pile_up),
         cmocka_unit_test(silent_clients_are_closed),

@@ -579,7 +579,7 @@ static void test_memory_of_an_idle_one(void **state)
     open_in(ECHO);
     say(TEXT, "hello");
     HEARD("\x81\x05hello");
-    assert_in_range(atomic_load(&served.engine->budget.memory), 1, 4 * 1024);
+    assert_in_range(atomic_load(&served.engine->budget.memory), 1, 3 * 1024);
     close_world();
 }
 

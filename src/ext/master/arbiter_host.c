@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *const duty_names[ARBITER_DUTY_COUNT] = {
     [ARBITER_DUTY_REAP] = "reap",
@@ -30,6 +31,7 @@ static const char *const event_names[ARBITER_EVENT_COUNT] = {
     [ARBITER_EVENT_CANNOT_ANSWER] = "cannot_answer",
     [ARBITER_EVENT_COMMANDED] = "commanded",
     [ARBITER_EVENT_FORKED] = "forked",
+    [ARBITER_EVENT_STRAYED] = "strayed",
 };
 
 int arbiter_host_look_up(struct arbiter_object *self, PyObject *events)
@@ -75,10 +77,24 @@ static bool in_python(void *ctx, enum arbiter_duty duty)
     return ((struct arbiter_object *)ctx)->in_python[duty];
 }
 
+/* Python code was called: a process that it has forked, and that comes back, is not the master. */
+static void end_stray(struct arbiter_object *self)
+{
+    if (!arbiter_is_stray(&self->arbiter))
+        return;
+    PyObject_CallOneArg(self->events[ARBITER_EVENT_STRAYED], self->owner);
+    _exit(1); /* the log has failed */
+}
+
 /* A duty: a method of the owner. */
 static int call(void *ctx, const char *name)
 {
-    return done(PyObject_CallMethod(((struct arbiter_object *)ctx)->owner, name, NULL));
+    struct arbiter_object *self = ctx;
+    int result = done(PyObject_CallMethod(self->owner, name, NULL));
+
+    if (result == 0)
+        end_stray(self);
+    return result;
 }
 
 /* Reports an event; `format` and the arguments after it are those of Py_BuildValue(), for a tuple.
@@ -99,6 +115,8 @@ static PyObject *report(void *ctx, enum arbiter_event event, const char *format,
             PyTuple_SET_ITEM(args, i + 1, Py_NewRef(PyTuple_GET_ITEM(facts, i)));
         result = PyObject_CallObject(self->events[event], args);
     }
+    if (result)
+        end_stray(self);
     Py_XDECREF(args);
     Py_XDECREF(facts);
     return result;
@@ -106,6 +124,7 @@ static PyObject *report(void *ctx, enum arbiter_event event, const char *format,
 
 int arbiter_host_forked(struct arbiter_object *self)
 {
+    end_stray(self);
     return self->arbiter.is_child ? done(report(self, ARBITER_EVENT_FORKED, "()")) : 0;
 }
 

@@ -41,6 +41,7 @@ enum arbiter_event {
     ARBITER_EVENT_CANNOT_ANSWER,
     ARBITER_EVENT_COMMANDED,
     ARBITER_EVENT_FORKED,
+    ARBITER_EVENT_STRAYED,
     ARBITER_EVENT_COUNT
 };
 
@@ -67,8 +68,8 @@ int arbiter_host_look_up(struct arbiter_object *self, PyObject *events);
  * exception. */
 int arbiter_host_set_duties(struct arbiter_object *self, PyObject *names);
 
-/* In a new worker that has not left the master's frames: -1 with the exception that does. Else 0.
- */
+/* In a new worker that has not left the master's frames: -1 with the exception that does. A process
+ * that a hook has forked ends. Else 0. */
 int arbiter_host_forked(struct arbiter_object *self);
 
 #endif

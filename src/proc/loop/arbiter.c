@@ -35,6 +35,7 @@ int arbiter_open(struct arbiter *a, const struct arbiter_host *host, void *ctx)
     pollables_init(&a->pollables);
     if (forked_watch() < 0 || signals_open() < 0)
         return -1;
+    a->born = forked_count;
     oom_open(&a->oom, "");
     if (pipe_open(a->wake_pipe, false) < 0 || pipe_open(a->life_pipe, true) < 0 ||
         scoreboard_open(&a->board) < 0) {
@@ -47,6 +48,11 @@ int arbiter_open(struct arbiter *a, const struct arbiter_host *host, void *ctx)
     forked_replace(a->life_pipe[1]); /* its end shows the workers that the master is dead */
     open_pollables(a);
     return 0;
+}
+
+bool arbiter_is_stray(const struct arbiter *a)
+{
+    return !a->is_child && forked_count != a->born;
 }
 
 void arbiter_close(struct arbiter *a)

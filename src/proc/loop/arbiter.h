@@ -132,6 +132,7 @@ struct arbiter {
     int64_t tick_ms;     /* run every duty at least this often; 0: only when there is cause */
     int64_t watchdog_ms; /* call between() at least this often; 0: no */
     bool draining;       /* arbiter_drain(): nothing new */
+    unsigned born;       /* forked_count in the process that it is for */
     bool is_child;       /* this process is one that arbiter_fork() has forked */
     bool leaving;        /* arbiter_leave(): everything goes on, but no new clients are wanted */
     unsigned max_queue;  /* requests that wait in a worker beyond which it is full; 0: no limit */
@@ -145,6 +146,9 @@ struct arbiter {
 /* Maps the scoreboard, opens the pipes and the signal queue. Returns 0, or -1 with errno. */
 int arbiter_open(struct arbiter *arbiter, const struct arbiter_host *host, void *ctx);
 void arbiter_close(struct arbiter *arbiter);
+
+/* Whether a hook has forked this process: it is no child of arbiter_fork(). */
+bool arbiter_is_stray(const struct arbiter *arbiter);
 
 /* The loop; returns only with the value of a callback, or -1 with errno when poll fails. */
 int arbiter_run(struct arbiter *arbiter);

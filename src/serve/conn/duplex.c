@@ -235,8 +235,10 @@ enum duplex_want duplex_received(struct duplex *duplex, char *data, size_t size,
             ws_reader_next(&duplex->reader, data + *consumed, size - *consumed, &used, &payload);
         *consumed += used;
         want = take_event(duplex, event, payload);
+        if (want != DUPLEX_READ) /* or the application has taken what was in the way by now */
+            want = duplex_attend(duplex, now_ms);
     }
-    return want == DUPLEX_READ ? want : duplex_attend(duplex, now_ms);
+    return want;
 }
 
 void duplex_hung_up(struct duplex *duplex)

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "net/transport.h"
 #include "serve/conn/conn.h"
+#include "serve/conn/http1.h"
 #include "serve/conn/http1_send.h"
 #include "serve/engine/engine.h"
 #include "serve/engine/limits.h"
@@ -101,6 +102,8 @@ static const struct duplex_link link = {link_send, link_queued, link_raise, link
 enum ws_handshake_result websocket_asked(const struct request *request,
                                          struct ws_handshake *handshake)
 {
+    if (request->conn->protocol != &http1_protocol) /* a gateway's connection stays the gateway's */
+        return WS_HANDSHAKE_NONE;
     return ws_handshake_read(&request->head, request->input, handshake);
 }
 
@@ -448,15 +451,22 @@ static void readable(struct engine *engine, struct conn *conn)
     settle(engine, conn);
 }
 
-/* The application has done something: reading may go on. */
+/* As the duplex wants it now: reading may go on. */
+static void turn_to(struct engine *engine, struct conn *conn, enum duplex_want want)
+{
+    struct websocket *ws = websocket_of(conn);
+    bool resumes = ws->want == DUPLEX_PAUSE && want == DUPLEX_READ;
+    ws->want = want;
+    if (resumes)
+        read_on(engine, conn);
+}
+
+/* The application has done something. */
 static void go_on(struct engine *engine, struct conn *conn)
 {
     struct websocket *ws = websocket_of(conn);
-    bool was_reading = ws->want == DUPLEX_READ;
     if (ws->want != DUPLEX_END)
-        ws->want = duplex_attend(&ws->duplex, engine->now_ms);
-    if (ws->want == DUPLEX_READ && !was_reading)
-        read_on(engine, conn);
+        turn_to(engine, conn, duplex_attend(&ws->duplex, engine->now_ms));
     settle(engine, conn);
 }
 
@@ -534,7 +544,7 @@ static void expired(struct engine *engine, struct conn *conn)
     if (is_due(ws->out_at, engine))
         give_up_output(engine, conn);
     if (ws->want != DUPLEX_END && is_due(ws->duplex.deadline_ms, engine))
-        ws->want = duplex_expired(&ws->duplex, engine->now_ms);
+        turn_to(engine, conn, duplex_expired(&ws->duplex, engine->now_ms));
     settle(engine, conn);
 }
 
@@ -596,6 +606,8 @@ static void answered(struct engine *engine, struct request *request)
 static bool release(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
+    if (!request) /* it was to linger, and cannot */
+        return true;
     struct websocket *ws = request->websocket;
     bool whole = !ws->shut && !request->response.broken;
     if (!is_finished(ws))
