@@ -31,6 +31,16 @@ static void choose_framing(struct request *request)
                            !atomic_load_explicit(&request->engine->draining, memory_order_relaxed);
 }
 
+/* The first line is that of Server, if there is one. */
+static struct str own_fields_but_server(const struct engine *engine)
+{
+    struct str own = engine->options.own_fields;
+    const char *end = own.n > 7 && str_ieq((struct str){own.p, 7}, STR("server:"))
+                          ? memchr(own.p, '\n', own.n)
+                          : NULL;
+    return end ? (struct str){end + 1, (size_t)(own.p + own.n - end - 1)} : own;
+}
+
 /* Writes what goes before the fields into the gap; returns where the head begins. */
 static char *put_prefix(struct request *request)
 {
@@ -39,8 +49,9 @@ static char *put_prefix(struct request *request)
         .major = request->head.major,
         .minor = request->head.minor,
         .status = {response->head, response->status_size},
-        .own = request->engine->options.own_fields,
-        .date = clock_date(),
+        .own = response->has_server ? own_fields_but_server(request->engine)
+                                    : request->engine->options.own_fields,
+        .date = response->has_date ? NULL : clock_date(),
         .connection = response->upgrade      ? HTTP1_UPGRADE
                       : response->keep_alive ? HTTP1_KEEP_ALIVE
                                              : HTTP1_CLOSE,

@@ -56,8 +56,10 @@ struct response {
     uint32_t status_size; /* bytes of "200 OK", at the front */
     uint32_t gap;         /* where the application's fields begin */
     uint16_t status;
-    bool started; /* a status is set */
-    bool bare;    /* without the server's own fields, as gunicorn's error pages */
+    bool started;              /* a status is set */
+    bool own_fields_yield;     /* the application's Server and Date replace the server's own */
+    bool has_server, has_date; /* they are there */
+    bool bare;                 /* without the server's own fields, as gunicorn's error pages */
     bool sent_head;
     bool chunked;
     bool no_body;    /* HEAD, 1xx, 204, 304: known when the head leaves */

@@ -85,6 +85,7 @@ enum response_error response_start(struct request *request, const char *status, 
     response->started = true;
     response->has_length = false;
     response->upgrade = false;
+    response->has_server = response->has_date = false;
     return RESPONSE_OK;
 }
 
@@ -111,6 +112,14 @@ static inline bool name_is(struct str name, struct str small)
     return differs == 0;
 }
 
+static int own_field(struct response *response, bool *is_there)
+{
+    if (!response->own_fields_yield)
+        return FIELD_DROP;
+    *is_there = true;
+    return FIELD_KEEP;
+}
+
 /* Fields that frame the message or are the server's own. */
 static int special_field(struct response *response, struct str name, struct str value)
 {
@@ -118,9 +127,10 @@ static int special_field(struct response *response, struct str name, struct str 
     case 2:
         return name_is(name, STR("te")) ? FIELD_DROP : FIELD_KEEP;
     case 4:
-        return name_is(name, STR("date")) ? FIELD_DROP : FIELD_KEEP;
+        return name_is(name, STR("date")) ? own_field(response, &response->has_date) : FIELD_KEEP;
     case 6:
-        return name_is(name, STR("server")) ? FIELD_DROP : FIELD_KEEP;
+        return name_is(name, STR("server")) ? own_field(response, &response->has_server)
+                                            : FIELD_KEEP;
     case 7:
         if (name_is(name, STR("upgrade")))
             return str_ieq(value, STR("websocket")) ? FIELD_KEEP : FIELD_DROP;
