@@ -11,31 +11,33 @@
 
 #define SETTINGS 2
 
-static enum uwsgi_result parse(struct uwsgi *uwsgi, struct head *head, const uint8_t *input,
+static enum uwsgi_result parse(struct cgi *cgi, struct head *head, const uint8_t *input,
                                size_t size, uint8_t bits)
 {
     struct http1_limits limits = limits_from(bits);
-    struct uwsgi again;
+    struct uwsgi uwsgi;
+    struct cgi again;
     struct head same;
     char words[128];
     char *data = malloc(size + (size == 0));
     require(data != NULL);
     memcpy(data, input, size);
-    uwsgi_reset(uwsgi);
+    uwsgi_init(&uwsgi, cgi);
     head_reset(head);
-    enum uwsgi_result result = uwsgi_parse(uwsgi, head, data, size, &limits);
+    enum uwsgi_result result = uwsgi_parse(&uwsgi, head, data, size, &limits);
     if (result == UWSGI_OK) {
         require(head->size <= size);
-        check_request(&uwsgi->cgi, head, data, head->size);
-        uwsgi_init(&again);
+        check_request(cgi, head, data, head->size);
+        cgi_init(&again);
+        uwsgi_init(&uwsgi, &again);
         head_init(&same);
-        require(uwsgi_parse(&again, &same, data, size, &limits) == UWSGI_OK);
-        check_same(&uwsgi->cgi, head, &again.cgi, &same);
-        uwsgi_free(&again);
+        require(uwsgi_parse(&uwsgi, &same, data, size, &limits) == UWSGI_OK);
+        check_same(cgi, head, &again, &same);
+        cgi_free(&again);
         head_free(&same);
     } else if (result == UWSGI_ERROR) {
-        uwsgi_error_text(uwsgi, words, sizeof words);
-        require(words[0] != '\0' && uwsgi_error_status(uwsgi) >= 400);
+        uwsgi_error_text(&uwsgi, words, sizeof words);
+        require(words[0] != '\0' && uwsgi_error_status(&uwsgi) >= 400);
     }
     free(data);
     return result;
@@ -46,10 +48,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
     if (size < SETTINGS + 1)
         return 0;
     size_t step = input[1] % 32 + 1u;
-    struct uwsgi whole, pieces;
+    struct cgi whole, pieces;
     struct head a, b;
-    uwsgi_init(&whole);
-    uwsgi_init(&pieces);
+    cgi_init(&whole);
+    cgi_init(&pieces);
     head_init(&a);
     head_init(&b);
     enum uwsgi_result result = UWSGI_PARTIAL;
@@ -60,9 +62,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
     }
     require(result == expected);
     if (result == UWSGI_OK)
-        check_same(&whole.cgi, &a, &pieces.cgi, &b);
-    uwsgi_free(&whole);
-    uwsgi_free(&pieces);
+        check_same(&whole, &a, &pieces, &b);
+    cgi_free(&whole);
+    cgi_free(&pieces);
     head_free(&a);
     head_free(&b);
     return 0;

@@ -8,16 +8,10 @@ from gunicorn.errors import ConfigError
 
 
 def _fatal(cfg):
-    worker = cfg.worker_class_str
-    if worker == "asgi" and not _has_module("gunicorn.workers.gasgi"):
-        yield (
-            "worker_class: asgi workers are not available in this version; "
-            "use uvicorn_worker.UvicornWorker of the package uvicorn-worker"
-        )
     if cfg.protocol not in ("http", "uwsgi"):
         yield f"protocol: {cfg.protocol!r} is unknown; there are http and uwsgi"
-    elif cfg.protocol == "uwsgi":
-        yield "protocol: uwsgi is not available in this version; let the proxy speak http"
+    elif cfg.protocol == "uwsgi" and cfg.worker_class_str == "asgi":
+        yield "protocol: uwsgi is not available for asgi workers; let the proxy speak http"
 
 
 def _missing(cfg):
@@ -33,12 +27,6 @@ def _missing(cfg):
         yield "dirty workers are not available in this version; none are started"
     if cfg.was_set("ssl_context") and not cfg.is_ssl:
         yield "ssl_context: TLS is spoken where certfile or keyfile is set; the hook is not called"
-
-
-def _has_module(name):
-    from importlib.util import find_spec
-
-    return find_spec(name) is not None
 
 
 def check(cfg):

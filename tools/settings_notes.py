@@ -88,17 +88,32 @@ Never called in this version: see [dirty arbiters](#dirty-arbiters).
 """,
 }
 
-#: Of asgi workers alone, which this version does not have.
-_ASGI = "For asgi workers, which are not available in this version; accepted, without effect.\n"
-
 NOTES = {
-    "asgi_loop": _ASGI,
-    "asgi_lifespan": _ASGI,
-    "asgi_disconnect_grace_period": _ASGI,
-    "websocket_max_message_size": _ASGI,
-    "root_path": _ASGI,
-    "protocol": "`uwsgi` is not available in this version; asking for it ends the start with a line.\n",
-    "uwsgi_allow_ips": "Without effect in this version; see `protocol`.\n",
+    "asgi_loop": "For asgi workers. `auto` is uvloop if it is installed.\n",
+    "asgi_lifespan": """\
+For asgi workers. With `auto` an application that raises or returns at `lifespan.startup` is served without
+it; with `on` that ends the start. A startup that answers `lifespan.startup.failed` ends the start in both, with
+exit code 3. `boot_timeout` bounds the startup. The shutdown runs at each end of a worker, within the rest
+of `graceful_timeout` and 30 s.
+""",
+    "asgi_disconnect_grace_period": """\
+For asgi workers, in seconds. An application receives `http.disconnect` at once; if its request still runs after
+this time, its task is cancelled, unless its answer is complete.
+""",
+    "websocket_max_message_size": "WebSockets are not available in this version; without effect.\n",
+    "root_path": 'For asgi workers: `scope["root_path"]`. It is not put before `path`.\n',
+    "protocol": """\
+`uwsgi` is that of nginx's `uwsgi_pass`, on all addresses of `bind`: [deployment](deployment.md#uwsgi). A connection
+has one request. The worker classes of other packages speak HTTP all the same.
+
+```python
+protocol = "uwsgi"
+uwsgi_allow_ips = "10.0.0.0/24"  # nginx's network
+```
+""",
+    "uwsgi_allow_ips": """\
+Addresses and networks. A packet from another peer is answered 403. The peers of unix sockets are allowed.
+""",
     "proxy_allow_ips": """\
 A PROXY header from another peer is answered 403; without a header such a peer is served. The peers of
 unix sockets are allowed.
@@ -139,7 +154,7 @@ room; a request that runs, or whose client keeps pace, never is. In gevent and e
 | `gevent` | a greenlet for each request; needs the package gevent |
 | `eventlet` | a green thread for each request; needs the package eventlet |
 | `tornado` | for applications of Tornado's own kind; needs the package tornado |
-| `asgi` | not available in this version: use `uvicorn_worker.UvicornWorker` of the package uvicorn-worker |
+| `asgi` | ASGI applications over HTTP, a task for each request; WebSockets need `uvicorn_worker.UvicornWorker` of the package uvicorn-worker |
 
 Also the dotted path of a subclass of `gunicorn.workers.base.Worker`, a class, or the name of an entry
 point of the group `gunicorn.workers`, as `name` or `egg:DISTRIBUTION#name`.

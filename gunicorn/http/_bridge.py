@@ -375,7 +375,7 @@ class Bridge:
         if req is not None:
             method, uri = req.method, req.uri
         self.log.exception("Error handling request %s %s", method, uri, exc_info=exc)
-        if isinstance(exc, TypeError) and exc.__traceback__ is None:
+        if self.application_kind == "wsgi" and isinstance(exc, TypeError) and not exc.__traceback__:
             self.hint_at_callable()
         return 500, ""
 
@@ -389,7 +389,7 @@ class Bridge:
             self.log.error(
                 "The application cannot be called as WSGI asks, with environ and start_response. "
                 "If it is a factory or a class, write its call: 'module:create_app()'; "
-                "if it is ASGI, use worker_class 'uvicorn_worker.UvicornWorker'."
+                "if it is ASGI, use worker_class 'asgi'."
             )
         except ValueError:  # code in C that does not name its arguments
             pass

@@ -9,7 +9,7 @@ import time
 
 from gunicorn import _core, glogging, sock, util
 from gunicorn.errors import ConfigError
-from gunicorn.workers import _forked, _overrides
+from gunicorn.workers import _forked, _kinds, _overrides
 from gunicorn.workers.workertmp import WorkerTmp
 
 TYPE_CHECKING = False
@@ -166,11 +166,15 @@ class Worker:
         if self.reloader:
             self.reloader.start()
         self.cfg.post_worker_init(self)
+        self.begin()
         _forked.end_if_child(self)
         self.booted = True
         if not self._rehearses():
             self.ready()
         self.run()
+
+    def begin(self) -> None:
+        """Prepare to serve, with the application loaded: for subclasses."""
 
     def _become_user(self) -> None:
         """Give up the rights of the master. Raises ConfigError when the system refuses."""
@@ -282,7 +286,12 @@ class Worker:
             self.log.exception(exc)
             if self.reloader is not None and exc.filename is not None:
                 self.reloader.add_extra_file(exc.filename)
-            self.wsgi = util.make_fail_app("".join(traceback.format_exception(exc)))
+            self.wsgi = self.make_fail_app("".join(traceback.format_exception(exc)))
+        _kinds.check(self)
+
+    def make_fail_app(self, text: str) -> Callable[..., Any]:
+        """Return an application that answers each request with the traceback `text`."""
+        return util.make_fail_app(text)
 
     # ---- signals ----
 

@@ -8,20 +8,10 @@
 /* What other protocols begin with, read as a modifier and the size behind it. */
 #define TLS_HANDSHAKE 22 /* RFC 8446 §5.1, and the major version 3 behind it */
 
-void uwsgi_init(struct uwsgi *uwsgi)
+void uwsgi_init(struct uwsgi *uwsgi, struct cgi *cgi)
 {
-    *uwsgi = (struct uwsgi){0};
-}
-
-void uwsgi_reset(struct uwsgi *uwsgi)
-{
-    cgi_reset(&uwsgi->cgi);
-    uwsgi->error = UWSGI_NO_ERROR;
-}
-
-void uwsgi_free(struct uwsgi *uwsgi)
-{
-    cgi_free(&uwsgi->cgi);
+    cgi_reset(cgi);
+    *uwsgi = (struct uwsgi){.cgi = cgi};
 }
 
 static enum uwsgi_result refuse(struct uwsgi *uwsgi, enum uwsgi_error error)
@@ -78,10 +68,10 @@ static enum uwsgi_result read_variables(struct uwsgi *uwsgi, struct head *head, 
         if (!take(data, head->size, &at, &variable.name, &variable.name_len) ||
             !take(data, head->size, &at, &variable.value, &variable.value_len))
             return refuse(uwsgi, UWSGI_TRUNCATED);
-        if (!cgi_add(&uwsgi->cgi, head, data, &variable, limits))
+        if (!cgi_add(uwsgi->cgi, head, data, &variable, limits))
             return refuse(uwsgi, UWSGI_BAD_VARIABLE);
     }
-    if (!cgi_finish(&uwsgi->cgi, head, data, limits))
+    if (!cgi_finish(uwsgi->cgi, head, data, limits))
         return refuse(uwsgi, UWSGI_BAD_VARIABLE);
     return UWSGI_OK;
 }
@@ -100,7 +90,7 @@ enum uwsgi_result uwsgi_parse(struct uwsgi *uwsgi, struct head *head, char *data
 int uwsgi_error_status(const struct uwsgi *uwsgi)
 {
     if (uwsgi->error == UWSGI_BAD_VARIABLE)
-        return cgi_error_status(uwsgi->cgi.error);
+        return cgi_error_status(uwsgi->cgi->error);
     return uwsgi->error == UWSGI_BAD_MODIFIER ? 501 : 400;
 }
 
@@ -114,7 +104,7 @@ static const char *text_of(const struct uwsgi *uwsgi)
     case UWSGI_TRUNCATED:
         return "Invalid uWSGI header: a variable goes beyond the packet";
     case UWSGI_BAD_VARIABLE:
-        return cgi_error_text(uwsgi->cgi.error);
+        return cgi_error_text(uwsgi->cgi->error);
     default:
         return "";
     }

@@ -24,18 +24,17 @@ enum uwsgi_error {
     UWSGI_IS_TLS,       /* 400 */
     UWSGI_BAD_MODIFIER, /* 501 */
     UWSGI_TRUNCATED,    /* 400: a name or value goes beyond the packet */
-    UWSGI_BAD_VARIABLE, /* as uwsgi->cgi.error says */
+    UWSGI_BAD_VARIABLE, /* as uwsgi->cgi->error says */
 };
 
 struct uwsgi {
-    struct cgi cgi;
+    struct cgi *cgi;              /* borrowed */
     uint8_t modifier1, modifier2; /* the second says nothing for requests, and may be any */
     enum uwsgi_error error;
 };
 
-void uwsgi_init(struct uwsgi *uwsgi);
-void uwsgi_reset(struct uwsgi *uwsgi); /* ready for the next packet */
-void uwsgi_free(struct uwsgi *uwsgi);
+/* Ready for a packet, whose variables go into `cgi`, which is emptied. */
+void uwsgi_init(struct uwsgi *uwsgi, struct cgi *cgi);
 
 /*
  * Parses one packet from `data`, of which `size` bytes are there, into a head that is fresh. Until

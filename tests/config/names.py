@@ -6,13 +6,12 @@ are not part of it, but for those that others are known to import or replace the
 
 #: Modules that are not here, with all below them, and why.
 ABSENT_MODULES = {
-    "gunicorn.asgi": "asgi workers are not there yet",
-    "gunicorn.workers.gasgi": "asgi workers are not there yet",
+    "gunicorn.asgi": "it reads requests in Python; the engine does so",
     "gunicorn.dirty": "dirty workers are not there",
     "gunicorn.ctl.handlers": "the commands are the master's: gunicorn.master.commands",
     "gunicorn.ctl.server": "the server of the control socket is C, in the master's loop",
     "gunicorn.http2": "HTTP/2 is not there yet",
-    "gunicorn.uwsgi": "the uwsgi protocol is not there",
+    "gunicorn.uwsgi": "the engine reads packets of uwsgi",
     "gunicorn.workers.base_async": "it reads requests in Python; the engine does so",
 }
 
@@ -109,6 +108,7 @@ PRESENT = {
     """,
     "gunicorn.workers": "SUPPORTED_WORKERS",
     "gunicorn.workers.base": "Worker",
+    "gunicorn.workers.gasgi": "ASGIWorker",
     "gunicorn.workers.ggevent": """
         GeventPyWSGIWorker GeventWorker PyWSGIHandler PyWSGIServer VERSION
     """,

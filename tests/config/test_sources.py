@@ -243,7 +243,6 @@ def test_wsgi_app(directory, monkeypatch, capsys):
 @pytest.mark.parametrize(
     "arguments,said",
     [
-        (["--protocol", "uwsgi"], "uwsgi is not available in this version"),
         (["--protocol", "gopher"], "'gopher' is unknown"),
     ],
 )

@@ -64,8 +64,8 @@ static void summarize_head(const struct uwsgi *uwsgi, const struct head *head, c
             fprintf(out, "|%.*s=%.*s", (int)field->name_len, data + field->name,
                     (int)field->value_len, data + field->value);
     }
-    for (uint32_t i = 0; i < uwsgi->cgi.count; i++) {
-        const struct cgi_variable *variable = &uwsgi->cgi.variables[i];
+    for (uint32_t i = 0; i < uwsgi->cgi->count; i++) {
+        const struct cgi_variable *variable = &uwsgi->cgi->variables[i];
         if (variable->id == CGI_OTHER || variable->id == CGI_PATH_INFO)
             fprintf(out, "|%.*s:%.*s", (int)variable->name_len, data + variable->name,
                     (int)variable->value_len, data + variable->value);
@@ -96,17 +96,18 @@ static char *summarize(enum uwsgi_result result, const struct uwsgi *uwsgi, cons
 static void check(char *data, size_t size, const struct http1_limits *limits, const char *expected)
 {
     struct uwsgi uwsgi;
+    struct cgi cgi;
     struct head head;
-    uwsgi_init(&uwsgi);
+    cgi_init(&cgi);
     head_init(&head);
     for (int i = 0; i < 2; i++) {
-        uwsgi_reset(&uwsgi);
+        uwsgi_init(&uwsgi, &cgi);
         head_reset(&head);
         char *text = summarize(uwsgi_parse(&uwsgi, &head, data, size, limits), &uwsgi, &head, data);
         assert_string_equal(text, expected);
         free(text);
     }
-    uwsgi_free(&uwsgi);
+    cgi_free(&cgi);
     head_free(&head);
 }
 
@@ -114,13 +115,15 @@ static void check_prefixes(const struct guarded *guarded, const char *packet, si
 {
     static const struct http1_limits limits;
     struct uwsgi uwsgi;
+    struct cgi cgi;
     struct head head;
-    uwsgi_init(&uwsgi);
+    cgi_init(&cgi);
+    uwsgi_init(&uwsgi, &cgi);
     head_init(&head);
     for (size_t n = 0; n < size; n++)
         assert_int_equal(uwsgi_parse(&uwsgi, &head, guarded_at_end(guarded, packet, n), n, &limits),
                          UWSGI_PARTIAL);
-    uwsgi_free(&uwsgi);
+    cgi_free(&cgi);
     head_free(&head);
 }
 

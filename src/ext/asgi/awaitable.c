@@ -4,7 +4,7 @@ struct awaitable {
     PyObject_HEAD struct list link; /* in the queue, while it has a future */
     struct awaitable_queue *queue;
     PyObject *owner;
-    PyObject *future; /* what the task waits for; NULL: it does not */
+    PyObject *future; /* the task waits for it; NULL: it does not wait */
     awaitable_poll poll;
     bool over;
 };
@@ -66,7 +66,7 @@ void awaitable_wake(struct awaitable_queue *queue)
     }
 }
 
-/* What the task is given to wait for, as a Future's own __await__() does: a new reference. */
+/* A new Future for the task, as its own __await__() would give it: a new reference. */
 static PyObject *wait_for_wake(struct awaitable *self)
 {
     PyObject *future = PyObject_CallNoArgs(self->queue->create_future);
@@ -201,7 +201,7 @@ static PyType_Slot awaitable_slots[] = {
     {Py_am_await, PyObject_SelfIter},
     {Py_am_send, awaitable_step},
     {Py_tp_methods, awaitable_methods},
-    {Py_tp_doc, "What an ASGI application awaits of the server."},
+    {Py_tp_doc, "An awaitable of receive() or send()."},
     {0, NULL},
 };
 

@@ -6,7 +6,7 @@
 #include "base/list.h"
 
 /*
- * What receive() and send() return: a coroutine in C (collections.abc.Coroutine). It completes at
+ * receive() and send() return a coroutine in C (collections.abc.Coroutine). It completes at
  * once, without a turn of the event loop, when its poll function has a result. Else the task that
  * awaits it waits for a Future of its own, until awaitable_wake(), and it polls again.
  */
@@ -17,8 +17,8 @@ struct awaitable_queue {
     PyObject *create_future; /* borrowed: create_future() of the event loop */
 };
 
-/* A new reference to the result; NULL with an exception; NULL without one: not yet, and what will
- * wake the queue has been asked for. */
+/* A new reference to the result; NULL with an exception; NULL without one: not yet, and the
+ * event that wakes the queue has been asked for. */
 typedef PyObject *(*awaitable_poll)(PyObject *owner);
 
 static inline void awaitable_queue_init(struct awaitable_queue *queue, PyObject *create_future)

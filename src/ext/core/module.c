@@ -1,6 +1,8 @@
 #include "ext/core/state.h"
 
 #include "ext/asgi/awaitable.h"
+#include "ext/asgi/channel.h"
+#include "ext/asgi/kind.h"
 #include "ext/core/inotify.h"
 #include "ext/core/parser.h"
 #include "ext/core/ssl_context.h"
@@ -17,7 +19,7 @@
 #include "ext/wsgi/kind.h"
 
 /* The kinds of applications: a line each. */
-static const struct app_kind *const kinds[] = {&wsgi_kind, NULL};
+static const struct app_kind *const kinds[] = {&wsgi_kind, &asgi_kind, NULL};
 
 /* The engine, its signals and its forks are the process's: there is one of each. */
 static int check_interpreter(void)
@@ -44,6 +46,7 @@ static int add_types(PyObject *module, struct core_state *state)
         {&input_spec, &state->input_type},
         {&file_wrapper_spec, &state->file_wrapper_type},
         {&awaitable_spec, &state->awaitable_type},
+        {&channel_function_spec, &state->channel_function_type},
         {&arbiter_type_spec, NULL},
         {&slot_type_spec, NULL},
         {&exchange_type_spec, NULL},
@@ -77,6 +80,7 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->deadline_type);
     Py_VISIT(state->file_wrapper_type);
     Py_VISIT(state->awaitable_type);
+    Py_VISIT(state->channel_function_type);
     Py_VISIT(state->tls_unavailable);
     return core_names_visit(state, visit, arg) || ssl_context_visit(state->ssl, visit, arg);
 }
@@ -91,6 +95,7 @@ static int core_clear(PyObject *module)
     Py_CLEAR(state->deadline_type);
     Py_CLEAR(state->file_wrapper_type);
     Py_CLEAR(state->awaitable_type);
+    Py_CLEAR(state->channel_function_type);
     Py_CLEAR(state->tls_unavailable);
     core_names_clear(state);
     ssl_context_free(state->ssl);

@@ -61,6 +61,7 @@ struct core_state {
     PyTypeObject *deadline_type;
     PyTypeObject *file_wrapper_type;
     PyTypeObject *awaitable_type;
+    PyTypeObject *channel_function_type;
     PyObject *tls_unavailable; /* an exception's class */
     struct ssl_library *ssl;   /* owned; NULL until TLS is used */
     PyObject *names[NAME_COUNT];

@@ -175,6 +175,13 @@ void access_write(struct call *call, PyObject *environ)
         PyErr_WriteUnraisable(environ);
 }
 
+void access_answered(struct call *call)
+{
+    struct access_log *log = call->worker->engine->access_log;
+    if (log)
+        access_log_answered(log, call->request, clock_ns() - call->request->begun_ns);
+}
+
 static PyObject *text_of(const struct refused *refused, uint32_t at, uint32_t n)
 {
     return n > 0 ? text_new(refused->input + at, n) : PyUnicode_FromString("-");

@@ -15,6 +15,9 @@ void access_reopen(struct worker *worker);
  * application has not seen the request. */
 void access_write(struct call *call, PyObject *environ);
 
+/* The same for an application that is given no environ: all is as the client has sent it. */
+void access_answered(struct call *call);
+
 /* For struct app_ops: where Python writes the log, about a request that the engine answered by
  * itself. */
 void access_refused(void *app, const struct refused *refused);

@@ -189,6 +189,7 @@ static int read_options(struct engine_object *self, uint32_t threads, bool loop_
         return -1;
     options->threads = threads ? threads : 1;
     options->loop_host = loop_host;
+    options->at_head = worker->kind->at_head;
     worker->threaded = threads > 0;
     if (worker->slot) {
         atomic_store(&worker->slot->shared->threads, threads);

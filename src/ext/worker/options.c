@@ -2,6 +2,7 @@
 
 #include "ext/core/settings.h"
 #include "proto/proxy.h"
+#include "serve/conn/http1.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,25 @@ static int add_proxy(struct options *self, struct str text)
         return 0;
     PyErr_Format(PyExc_ValueError, "proxy_allow_ips: %.100s is no address or network", text.p);
     return -1;
+}
+
+static int add_gateway(struct options *self, struct str text)
+{
+    if (trust_add(&self->gateways, text) == TRUST_OK)
+        return 0;
+    PyErr_Format(PyExc_ValueError, "uwsgi_allow_ips: %.100s is no address or network", text.p);
+    return -1;
+}
+
+static int read_protocol(struct options *self, PyObject *cfg)
+{
+    PyObject *protocol = PyObject_GetAttrString(cfg, "protocol");
+    if (!protocol)
+        return -1;
+    if (PyUnicode_CompareWithASCIIString(protocol, "uwsgi") == 0)
+        self->engine.protocol = &uwsgi_protocol;
+    Py_DECREF(protocol);
+    return each_text(PyObject_GetAttrString(cfg, "uwsgi_allow_ips"), add_gateway, self);
 }
 
 static int read_proxying(struct options *self, PyObject *cfg)
@@ -179,13 +199,14 @@ int options_read(struct options *self, PyObject *cfg)
 {
     self->engine = (struct engine_options){.standby = true};
     if (settings_read(table, self, cfg) < 0 || read_forwarding(self, cfg) < 0 ||
-        read_proxying(self, cfg) < 0 || choose_tmp_dir(self) < 0)
+        read_proxying(self, cfg) < 0 || read_protocol(self, cfg) < 0 || choose_tmp_dir(self) < 0)
         return -1;
     self->engine.shared = self->workers > 1 && !self->reuse_port;
     self->engine.sign_of_life_ms = beat_ms(self->timeout_ms);
     self->engine.forwarded = &self->forwarded;
     self->engine.trust = &self->trust;
     self->engine.proxies = &self->proxies;
+    self->engine.gateways = &self->gateways;
     return 0;
 }
 
@@ -194,6 +215,7 @@ void options_free(struct options *self)
     forwarded_free(&self->forwarded);
     trust_free(&self->trust);
     trust_free(&self->proxies);
+    trust_free(&self->gateways);
     free(self->tmp_dir);
     settings_free(table, self);
 }

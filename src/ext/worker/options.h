@@ -10,7 +10,7 @@
 struct options {
     struct engine_options engine;
     struct forwarded forwarded;
-    struct trust trust, proxies;
+    struct trust trust, proxies, gateways;
     char *tmp_dir;
     char *tmp_upload_dir;
     uint32_t timeout_ms;

@@ -29,8 +29,7 @@ PyObject *text_new(const char *p, size_t n)
     return text;
 }
 
-/* A few words of the value: enough to spread, and the same cost for a short and a long one. */
-static uint64_t sample_hash(const char *p, size_t n)
+uint64_t text_hash(const char *p, size_t n)
 {
     uint64_t a = 0, b = 0, c = 0;
     if (n >= 8) {
@@ -53,7 +52,7 @@ PyObject *text_value(struct text_cache *cache, const char *p, size_t n)
 {
     if (n == 0 || n > VALUE_CACHE_MAX)
         return text_new(p, n);
-    PyObject **place = &cache->values[sample_hash(p, n) & (VALUE_CACHE_SIZE - 1)];
+    PyObject **place = &cache->values[text_hash(p, n) & (VALUE_CACHE_SIZE - 1)];
     if (*place && same(*place, p, n))
         return Py_NewRef(*place);
     PyObject *text = text_new(p, n);
@@ -78,7 +77,7 @@ PyObject *text_key(struct text_cache *cache, struct str name)
 {
     if (name.n > KEY_CACHE_MAX)
         return new_key(name);
-    struct cached_key *place = &cache->keys[sample_hash(name.p, name.n) & (KEY_CACHE_SIZE - 1)];
+    struct cached_key *place = &cache->keys[text_hash(name.p, name.n) & (KEY_CACHE_SIZE - 1)];
     if (place->key && place->size == name.n && memcmp(place->name, name.p, name.n) == 0)
         return Py_NewRef(place->key);
     PyObject *key = new_key(name);
@@ -112,14 +111,8 @@ static int hex_digit(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Percent-decoding; a '%' that no two digits follow stands for itself. */
-PyObject *text_unquoted(struct text_cache *cache, const char *p, size_t n)
+size_t text_unquote(const char *p, size_t n, char *out)
 {
-    if (!memchr(p, '%', n))
-        return text_value(cache, p, n);
-    char *out = PyMem_Malloc(n);
-    if (!out)
-        return PyErr_NoMemory();
     size_t size = 0;
     for (size_t i = 0; i < n; i++) {
         int high = p[i] == '%' && i + 2 < n ? hex_digit(p[i + 1]) : -1;
@@ -127,7 +120,17 @@ PyObject *text_unquoted(struct text_cache *cache, const char *p, size_t n)
         out[size++] = low >= 0 ? (char)(high << 4 | low) : p[i];
         i += low >= 0 ? 2 : 0;
     }
-    PyObject *text = text_new(out, size);
+    return size;
+}
+
+PyObject *text_unquoted(struct text_cache *cache, const char *p, size_t n)
+{
+    if (!memchr(p, '%', n))
+        return text_value(cache, p, n);
+    char *out = PyMem_Malloc(n);
+    if (!out)
+        return PyErr_NoMemory();
+    PyObject *text = text_new(out, text_unquote(p, n, out));
     PyMem_Free(out);
     return text;
 }

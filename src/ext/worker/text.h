@@ -38,6 +38,13 @@ PyObject *text_key(struct text_cache *cache, struct str name);
 PyObject *text_address(struct text_cache *cache, const struct peer *peer);
 PyObject *text_unquoted(struct text_cache *cache, const char *p, size_t n);
 
+/* Of a few words of the value: enough to spread, and the same cost for a short and a long one. */
+uint64_t text_hash(const char *p, size_t n);
+
+/* Percent-decoding into n bytes; a '%' that no two digits follow stands for itself. Returns the
+ * size. */
+size_t text_unquote(const char *p, size_t n, char *out);
+
 void text_cache_clear(struct text_cache *cache);
 
 #endif

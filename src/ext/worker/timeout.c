@@ -301,7 +301,9 @@ int timeout_check(struct worker *worker, PyObject *frame)
 {
     struct deadline *deadline;
     bool here = false;
-    if (!worker->timeout_error || worker->telling) /* the signal came again meanwhile */
+    if (!worker->timeout_error || worker->engine->ops->events) /* REQUEST_DEADLINE says it */
+        return 0;
+    if (worker->telling) /* the signal came again meanwhile */
         return 0;
     worker->telling = true;
     while ((deadline = deadlines_next(&worker->engine->deadlines)))

@@ -27,6 +27,8 @@ struct app_kind {
     /* `run` and the events are the kind's own, the others those of ops.h. `app` is the worker. */
     const struct app_ops *ops;
 
+    bool at_head; /* requests run from their head on: see engine_options */
+
     /* Bytes of its struct for a request that runs, which begins with a struct call. */
     size_t call_size;
 

@@ -3,6 +3,7 @@
 #include "ext/worker/proxied_about.h"
 #include "ext/worker/tls_about.h"
 #include "net/tls/tls.h"
+#include "proto/cgi.h"
 #include "serve/request/stream.h"
 
 #include <stdio.h>
@@ -118,16 +119,26 @@ static int put_server_of_host(struct worker *worker, PyObject *environ,
     return put(environ, NAME(state, server_port), text_value(&worker->texts, port.p, port.n));
 }
 
+/* A variable that a gateway has sent; p is NULL when it has not. */
+static struct str variable_of(const struct request *request, enum cgi_name name)
+{
+    if (!request->cgi)
+        return (struct str){NULL, 0};
+    return cgi_value(request->cgi, request->input, name);
+}
+
 /*
- * SCRIPT_NAME comes from a trusted peer's header, else from the process's environment (in the
- * template); the path has to begin with it. 1: it does not.
+ * SCRIPT_NAME comes from a gateway, which has divided the path itself, or from a trusted peer's
+ * header, else from the process's environment (in the template); the path has to begin with those.
+ * 1: it does not.
  */
 static int put_path(struct worker *worker, PyObject *environ, const struct request *request)
 {
     struct core_state *state = worker->state;
     const struct head *head = &request->head;
-    const char *path = request->input + head->path;
-    size_t size = head->path_len;
+    struct str decoded = variable_of(request, CGI_PATH_INFO);
+    const char *path = decoded.p ? decoded.p : request->input + head->path;
+    size_t size = decoded.p ? decoded.n : head->path_len;
     if (head->script_name) {
         const struct head_field *field = &head->fields[head->script_name - 1];
         if (put(environ, NAME(state, script_name),
@@ -135,7 +146,8 @@ static int put_path(struct worker *worker, PyObject *environ, const struct reque
             return -1;
     }
     PyObject *script = NULL;
-    if (head->script_name || wsgi_of(worker)->has_script_name)
+    if ((head->script_name || wsgi_of(worker)->has_script_name) &&
+        !variable_of(request, CGI_SCRIPT_NAME).p)
         script = PyDict_GetItemWithError(environ, NAME(state, script_name));
     if (script && PyUnicode_GET_LENGTH(script) > 0) {
         size_t n = (size_t)PyUnicode_GET_LENGTH(script);
@@ -145,7 +157,52 @@ static int put_path(struct worker *worker, PyObject *environ, const struct reque
         path += n;
         size -= n;
     }
-    return put(environ, NAME(state, path_info), text_unquoted(&worker->texts, path, size));
+    return put(environ, NAME(state, path_info),
+               decoded.p ? text_value(&worker->texts, path, size)
+                         : text_unquoted(&worker->texts, path, size));
+}
+
+/* Those that the head has are in the environ, and objects of ours are no text of a gateway's. */
+static bool is_for_environ(struct str name, enum cgi_name id)
+{
+    static const bool is_in_head[CGI_COUNT + 1] = {
+        [CGI_PATH_INFO] = true,
+        [CGI_QUERY_STRING] = true,
+        [CGI_REQUEST_METHOD] = true,
+        [CGI_SERVER_PROTOCOL] = true,
+    };
+    return !is_in_head[id] && !(name.n >= 5 && memcmp(name.p, "wsgi.", 5) == 0) &&
+           !(name.n >= 9 && memcmp(name.p, "gunicorn.", 9) == 0);
+}
+
+/* What hooks may have changed in a request is theirs to say. */
+static bool is_left(enum cgi_name id)
+{
+    return id != CGI_SCRIPT_NAME && id != CGI_REMOTE_ADDR && id != CGI_REMOTE_PORT;
+}
+
+static int put_variable(struct worker *worker, PyObject *environ, struct str name, struct str value)
+{
+    PyObject *key = text_new(name.p, name.n);
+    int result = key ? put(environ, key, text_value(&worker->texts, value.p, value.n)) : -1;
+    Py_XDECREF(key);
+    return result;
+}
+
+/* The variables of a gateway, as it has sent them. */
+static int put_variables(struct worker *worker, PyObject *environ, const struct request *request,
+                         bool changed)
+{
+    const struct cgi *cgi = request->cgi;
+    for (uint32_t i = 0; i < cgi->count; i++) {
+        const struct cgi_variable *variable = &cgi->variables[i];
+        struct str name = head_slice(request->input, variable->name, variable->name_len);
+        struct str value = head_slice(request->input, variable->value, variable->value_len);
+        if (is_for_environ(name, variable->id) && (!changed || is_left(variable->id)) &&
+            put_variable(worker, environ, name, value) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 static int put_request_line(struct worker *worker, PyObject *environ, const struct request *request)
@@ -296,14 +353,10 @@ static int fill_for_all(struct worker *worker, PyObject *environ, struct wsgi_ca
     return request_tls(request) ? put_tls(worker, environ, request_tls(request)) : 0;
 }
 
-static int fill(struct worker *worker, PyObject *environ, struct wsgi_call *call)
+/* As the request has come. 1: the path does not begin with SCRIPT_NAME. */
+static int fill_received(struct worker *worker, PyObject *environ, struct wsgi_call *call)
 {
     struct request *request = call->base.request;
-    if (fill_for_all(worker, environ, call) < 0)
-        return -1;
-    int changed = worker->shown ? fill_changed(call, environ) : 0;
-    if (changed != 0)
-        return changed < 0 ? -1 : 0;
     if (put_request_line(worker, environ, request) < 0 || put_peer(worker, environ, request) < 0 ||
         put_fields(worker, environ, request) < 0 || put_scheme(worker, environ, request) < 0)
         return -1;
@@ -312,6 +365,20 @@ static int fill(struct worker *worker, PyObject *environ, struct wsgi_call *call
     if (request_listener(request)->local && put_server_of_host(worker, environ, request) < 0)
         return -1;
     return put_path(worker, environ, request);
+}
+
+static int fill(struct worker *worker, PyObject *environ, struct wsgi_call *call)
+{
+    struct request *request = call->base.request;
+    if (fill_for_all(worker, environ, call) < 0)
+        return -1;
+    int changed = worker->shown ? fill_changed(call, environ) : 0;
+    if (changed < 0)
+        return -1;
+    int result = changed > 0 ? 0 : fill_received(worker, environ, call);
+    if (result == 0 && request->cgi)
+        return put_variables(worker, environ, request, changed > 0);
+    return result;
 }
 
 PyObject *environ_build(struct wsgi_call *call)

@@ -161,9 +161,10 @@ struct str access_field_out(const struct request *request, struct str name)
     return found;
 }
 
-/* The source of a line about a request without an application, perhaps without a whole head. */
-struct refused_line {
+/* The source of a line about a request by itself, perhaps without a whole head. */
+struct plain_line {
     const struct request *request;
+    bool answered; /* by an application */
     char peer[PEER_TEXT_SIZE];
     char protocol[sizeof("HTTP/1.1")];
 };
@@ -173,7 +174,7 @@ static struct str piece(const struct request *request, uint32_t at, uint32_t n)
     return n > 0 ? head_slice(request->input, at, n) : (struct str){NULL, 0};
 }
 
-static struct str protocol_of(struct refused_line *line)
+static struct str protocol_of(struct plain_line *line)
 {
     const struct head *head = &line->request->head;
     if (head->target_len == 0)
@@ -189,9 +190,9 @@ static struct str or_dash(struct str text)
     return text.p ? text : STR("-");
 }
 
-static struct str refused_text(void *context, enum access_text what, struct str name)
+static struct str plain_text(void *context, enum access_text what, struct str name)
 {
-    struct refused_line *line = context;
+    struct plain_line *line = context;
     const struct request *request = line->request;
     const struct head *head = &request->head;
     switch (what) {
@@ -219,19 +220,35 @@ static struct str refused_text(void *context, enum access_text what, struct str 
     case ACCESS_FIELD_IN:
         return access_field_in(request, name);
     case ACCESS_FIELD_OUT:
+        return line->answered ? access_field_out(request, name) : (struct str){NULL, 0};
     case ACCESS_VARIABLE:
         break;
     }
     return (struct str){NULL, 0};
 }
 
-void access_log_refused(struct access_log *log, const struct request *request)
+void access_log_answered(struct access_log *log, const struct request *request,
+                         uint64_t duration_ns)
 {
-    struct refused_line line = {.request = request};
+    struct plain_line line = {.request = request, .answered = true};
     struct access_entry entry = {
         .status = request->response.status,
         .sent = request->response.body_sent,
-        .text = refused_text,
+        .duration_ns = duration_ns,
+        .waited_ns = request->begun_ns - request->ready_ns,
+        .text = plain_text,
+        .context = &line,
+    };
+    access_log_add(log, &entry);
+}
+
+void access_log_refused(struct access_log *log, const struct request *request)
+{
+    struct plain_line line = {.request = request};
+    struct access_entry entry = {
+        .status = request->response.status,
+        .sent = request->response.body_sent,
+        .text = plain_text,
         .context = &line,
     };
     access_log_add(log, &entry);

@@ -39,6 +39,10 @@ void access_log_add(struct access_log *log, const struct access_entry *entry);
 /* Adds the line about a request that the engine itself answered, or that got no answer. */
 void access_log_refused(struct access_log *log, const struct request *request);
 
+/* The same about one that an application has answered, duration_ns after it began. */
+void access_log_answered(struct access_log *log, const struct request *request,
+                         uint64_t duration_ns);
+
 /* Writes the collected lines. 0, or the errno for which lines were lost since it was last called.
  * Any thread; NULL is no log. */
 int access_log_flush(struct access_log *log);

@@ -102,26 +102,26 @@ static void tell_invalid(struct engine *engine, const struct conn *conn, const c
                 peer_text(&conn->peer, peer), text);
 }
 
+static enum metrics_close reason_of(const struct http1_fault *fault)
+{
+    if (fault->of_system)
+        return CLOSE_ERROR;
+    return fault->status == 414 || fault->status == 431 ? CLOSE_LIMIT : CLOSE_MALFORMED;
+}
+
 static void refuse_head(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
-    const struct http1_parser *parser = &http1_state(request)->parser;
-    char text[512], peer[PEER_TEXT_SIZE];
-    bool no_memory = parser->error == HTTP1_NO_MEMORY;
-    http1_error_text(parser, request->input, text, sizeof(text));
-    if (no_memory)
+    struct http1_fault fault = {0};
+    char peer[PEER_TEXT_SIZE];
+    conn->protocol->form->fault(request, &fault);
+    if (fault.of_system)
         engine_note(engine, NOTE_ERROR, "Cannot read a request from ip=%s: %s",
                     peer_text(&conn->peer, peer), strerror(ENOMEM));
     else
-        tell_invalid(engine, conn, text);
-    http1_error_page_text(parser, request->input, text, sizeof(text));
-    int status = http1_error_status(parser->error);
-    enum metrics_close reason = CLOSE_MALFORMED;
-    if (no_memory)
-        reason = CLOSE_ERROR;
-    else if (status == 414 || status == 431)
-        reason = CLOSE_LIMIT;
-    refuse(engine, conn, reason, status, text);
+        tell_invalid(engine, conn, fault.text);
+    request->body.complete = false; /* nothing that follows is known */
+    refuse(engine, conn, reason_of(&fault), fault.status, fault.page);
 }
 
 /* There is more to do than this worker can, or is to, take on. */
@@ -258,35 +258,10 @@ static void went_on(struct engine *engine, struct conn *conn, enum body_progress
 
 /* Heads */
 
-/* May its header fields say how the request reached it (forwarded_allow_ips)? */
-static bool is_trusted(const struct engine *engine, const struct conn *conn)
+/* What a whole head says of the connection is applied. False: it is refused. */
+static bool apply_head(struct engine *engine, struct conn *conn)
 {
-    const struct peer *peer = conn->proxied ? &conn->proxied->proxy : &conn->peer;
-    return conn->listener->local || conn->listener->inner ||
-           trust_has(engine->options.trust, peer->address, peer->family == AF_INET6 ? 16 : 4);
-}
-
-static bool is_https(const struct conn *conn)
-{
-    return conn->tls || (conn->proxied && conn->proxied->tls);
-}
-
-static enum http1_result parse_head(struct engine *engine, struct request *request, size_t size)
-{
-    enum http1_result result = http1_parse(&http1_state(request)->parser, &request->head,
-                                           request->input, size, &engine->options.limits);
-    request_charge_fields(request);
-    return result;
-}
-
-/* A whole head: what the fields of proxies say is applied. False: it is refused. */
-static bool apply_forwarded(struct engine *engine, struct conn *conn)
-{
-    struct request *request = conn->request;
-    struct http1_parser *parser = &http1_state(request)->parser;
-    request->must_close = parser->must_close;
-    if (http1_apply_forwarded(parser, engine->options.forwarded, &request->head, request->input,
-                              is_trusted(engine, conn), is_https(conn)) == HTTP1_OK)
+    if (conn->protocol->form->apply(conn->request) == HTTP1_OK)
         return true;
     refuse_head(engine, conn);
     return false;
@@ -308,7 +283,7 @@ static void run_at_head(struct engine *engine, struct conn *conn)
 static void head_done(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
-    if (!apply_forwarded(engine, conn))
+    if (!apply_head(engine, conn))
         return;
     if (request->head.framing == HEAD_NO_BODY) {
         request->body.complete = true;
@@ -332,7 +307,7 @@ static void parse(struct engine *engine, struct conn *conn)
         conn_deadline_at(engine, conn, conn->served == 0 ? conn->since_ms : engine->now_ms,
                          engine->options.header_timeout_ms);
     }
-    switch (parse_head(engine, request, request->input_size)) {
+    switch (conn->protocol->form->parse(request, request->input_size)) {
     case HTTP1_OK:
         request->input_at = request->head.size;
         head_done(engine, conn);
@@ -359,7 +334,7 @@ static bool adopt(struct engine *engine, struct conn *conn, struct request *requ
     request->stream = &http1_stream;
     if (conn->state != CONN_OPEN || !turn_to(engine, conn, PHASE_HEAD))
         return false;
-    enum http1_result result = parse_head(engine, request, head_size);
+    enum http1_result result = conn->protocol->form->parse_again(request, head_size);
     if (result == HTTP1_PARTIAL || (result == HTTP1_OK && request->head.size != head_size))
         return false;
     /* Ours may be stricter: a reload lies between the sender's settings and these. */
@@ -367,7 +342,7 @@ static bool adopt(struct engine *engine, struct conn *conn, struct request *requ
         refuse_head(engine, conn);
         return true;
     }
-    if (!apply_forwarded(engine, conn))
+    if (!apply_head(engine, conn))
         return true;
     request->body.framing = request->head.framing;
     if (most_ms > 0 && engine->now_ms >= since_ms + most_ms) {
@@ -454,8 +429,7 @@ static void no_room(struct engine *engine, struct conn *conn)
         went_on(engine, conn, body_no_room(request));
         return;
     }
-    bool too_long = errno == EMSGSIZE;
-    http1_state(request)->parser.error = too_long ? HTTP1_HEAD_TOO_LONG : HTTP1_NO_MEMORY;
+    conn->protocol->form->no_room(request, errno == EMSGSIZE);
     refuse_head(engine, conn);
 }
 
@@ -586,8 +560,7 @@ static bool may_have_unread(const struct conn *conn)
 {
     struct request *request = conn->request;
     const struct http1_parser *parser = &http1_state(request)->parser;
-    return !request->body.complete || parser->error != HTTP1_NO_ERROR ||
-           request->input_at < request->input_size || conn->readable ||
+    return !request->body.complete || request->input_at < request->input_size || conn->readable ||
            (parser->keep_alive && socket_has_data(conn->io.fd)) ||
            (conn->tls && tls_has_unread(conn->tls));
 }
@@ -745,17 +718,19 @@ static bool release(struct engine *engine, struct conn *conn)
     return whole;
 }
 
+#define ONE_AFTER_THE_OTHER                                                                        \
+    .readable = readable, .writable = writable, .answered = request_answered,                      \
+    .attend = flow_attend, .expired = expired, .drain = drain, .refuse = http1_refuse_client,      \
+    .cut = cut, .release = release, .may_hand_over = may_hand_over, .adopt = adopt
+
 const struct protocol http1_protocol = {
     .name = "http/1.1",
-    .readable = readable,
-    .writable = writable,
-    .answered = request_answered,
-    .attend = flow_attend,
-    .expired = expired,
-    .drain = drain,
-    .refuse = http1_refuse_client,
-    .cut = cut,
-    .release = release,
-    .may_hand_over = may_hand_over,
-    .adopt = adopt,
+    .form = &http1_form,
+    ONE_AFTER_THE_OTHER,
+};
+
+const struct protocol uwsgi_protocol = {
+    .name = "uwsgi",
+    .form = &uwsgi_form,
+    ONE_AFTER_THE_OTHER,
 };

@@ -19,4 +19,10 @@
  */
 extern const struct protocol http1_protocol;
 
+/*
+ * uwsgi (nginx's uwsgi_pass): the same with one request on each connection, whose head is a packet
+ * of variables, and whose answer is that of HTTP/1 without chunks: see uwsgi.c.
+ */
+extern const struct protocol uwsgi_protocol;
+
 #endif

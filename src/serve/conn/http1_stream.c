@@ -21,13 +21,24 @@ static void choose_framing(struct request *request)
     struct response *response = &request->response;
     const struct head *head = &request->head;
     bool modern = head->major > 1 || (head->major == 1 && head->minor >= 1);
-    response->chunked = !response->has_length && modern && !response->no_body;
+    response->chunked =
+        !response->has_length && modern && !response->no_body && !http1_state(request)->gateway;
     bool framed = response->has_length || response->chunked || response->no_body;
     /* No client takes an interim status for an answer: it would wait, and read the next one. */
     response->keep_alive = framed && response->status >= 200 &&
                            http1_state(request)->parser.keep_alive && !request->must_close &&
                            inflow_is_whole(request) && request->engine->options.keepalive_ms > 0 &&
                            !atomic_load_explicit(&request->engine->draining, memory_order_relaxed);
+}
+
+/* The first line is that of Server, if there is one. */
+static struct str own_fields_but_server(const struct engine *engine)
+{
+    struct str own = engine->options.own_fields;
+    const char *end = own.n > 7 && str_ieq((struct str){own.p, 7}, STR("server:"))
+                          ? memchr(own.p, '\n', own.n)
+                          : NULL;
+    return end ? (struct str){end + 1, (size_t)(own.p + own.n - end - 1)} : own;
 }
 
 /* Writes what goes before the fields into the gap; returns where the head begins. */
@@ -38,15 +49,17 @@ static char *put_prefix(struct request *request)
         .major = request->head.major,
         .minor = request->head.minor,
         .status = {response->head, response->status_size},
-        .own = request->engine->options.own_fields,
-        .date = clock_date(),
+        .own = response->has_server ? own_fields_but_server(request->engine)
+                                    : request->engine->options.own_fields,
+        .date = response->has_date ? NULL : clock_date(),
         .connection = response->upgrade      ? HTTP1_UPGRADE
                       : response->keep_alive ? HTTP1_KEEP_ALIVE
                                              : HTTP1_CLOSE,
         .chunked = response->chunked,
     };
+    if (response->bare || http1_state(request)->gateway)
+        prefix.major = prefix.minor = 1; /* the head may be malformed, or tell of another hop */
     if (response->bare) {
-        prefix.major = prefix.minor = 1; /* the head may be malformed */
         prefix.own = STR("");
         prefix.date = NULL;
     }
@@ -153,6 +166,8 @@ static bool finish(struct request *request)
 static bool interim(struct request *request, int status, struct str fields)
 {
     char line[HTTP1_INTERIM_MAX];
+    if (http1_state(request)->gateway)
+        return true;
     struct iovec parts[] = {
         {line, http1_write_interim(line, status)},
         part_of(fields),
@@ -164,12 +179,14 @@ static bool interim(struct request *request, int status, struct str fields)
 
 /* Whether the client is there */
 
-/* HTTP/1.0 has no interim responses, and the closing of a Unix socket shows by itself. */
-static bool can_ask(const struct request *request)
+/* HTTP/1.0 and gateways have no interim responses, and the closing of a Unix socket shows by
+ * itself. */
+static bool can_ask(struct request *request)
 {
     const struct head *head = &request->head;
     bool modern = head->major > 1 || (head->major == 1 && head->minor >= 1);
-    return modern && !request->asked && request->conn->peer.family != AF_UNIX;
+    return modern && !request->asked && !http1_state(request)->gateway &&
+           request->conn->peer.family != AF_UNIX;
 }
 
 static void ask(struct request *request)

@@ -8,6 +8,7 @@
 
 struct conn;
 struct engine;
+struct http1_form;
 struct request;
 
 /*
@@ -16,7 +17,8 @@ struct request;
  * until the end of the engine's step; `may_hand_over` alone must not.
  */
 struct protocol {
-    const char *name; /* as ALPN has it (RFC 7301 §6) */
+    const char *name;              /* as ALPN has it (RFC 7301 §6) */
+    const struct http1_form *form; /* of protocols that http1.c serves: see http1_private.h */
 
     /* Bytes can be read, or the client has closed (conn->gone): reads as far as it can. */
     void (*readable)(struct engine *engine, struct conn *conn);

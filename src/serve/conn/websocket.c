@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "net/transport.h"
 #include "serve/conn/conn.h"
+#include "serve/conn/http1.h"
 #include "serve/conn/http1_send.h"
 #include "serve/engine/engine.h"
 #include "serve/engine/limits.h"
@@ -101,6 +102,8 @@ static const struct duplex_link link = {link_send, link_queued, link_raise, link
 enum ws_handshake_result websocket_asked(const struct request *request,
                                          struct ws_handshake *handshake)
 {
+    if (request->conn->protocol != &http1_protocol) /* a gateway's connection stays the gateway's */
+        return WS_HANDSHAKE_NONE;
     return ws_handshake_read(&request->head, request->input, handshake);
 }
 

@@ -1,5 +1,7 @@
 #include "serve/engine/rehearsal.h"
 
+#include "serve/conn/http1.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +17,7 @@ static struct listener *make_listener(struct engine *engine)
         .io = {.fd = -1},
         .local = engine->listeners[0].local,
         .inner = true,
-        .protocol = engine->listeners[0].protocol,
+        .protocol = &http1_protocol,
     };
     return listener;
 }

@@ -1,6 +1,7 @@
 #include "serve/request/request.h"
 
 #include "base/mem.h"
+#include "proto/cgi.h"
 #include "serve/engine/engine.h"
 #include "serve/engine/limits.h"
 
@@ -40,6 +41,13 @@ static struct request *request_create(struct budget *budget, enum budget_use use
     return request;
 }
 
+static void free_variables(struct cgi *cgi)
+{
+    if (cgi)
+        cgi_free(cgi);
+    mem_free(cgi);
+}
+
 void request_free(struct request *request)
 {
     struct budget *budget = request->out.budget;
@@ -49,6 +57,7 @@ void request_free(struct request *request)
     budget_give(budget, request->fields_charged);
     budget_give(budget, request->response.head_capacity);
     head_free(&request->head);
+    free_variables(request->cgi);
     mem_free(request->response.head);
     budget_free(budget, request->input, request->input_capacity);
     mem_free(request);
@@ -134,6 +143,8 @@ void request_next(struct engine *engine, struct request *request)
         memmove(request->input, request->input + request->input_at, request->input_size);
     request->input_at = 0;
     head_reset(&request->head);
+    if (request->cgi)
+        cgi_reset(request->cgi);
     memset(&request->state, 0, sizeof(request->state));
     request->must_close = false;
     clear_body(&request->body);
@@ -189,6 +200,17 @@ bool request_reserve(struct request *request, size_t size)
     return true;
 }
 
+bool request_need_variables(struct request *request)
+{
+    if (request->cgi)
+        return true;
+    request->cgi = mem_alloc(sizeof(*request->cgi));
+    if (!request->cgi)
+        return false;
+    cgi_init(request->cgi);
+    return true;
+}
+
 /* One with less room than is given stays as it is. */
 static char *shrink(struct budget *budget, char *buffer, uint32_t *capacity, uint32_t size)
 {
@@ -212,7 +234,10 @@ void request_shrink(struct request *request)
 
 void request_charge_fields(struct request *request)
 {
+    const struct cgi *cgi = request->cgi;
     size_t bytes = (size_t)request->head.field_capacity * sizeof(struct head_field);
+    if (cgi)
+        bytes += sizeof(*cgi) + (size_t)cgi->capacity * sizeof(struct cgi_variable);
     if (bytes == request->fields_charged)
         return;
     budget_force(request->out.budget, bytes - request->fields_charged);

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct cgi;
 struct conn;
 struct engine;
 struct stream_ops;
@@ -55,8 +56,10 @@ struct response {
     uint32_t status_size; /* bytes of "200 OK", at the front */
     uint32_t gap;         /* where the application's fields begin */
     uint16_t status;
-    bool started; /* a status is set */
-    bool bare;    /* without the server's own fields, as gunicorn's error pages */
+    bool started;              /* a status is set */
+    bool own_fields_yield;     /* the application's Server and Date replace the server's own */
+    bool has_server, has_date; /* they are there */
+    bool bare;                 /* without the server's own fields, as gunicorn's error pages */
     bool sent_head;
     bool chunked;
     bool no_body;    /* HEAD, 1xx, 204, 304: known when the head leaves */
@@ -94,7 +97,8 @@ struct request {
     uint32_t input_at; /* first byte behind the head that is not decoded yet */
     struct head head;
     bool must_close;         /* the connection, or this request's part of it, ends after it */
-    uint32_t fields_charged; /* bytes of the head's table that the budget knows */
+    struct cgi *cgi;         /* owned: variables that came beside the head. NULL or empty: none */
+    uint32_t fields_charged; /* bytes of the head's tables that the budget knows */
     struct body body;
     struct inflow inflow;
     struct response response;
@@ -156,11 +160,14 @@ bool request_grow(struct request *request, enum budget_use use);
  * budget is not asked. False with errno ENOMEM. */
 bool request_reserve(struct request *request, size_t size);
 
+/* Makes request->cgi, if there is none. False with errno ENOMEM. */
+bool request_need_variables(struct request *request);
+
 /* It lasts long, and nothing more is read into it or added to its answer: gives back the room that
  * it does not use. */
 void request_shrink(struct request *request);
 
-/* The head's table of fields has grown. */
+/* The table of fields or of variables has grown. */
 void request_charge_fields(struct request *request);
 
 enum body_progress {

@@ -85,6 +85,7 @@ enum response_error response_start(struct request *request, const char *status, 
     response->started = true;
     response->has_length = false;
     response->upgrade = false;
+    response->has_server = response->has_date = false;
     return RESPONSE_OK;
 }
 
@@ -99,6 +100,14 @@ static bool parse_length(struct str value, uint64_t *length)
     return value.n > 0;
 }
 
+static int own_field(struct response *response, bool *is_there)
+{
+    if (!response->own_fields_yield)
+        return FIELD_DROP;
+    *is_there = true;
+    return FIELD_KEEP;
+}
+
 /* Fields that frame the message or are the server's own. */
 static int special_field(struct response *response, struct str name, struct str value)
 {
@@ -106,9 +115,10 @@ static int special_field(struct response *response, struct str name, struct str 
     case 2:
         return str_ieq(name, STR("te")) ? FIELD_DROP : FIELD_KEEP;
     case 4:
-        return str_ieq(name, STR("date")) ? FIELD_DROP : FIELD_KEEP;
+        return str_ieq(name, STR("date")) ? own_field(response, &response->has_date) : FIELD_KEEP;
     case 6:
-        return str_ieq(name, STR("server")) ? FIELD_DROP : FIELD_KEEP;
+        return str_ieq(name, STR("server")) ? own_field(response, &response->has_server)
+                                            : FIELD_KEEP;
     case 7:
         if (str_ieq(name, STR("upgrade")))
             return str_ieq(value, STR("websocket")) ? FIELD_KEEP : FIELD_DROP;

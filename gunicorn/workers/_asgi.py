@@ -1,0 +1,181 @@
+"""The Python half of an ASGI worker's engine, for the start, errors, hooks and logs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+import weakref
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
+
+SPEC_VERSION = "2.5"
+#: Exceptions of frameworks that say that the client has left.
+_LEFT = ("ClientDisconnect", "ClientDisconnected")
+
+
+class Half:
+    """The functions that the C core calls for the requests of one worker."""
+
+    def __init__(self, worker, loop, state) -> None:
+        self.worker = worker
+        self.cfg = worker.cfg
+        self.log = worker.log
+        self.loop = loop
+        self.state = state
+        self.create_future = loop.create_future
+        self.create_task = loop.create_task
+        #: Of the worker's start: each task begins with a copy.
+        self.context = contextvars.copy_context()
+        #: Tasks of requests, also of those whose answer is complete.
+        self.tasks: set = set()
+        self._cancelled: weakref.WeakSet = weakref.WeakSet()
+        #: How a task is made that runs at once, as Python has it from 3.12 on.
+        self.task_type = asyncio.Task if sys.version_info >= (3, 12) else None
+
+    def scopes(self, tls) -> list[dict]:
+        """Return a scope for each listener, with all that every request has.
+
+        One more is for the requests of a rehearsal, which come by no listener.
+        """
+        base = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": SPEC_VERSION},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "https" if tls else "http",
+            "path": "",
+            "raw_path": b"",
+            "query_string": b"",
+            "root_path": self.cfg.root_path or "",
+            "headers": [],
+            "client": None,
+            "server": None,
+            "state": self.state,
+            "extensions": {"http.response.early_hint": {}, "http.response.pathsend": {}},
+        }
+        names = [sock.getsockname() for sock in self.worker.sockets]
+        scopes = [{**base, "server": _server(name)} for name in names]
+        scopes.append(scopes[0] if scopes else base)
+        return scopes
+
+    def cancel_task(self, task) -> None:
+        """Cancel a task, once."""
+        if task not in self._cancelled:
+            self._cancelled.add(task)
+            task.cancel()
+
+    def client_left(self, function):
+        """Have `function()` called after the grace period; return its timer."""
+        return self.loop.call_later(self.cfg.asgi_disconnect_grace_period, function)
+
+    # ---- logs ----
+
+    def task_failed(self, exc, scope, left, cancelled, attached) -> bool:
+        """Return whether `exc`, which a task has raised, is a fault that the server answers.
+
+        `left`: the client has gone. `cancelled`: the server has cancelled the task. `attached`:
+        the request is not over; else it is logged here.
+        """
+        cancelled = cancelled or self.worker.broken_off
+        if cancelled and isinstance(exc, asyncio.CancelledError):
+            return False
+        if isinstance(exc, SystemExit) and not self.worker.alive:  # of a signal's handler
+            return False
+        if left and _says_that_client_left(exc):
+            self.log.debug("Ignoring a client that has closed its connection")
+            return False
+        if not attached:
+            self.log.error(
+                "Error after the end of the answer to %s %s", *_line(scope), exc_info=exc
+            )
+        return attached
+
+    def incomplete(self, scope, started) -> None:
+        """Log that an application has returned too early."""
+        self.log.error(
+            "Error handling request %s %s: the application returned %s",
+            *_line(scope),
+            "before its answer was complete" if started else "without an answer",
+        )
+
+    def task_overdue(self, task, scope, age) -> None:
+        """Log that a request is over its deadline, and where its task waits."""
+        import traceback
+
+        frames = _frames(task.get_coro())
+        stack = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames)
+        self.log.error(
+            "Request %s %s has been running for %.1f s, over request_timeout (%g s). Its task is "
+            "cancelled. Its stack:\n%s",
+            *(*_line(scope), age, self.cfg.request_timeout),
+            "".join(stack.format()).rstrip() or "  (unknown)",
+        )
+
+    def environ(self, scope) -> dict:
+        """Return an environ for hooks and loggers, as a WSGI server has it."""
+        from gunicorn.http import _environ
+
+        method, uri = _line(scope)
+        headers = [(name.upper(), value) for name, value in self.pairs(scope["headers"])]
+        client = scope.get("client") or ("", "")
+        return {
+            **_environ.http_variables(headers),
+            "REQUEST_METHOD": method,
+            "RAW_URI": uri,
+            "PATH_INFO": scope["path"],
+            "QUERY_STRING": scope["query_string"].decode("latin-1"),
+            "SCRIPT_NAME": scope["root_path"],
+            "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+            "REMOTE_ADDR": client[0],
+            "REMOTE_PORT": str(client[1] or ""),
+            "wsgi.url_scheme": scope["scheme"],
+        }
+
+    def pairs(self, headers) -> list[tuple[str, str]]:
+        """Return headers as WSGI has them."""
+        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+
+
+def _server(name) -> tuple:
+    if isinstance(name, tuple):
+        return name[:2]
+    return (name.decode() if isinstance(name, bytes) else name, None)
+
+
+def _line(scope) -> tuple[str, str]:
+    """Return the method and the target of a request."""
+    uri = scope.get("raw_path") or b""
+    query = scope.get("query_string")
+    if query:
+        uri += b"?" + query
+    return scope.get("method", "-"), uri.decode("latin-1")
+
+
+def _says_that_client_left(exc) -> bool:
+    """Return whether an exception, or its cause, is that of a write to a client gone."""
+    seen: set[int] = set()
+    while exc is not None and id(exc) not in seen:
+        seen.add(id(exc))
+        if isinstance(exc, OSError) or type(exc).__name__ in _LEFT:
+            return True
+        members = getattr(exc, "exceptions", None)
+        if isinstance(members, tuple) and members:
+            return all(map(_says_that_client_left, members))
+        exc = exc.__cause__ or exc.__context__
+    return False
+
+
+def _frames(coroutine) -> list[FrameType]:
+    """Return the frames of a coroutine that waits, outermost first."""
+    frames = []
+    while coroutine is not None:
+        frame: Any = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        if frame is None:
+            break
+        frames.append(frame)
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+    return frames

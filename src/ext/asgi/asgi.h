@@ -1,0 +1,79 @@
+#ifndef EXT_ASGI_ASGI_H
+#define EXT_ASGI_ASGI_H
+
+#include "base/list.h"
+#include "ext/asgi/pairs.h"
+#include "ext/core/methods.h"
+#include "ext/worker/worker.h"
+
+/* Methods of gunicorn.workers._asgi.Half, the Python half of an ASGI worker's engine. */
+#define ASGI_METHODS(X)                                                                            \
+    X(cancel_task)                                                                                 \
+    X(client_left)                                                                                 \
+    X(create_future)                                                                               \
+    X(create_task)                                                                                 \
+    X(environ)                                                                                     \
+    X(task_failed)                                                                                 \
+    X(incomplete)                                                                                  \
+    X(task_overdue)                                                                                \
+    X(pairs)                                                                                       \
+    X(scopes)
+
+enum { ASGI_METHODS(METHOD_INDEX) ASGI_METHOD_COUNT };
+
+/* Strings of scopes and messages. */
+#define ASGI_NAMES(X)                                                                              \
+    X(body, "body")                                                                                \
+    X(client, "client")                                                                            \
+    X(disconnect, "http.disconnect")                                                               \
+    X(headers, "headers")                                                                          \
+    X(http, "http")                                                                                \
+    X(http_version, "http_version")                                                                \
+    X(https, "https")                                                                              \
+    X(links, "links")                                                                              \
+    X(method, "method")                                                                            \
+    X(more_body, "more_body")                                                                      \
+    X(one_zero, "1.0")                                                                             \
+    X(path, "path")                                                                                \
+    X(query_string, "query_string")                                                                \
+    X(raw_path, "raw_path")                                                                        \
+    X(scheme, "scheme")                                                                            \
+    X(state, "state")                                                                              \
+    X(status, "status")                                                                            \
+    X(type, "type")
+
+enum asgi_name {
+#define ASGI_NAME_ENUM(identifier, text) ASGI_##identifier,
+    ASGI_NAMES(ASGI_NAME_ENUM)
+#undef ASGI_NAME_ENUM
+        ASGI_NAME_COUNT
+};
+
+/* The part of a worker that only ASGI applications need. */
+struct asgi {
+    PyObject *half;
+    PyObject *methods[ASGI_METHOD_COUNT];
+    PyObject *names[ASGI_NAME_COUNT];
+    PyObject *templates; /* a list of scopes: one a listener, and that of a rehearsal */
+    PyObject *context;   /* a contextvars.Context: that of the worker's start */
+    PyObject *task_type; /* asyncio.Task, and how it is called; NULL: by create_task() */
+    PyObject *task_keywords;
+    PyObject *loop;
+    PyObject *tasks; /* a set: of requests, also of those whose answer is complete */
+    PyObject *done;  /* an awaitable that has completed */
+    PyObject *empty; /* b"" */
+    PyObject *request_message, *disconnect_message; /* templates of messages */
+    struct list channels;                           /* those that are there */
+    struct pairs pairs;
+    struct peer peer; /* scope["client"] of the last new one */
+    PyObject *client;
+};
+
+static inline struct asgi *asgi_of(const struct worker *worker)
+{
+    return (struct asgi *)worker->app;
+}
+
+#define ASGI_NAME(asgi, identifier) ((asgi)->names[ASGI_##identifier])
+
+#endif

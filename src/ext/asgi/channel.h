@@ -1,0 +1,91 @@
+#ifndef EXT_ASGI_CHANNEL_H
+#define EXT_ASGI_CHANNEL_H
+
+#include "ext/asgi/asgi.h"
+#include "ext/asgi/awaitable.h"
+#include "ext/worker/call.h"
+
+/*
+ * One run of an ASGI application: its task, and the state of receive() and send(). It outlives the
+ * request, for a task may go on when the answer is complete:
+ *
+ *   run() ---> OPEN ---the answer is complete---> COMPLETE
+ *                 \---it cannot be completed----> CUT
+ */
+enum channel_phase { CHANNEL_OPEN, CHANNEL_COMPLETE, CHANNEL_CUT };
+
+/* Why the server has cancelled the task. */
+enum channel_cancel { NOT_CANCELLED, CANCELLED_OVERDUE, CANCELLED_AT_STOP, CANCELLED_CLIENT_LEFT };
+
+struct channel {
+    struct list link; /* in asgi->channels */
+    unsigned references;
+    struct worker *worker;  /* NULL: it has ended, and nothing more can be done */
+    struct asgi_call *call; /* NULL: the request is over */
+    PyObject *scope;
+    PyObject *task;  /* NULL: it has not begun, or has ended */
+    PyObject *timer; /* of asgi_disconnect_grace_period; NULL: the client is there */
+    struct awaitable_queue readers, writers;
+    enum channel_phase phase;
+    enum channel_cancel cancelled;
+    bool starting;   /* run() has not returned: it puts the connection back */
+    bool body_given; /* the application has received the end of the body */
+    bool client_left;
+    bool disconnected; /* the application was given http.disconnect, or an OSError */
+    PyObject *headers; /* the application's, for hooks and loggers in Python */
+};
+
+/* A request that an ASGI application runs. */
+struct asgi_call {
+    struct call base;
+    struct channel *channel;
+};
+
+/* A new one with one reference; NULL with an exception. Takes the scope over. */
+struct channel *channel_new(struct asgi_call *call, PyObject *scope);
+void channel_release(struct channel *channel);
+
+/*
+ * The request is over, whatever the answer is: it is logged, and its connection goes on. The task
+ * may go on, too; a pending receive() gives http.disconnect.
+ */
+void channel_finish(struct channel *channel, enum channel_phase phase);
+
+/* The worker ends: no channel that is left leads to it any more. */
+void channel_cut_all(struct asgi *asgi);
+
+/* Cancels the task, once. */
+void channel_cancel(struct channel *channel, enum channel_cancel why);
+
+static inline struct request *channel_request(const struct channel *channel)
+{
+    return channel->call->base.request;
+}
+
+/* Functions of a channel as Python objects: receive, send, and callbacks. */
+struct channel_function {
+    PyObject_HEAD vectorcallfunc vectorcall;
+    struct channel *channel; /* a reference */
+};
+
+/* A new one, or NULL with an exception. */
+PyObject *channel_function_new(struct channel *channel, vectorcallfunc function);
+
+static inline struct channel *channel_of(PyObject *function)
+{
+    return ((struct channel_function *)function)->channel;
+}
+
+/* NULL with a RuntimeError when the worker has ended. */
+static inline struct channel *channel_in_use(PyObject *function)
+{
+    struct channel *channel = channel_of(function);
+    if (channel->worker)
+        return channel;
+    PyErr_SetString(PyExc_RuntimeError, "the worker has ended");
+    return NULL;
+}
+
+extern PyType_Spec channel_function_spec;
+
+#endif

@@ -1,0 +1,312 @@
+#include "ext/asgi/run.h"
+
+#include "base/clock.h"
+#include "ext/asgi/channel.h"
+#include "ext/asgi/receive.h"
+#include "ext/asgi/scope.h"
+#include "ext/asgi/send.h"
+#include "ext/core/compat.h"
+#include "ext/worker/describe.h"
+#include "ext/worker/hooks.h"
+#include "serve/request/later.h"
+#include "serve/request/refusal.h"
+#include "serve/request/response.h"
+
+/* The end of a task */
+
+/* The body failed before an answer began: the client is to know why. Whether it is so. */
+static bool refuse_failed_body(struct request *request)
+{
+    char text[BODY_LIMIT_TEXT];
+    int status = request->response.started ? 0 : body_failure(request, text);
+    if (status > 0)
+        refusal_send(request, status, text);
+    return status > 0;
+}
+
+static void give_up(struct channel *channel, int status)
+{
+    struct request *request = channel_request(channel);
+    if (!refuse_failed_body(request) && status > 0 && !request->response.sent_head)
+        refusal_send(request, status, "");
+    if (!request->response.started)
+        request->response.status = 499; /* as nginx has it: nobody was there to be answered */
+    response_abort(request);
+    channel_finish(channel, CHANNEL_CUT);
+}
+
+/* The application has returned without a complete answer. */
+static void leave_incomplete(struct channel *channel)
+{
+    struct request *request = channel_request(channel);
+    if (!channel->disconnected && !channel->client_left && !request->response.broken) {
+        PyObject *logged =
+            METHODS_CALL(asgi_of(channel->worker)->methods, incomplete, Py_NewRef(channel->scope),
+                         PyBool_FromLong(request->response.started));
+        if (!logged)
+            PyErr_WriteUnraisable(asgi_of(channel->worker)->half);
+        Py_XDECREF(logged);
+    }
+    give_up(channel, channel->client_left ? 0 : 500);
+}
+
+/* Whether the exception that is set is a fault to log and answer: asks Python, which logs it if the
+ * request is over. */
+static bool is_fault(struct channel *channel)
+{
+    PyObject *raised = PyErr_GetRaisedException();
+    bool left = channel->disconnected || channel->client_left || channel->phase == CHANNEL_CUT;
+    PyObject *fault =
+        METHODS_CALL(asgi_of(channel->worker)->methods, task_failed, Py_NewRef(raised),
+                     Py_NewRef(channel->scope), PyBool_FromLong(left),
+                     PyBool_FromLong(channel->cancelled != NOT_CANCELLED),
+                     PyBool_FromLong(channel->call != NULL));
+    if (!fault)
+        PyErr_WriteUnraisable(asgi_of(channel->worker)->half);
+    bool is = fault == Py_True;
+    Py_XDECREF(fault);
+    PyErr_SetRaisedException(raised);
+    return is;
+}
+
+/* With the exception that is set. */
+static void fail(struct channel *channel)
+{
+    bool fault = is_fault(channel);
+    if (!channel->call) {
+        PyErr_Clear();
+    } else if (fault) {
+        call_fail(&channel->call->base);
+        channel_finish(channel, CHANNEL_CUT);
+    } else {
+        PyErr_Clear();
+        give_up(channel, channel->cancelled == CANCELLED_OVERDUE ? 504 : 0);
+    }
+}
+
+static void forget_task(struct channel *channel)
+{
+    PyObject *raised = PyErr_GetRaisedException();
+    if (PySet_Discard(asgi_of(channel->worker)->tasks, channel->task) < 0)
+        PyErr_WriteUnraisable(channel->task);
+    Py_CLEAR(channel->task);
+    PyErr_SetRaisedException(raised);
+}
+
+/* The task is done. */
+static void end(struct channel *channel, PyObject *task)
+{
+    worker_check_process(channel->worker, channel->call ? channel_request(channel) : NULL);
+    PyObject *result = PyObject_CallMethod(task, "result", NULL);
+    if (channel->task)
+        forget_task(channel);
+    if (!result)
+        fail(channel);
+    else if (channel->call)
+        leave_incomplete(channel);
+    Py_XDECREF(result);
+}
+
+static PyObject *done_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    (void)nargsf;
+    (void)kwnames;
+    if (!channel_in_use(self))
+        return NULL;
+    end(channel_of(self), args[0]);
+    Py_RETURN_NONE;
+}
+
+/* Its beginning */
+
+static PyObject *call_application(struct channel *channel)
+{
+    PyObject *receive = channel_function_new(channel, receive_call);
+    PyObject *send = receive ? channel_function_new(channel, send_call) : NULL;
+    PyObject *args[] = {channel->scope, receive, send};
+    PyObject *coroutine =
+        send ? PyObject_Vectorcall(channel->worker->application, args, 3, NULL) : NULL;
+    Py_XDECREF(receive);
+    Py_XDECREF(send);
+    return coroutine;
+}
+
+/* Eager where Python has it. */
+static PyObject *new_task(struct asgi *asgi, PyObject *coroutine)
+{
+    if (!asgi->task_type)
+        return PyObject_CallOneArg(asgi->methods[METHOD_create_task], coroutine);
+    PyObject *args[] = {coroutine, asgi->loop, Py_True};
+    return PyObject_Vectorcall(asgi->task_type, args, 1, asgi->task_keywords);
+}
+
+/* In the context of the worker's start, which the task copies: a new reference, or NULL with an
+ * exception. */
+static PyObject *start_task(struct channel *channel)
+{
+    struct asgi *asgi = asgi_of(channel->worker);
+    if (PyContext_Enter(asgi->context) < 0)
+        return NULL;
+    PyObject *coroutine = call_application(channel);
+    PyObject *task = coroutine ? new_task(asgi, coroutine) : NULL;
+    Py_XDECREF(coroutine);
+    PyObject *raised = PyErr_GetRaisedException();
+    PyContext_Exit(asgi->context);
+    PyErr_SetRaisedException(raised);
+    return task;
+}
+
+static int watch_task(struct channel *channel, PyObject *task)
+{
+    if (PySet_Add(asgi_of(channel->worker)->tasks, task) < 0)
+        return -1;
+    PyObject *function = channel_function_new(channel, done_call);
+    PyObject *added =
+        function ? PyObject_CallMethod(task, "add_done_callback", "O", function) : NULL;
+    Py_XDECREF(function);
+    Py_XDECREF(added);
+    return added ? 0 : -1;
+}
+
+/* A task that is done when it has been made has ended before its first wait. */
+static int is_done(PyObject *task)
+{
+    PyObject *done = PyObject_CallMethod(task, "done", NULL);
+    int truth = done ? PyObject_IsTrue(done) : -1;
+    Py_XDECREF(done);
+    return truth;
+}
+
+static void begin(struct channel *channel)
+{
+    PyObject *task = start_task(channel);
+    int done = task ? is_done(task) : -1;
+    if (done == 0) {
+        channel->task = Py_NewRef(task);
+        done = watch_task(channel, task);
+    } else if (done > 0) {
+        end(channel, task);
+    }
+    if (done < 0)
+        fail(channel);
+    Py_XDECREF(task);
+}
+
+static int show_to_hooks(struct call *call)
+{
+    call->described = describe_request(call, Py_None);
+    return call->described ? hooks_before(call) : -1;
+}
+
+/* NULL with an exception. */
+static struct channel *open_channel(struct asgi_call *call)
+{
+    PyObject *scope = scope_build(call->base.worker, call->base.request);
+    call->channel = scope ? channel_new(call, scope) : NULL;
+    return call->channel;
+}
+
+static enum run_result refuse(struct asgi_call *call)
+{
+    struct request *request = call->base.request;
+    call_refuse(&call->base);
+    call_part(&call->base);
+    call_end(&call->base, request);
+    return RUN_DONE;
+}
+
+enum run_result run_request(void *app, struct request *request)
+{
+    struct call *base = call_begin(app, request);
+    if (!base)
+        return RUN_DONE;
+    struct asgi_call *call = (struct asgi_call *)base;
+    struct channel *channel = open_channel(call);
+    if (!channel)
+        return refuse(call);
+    channel->starting = true;
+    channel->references++;
+    if (base->worker->hooks && show_to_hooks(base) < 0)
+        fail(channel);
+    else
+        begin(channel);
+    channel->starting = false;
+    bool runs = channel->call != NULL;
+    channel_release(channel);
+    if (!runs)
+        return RUN_DONE;
+    request_ask(request, REQUEST_GONE | REQUEST_DEADLINE);
+    return RUN_LATER;
+}
+
+/* Events */
+
+/* asgi_disconnect_grace_period is over, and the application goes on. */
+static PyObject *leave_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    (void)args;
+    (void)nargsf;
+    (void)kwnames;
+    struct channel *channel = channel_of(self);
+    Py_CLEAR(channel->timer);
+    if (channel->call)
+        channel_cancel(channel, CANCELLED_CLIENT_LEFT);
+    Py_RETURN_NONE;
+}
+
+static void notice_leaving(struct channel *channel)
+{
+    struct asgi *asgi = asgi_of(channel->worker);
+    channel->client_left = true;
+    awaitable_wake(&channel->readers);
+    awaitable_wake(&channel->writers);
+    PyObject *function = channel_function_new(channel, leave_call);
+    channel->timer = METHODS_CALL(asgi->methods, client_left, function);
+    if (!channel->timer)
+        PyErr_WriteUnraisable(asgi->half);
+}
+
+static void log_overdue(struct channel *channel)
+{
+    struct asgi *asgi = asgi_of(channel->worker);
+    const struct request *request = channel_request(channel);
+    double age = (double)(clock_ns() - request->begun_ns) / 1e9;
+    PyObject *logged = METHODS_CALL(asgi->methods, task_overdue, Py_NewRef(channel->task),
+                                    Py_NewRef(channel->scope), PyFloat_FromDouble(age));
+    if (!logged)
+        PyErr_WriteUnraisable(asgi->half);
+    Py_XDECREF(logged);
+}
+
+static void end_overdue(struct channel *channel)
+{
+    struct engine *engine = channel->worker->engine;
+    if (!channel->task || channel->cancelled != NOT_CANCELLED)
+        return;
+    if (atomic_load(&engine->out_of_time)) {
+        channel_cancel(channel, CANCELLED_AT_STOP);
+        return;
+    }
+    metrics_add_shared(&engine->metrics->request_timeouts, 1);
+    log_overdue(channel);
+    channel_cancel(channel, CANCELLED_OVERDUE);
+    if (channel->call) /* the end of graceful_timeout comes the same way */
+        request_ask(channel_request(channel), REQUEST_DEADLINE);
+}
+
+void run_events(void *app, struct request *request, unsigned events)
+{
+    (void)app;
+    struct asgi_call *call = (struct asgi_call *)request->call;
+    struct channel *channel = call->channel;
+    channel->references++;
+    if (events & REQUEST_BODY)
+        awaitable_wake(&channel->readers);
+    if (events & REQUEST_ROOM)
+        awaitable_wake(&channel->writers);
+    if (events & REQUEST_GONE && channel->call)
+        notice_leaving(channel);
+    if (events & REQUEST_DEADLINE && channel->call)
+        end_overdue(channel);
+    channel_release(channel);
+}

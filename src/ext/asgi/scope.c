@@ -1,0 +1,140 @@
+#include "ext/asgi/scope.h"
+
+#include "ext/worker/proxied_about.h"
+#include "serve/request/stream.h"
+
+#include <string.h>
+
+/* Steals `value`, which may be NULL with an exception. 0 or -1. */
+static int put(PyObject *scope, PyObject *key, PyObject *value)
+{
+    if (!value)
+        return -1;
+    int result = PyDict_SetItem(scope, key, value);
+    Py_DECREF(value);
+    return result;
+}
+
+static bool is_plain(struct str path)
+{
+    for (size_t i = 0; i < path.n; i++)
+        if (path.p[i] == '%' || (unsigned char)path.p[i] >= 0x80)
+            return false;
+    return true;
+}
+
+/* Percent-decoded, then UTF-8; other bytes become U+FFFD. */
+static PyObject *decoded_path(struct worker *worker, struct str path)
+{
+    if (is_plain(path))
+        return text_value(&worker->texts, path.p, path.n);
+    char *out = PyMem_Malloc(path.n);
+    if (!out)
+        return PyErr_NoMemory();
+    size_t size = text_unquote(path.p, path.n, out);
+    PyObject *text = PyUnicode_DecodeUTF8(out, (Py_ssize_t)size, "replace");
+    PyMem_Free(out);
+    return text;
+}
+
+static int put_line(struct worker *worker, PyObject *scope, const struct request *request)
+{
+    struct asgi *asgi = asgi_of(worker);
+    const struct head *head = &request->head;
+    struct str method = request_method(request);
+    struct str path = head_slice(request->input, head->path, head->path_len);
+    struct str query = head_slice(request->input, head->query, head->query_len);
+    if (!str_eq(method, STR("GET")) &&
+        put(scope, ASGI_NAME(asgi, method), text_value(&worker->texts, method.p, method.n)) < 0)
+        return -1;
+    if (head->major == 1 && head->minor == 0 &&
+        PyDict_SetItem(scope, ASGI_NAME(asgi, http_version), ASGI_NAME(asgi, one_zero)) < 0)
+        return -1;
+    if (put(scope, ASGI_NAME(asgi, path), decoded_path(worker, path)) < 0 ||
+        put(scope, ASGI_NAME(asgi, raw_path), pairs_bytes(&asgi->pairs, path)) < 0)
+        return -1;
+    if (query.n == 0)
+        return 0;
+    return put(scope, ASGI_NAME(asgi, query_string), pairs_bytes(&asgi->pairs, query));
+}
+
+static PyObject *new_client(struct worker *worker, const struct request *request)
+{
+    const struct peer *peer = request_peer(request);
+    PyObject *address = proxied_client(worker, request);
+    if (!address)
+        return NULL;
+    if (peer->family == AF_UNIX)
+        return Py_BuildValue("(NO)", address, Py_None);
+    return Py_BuildValue("(Ni)", address, (int)peer->port);
+}
+
+static int put_client(struct worker *worker, PyObject *scope, const struct request *request)
+{
+    struct asgi *asgi = asgi_of(worker);
+    const struct peer *peer = request_peer(request);
+    if (peer->family == AF_UNIX && !request_proxied(request))
+        return 0;
+    if (peer->family == AF_UNIX)
+        return put(scope, ASGI_NAME(asgi, client), new_client(worker, request));
+    if (!asgi->client || memcmp(&asgi->peer, peer, sizeof(*peer)) != 0) {
+        PyObject *client = new_client(worker, request);
+        if (!client)
+            return -1;
+        asgi->peer = *peer;
+        Py_XSETREF(asgi->client, client);
+    }
+    return PyDict_SetItem(scope, ASGI_NAME(asgi, client), asgi->client);
+}
+
+/* The template has that of the listeners; a trusted peer may say otherwise. */
+static int put_scheme(struct worker *worker, PyObject *scope, const struct request *request)
+{
+    struct asgi *asgi = asgi_of(worker);
+    if (request->head.https == worker->tls)
+        return 0;
+    return PyDict_SetItem(scope, ASGI_NAME(asgi, scheme),
+                          request->head.https ? ASGI_NAME(asgi, https) : ASGI_NAME(asgi, http));
+}
+
+static PyObject *fields(struct asgi *asgi, const struct request *request)
+{
+    const struct head *head = &request->head;
+    PyObject *list = PyList_New(0);
+    for (uint32_t i = 0; list && i < head->field_count; i++) {
+        const struct head_field *field = &head->fields[i];
+        if (field->id == FIELD_DROPPED)
+            continue;
+        PyObject *pair = pairs_field(&asgi->pairs, field->id,
+                                     head_slice(request->input, field->name, field->name_len),
+                                     head_slice(request->input, field->value, field->value_len));
+        if (!pair || PyList_Append(list, pair) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(pair);
+    }
+    return list;
+}
+
+/* Each request has a copy of the lifespan's state. */
+static int put_state(struct asgi *asgi, PyObject *scope)
+{
+    PyObject *state = PyDict_GetItemWithError(scope, ASGI_NAME(asgi, state));
+    if (!state)
+        return PyErr_Occurred() ? -1 : 0;
+    return put(scope, ASGI_NAME(asgi, state), PyDict_Copy(state));
+}
+
+PyObject *scope_build(struct worker *worker, const struct request *request)
+{
+    struct asgi *asgi = asgi_of(worker);
+    Py_ssize_t listener = request_listener(request) - worker->engine->listeners;
+    PyObject *scope = PyDict_Copy(PyList_GET_ITEM(asgi->templates, listener));
+    if (!scope)
+        return NULL;
+    if (put_line(worker, scope, request) == 0 && put_client(worker, scope, request) == 0 &&
+        put_scheme(worker, scope, request) == 0 && put_state(asgi, scope) == 0 &&
+        put(scope, ASGI_NAME(asgi, headers), fields(asgi, request)) == 0)
+        return scope;
+    Py_DECREF(scope);
+    return NULL;
+}

@@ -1,0 +1,376 @@
+#include "ext/asgi/send.h"
+
+#include "ext/asgi/message.h"
+#include "proto/status.h"
+#include "serve/request/later.h"
+#include "serve/request/response.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Errors: all return -1 with an exception. */
+
+static int out_of_order(const char *type, const char *why)
+{
+    PyErr_Format(PyExc_RuntimeError, "ASGI message '%s' %s", type, why);
+    return -1;
+}
+
+static int client_has_left(struct channel *channel)
+{
+    channel->disconnected = true;
+    errno = EPIPE;
+    PyErr_SetFromErrno(PyExc_OSError);
+    return -1;
+}
+
+static int raise_error(struct channel *channel, enum response_error error, PyObject *culprit)
+{
+    switch (error) {
+    case RESPONSE_OK:
+        return 0;
+    case RESPONSE_BAD_NAME:
+        PyErr_Format(PyExc_ValueError, "%.100R is no name of a response header", culprit);
+        return -1;
+    case RESPONSE_BAD_VALUE:
+        PyErr_Format(PyExc_ValueError, "response header %.100R has an invalid value", culprit);
+        return -1;
+    case RESPONSE_BAD_LENGTH:
+        PyErr_Format(PyExc_ValueError,
+                     "response header %.100R is no number of bytes, or contradicts another",
+                     culprit);
+        return -1;
+    case RESPONSE_NO_MEMORY:
+        PyErr_NoMemory();
+        return -1;
+    default:
+        return client_has_left(channel);
+    }
+}
+
+/* http.response.start */
+
+static int set_status(struct channel *channel, PyObject *message)
+{
+    char line[64];
+    long status = message_number(asgi_of(channel->worker), message, ASGI_status, -1);
+    if (status == -1 && PyErr_Occurred())
+        return -1;
+    if (status < 200 || status > 999) {
+        PyErr_Format(PyExc_ValueError,
+                     "ASGI message 'http.response.start' has the status %ld: a final one, from 200 "
+                     "to 999, is needed",
+                     status);
+        return -1;
+    }
+    int n = snprintf(line, sizeof(line), "%ld %s", status, status_reason((int)status));
+    return raise_error(channel, response_start(channel_request(channel), line, (size_t)n), Py_None);
+}
+
+/* Looks for fields that concern the connection and the framing. 0 or -1. */
+static int heed_field(struct request *request, PyObject *name, struct str field, struct str value)
+{
+    if (field.n == 14 && str_ieq(field, STR("content-length")) && request->response.has_length) {
+        PyErr_Format(PyExc_ValueError, "response header %.100R is there twice", name);
+        return -1;
+    }
+    if (field.n == 10 && str_ieq(field, STR("connection")) && str_ieq(value, STR("close")))
+        request->must_close = true;
+    return 0;
+}
+
+static int add_field(struct channel *channel, PyObject *name, PyObject *value)
+{
+    struct request *request = channel_request(channel);
+    struct str n = message_bytes_view(name), v = message_bytes_view(value);
+    if (heed_field(request, name, n, v) < 0)
+        return -1;
+    return raise_error(channel, response_field(request, n, v), name);
+}
+
+static int add_fields(struct channel *channel, PyObject *pairs)
+{
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(pairs); i++) {
+        PyObject *pair = PyList_GET_ITEM(pairs, i);
+        if (add_field(channel, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1)) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* For hooks and loggers in Python. */
+static void remember(struct channel *channel, PyObject *pairs)
+{
+    if (channel->worker->hooks)
+        Py_XSETREF(channel->headers, Py_NewRef(pairs));
+}
+
+static int start(struct channel *channel, PyObject *message)
+{
+    struct response *response = &channel_request(channel)->response;
+    if (response->started)
+        return out_of_order("http.response.start", "was sent before");
+    PyObject *pairs = message_headers(asgi_of(channel->worker), message);
+    if (!pairs)
+        return -1;
+    if (!channel->call) { /* ended while the headers were read */
+        Py_DECREF(pairs);
+        return client_has_left(channel);
+    }
+    int result = set_status(channel, message);
+    if (result == 0) {
+        response->own_fields_yield = true;
+        result = add_fields(channel, pairs);
+    }
+    if (result == 0)
+        remember(channel, pairs);
+    else
+        response->started = false;
+    Py_DECREF(pairs);
+    return result;
+}
+
+/* http.response.body */
+
+static bool has_no_body(const struct request *request)
+{
+    uint16_t status = request->response.status;
+    return status == 204 || status == 304 || str_eq(request_method(request), STR("HEAD"));
+}
+
+static int check_length(const struct request *request, size_t n, bool more)
+{
+    const struct response *response = &request->response;
+    if (!response->has_length || has_no_body(request))
+        return 0;
+    uint64_t left = response->length - response->body_sent;
+    if (n > left)
+        return out_of_order("http.response.body", "has more bytes than Content-Length announces");
+    if (!more && n < left)
+        return out_of_order("http.response.body",
+                            "ends the body before the bytes that Content-Length announces");
+    return 0;
+}
+
+/* `body` is a bytes object, or NULL for none. */
+static int write_body(struct channel *channel, PyObject *body, bool more)
+{
+    struct request *request = channel_request(channel);
+    size_t n = body ? (size_t)PyBytes_GET_SIZE(body) : 0;
+    bool kept = false;
+    int checked = check_length(request, n, more);
+    if (checked < 0 && more)
+        return -1;
+    if (checked < 0) { /* nothing can complete it: the end of the connection says so */
+        response_abort(request);
+        channel_finish(channel, CHANNEL_CUT);
+        return -1;
+    }
+    request->response.streamed |= more;
+    Py_XINCREF(body);
+    enum response_error error =
+        response_write(request, body ? PyBytes_AS_STRING(body) : NULL, n, body, &kept, !more);
+    if (!kept)
+        Py_XDECREF(body);
+    if (error == RESPONSE_OK && !more)
+        error = response_finish(request);
+    if (error != RESPONSE_OK)
+        return raise_error(channel, error, Py_None);
+    if (!more)
+        channel_finish(channel, CHANNEL_COMPLETE);
+    return 0;
+}
+
+static int send_body(struct channel *channel, PyObject *message)
+{
+    struct asgi *asgi = asgi_of(channel->worker);
+    if (!channel_request(channel)->response.started)
+        return out_of_order("http.response.body", "was sent before 'http.response.start'");
+    PyObject *body = message_bytes(asgi, message, ASGI_body);
+    int more = message_flag(asgi, message, ASGI_more_body);
+    if (PyErr_Occurred()) {
+        Py_XDECREF(body);
+        return -1;
+    }
+    int result = channel->call ? write_body(channel, body, more > 0) : client_has_left(channel);
+    Py_XDECREF(body);
+    return result;
+}
+
+/* http.response.pathsend */
+
+/* A new reference; NULL with an exception. */
+static PyObject *path_of(struct asgi *asgi, PyObject *message)
+{
+    PyObject *path = PyDict_GetItemWithError(message, ASGI_NAME(asgi, path));
+    PyObject *bytes = NULL;
+    if (path)
+        PyUnicode_FSConverter(path, &bytes);
+    else if (!PyErr_Occurred())
+        PyErr_SetString(PyExc_TypeError, "ASGI message 'http.response.pathsend' has no path");
+    return bytes;
+}
+
+static int send_open_file(struct channel *channel, int file, uint64_t size)
+{
+    struct request *request = channel_request(channel);
+    if (check_length(request, (size_t)size, false) < 0)
+        return -1;
+    enum response_error error = response_file(request, file, 0, size);
+    if (error == RESPONSE_OK)
+        error = response_finish(request);
+    if (error != RESPONSE_OK)
+        return raise_error(channel, error, Py_None);
+    channel_finish(channel, CHANNEL_COMPLETE);
+    return 0;
+}
+
+static int send_path(struct channel *channel, PyObject *path)
+{
+    struct stat status;
+    int file = open(PyBytes_AS_STRING(path), O_RDONLY | O_CLOEXEC);
+    if (file >= 0 && fstat(file, &status) == 0 && S_ISREG(status.st_mode)) {
+        int sent = send_open_file(channel, file, (uint64_t)status.st_size);
+        close(file);
+        return sent;
+    }
+    errno = file >= 0 ? EISDIR : errno;
+    PyErr_SetFromErrnoWithFilename(PyExc_OSError, PyBytes_AS_STRING(path));
+    if (file >= 0)
+        close(file);
+    return -1;
+}
+
+static int send_file(struct channel *channel, PyObject *message)
+{
+    const struct response *response = &channel_request(channel)->response;
+    if (!response->started || response->sent_head)
+        return out_of_order("http.response.pathsend",
+                            "has to follow 'http.response.start', and alone");
+    PyObject *path = path_of(asgi_of(channel->worker), message);
+    if (!path)
+        return -1;
+    int sent = channel->call ? send_path(channel, path) : client_has_left(channel);
+    Py_DECREF(path);
+    return sent;
+}
+
+/* Interim answers */
+
+/* The links of an early hint as headers: a new list, or NULL with an exception. */
+static PyObject *link_headers(struct asgi *asgi, PyObject *message)
+{
+    PyObject *links = PyDict_GetItemWithError(message, ASGI_NAME(asgi, links));
+    PyObject *list = links ? PySequence_List(links) : NULL;
+    if (!links && !PyErr_Occurred())
+        list = PyList_New(0);
+    for (Py_ssize_t i = 0; list && i < PyList_GET_SIZE(list); i++) {
+        PyObject *pair = Py_BuildValue("(yO)", "Link", PyList_GET_ITEM(list, i));
+        if (!pair || PyList_SetItem(list, i, pair) < 0)
+            Py_CLEAR(list);
+    }
+    return list;
+}
+
+/* Steals `headers`, which may be NULL with an exception. */
+static int send_interim(struct channel *channel, long status, PyObject *headers)
+{
+    PyObject *lines =
+        headers ? PyObject_CallMethod(channel->worker->bridge, "early_hints", "(O)", headers)
+                : NULL;
+    Py_XDECREF(headers);
+    if (!lines || !PyBytes_Check(lines) || !channel->call) {
+        Py_XDECREF(lines);
+        return PyErr_Occurred() ? -1 : client_has_left(channel);
+    }
+    struct request *request = channel_request(channel);
+    enum response_error error = RESPONSE_OK;
+    if (request->head.major > 1 || request->head.minor > 0) /* HTTP/1.0 has none */
+        error = response_interim(request, (int)status, message_bytes_view(lines));
+    Py_DECREF(lines);
+    return raise_error(channel, error, Py_None);
+}
+
+static int inform(struct channel *channel, PyObject *message)
+{
+    struct asgi *asgi = asgi_of(channel->worker);
+    long status = message_number(asgi, message, ASGI_status, 103);
+    if (status == -1 && PyErr_Occurred())
+        return -1;
+    if (status < 102 || status > 199) {
+        PyErr_Format(PyExc_ValueError, "%ld is not the status of an interim answer", status);
+        return -1;
+    }
+    return send_interim(channel, status, message_headers(asgi, message));
+}
+
+/* All of them */
+
+static int is_over(struct channel *channel, PyObject *type)
+{
+    if (channel->phase != CHANNEL_COMPLETE)
+        return client_has_left(channel);
+    PyErr_Format(PyExc_RuntimeError, "ASGI message %.100R was sent after the answer was complete",
+                 type);
+    return -1;
+}
+
+static int dispatch(struct channel *channel, PyObject *type, PyObject *message)
+{
+    if (!channel->call)
+        return is_over(channel, type);
+    struct request *request = channel_request(channel);
+    worker_check_process(channel->worker, request);
+    if (channel->disconnected || request->response.broken)
+        return client_has_left(channel);
+    if (PyUnicode_CompareWithASCIIString(type, "http.response.body") == 0)
+        return send_body(channel, message);
+    if (PyUnicode_CompareWithASCIIString(type, "http.response.start") == 0)
+        return start(channel, message);
+    if (PyUnicode_CompareWithASCIIString(type, "http.response.pathsend") == 0)
+        return send_file(channel, message);
+    if (PyUnicode_CompareWithASCIIString(type, "http.response.early_hint") == 0)
+        return send_interim(channel, 103, link_headers(asgi_of(channel->worker), message));
+    if (PyUnicode_CompareWithASCIIString(type, "http.response.informational") == 0)
+        return inform(channel, message);
+    PyErr_Format(PyExc_ValueError, "ASGI message %.100R is none of an HTTP answer", type);
+    return -1;
+}
+
+/* The awaitable's poll function, for clients that are slow. */
+static PyObject *wait_for_room(PyObject *self)
+{
+    struct channel *channel = channel_in_use(self);
+    if (!channel)
+        return NULL;
+    if (!channel->call || channel_request(channel)->response.broken ||
+        response_room(channel_request(channel)))
+        Py_RETURN_NONE;
+    request_ask(channel_request(channel), REQUEST_ROOM);
+    return NULL;
+}
+
+PyObject *send_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    struct channel *channel = channel_in_use(self);
+    if (!channel)
+        return NULL;
+    struct asgi *asgi = asgi_of(channel->worker);
+    if (PyVectorcall_NARGS(nargsf) != 1 || kwnames) {
+        PyErr_SetString(PyExc_TypeError, "send() takes one message");
+        return NULL;
+    }
+    PyObject *type = message_type(asgi, args[0]);
+    if (!type)
+        return NULL;
+    int sent = dispatch(channel, type, args[0]);
+    Py_DECREF(type);
+    if (sent < 0)
+        return NULL;
+    if (!channel->call || response_room(channel_request(channel)))
+        return Py_NewRef(asgi->done);
+    return awaitable_new(channel->worker->state, self, &channel->writers, wait_for_room);
+}

@@ -1,0 +1,576 @@
+"""ASGI applications over HTTP (ASGI 3, www 2.5; lifespan 2.0)."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import signal
+import socket
+import time
+from urllib.parse import quote
+
+import pytest
+from helpers.server import Server
+from helpers.wire import Closed, chunked, render, wait_until
+
+BODY = bytes(range(256)) * 2000
+
+
+@pytest.fixture
+def asgi(tmp_path):
+    """asgi(*args, app="asgi_answers:app"): a server of this test's own."""
+    started: list[Server] = []
+
+    def start(*args, app="asgi_answers:app", workers=1, directory=tmp_path, **options):
+        count = ["-w", str(workers)] if workers != 1 else []
+        started.append(Server(["-k", "asgi", *count, *args, app], directory, **options))
+        return started[-1].start(workers)
+
+    yield start
+    problems = [problem for server in started for problem in server.close()]
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server that tests share because they leave no trace in it."""
+    one = Server(["-k", "asgi", "asgi_answers:app"], tmp_path_factory.mktemp("asgi"))
+    yield one.start()
+    problems = one.close()
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def troubled(asgi):
+    return asgi(expect_trouble=True)
+
+
+def seen(server, count):
+    """What the application has noted, once there are so many notes."""
+    return wait_until(
+        lambda: len(notes := server.json(target="/seen")) >= count and notes,
+        lambda: f"{count} notes: {server.json(target='/seen')}",
+    )
+
+
+# Scope
+
+
+def scope_of(server, *args, **options):
+    response = server.request(*args, **options)
+    assert response.status == 200, response
+    return ast.literal_eval(response.body.decode())
+
+
+def test_scope(server):
+    headers = [("Host", "a.example"), ("X-Twice", "1"), ("Accept", "*/*"), ("x-twice", "2")]
+    with server.connect() as connection:
+        client = connection.sock.getsockname()
+        connection.send(render("PUT", "/scope/b%20%C3%A4%2F?q=%20&r", headers, b"x"))
+        scope = ast.literal_eval(connection.read_response().body.decode())
+    assert scope.pop("extensions").keys() == {"http.response.early_hint", "http.response.pathsend"}
+    assert scope == {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "http_version": "1.1",
+        "method": "PUT",
+        "scheme": "http",
+        "path": "/scope/b ä/",
+        "raw_path": b"/scope/b%20%C3%A4%2F",
+        "query_string": b"q=%20&r",
+        "root_path": "",
+        "headers": [
+            (b"host", b"a.example"),
+            (b"x-twice", b"1"),
+            (b"accept", b"*/*"),
+            (b"x-twice", b"2"),
+            (b"content-length", b"1"),
+        ],
+        "client": client,
+        "server": server.address,
+        "state": {"left": ["by the startup"]},
+    }
+
+
+def test_scope_of_http_1_0(server):
+    assert scope_of(server, target="/scope", version="1.0")["http_version"] == "1.0"
+
+
+def test_path_that_is_no_utf8(server):
+    scope = scope_of(server, target="/scope/%FF%41")
+    assert (scope["path"], scope["raw_path"]) == ("/scope/\ufffdA", b"/scope/%FF%41")
+
+
+def test_path_of_an_absolute_target(server):
+    scope = scope_of(server, target="http://b.example/scope/a?b")
+    assert (scope["path"], scope["raw_path"], scope["query_string"]) == (
+        "/scope/a",
+        b"/scope/a",
+        b"b",
+    )
+
+
+def test_scheme_that_a_trusted_proxy_says(server):
+    scope = scope_of(server, target="/scope", headers=[("X-Forwarded-Proto", "https")])
+    assert scope["scheme"] == "https"
+
+
+def test_root_path(asgi):
+    scope = scope_of(asgi("--root-path", "/mounted"), target="/scope")
+    assert (scope["root_path"], scope["path"]) == ("/mounted", "/scope")
+
+
+def test_unix_socket(asgi, tmp_path):
+    path = tmp_path / "s"
+    asgi(bind=("127.0.0.1:0", f"unix:{path}"))
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(path))
+        sock.sendall(render(target="/scope", headers=[("Connection", "close")]))
+        body = b"".join(iter(lambda: sock.recv(65536), b"")).partition(b"\r\n\r\n")[2]
+    scope = ast.literal_eval(body.partition(b"\r\n")[2].rpartition(b"\r\n0\r\n")[0].decode())
+    assert (scope["client"], scope["server"]) == (None, (str(path), None))
+
+
+def test_state_is_a_copy_of_each_request(server):
+    """An application that adds to it changes its own alone."""
+    assert scope_of(server, target="/scope")["state"] == {"left": ["by the startup"]}
+
+
+# Receiving
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+def test_echo(server, framing):
+    if framing == "length":
+        request = render("POST", "/echo", body=BODY)
+    else:
+        encoding = [("Transfer-Encoding", "chunked")]
+        request = render("POST", "/echo", encoding, chunked(BODY[:1000], BODY[1000:]))
+    with server.connect() as connection:
+        connection.send(request)
+        assert connection.read_response("POST").body == BODY
+
+
+def test_no_body_is_one_empty_message(server):
+    sizes, messages = server.json(target="/messages")
+    assert (sizes, messages) == ([0], [{"type": "http.request", "more_body": False}])
+
+
+def test_body_comes_as_it_is_sent(server):
+    """The application runs from the head on, and receives what is there."""
+    with server.connect() as connection:
+        connection.send(render("POST", "/echo", [("Content-Length", "6")], b"") + b"abc")
+        assert connection.read_head().status == 200
+        assert connection.read_chunk() == b"abc"
+        connection.send(b"def")
+        assert connection.read_chunk() == b"def"
+
+
+def test_100_continue_when_the_application_receives(server):
+    with server.connect() as connection:
+        headers = [("Expect", "100-continue"), ("Content-Length", "3")]
+        connection.send(render("POST", "/messages", headers))
+        assert connection.read_head().status == 100
+        connection.send(b"abc")
+        assert connection.read_response().status == 200
+
+
+def test_client_that_leaves(asgi):
+    """http.disconnect at once, and an OSError for what is sent after it, which is no error."""
+    server = asgi("--log-level", "debug")
+    with server.connect() as connection:
+        connection.send(render(target="/wait"))
+        server.wait_running()
+    assert seen(server, 2) == ["http.disconnect", "OSError"]
+    server.wait_for_log("Ignoring a client that has closed its connection")
+
+
+def test_after_the_answer(server):
+    before = len(server.json(target="/seen"))
+    with server.connect() as connection:
+        assert connection.request(target="/after").body == b"done"
+        notes = seen(server, before + 2)[before:]
+    assert notes[0] == "http.disconnect"
+    assert "after the answer was complete" in notes[1]
+
+
+def test_body_that_breaks_off(asgi):
+    server = asgi()
+    with server.connect() as connection:
+        connection.send(render("POST", "/wait", [("Content-Length", "9")], b"") + b"abc")
+        server.wait_running()
+    assert seen(server, 2) == ["http.disconnect", "OSError"]
+
+
+def test_malformed_chunks(server):
+    with server.connect() as connection:
+        connection.send(render("POST", "/messages", [("Transfer-Encoding", "chunked")]))
+        connection.send(b"zz\r\n")
+        assert connection.read_response().status == 400
+        connection.expect_closed()
+
+
+def test_receive_is_a_coroutine(server):
+    assert server.json(target="/tasks") == ["http.request", True]
+
+
+# Sending
+
+
+def test_hello_on_a_kept_connection(server):
+    with server.connect() as connection:
+        for _ in range(3):
+            response = connection.request()
+            assert (response.status, response.body) == (200, b"hello")
+        connection.send(render() * 5)
+        assert [connection.read_response().body for _ in range(5)] == [b"hello"] * 5
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_no_body_where_there_is_none(server, status):
+    with server.connect() as connection:
+        response = connection.request(target=f"/status?{status}")
+        assert (response.status, response.body) == (status, b"")
+        assert response.header("transfer-encoding") is None
+        assert connection.request().body == b"hello"
+
+
+def test_head(server):
+    with server.connect() as connection:
+        response = connection.request("HEAD")
+        assert (response.header("content-length"), response.body) == ("5", b"")
+        assert connection.request().body == b"hello"
+
+
+def test_http_1_0_ends_with_the_connection(server):
+    response = server.request(target="/echo", version="1.0")
+    assert response.header("transfer-encoding") is None
+
+
+def test_application_fields_win(server):
+    response = server.request(target="/fields")
+    assert response.all("server") == ["mine"]
+    assert response.all("date") == ["today"]
+
+
+def test_connection_close(server):
+    with server.connect() as connection:
+        response = connection.request(target="/closing")
+        assert response.header("connection") == "close"
+        connection.expect_closed()
+
+
+START = {"type": "http.response.start", "status": 200, "headers": []}
+END = {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+@pytest.mark.parametrize(
+    "messages, raised",
+    [
+        ([END], "RuntimeError: .*before 'http.response.start'"),
+        ([START, START], "RuntimeError: .*was sent before"),
+        ([{**START, "status": "200"}], "TypeError: status.*'200'"),
+        ([{**START, "status": 100}], "ValueError: .*final"),
+        ([{**START, "headers": [("a", "b")]}], "TypeError: .*pair of bytes"),
+        ([{**START, "headers": [(b"a b", b"c")]}], "ValueError: .*name"),
+        ([{**START, "headers": [(b"a", b"b\r\nc: d")]}], "ValueError: .*value"),
+        ([{**START, "headers": [(b"content-length", b"x")]}], "ValueError: .*number of bytes"),
+        ([{**START, "headers": [(b"content-length", b"1")] * 2}], "ValueError: .*twice"),
+        ([START, {**END, "body": "text"}], "TypeError: body.*bytes"),
+        ([{"type": "http.nonsense"}], "ValueError: .*http.nonsense"),
+        (["no dict"], "TypeError: .*not a dict"),
+        ([{}], "TypeError: .*not a string"),
+        (
+            [{**START, "headers": [(b"content-length", b"1")]}, {**END, "body": b"ab"}],
+            "RuntimeError: .*more bytes",
+        ),
+        (
+            [{**START, "headers": [(b"content-length", b"3")]}, {**END, "body": b"ab"}],
+            "RuntimeError: .*before the bytes",
+        ),
+    ],
+)
+def test_wrong_messages(troubled, messages, raised):
+    """Raised out of send(), with what is wrong; the client gets 500 or the connection's end."""
+    with troubled.connect() as connection:
+        connection.send(render(target=f"/wrong?{quote(repr(messages), safe='')}"))
+        try:
+            assert connection.read_response().status == 500
+        except Closed:
+            pass
+    printed = wait_until(lambda: troubled.stdout, "it is printed")
+    assert re.match(raised, json.loads(printed)[-1]), printed
+
+
+@pytest.mark.parametrize(
+    "path, line",
+    [
+        ("/raise_before", "ValueError: raised before the answer"),
+        ("/nothing", "GET /nothing: the application returned without an answer"),
+        ("/start_only", "GET /start_only: the application returned before its answer"),
+    ],
+)
+def test_no_answer(troubled, path, line):
+    with troubled.connect() as connection:
+        assert connection.request(target=path).status == 500
+    troubled.wait_for_log(line)
+    assert f"GET {path}" in troubled.log
+
+
+@pytest.mark.parametrize("path", ["/raise_between", "/half"])
+def test_half_an_answer(troubled, path):
+    assert troubled.cut(path) == b"part"
+    troubled.wait_for_log(f"Error handling request GET {path}")
+
+
+def test_exception_after_the_answer(troubled):
+    with troubled.connect() as connection:
+        assert connection.request(target="/raise_after").body == b"done"
+        assert connection.request().body == b"hello"
+    troubled.wait_for_log("Error after the end of the answer to GET /raise_after")
+
+
+def test_slow_client_makes_send_wait(asgi):
+    """Memory stays flat, and the task ends with an OSError when the client leaves."""
+    server = asgi()
+    with server.connect() as connection:
+        connection.send(render(target="/flood"))
+        connection.read_head()
+        last = wait_until_still(lambda: len(server.json(target="/seen")))
+        assert last * 32768 < 64 << 20
+        connection.abort()
+    assert wait_until(lambda: server.json(target="/seen")[-1] == "OSError", "an OSError")
+
+
+def wait_until_still(count):
+    """The value of count() once it has not changed between two looks, some time apart."""
+    last = -1
+    while (now := count()) != last:
+        last = now
+        time.sleep(0.2)
+    return last
+
+
+def test_pathsend(server, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(BODY)
+    with server.connect() as connection:
+        for _ in range(2):
+            assert connection.request(target=f"/send_path?{path}").body == BODY
+
+
+def test_early_hints(server):
+    with server.connect() as connection:
+        connection.send(render(target="/hints"))
+        hint = connection.read_head()
+        assert (hint.status, hint.header("link")) == (103, "</a.css>; rel=preload")
+        assert connection.read_response().body == b"hinted"
+
+
+# Tasks
+
+
+def test_context_of_each_request_is_that_of_the_start(server):
+    with server.connect() as connection:
+        for _ in range(3):
+            answer = json.loads(connection.request("POST", "/context", body=b"x").body)
+            assert answer == ["unset", "set by a request", True]
+
+
+def test_background_work_delays_nothing(asgi):
+    server = asgi()
+    with server.connect() as connection:
+        assert connection.request(target="/background").body == b"done"
+        assert connection.request().body == b"hello"
+        assert "ran" not in server.stdout
+    assert server.stop() == 0
+    assert "the background task ran" in server.stdout  # the stop has waited for it
+
+
+def test_request_timeout(troubled, asgi, tmp_path):
+    (directory := tmp_path / "other").mkdir()
+    server = asgi("--request-timeout", "0.3", expect_trouble=True, directory=directory)
+    with server.connect() as connection:
+        assert connection.request(target="/sleep?30").status == 504
+    server.wait_for_log(r"GET /sleep\?30 has been running for 0.\d s, over request_timeout .*sleep")
+    assert seen(server, 1) == ["cancelled"]
+
+
+def test_grace_after_the_client_has_left(asgi):
+    server = asgi("--asgi-disconnect-grace-period", "1")
+    with server.connect() as connection:
+        connection.send(render(target="/sleep?30"))
+        server.wait_running()
+    assert seen(server, 1) == ["cancelled"]
+
+
+def test_blocked_loop_hands_over(asgi):
+    """While one worker's loop is blocked, the other one answers the clients of both."""
+    server = asgi(workers=2)
+    with server.connect() as first, server.connect() as second:
+        pids = {c.request(target="/pid").body for c in (first, second)}
+        first.send(render(target="/block?2"))
+        server.wait_running()
+        for _ in range(10):
+            assert second.request().body == b"hello"
+        assert first.read_response().body == b"blocked"
+        assert pids
+
+
+# The end
+
+
+def test_graceful_stop_waits_for_requests(asgi):
+    server = asgi()
+    with server.connect() as connection:
+        connection.send(render(target="/sleep?0.5"))
+        server.wait_running()
+        server.kill(signal.SIGTERM)
+        assert connection.read_response().body == b"slept"
+    assert server.wait() == 0
+    assert "the shutdown ran" in server.stdout
+
+
+def test_requests_are_cancelled_at_graceful_timeout(asgi):
+    server = asgi("--graceful-timeout", "1")
+    with server.connect() as connection:
+        connection.send(render(target="/sleep"))
+        server.wait_running()
+        assert server.stop() == 0
+        connection.expect_closed()
+    assert server.stdout.split("\n")[:2] == ["cancelled", "the shutdown ran"]
+    server.wait_for_log("Worker graceful timeout .*GET /sleep")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT])
+def test_shutdown_runs(asgi, number):
+    server = asgi()
+    server.request()
+    assert server.stop(number) == 0
+    assert "the shutdown ran" in server.stdout
+
+
+def test_reload_starts_and_ends_the_application(asgi):
+    server = asgi()
+    old = int(server.request(target="/pid").body)
+    server.kill(signal.SIGHUP)
+    wait_until(lambda: int(server.request(target="/pid").body) != old, "a new worker answers")
+    wait_until(lambda: "the shutdown ran" in server.stdout, "the old one's shutdown ran")
+
+
+def test_max_requests(asgi):
+    server = asgi("--max-requests", "5")
+    first = server.request(target="/pid").body
+    wait_until(lambda: server.request(target="/pid").body != first, "a successor answers")
+    server.wait_for_log("Autorestarting worker after current request")
+
+
+# Lifespan
+
+
+def started(asgi, tmp_path, code, *args, **options):
+    (tmp_path / "own.py").write_text(code)
+    return asgi(*args, app="own:app", **options)
+
+
+FAILS = (
+    "async def app(scope, receive, send):\n"
+    "    if scope['type'] == 'lifespan':\n"
+    "        await receive()\n"
+    "        await send({'type': 'lifespan.startup.failed', 'message': 'no database'})\n"
+)
+RAISES = (
+    "async def app(scope, receive, send):\n"
+    "    assert scope['type'] == 'http'\n"
+    "    await send({'type': 'http.response.start', 'status': 200})\n"
+    "    await send({'type': 'http.response.body', 'body': b'x'})\n"
+)
+
+
+def start_that_fails(tmp_path, code, *args):
+    (tmp_path / "own.py").write_text(code)
+    server = Server(["-k", "asgi", *args, "own:app"], tmp_path, expect_trouble=True)
+    server.launch()
+    assert server.wait() == 3
+    return server.log
+
+
+@pytest.mark.parametrize("mode", ["auto", "on"])
+def test_startup_that_fails_ends_the_start(tmp_path, mode):
+    log = start_that_fails(tmp_path, FAILS, "--asgi-lifespan", mode)
+    assert log.count("the startup failed: no database") == 1
+
+
+def test_startup_that_raises_ends_the_start_where_it_is_on(tmp_path):
+    log = start_that_fails(tmp_path, RAISES, "--asgi-lifespan", "on")
+    assert log.count("Traceback (most recent call last)") == 1
+    assert "AssertionError" in log
+
+
+@pytest.mark.parametrize("mode", ["auto", "off"])
+def test_application_without_lifespan(asgi, tmp_path, mode):
+    server = started(asgi, tmp_path, RAISES, "--asgi-lifespan", mode)
+    assert server.request().body == b"x"
+
+
+# Configuration
+
+
+def test_loop(asgi):
+    server = asgi("--asgi-loop", "asyncio")
+    assert server.request().body == b"hello"
+
+
+def test_access_log(asgi):
+    line = '%(h)s "%(r)s" %(s)s %(b)s %({x-a}o)s %({user-agent}i)s'
+    server = asgi("--access-logfile", "-", "--access-logformat", line)
+    server.request(target="/fields?q", headers=[("User-Agent", "me")])
+    wait_until(lambda: '127.0.0.1 "GET /fields?q HTTP/1.1" 200 0 1 me' in server.stdout, "a line")
+
+
+def test_hooks(asgi, tmp_path):
+    conf = tmp_path / "conf.py"
+    conf.write_text(
+        "def pre_request(worker, req):\n"
+        "    worker.log.info('before %s %s', req.method, req.path)\n"
+        "def post_request(worker, req, environ, resp):\n"
+        "    worker.log.info('after %s %s', environ['RAW_URI'], resp.status)\n"
+    )
+    server = asgi("-c", str(conf))
+    assert server.request(target="/?a").body == b"hello"
+    server.wait_for_log(r"before GET /\n.*after /\?a 200 OK")
+
+
+WSGI = "def app(environ, start_response):\n    raise SystemError\n"
+
+
+def test_wsgi_application(tmp_path):
+    (tmp_path / "own.py").write_text(WSGI)
+    server = Server(["-k", "asgi", "own:app"], tmp_path, expect_trouble=True)
+    server.launch()
+    assert server.wait() == 3
+    assert "is WSGI, and asgi workers serve ASGI: use worker_class 'gthread'" in server.log
+    assert "Traceback" not in server.log
+
+
+def test_asgi_application_for_another_worker(tmp_path):
+    server = Server(["-k", "gthread", "asgi_answers:app"], tmp_path, expect_trouble=True)
+    server.launch()
+    assert server.wait() == 3
+    assert "is ASGI" in server.log
+    assert "use worker_class 'asgi'" in server.log
+    assert "Traceback" not in server.log
+
+
+def test_nothing_is_left_of_requests(server):
+    """Descriptors and tasks: what a connection had is given back."""
+    pid = server.worker_pids()[0]
+    before = len(os.listdir(f"/proc/{pid}/fd"))
+    for _ in range(50):
+        server.request(target="/echo", body=b"x", method="POST")
+        with server.connect() as connection:
+            connection.send(render("POST", "/echo", [("Content-Length", "9")], b"") + b"abc")
+            connection.read_head()
+    wait_until(lambda: len(os.listdir(f"/proc/{pid}/fd")) <= before + 1, "descriptors are closed")
