@@ -4,7 +4,7 @@ import signal
 import sys
 
 from gunicorn import sock
-from gunicorn.master import ending, notify
+from gunicorn.master import ending, notify, startup
 
 REAP_LIMIT = 2.0  # seconds to wait for workers that were sent SIGKILL
 
@@ -49,6 +49,7 @@ def crash(arbiter) -> None:
 
 def stop(arbiter, graceful: bool) -> None:
     """Close the listeners and stop the workers, within `graceful_timeout`, by SIGKILL then."""
+    startup.check_process(arbiter)
     if not arbiter._stopping:
         arbiter._stopping = True
         notify.stopping(arbiter)

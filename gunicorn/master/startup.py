@@ -127,10 +127,15 @@ def _disown(arbiter) -> None:
 
 def settle(arbiter) -> None:
     """After the start, before the loop."""
-    if os.getpid() != arbiter.pid:
-        end_stray(arbiter)
+    check_process(arbiter)
     titles.show(arbiter, "master")
     settings.tell_core(arbiter)  # hooks may have replaced methods
+
+
+def check_process(arbiter) -> None:
+    """End a process that a hook has forked."""
+    if os.getpid() != arbiter.pid:
+        end_stray(arbiter)
 
 
 def end_stray(arbiter) -> None:

@@ -83,7 +83,7 @@ class Load:
         now = time.monotonic()
         lags = now - self._ran_at > LAG or now - self._lagged_at < LAG_LASTS
         unanswered = isinstance(exc, asyncio.IncompleteReadError) and not exc.partial
-        return lags and (unanswered or isinstance(exc, ConnectionResetError))
+        return lags and (unanswered or isinstance(exc, (ConnectionResetError, BrokenPipeError)))
 
     async def _open(self):
         if isinstance(self.address, str):

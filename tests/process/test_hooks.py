@@ -271,6 +271,26 @@ def {hook}(server, worker):
     assert one.log.count("Booting worker") == 2
 
 
+def test_a_process_that_a_hook_has_forked_and_that_fails_stops_nothing(master, tmp_path):
+    path = tmp_path / "listener"
+    one = master(
+        bind=["127.0.0.1:0", f"unix:{path}"],
+        config="""
+import os
+def child_exit(server, worker):
+    if worker.age == 1 and os.fork() == 0:
+        raise RuntimeError("in a process of the hook's own")
+""",
+    )
+    (first,) = one.wait_workers(1)
+    os.kill(first, signal.SIGKILL)
+    one.wait_for_log("which a hook has forked, came back into the server: it is ended")
+    one.wait_for_log("(?s)(Booting worker.*){2}")
+    assert path.exists()
+    one.get()
+    assert one.stop() == 0
+
+
 LOCALS = SUBCLASS.replace(
     SUBCLASS[SUBCLASS.index("class Watching") : SUBCLASS.index("class Site")],
     """

@@ -160,19 +160,21 @@ static bool discard(const struct port_client *client)
 }
 
 /* Requests that are there already, as long as answers leave. False: drop it; *result is that of
- * received(). */
+ * received(), and if it is negative, the client may be freed. */
 static bool go_on(struct port_client *client, int64_t now, int *result)
 {
     const struct port_protocol *protocol = client->port->protocol;
     bool stays = true;
 
-    while (stays && *result >= 0) {
+    while (stays) {
         enum port_state before = client->state;
         size_t size = client->size;
 
         if (client->state == PORT_READ && size > 0)
             *result = protocol->received(client, now);
-        if (*result >= 0 && client->state == PORT_SEND)
+        if (*result < 0)
+            break;
+        if (client->state == PORT_SEND)
             stays = send_answer(client);
         if (client->state == before && client->size == size)
             break;
@@ -189,6 +191,8 @@ static int serve(struct port_client *client, int64_t now)
         stays = receive(client);
     if (stays)
         stays = go_on(client, now, &result);
+    if (result < 0)
+        return result;
     if (stays && client->state == PORT_END)
         stays = discard(client);
     if (!stays)
