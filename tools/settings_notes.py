@@ -100,7 +100,7 @@ of `graceful_timeout` and 30 s.
 For asgi workers, in seconds. An application receives `http.disconnect` at once; if its request still runs after
 this time, its task is cancelled, unless its answer is complete.
 """,
-    "websocket_max_message_size": "WebSockets are not available in this version; without effect.\n",
+    "websocket_max_message_size": "No worker class serves WebSockets in this version; without effect.\n",
     "root_path": 'For asgi workers: `scope["root_path"]`. It is not put before `path`.\n',
     "protocol": """\
 `uwsgi` is that of nginx's `uwsgi_pass`, on all addresses of `bind`: [deployment](deployment.md#uwsgi). A connection
@@ -360,6 +360,8 @@ send_timeout = 30  # directly on the internet
 Any byte that the client takes begins it anew.
 """,
     "websocket_ping_interval": """\
+No worker class serves WebSockets in this version; without effect until one does.
+
 ```python
 websocket_ping_interval = 30  # below the time after which a proxy closes a silent connection
 ```
@@ -368,6 +370,8 @@ The engine sends the pings and reads their answers by itself, so a handler that 
 client.
 """,
     "websocket_ping_timeout": """\
+No worker class serves WebSockets in this version; without effect until one does.
+
 ```python
 websocket_ping_timeout = 10  # notice sooner that a client has gone without a word
 ```
