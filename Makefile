@@ -218,9 +218,9 @@ bench: $(INSTALLED) ## Compare with nginx and other Python servers (ARGS=--help)
 
 instructions: $(INSTALLED) ## Count the instructions of a request (ARGS="--against OTHER/.venv")
 	tools/prerequisites.sh $(PYTHON) build valgrind
-	test -f $(BUILD)/unit/build.ninja || $(MESON) setup $(BUILD)/unit $(PLAIN_SETUP) -Dtests=enabled
-	$(MESON) compile -C $(BUILD)/unit echo
-	$(BIN)/python bench/instructions.py --echo $(BUILD)/unit/src/demo/echo $(ARGS)
+	test -f $(BUILD)/release/build.ninja || $(MESON) setup $(BUILD)/release -Dextension=false
+	$(MESON) compile -C $(BUILD)/release echo
+	$(BIN)/python bench/instructions.py --echo $(BUILD)/release/src/demo/echo $(ARGS)
 
 picture: ## Draw a benchmark's result: RESULT=bench/results/….json into docs/bench.svg
 	test -x $(VENV)-plot/bin/python || { $(PYTHON) -m venv --clear $(VENV)-plot && \
