@@ -49,9 +49,13 @@ def test_a_kind_of_application_that_there_is_not():
         _core.Engine(worker(application_kind="rsgi"))
 
 
-def test_a_subinterpreter_cannot_import_the_core():
+def test_a_subinterpreter_cannot_import_the_core(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", IN_A_SUBINTERPRETER], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", IN_A_SUBINTERPRETER],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,  # not the checkout, whose gunicorn/ has no extension
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("ImportError: "), done.stdout

@@ -87,7 +87,8 @@ def test_a_master_without_descriptors_says_so(served):
     with socket.create_connection(port.address, 20) as client:
         client.sendall(b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n")
         one.wait_for_log(
-            r"\[ERROR\] Cannot answer a client of the status port or --dump: Too many open files"
+            r"\[ERROR\] Cannot answer a client of the status port, the control socket or --dump: "
+            "Too many open files"
         )
         resource.prlimit(one.pid, resource.RLIMIT_NOFILE, limits)
         client.settimeout(20)

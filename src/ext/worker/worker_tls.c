@@ -17,11 +17,16 @@ static bool can_ask(void *app)
     return PyGILState_GetThisThreadState() != NULL;
 }
 
-/* 0, an alert, or -1 with an exception. */
+/* NULL is None. */
+static PyObject *bytes_or_none(const char *text)
+{
+    return text ? PyBytes_FromString(text) : Py_NewRef(Py_None);
+}
+
+/* 0, an alert, or -1 with an exception. `name` is NULL when the client names none. */
 static int choose(struct worker *worker, struct tls *tls, const char *name)
 {
-    PyObject *chosen,
-        *answer = METHODS_CALL(worker->methods, server_name, PyBytes_FromString(name));
+    PyObject *chosen, *answer = METHODS_CALL(worker->methods, server_name, bytes_or_none(name));
     int alert = 0;
     if (!answer || !PyArg_ParseTuple(answer, "Oi", &chosen, &alert)) {
         Py_XDECREF(answer);
@@ -68,7 +73,7 @@ static unsigned find_key(void *app, const char *identity, unsigned char *key, un
 {
     struct worker *worker = app;
     PyGILState_STATE before = PyGILState_Ensure();
-    PyObject *found = METHODS_CALL(worker->methods, shared_key, PyBytes_FromString(identity));
+    PyObject *found = METHODS_CALL(worker->methods, shared_key, bytes_or_none(identity));
     unsigned n = copy_key(found, key, size);
     if (PyErr_Occurred())
         PyErr_WriteUnraisable(worker->bridge);
