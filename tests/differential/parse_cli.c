@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "proto/forwarded.h"
 #include "proto/http1/chunked.h"
+#include "proto/http1/parse.h"
 
 #include <stdio.h>
 #include <stdlib.h>
