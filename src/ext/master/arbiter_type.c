@@ -115,36 +115,35 @@ static PyObject *result_of(int result)
     return NULL;
 }
 
-static PyObject *py_run(PyObject *op, PyObject *unused)
+static PyObject *call(PyObject *op, int (*duty)(struct arbiter *arbiter))
 {
     struct arbiter *arbiter = master_of(op);
 
+    return arbiter ? result_of(duty(arbiter)) : NULL;
+}
+
+static PyObject *py_run(PyObject *op, PyObject *unused)
+{
     (void)unused;
-    return arbiter ? result_of(arbiter_run(arbiter)) : NULL;
+    return call(op, arbiter_run);
 }
 
 static PyObject *py_reap(PyObject *op, PyObject *unused)
 {
-    struct arbiter *arbiter = master_of(op);
-
     (void)unused;
-    return arbiter ? result_of(arbiter_reap(arbiter)) : NULL;
+    return call(op, arbiter_reap);
 }
 
 static PyObject *py_murder(PyObject *op, PyObject *unused)
 {
-    struct arbiter *arbiter = master_of(op);
-
     (void)unused;
-    return arbiter ? result_of(arbiter_murder(arbiter)) : NULL;
+    return call(op, arbiter_murder);
 }
 
 static PyObject *py_manage(PyObject *op, PyObject *unused)
 {
-    struct arbiter *arbiter = master_of(op);
-
     (void)unused;
-    return arbiter ? result_of(arbiter_manage(arbiter)) : NULL;
+    return call(op, arbiter_manage);
 }
 
 static PyObject *py_drain(PyObject *op, PyObject *args)
