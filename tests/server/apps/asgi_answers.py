@@ -226,6 +226,6 @@ PATHS = {
     "seen": show_seen, "after": after, "background": background, "raise_after": raise_after,
     "raise_before": raise_before, "raise_between": raise_between, "nothing": nothing,
     "start_only": start_only, "half": half, "wrong": wrong, "status": status, "fields": fields,
-    "closing": closing, "flood": flood, "pieces": pieces, "sleep": sleep, "block": block, "context": context,
-    "tasks": tasks, "send_path": send_path, "hints": hints, "pid": pid,
+    "closing": closing, "flood": flood, "pieces": pieces, "sleep": sleep, "block": block,
+    "context": context, "tasks": tasks, "send_path": send_path, "hints": hints, "pid": pid,
 }  # fmt: skip
