@@ -1,4 +1,4 @@
-"""What Starlette and FastAPI need of an ASGI server; the common application is test_frameworks's."""
+"""What Starlette and FastAPI need of an ASGI server; test_frameworks has the common application."""
 
 from __future__ import annotations
 
