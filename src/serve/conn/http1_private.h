@@ -43,12 +43,6 @@ struct http1_form {
 
 extern const struct http1_form http1_form, uwsgi_form;
 
-/* http1_head.c: whether the other end, behind what a PROXY header says, is one of `trust`. */
-bool http1_is_from(const struct conn *conn, const struct trust *trust);
-
-/* Whether the client's bytes were encrypted, here or by the sender of a PROXY header. */
-bool http1_is_https(const struct conn *conn);
-
 /* What a request is to HTTP/1: in request->state. */
 struct http1_state {
     struct http1_parser parser; /* zeroed where the form has another */

@@ -1,6 +1,7 @@
 #include "proto/uwsgi.h"
 
 #include "serve/conn/http1_private.h"
+#include "serve/conn/proxied.h"
 #include "serve/engine/engine.h"
 
 #include <arpa/inet.h>
@@ -40,7 +41,7 @@ static enum http1_result parse_again(struct request *request, size_t size)
 /* Unlike a request that was handed over, whose peer is the client by now, it may be anybody's. */
 static enum http1_result parse(struct request *request, size_t size)
 {
-    if (http1_is_from(request->conn, request->engine->options.gateways))
+    if (proxied_is_from(request->conn, request->engine->options.gateways))
         return parse_again(request, size);
     uwsgi_state(request)->forbidden = true;
     return HTTP1_ERROR;
@@ -80,7 +81,7 @@ static enum http1_result apply(struct request *request)
     struct str address = cgi_value(request->cgi, request->input, CGI_REMOTE_ADDR);
     struct str port = cgi_value(request->cgi, request->input, CGI_REMOTE_PORT);
     request->must_close = true;
-    request->head.https |= http1_is_https(request->conn);
+    request->head.https |= proxied_is_https(request->conn);
     if (address.n > 0)
         request->conn->peer = peer_of(address, port);
     return HTTP1_OK;

@@ -54,4 +54,13 @@ void response_abort(struct request *request);
  * valid, each with its CRLF. */
 enum response_error response_interim(struct request *request, int status, struct str fields);
 
+/* For streams: the lines of the server's own fields, and whether one with the date belongs to them.
+ */
+struct str response_own_fields(const struct request *request);
+
+static inline bool response_has_own_date(const struct response *response)
+{
+    return !response->has_date && !response->bare;
+}
+
 #endif
