@@ -13,6 +13,7 @@ from gunicorn import SERVER_SOFTWARE, _core, systemd
 from gunicorn.errors import HaltServer
 from gunicorn.master import (
     control,
+    dirty,
     events,
     exchanges,
     notify,
@@ -101,6 +102,7 @@ class Arbiter:
         self.tls = None  # a _tls.Tls, when the workers speak TLS by our engine
         self._status = status.Status()
         self._control = control.Control()
+        self._dirty = dirty.Dirty()
         self._stopping = False
         self._titled = False  # the command line is overwritten: there is no way back
         self._forks = False  # a worker or a second master

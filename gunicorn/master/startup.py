@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterable
 
 from gunicorn import __version__, sock, systemd
-from gunicorn.master import settings, titles
+from gunicorn.master import dirty, settings, titles
 from gunicorn.pidfile import Pidfile
 from gunicorn.workers import _overrides
 
@@ -54,6 +54,7 @@ def _open(arbiter) -> None:
     log.info("Listening at: %s (%s)", ",".join(map(str, arbiter.LISTENERS)), arbiter.pid)
     log.info("Using worker: %s", cfg.worker_class_str)
     _open_status(arbiter)
+    dirty.prepare(arbiter)
     if hasattr(worker_class, "check_config"):
         worker_class.check_config(cfg, log)
     _overrides.warn(worker_class, log)
@@ -123,6 +124,7 @@ def _disown(arbiter) -> None:
         listener.close()
     arbiter._status.close(unlink=False)
     arbiter._control.leave()
+    arbiter._dirty.leave()
 
 
 def settle(arbiter) -> None:
