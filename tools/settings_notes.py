@@ -103,16 +103,24 @@ this time, its task is cancelled, unless its answer is complete.
     "websocket_max_message_size": "No worker class serves WebSockets in this version; without effect.\n",
     "root_path": 'For asgi workers: `scope["root_path"]`. It is not put before `path`.\n',
     "protocol": """\
-`uwsgi` is that of nginx's `uwsgi_pass`, on all addresses of `bind`: [deployment](deployment.md#uwsgi). A connection
-has one request. The worker classes of other packages speak HTTP all the same.
+`uwsgi` is that of nginx's `uwsgi_pass`, with one request on a connection; `fastcgi` is that of `fastcgi_pass` and
+Apache's `mod_proxy_fcgi`, with as many as the proxy likes. Both are for all addresses of `bind`:
+[deployment](deployment.md#uwsgi-and-fastcgi). The worker classes of other packages speak HTTP all the same.
 
 ```python
-protocol = "uwsgi"
-uwsgi_allow_ips = "10.0.0.0/24"  # nginx's network
+protocol = "fastcgi"
+fastcgi_allow_ips = "10.0.0.0/24"  # nginx's network
 ```
 """,
     "uwsgi_allow_ips": """\
 Addresses and networks. A packet from another peer is answered 403. The peers of unix sockets are allowed.
+""",
+    "fastcgi_allow_ips": """\
+Addresses and networks. Another peer is answered 403. The peers of unix sockets are allowed.
+
+```python
+fastcgi_allow_ips = "10.0.0.0/24, 2001:db8::/64"  # the proxies
+```
 """,
     "proxy_allow_ips": """\
 A PROXY header from another peer is answered 403; without a header such a peer is served. The peers of

@@ -37,7 +37,9 @@ enum { ASGI_METHODS(METHOD_INDEX) ASGI_METHOD_COUNT };
     X(path, "path")                                                                                \
     X(query_string, "query_string")                                                                \
     X(raw_path, "raw_path")                                                                        \
+    X(root_path, "root_path")                                                                      \
     X(scheme, "scheme")                                                                            \
+    X(server, "server")                                                                            \
     X(state, "state")                                                                              \
     X(status, "status")                                                                            \
     X(type, "type")
