@@ -118,11 +118,18 @@ static bool may_be_fast(const struct request *request)
     return request->response.streamed && !request->response.slow;
 }
 
+static bool never_waits(const struct request *request)
+{
+    return request->engine->ops->events;
+}
+
 /* The client has so much before it already that a further item of a stream waits. */
 static bool is_ahead(const struct request *request, size_t n)
 {
     const struct outq *q = &request->out;
     uint64_t waits = q->memory + q->kept;
+    if (never_waits(request)) /* its items wait by response_room() */
+        return false;
     return may_be_fast(request) || (waits > 0 && waits + n > window_of(request));
 }
 
@@ -331,11 +338,6 @@ static int overflow(struct request *request)
 {
     request->response.full = true;
     return gone(request);
-}
-
-static bool never_waits(const struct request *request)
-{
-    return request->engine->ops->events;
 }
 
 /* With the lock: whether the leader does not know yet that it has to watch the client's pace. It
