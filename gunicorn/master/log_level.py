@@ -28,7 +28,7 @@ class LogLevel:
         if not hasattr(arbiter.log, "error_log"):
             raise ValueError(f"{type(arbiter.log).__qualname__} is a logger without levels")
         self.apply(arbiter, getattr(logging, name.upper()))
-        settings.tell_core(arbiter)  # it reports signals only if they are logged
+        settings.pass_to_core(arbiter)  # it reports signals only if they are logged
         arbiter.kill_workers(signal.SIGUSR1)
 
     def apply(self, arbiter, level: int | None) -> None:
