@@ -348,11 +348,11 @@ static void numbers_of_any_distance_have_seats_of_their_own(void **state)
 {
     (void)state;
     atomic_uint *first = exchange_sit(&exchange, 3, 2);
-    exchange_tell_load(&exchange, 3, 7);
+    exchange_set_load(&exchange, 3, 7);
     atomic_uint *second = exchange_sit(&exchange, 3 + EXCHANGE_SEATS, 1);
     assert_ptr_not_equal(first, second);
     assert_ptr_equal(exchange_sit(&exchange, 3, 2), first); /* it has one already */
-    exchange_tell_load(&exchange, 3, 7);
+    exchange_set_load(&exchange, 3, 7);
     assert_true(exchange_has_others(&exchange, 3));
     assert_int_equal(exchange_resting(&exchange, 3), 1);
     assert_int_equal(exchange_resting(&exchange, 3 + EXCHANGE_SEATS), 0);
@@ -371,7 +371,7 @@ static void where_all_seats_are_taken_two_share(void **state)
     for (uint32_t number = 1; number <= EXCHANGE_SEATS; number++)
         exchange_sit(&exchange, number, 2);
     exchange_sit(&exchange, 3 + EXCHANGE_SEATS, 2);
-    exchange_tell_load(&exchange, 3, EXCHANGE_STUCK);
+    exchange_set_load(&exchange, 3, EXCHANGE_STUCK);
     exchange_leave(&exchange, 3);
     assert_int_equal(exchange_least_load(&exchange, 1), 0);
     for (uint32_t number = 1; number <= EXCHANGE_SEATS; number++)

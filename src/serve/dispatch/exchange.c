@@ -401,7 +401,7 @@ void exchange_leave(const struct exchange *exchange, uint32_t number)
     atomic_compare_exchange_strong(&seat->number, &number, 0); /* the last: it is free then */
 }
 
-void exchange_tell_load(const struct exchange *exchange, uint32_t number, uint32_t load)
+void exchange_set_load(const struct exchange *exchange, uint32_t number, uint32_t load)
 {
     uint32_t own = seat_of(exchange, number);
     if (own < EXCHANGE_SEATS)
