@@ -136,9 +136,8 @@ static enum http1_result read_records(struct request *request)
     size_t consumed, at = state->kept;
     struct str piece;
     while (at < request->input_size) {
-        enum fastcgi_event event =
-            fastcgi_next(&state->records, request->input + at, request->input_size - at, &consumed,
-                         &piece);
+        enum fastcgi_event event = fastcgi_next(&state->records, request->input + at,
+                                                request->input_size - at, &consumed, &piece);
         at += consumed;
         enum http1_result result = went_on(request, event, piece, at);
         if (result != HTTP1_PARTIAL)
@@ -258,8 +257,8 @@ static enum chunked_result add_body(struct request *request, size_t n, bool ende
     struct fastcgi_state *state = state_of(request);
     struct head *head = &request->head;
     state->body += n;
-    if (has_length(head) && (state->body > head->content_length ||
-                             (ended && state->body < head->content_length)))
+    if (has_length(head) &&
+        (state->body > head->content_length || (ended && state->body < head->content_length)))
         return fail(request, FAULT_LENGTH);
     return ended ? CHUNKED_DONE : CHUNKED_MORE;
 }
