@@ -122,7 +122,7 @@ class Arbiter:
     def _core(self):
         if self._core_object is None:
             self._core_object = _core.ArbiterCore(self, events)
-            settings.tell_core(self)
+            settings.pass_to_core(self)
         return self._core_object
 
     @property

@@ -129,7 +129,7 @@ def settle(arbiter) -> None:
     """After the start, before the loop."""
     check_process(arbiter)
     titles.show(arbiter, "master")
-    settings.tell_core(arbiter)  # hooks may have replaced methods
+    settings.pass_to_core(arbiter)  # hooks may have replaced methods
 
 
 def check_process(arbiter) -> None:

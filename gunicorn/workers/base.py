@@ -65,7 +65,7 @@ class Worker:
     exchange: Any = None  # a _core.Exchange: requests that wait go to other workers by it
 
     _stacks_fd = -1
-    _told_at: float | None = None  # time.monotonic() of the first signal to stop
+    _stop_asked_at: float | None = None  # time.monotonic() of the first signal to stop
     forked_from: int | None = None  # in a process that the application has forked: the worker's pid
 
     def __init__(
@@ -325,8 +325,8 @@ class Worker:
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop when the running requests are done; their answers close the connections."""
-        if self._told_at is None:
-            self._told_at = time.monotonic()
+        if self._stop_asked_at is None:
+            self._stop_asked_at = time.monotonic()
         self.alive = False
         if self.cfg.reuse_port:  # the queue is this worker's own, and lost when it closes
             sock.refuse_new_connections(self.sockets, self.log)
@@ -339,11 +339,11 @@ class Worker:
 
     def break_off(self) -> None:
         """End the running requests by SystemExit, for the master would end the worker soon."""
-        self._tell_of_break_off()
+        self._log_break_off()
         self._engine.stop()
         sys.exit(0)
 
-    def _tell_of_break_off(self) -> None:
+    def _log_break_off(self) -> None:
         self.broken_off = True
         self.log.warning(
             "Worker graceful timeout (pid:%s): it ends before graceful_timeout (%s s) is over.%s",
@@ -362,7 +362,7 @@ class Worker:
 
     def patience(self) -> float:
         """Return for how many seconds requests may still run: graceful_timeout is the master's."""
-        since = 0.0 if self._told_at is None else time.monotonic() - self._told_at
+        since = 0.0 if self._stop_asked_at is None else time.monotonic() - self._stop_asked_at
         return max(0.0, self.cfg.graceful_timeout - self.margin() - since)
 
     def margin(self) -> float:

@@ -345,10 +345,10 @@ static void who_is_64_older_leaves_the_seat_alone(void **state)
 {
     (void)state;
     exchange_sit(&exchange, 3, 2);
-    exchange_tell_load(&exchange, 3, EXCHANGE_STUCK);
+    exchange_set_load(&exchange, 3, EXCHANGE_STUCK);
     exchange_sit(&exchange, 3 + EXCHANGE_SEATS, 2);
     assert_int_equal(exchange_least_load(&exchange, 0), 0);
-    exchange_tell_load(&exchange, 3, EXCHANGE_STUCK);
+    exchange_set_load(&exchange, 3, EXCHANGE_STUCK);
     exchange_leave(&exchange, 3);
     assert_int_equal(exchange_least_load(&exchange, 0), 0);
     assert_true(exchange_has_others(&exchange, 0));
@@ -384,7 +384,7 @@ static void who_sits_down_is_not_taken_for_who_leaves(void **state)
         while (atomic_load(&rounds[1]) <= i)
             sched_yield();
         assert_true(exchange_has_others(&exchange, 4));
-        exchange_tell_load(&exchange, 3 + EXCHANGE_SEATS, 5);
+        exchange_set_load(&exchange, 3 + EXCHANGE_SEATS, 5);
         assert_int_equal(exchange_least_load(&exchange, 4), 5);
     }
     pthread_join(thread, NULL);

@@ -382,7 +382,7 @@ void exchange_leave(const struct exchange *exchange, uint32_t number)
     atomic_store(&seat->load, 0);
 }
 
-void exchange_tell_load(const struct exchange *exchange, uint32_t number, uint32_t load)
+void exchange_set_load(const struct exchange *exchange, uint32_t number, uint32_t load)
 {
     struct exchange_seat *seat = &exchange->seats[seat_of(number)];
     if (atomic_load_explicit(&seat->number, memory_order_relaxed) == number)

@@ -120,6 +120,6 @@ atomic_uint *exchange_sit(const struct exchange *exchange, uint32_t number, unsi
 void exchange_leave(const struct exchange *exchange, uint32_t number);
 
 /* For a worker that sits there. */
-void exchange_tell_load(const struct exchange *exchange, uint32_t number, uint32_t load);
+void exchange_set_load(const struct exchange *exchange, uint32_t number, uint32_t load);
 
 #endif
