@@ -137,15 +137,16 @@ static int text_member(struct channel *channel, PyObject *message, enum asgi_nam
 
 /* Sending: 0 or more, or -1 with an exception. */
 
-static int gone(void)
+static int gone(struct channel *channel)
 {
+    channel->client_left = true;
     errno = EPIPE;
     PyErr_SetFromErrno(PyExc_OSError);
     return -1;
 }
 
 /* Whether the message may come now; `states` has a bit for each. */
-static int check_state(const struct channel *channel, PyObject *type, unsigned states)
+static int check_state(struct channel *channel, PyObject *type, unsigned states)
 {
     static const char *const reached[] = {
         [SOCKET_ASKED] = "before 'websocket.accept'",
@@ -154,26 +155,26 @@ static int check_state(const struct channel *channel, PyObject *type, unsigned s
         [SOCKET_REFUSING] = "after 'websocket.http.response.start'",
     };
     if (channel->disconnected)
-        return gone();
+        return gone(channel);
     if (!(states & 1u << channel->socket)) {
         PyErr_Format(PyExc_RuntimeError, "ASGI message %.100R was sent %s", type,
                      reached[channel->socket]);
         return -1;
     }
-    return channel->call ? 0 : gone();
+    return channel->call ? 0 : gone(channel);
 }
 
 static int send_payload(struct channel *channel, bool text, struct str payload)
 {
     if (!channel->call)
-        return gone();
+        return gone(channel);
     switch (websocket_send(channel_request(channel), text, payload)) {
     case DUPLEX_SENT:
         return SEND_ALL;
     case DUPLEX_FULL:
         return SEND_FULL;
     default:
-        return gone();
+        return gone(channel);
     }
 }
 
@@ -279,7 +280,7 @@ static void open_socket(struct channel *channel, PyObject *pairs)
 static int answer(struct channel *channel, struct str subprotocol, PyObject *pairs)
 {
     if (!channel->call) /* it has ended while the headers were read */
-        return gone();
+        return gone(channel);
     struct request *request = channel_request(channel);
     int result = begin(channel, subprotocol);
     if (result == 0)
@@ -331,7 +332,7 @@ static int send_close(struct channel *channel, PyObject *message)
         return -1;
     }
     if (!channel->call)
-        return gone();
+        return gone(channel);
     if (channel->socket == SOCKET_ASKED)
         refuse(channel);
     else

@@ -114,7 +114,7 @@ static const char *problem_of(const struct head *head, const char *data,
     return NULL;
 }
 
-/* What an upgrade has to have first. */
+/* The reason for 426; NULL: none. */
 static const char *missing_of(const struct head *head, const char *data, bool upgrades)
 {
     struct str version;

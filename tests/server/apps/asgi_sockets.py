@@ -4,6 +4,7 @@ What it has seen is noted by the query of the target: GET /notes?QUERY shows it.
 """
 
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -40,11 +41,16 @@ async def http(scope, receive, send):
     answer = {
         "/notes": lambda: notes[query],
         "/pid": os.getpid,
-        "/counts": lambda: [len(asyncio.all_tasks()), sys.getallocatedblocks(), len(objects)],
+        "/counts": counts,
         "/": lambda: "http",
     }[scope["path"]]()
     await send({"type": "http.response.start", "status": 200})
     await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
+
+
+def counts():
+    gc.collect()
+    return [len(asyncio.all_tasks()), sys.getallocatedblocks(), len(objects)]
 
 
 def note(scope, *values):
