@@ -5,7 +5,7 @@ the configuration has a mistake, all stays as it was.
 """
 
 from gunicorn import sock
-from gunicorn.master import exchanges, notify, preload, settings, snapshot, titles
+from gunicorn.master import exchanges, explain, notify, preload, settings, snapshot, titles
 
 
 def begin(arbiter) -> None:
@@ -34,6 +34,7 @@ def _load(arbiter) -> None:
     preload.forget(arbiter)
     arbiter.app.reload()
     arbiter.setup(arbiter.app)
+    explain.automatic_workers(arbiter.cfg, arbiter.log)
     if arbiter.master_pid:
         arbiter.proc_name += ".2"
     arbiter.log.reopen_files()

@@ -32,6 +32,7 @@ def _set_up_log(arbiter) -> None:
         arbiter.log = arbiter.cfg.logger_class(arbiter.cfg)
     else:
         arbiter.log.setup(arbiter.cfg)
+    arbiter._log_level.apply(arbiter, None)
 
 
 def _log_configuration(arbiter) -> None:

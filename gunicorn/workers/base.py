@@ -63,6 +63,7 @@ class Worker:
     tls: Any = None  # a gunicorn._tls.Tls, when the engine does TLS
     broken_off = False  # graceful_timeout is over, and requests that run were ended for it
     exchange: Any = None  # a _core.Exchange: requests that wait go to other workers by it
+    log_level: Any = None  # a gunicorn.master.log_level.LogLevel
 
     _stacks_fd = -1
     _stop_asked_at: float | None = None  # time.monotonic() of the first signal to stop
@@ -311,9 +312,11 @@ class Worker:
         signal.set_wakeup_fd(self.PIPE[1], warn_on_full_buffer=False)
 
     def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
-        """Open the log files anew."""
+        """Open the log files anew, and take over the level of the master's log."""
         import faulthandler
 
+        if self.log_level is not None:
+            self.log_level.follow(self.log)
         try:
             self.log.reopen_files()
         except OSError as exc:
