@@ -6,6 +6,7 @@ own, with the ticket keys of the one before.
 """
 
 import _ssl  # its class is the one that gevent and eventlet leave as it is
+import contextlib
 import copy
 import errno
 import functools
@@ -14,7 +15,7 @@ import ssl
 import time
 import weakref
 
-from gunicorn import _core, _ssl_context
+from gunicorn import _core, _ssl_context, _tls_recipe
 from gunicorn._tls_guard import guard_callbacks
 from gunicorn.errors import ConfigError
 
@@ -34,6 +35,9 @@ def make_context(cfg) -> ssl.SSLContext:
     Raises ConfigError, in one line that names the setting at fault.
     """
     _remember_shared_keys()
+    with _unavailable_is_a_fault():
+        if not _core.tls_is_shared():
+            _tls_recipe.begin()
     try:
         context = _ssl_context.make(cfg)
     except Exception as exc:
@@ -44,14 +48,20 @@ def make_context(cfg) -> ssl.SSLContext:
             f"ssl_context: the hook returned {context!r}; it has to return an ssl.SSLContext, "
             "as default_ssl_context_factory() does"
         )
-    try:
+    with _unavailable_is_a_fault():
         _core.tls_check(context)
+    return context  # type: ignore[return-value]
+
+
+@contextlib.contextmanager
+def _unavailable_is_a_fault():
+    try:
+        yield
     except _core.TLSUnavailable as exc:
         raise ConfigError(
             f"certfile, keyfile: TLS cannot be spoken with this Python: {exc}; let the proxy in "
             "front speak it, or use a worker class that brings its own"
         ) from exc
-    return context  # type: ignore[return-value]
 
 
 def _fault(cfg) -> str | None:
