@@ -200,7 +200,7 @@ class Tls:
     Making one raises ConfigError.
     """
 
-    _told_blind = False
+    _blind_logged = False
 
     def __init__(self, cfg, before: "Tls | None" = None) -> None:
         self.cfg = cfg
@@ -241,8 +241,8 @@ class Tls:
     def _is_blind(self, state: dict[str, tuple], log) -> bool:
         """Whether this process may not even look, as it has given up its rights."""
         hidden = [path for path, one in state.items() if one == (errno.EACCES,)]
-        if hidden and not self._told_blind:
-            self._told_blind = True
+        if hidden and not self._blind_logged:
+            self._blind_logged = True
             log.info("This process may not look at %s: once renewed, it takes a SIGHUP", hidden[0])
         return bool(hidden)
 

@@ -134,6 +134,15 @@ $ gunicorn -b 127.0.0.1:8000 -b '[::1]:8000' -b unix:/run/shop.sock shop:app
     "workers": """\
 As many as there are cores is where to begin: [choosing a worker](workers.md#how-many). SIGTTIN adds a
 worker and SIGTTOU removes one while the server runs. At most 2048.
+
+```python
+workers = "auto"
+```
+
+is one worker for each processor that the server may use: those of its affinity, but no more than the quota
+of its control groups (versions 1 and 2), rounded up. So it fits a container, where the machine's
+processors are too many. The log names the number and its reason; a reload counts anew. `WEB_CONCURRENCY`
+may be `auto`, too.
 """,
     "threads": """\
 ```python

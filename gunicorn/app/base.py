@@ -202,13 +202,17 @@ class Application(BaseApplication):
             _print_traceback()
             sys.exit(1)
         try:
-            self.cfg.load_worker_class()
-            self.cfg.logger_class, self.cfg.address, self.cfg.env  # noqa: B018  (they raise)
-            self._check_logging()
-            self._check_tls()
+            self._check_settings()
         except (RuntimeError, ConfigError) as exc:
             _die(exc)
         sys.exit(0)
+
+    def _check_settings(self):
+        """Load all that settings name, but the application. Raises RuntimeError or ConfigError."""
+        self.cfg.load_worker_class()
+        self.cfg.logger_class, self.cfg.address, self.cfg.env  # noqa: B018  (they raise)
+        self._check_logging()
+        self._check_tls()
 
     def _check_logging(self):
         """Raise RuntimeError for logs that could not be set up, without opening any."""

@@ -140,7 +140,7 @@ class ASGIWorker(LoopWorker):
         if self._engine.stopped() and not self._half.tasks:
             return
         if not self.broken_off:
-            self._tell_of_break_off()
+            self._log_break_off()
         self.abort_requests()
         self.call_later(self.margin() / 2, self.end_loop)
 
@@ -152,7 +152,7 @@ class ASGIWorker(LoopWorker):
     def break_off(self) -> None:
         """Cancel tasks that wait; end one that blocks the loop by SystemExit."""
         if not self.broken_off:
-            self._tell_of_break_off()
+            self._log_break_off()
         self.abort_requests()
         if asyncio.current_task(self.loop) is not None:
             sys.exit(0)

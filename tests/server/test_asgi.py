@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import json
 import os
 import re
 import signal
 import socket
+import sys
+import termios
 import time
 from urllib.parse import quote
 
@@ -342,6 +345,22 @@ def test_slow_client_makes_send_wait(asgi):
         assert last * 32768 < 64 << 20
         connection.abort()
     assert wait_until(lambda: server.json(target="/seen")[-1] == "OSError", "an OSError")
+
+
+def test_stream_that_the_client_takes_later(server):
+    """More than the socket takes: nothing is lost, and nothing is out of order."""
+    with server.connect() as connection:
+        connection.send(render(target="/pieces?2000"))
+        assert connection.read_head().status == 200
+        last = wait_until_still(lambda: unread(connection.sock))
+        assert last < 2000 * 4096
+        body = b"".join(iter(connection.read_chunk, b""))
+    assert body == b"".join(bytes([n % 251]) * 4096 for n in range(2000))
+
+
+def unread(sock) -> int:
+    """The bytes that wait in a socket."""
+    return int.from_bytes(fcntl.ioctl(sock, termios.FIONREAD, b"\0" * 4), sys.byteorder)
 
 
 def wait_until_still(count):

@@ -95,7 +95,7 @@ static void refuse_whole(struct engine *engine, struct conn *conn, enum metrics_
     refuse(engine, conn, CLOSE_REFUSED, status, text);
 }
 
-static void tell_invalid(struct engine *engine, const struct conn *conn, const char *text)
+static void log_invalid(struct engine *engine, const struct conn *conn, const char *text)
 {
     char peer[PEER_TEXT_SIZE];
     engine_note(engine, NOTE_WARNING, "Invalid request from ip=%s: %s",
@@ -119,7 +119,7 @@ static void refuse_head(struct engine *engine, struct conn *conn)
         engine_note(engine, NOTE_ERROR, "Cannot read a request from ip=%s: %s",
                     peer_text(&conn->peer, peer), strerror(ENOMEM));
     else
-        tell_invalid(engine, conn, fault.text);
+        log_invalid(engine, conn, fault.text);
     request->body.complete = false; /* nothing that follows is known */
     refuse(engine, conn, reason_of(&fault), fault.status, fault.page);
 }
@@ -142,14 +142,14 @@ static void refuse_body(struct engine *engine, struct conn *conn)
 {
     char text[BODY_LIMIT_TEXT];
     body_limit_text(engine, text);
-    tell_invalid(engine, conn, text);
+    log_invalid(engine, conn, text);
     refuse_whole(engine, conn, REFUSED_BODY_SIZE, 413, text);
 }
 
 static void refuse_for_room(struct engine *engine, struct conn *conn, int error)
 {
     char peer[PEER_TEXT_SIZE];
-    if (engine_may_tell(&engine->room_told_ms))
+    if (engine_may_log(&engine->room_logged_ms))
         engine_note(engine, NOTE_ERROR,
                     "Cannot buffer a request body from ip=%s: %s. Such requests are answered with "
                     "503 until tmp_upload_dir has room",
@@ -241,7 +241,7 @@ static void went_on(struct engine *engine, struct conn *conn, enum body_progress
         break;
     case BODY_MALFORMED:
         text = chunked_error_text(chunked);
-        tell_invalid(engine, conn, text);
+        log_invalid(engine, conn, text);
         refuse(engine, conn, CLOSE_MALFORMED, chunked_error_status(chunked), text);
         break;
     case BODY_TOO_LARGE:

@@ -208,6 +208,7 @@ static bool is_gone(struct request *request)
 
 void http1_ask(struct engine *engine, struct request *request)
 {
+    assert_leader(engine);
     if (can_ask(request) && socket_peer(request->conn->io.fd) == PEER_SILENT)
         ready_while_waiting(&engine->ready, request, ask);
 }

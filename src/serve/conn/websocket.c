@@ -123,6 +123,7 @@ static void refuse_version(struct request *request)
 void websocket_refuse(struct request *request, enum ws_handshake_result result,
                       const struct ws_handshake *handshake)
 {
+    assert_attached();
     if (result == WS_HANDSHAKE_VERSION)
         refuse_version(request);
     else
@@ -131,6 +132,7 @@ void websocket_refuse(struct request *request, enum ws_handshake_result result,
 
 enum response_error websocket_begin(struct request *request, struct str subprotocol)
 {
+    assert_attached();
     struct ws_handshake handshake;
     char accept[WS_ACCEPT_SIZE], extension[WS_EXTENSION_MAX];
     enum ws_handshake_result result = websocket_asked(request, &handshake);
@@ -218,6 +220,7 @@ static bool keep_rest(struct websocket *ws)
 
 enum response_error websocket_accept(struct request *request)
 {
+    assert_attached();
     struct engine *engine = request->engine;
     struct ws_handshake handshake;
     assert(engine->ops->events);
@@ -247,6 +250,7 @@ enum response_error websocket_accept(struct request *request)
 
 void websocket_ask(struct request *request, unsigned events)
 {
+    assert_attached();
     struct engine *engine = request->engine;
     events_want(engine, request, events);
     unsigned ready = duplex_pending(&request->websocket->duplex), happened = 0;
@@ -262,16 +266,19 @@ void websocket_ask(struct request *request, unsigned events)
 
 enum duplex_next websocket_next(struct request *request, struct duplex_message **message)
 {
+    assert_attached();
     return duplex_next(&request->websocket->duplex, message);
 }
 
 void websocket_drop(struct request *request, struct duplex_message *message)
 {
+    assert_attached();
     duplex_drop(&request->websocket->duplex, message);
 }
 
 enum duplex_sent websocket_send(struct request *request, bool text, struct str payload)
 {
+    assert_attached();
     struct websocket *ws = request->websocket;
     enum duplex_sent sent = duplex_send(&ws->duplex, text, payload);
     if (atomic_load_explicit(&ws->unattended, memory_order_relaxed))
@@ -281,6 +288,7 @@ enum duplex_sent websocket_send(struct request *request, bool text, struct str p
 
 void websocket_close(struct request *request, uint16_t code, struct str reason)
 {
+    assert_attached();
     duplex_close(&request->websocket->duplex, code, reason);
 }
 
