@@ -305,13 +305,14 @@ def check(cfg) -> None:
 _shared_keys: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # callbacks by context
 
 
+@functools.cache
 def _remember_shared_keys() -> None:
     """Remember the argument of `set_psk_server_callback()`: a context does not return it.
 
     ssl's own callback looks for an `ssl.SSLSocket`, and refuses the engine's connections.
     """
     original = getattr(ssl.SSLContext, "set_psk_server_callback", None)  # new in Python 3.13
-    if original is None or hasattr(original, "__wrapped__"):
+    if original is None:
         return
 
     @functools.wraps(original)

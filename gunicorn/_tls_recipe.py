@@ -151,10 +151,9 @@ def _record_new() -> None:
     ssl.SSLContext.__new__ = __new__  # type: ignore[assignment,method-assign]
 
 
+@functools.cache
 def begin() -> None:
     """Record from now on all that is done to a new context."""
-    if hasattr(ssl.SSLContext.__new__, "__wrapped__"):
-        return
     _record_new()
     for name, events in METHODS.items():
         _record(name, events)

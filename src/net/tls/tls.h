@@ -36,11 +36,11 @@ int tls_verify_mode(const struct ssl_ctx_st *ssl_ctx);
 struct tls_recipe {
     const struct tls_command {
         const char *name, *value;
-    } *commands;           /* those of SSL_CONF_cmd(3) for files, and those of tls_make.c */
+    } *commands; /* those of SSL_CONF_cmd(3) for files, and those of tls_make.c */
     size_t command_count;
-    uint64_t options;      /* SSL_OP_, all of them */
+    uint64_t options;           /* SSL_OP_, all of them */
     unsigned long verify_flags; /* X509_V_FLAG_, all of them */
-    const char *protocols; /* for ALPN, each with its length before it (RFC 7301 §3.1) */
+    const char *protocols;      /* for ALPN, each with its length before it (RFC 7301 §3.1) */
     size_t protocols_size;
 };
 

@@ -139,8 +139,8 @@ struct tls_made *tls_make(const struct tls_recipe *recipe, char *error, size_t s
     *made = (struct tls_made){.ssl_ctx = NULL};
     openssl.ERR_clear_error();
     made->ssl_ctx = openssl.SSL_CTX_new(openssl.TLS_server_method());
-    bool done = made->ssl_ctx ? set_up(made, recipe, error, size)
-                              : explain("SSL_CTX_new", error, size);
+    bool done =
+        made->ssl_ctx ? set_up(made, recipe, error, size) : explain("SSL_CTX_new", error, size);
     if (done)
         return made;
     tls_unmake(made);
