@@ -219,7 +219,9 @@ class Bridge:
         """Return the context for a client that asks for `name`, and an alert or 0."""
         from gunicorn import _tls
 
-        return _tls.server_name(self.tls.context, name, self.log)
+        # Kept until the next one, because the choice of a protocol by ALPN follows.
+        self._chosen = _tls.server_name(self.tls.context, name, self.log)
+        return self._chosen
 
     def has_shared_keys(self, context) -> bool:
         """Whether the context has a callback for TLS-PSK."""
