@@ -272,6 +272,7 @@ static void time_output(struct engine *engine, struct request *request)
 {
     uint32_t ms = engine->options.send_timeout_ms;
     request->flow.out_at = ms > 0 ? engine->now_ms + ms : 0;
+    request->flow.untaken = socket_untaken(request->conn->io.fd);
 }
 
 void flow_attend(struct engine *engine, struct request *request)
@@ -324,7 +325,8 @@ static void look_at_input(struct engine *engine, struct conn *conn)
     }
 }
 
-/* The client takes nothing: the rest of the answer is thrown away. */
+/* The client takes nothing: the rest of the answer is thrown away. The socket is shut now, for the
+ * application may not hear of it for long. */
 static void give_up_output(struct engine *engine, struct conn *conn)
 {
     struct outq *out = &conn->request->out;
@@ -334,13 +336,25 @@ static void give_up_output(struct engine *engine, struct conn *conn)
     struct part *rest = outq_clear(out);
     pthread_mutex_unlock(&out->lock);
     engine_discard(engine, rest);
+    request_interrupt(conn->request, true);
     client_left(engine, conn, true);
+}
+
+/* The system reports a socket as writable only when much of its buffer is empty. */
+static bool takes_some(const struct request *request)
+{
+    return socket_untaken(request->conn->io.fd) + PACE_BYTES <= request->flow.untaken;
 }
 
 static void look_at_output(struct engine *engine, struct conn *conn)
 {
-    conn->request->flow.out_at = 0;
-    if (atomic_load(&conn->request->out.pending)) /* else the application's thread has sent it */
+    struct request *request = conn->request;
+    request->flow.out_at = 0;
+    if (!atomic_load(&request->out.pending)) /* the application's thread has sent it */
+        return;
+    if (takes_some(request))
+        time_output(engine, request);
+    else
         give_up_output(engine, conn);
 }
 
