@@ -79,9 +79,9 @@ def _workers_default():
     if not text:
         return 1
     try:
-        return int(text)
+        return check.workers(text)
     except ValueError:
-        raise ValueError("must be a whole number, 0 or greater") from None
+        raise ValueError("must be a whole number, 0 or greater, or auto") from None
 
 
 def _forwarded_allow_ips_default():
@@ -110,6 +110,7 @@ def _hook(arity):
 
 
 INT = Kind(check.validate_pos_int, "int", type=int, meta="INT")
+WORKERS = Kind(check.validate_workers, "int, or auto", type=check.workers, meta="INT")
 SECONDS = Kind(check.validate_seconds, "number", type=check.seconds, meta="SECONDS")
 SIZE = Kind(check.validate_size, "int, or text with a unit", type=check.size, meta="SIZE")
 CLIENT_MEMORY = Kind(check.validate_client_memory, SIZE.label, type=check.size, meta="SIZE")
@@ -150,9 +151,10 @@ SECTIONS = {
             "How many connections may wait to be accepted.", unit="connections"),
     ),
     "Worker Processes": (
-        Row("workers", "-w --workers", Kind(check.validate_workers, "int", type=int, meta="INT"),
+        Row("workers", "-w --workers", WORKERS,
             Computed(_workers_default, "$WEB_CONCURRENCY, else 1", "WEB_CONCURRENCY"),
-            "How many worker processes handle requests.", unit="processes"),
+            "How many worker processes handle requests; auto: one for each processor that the "
+            "server may use.", unit="processes"),
         Row("worker_class", "-k --worker-class", CLASS, "sync",
             "The type of the workers: sync, gthread, gevent, eventlet, tornado, asgi, or the "
             "dotted path of a class."),
@@ -266,9 +268,11 @@ SECTIONS = {
         Row("proxy_allow_ips", "--proxy-allow-from", PEERS, "127.0.0.1,::1",
             "The peers that may send a PROXY header; * is all."),
         Row("protocol", "--protocol", STRING, "http",
-            "The protocol of clients: http or uwsgi.", since="25.0"),
+            "The protocol of clients: http, uwsgi or fastcgi.", since="25.0"),
         Row("uwsgi_allow_ips", "--uwsgi-allow-from", PEERS, "127.0.0.1,::1",
             "The peers that may speak the uwsgi protocol; * is all.", since="25.0"),
+        Row("fastcgi_allow_ips", "--fastcgi-allow-from", PEERS, "127.0.0.1,::1",
+            "The peers that may speak FastCGI; * is all.", since=OURS),
         Row("raw_paste_global_conf", "--paste-global", LIST, [],
             "A variable KEY=VALUE for PasteDeploy's global configuration. Can be repeated.",
             meta="CONF", since="19.7"),

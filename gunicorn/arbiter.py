@@ -16,6 +16,7 @@ from gunicorn.master import (
     dirty,
     events,
     exchanges,
+    log_level,
     notify,
     reload,
     settings,
@@ -89,6 +90,7 @@ class Arbiter:
         self._watchdog = systemd.watchdog_interval()
         self.log = None  # type: ignore[assignment]  # before setup()
         self.master_pid = 0
+        self._log_level = log_level.LogLevel()
         self.setup(app)
 
         self.pidfile = None
@@ -102,6 +104,7 @@ class Arbiter:
         self.tls = None  # a _tls.Tls, when the workers speak TLS by our engine
         self._status = status.Status()
         self._control = control.Control()
+        self._check = None  # a check.Check, while a child reads a configuration
         self._dirty = dirty.Dirty()
         self._stopping = False
         self._titled = False  # the command line is overwritten: there is no way back
@@ -124,7 +127,7 @@ class Arbiter:
     def _core(self):
         if self._core_object is None:
             self._core_object = _core.ArbiterCore(self, events)
-            settings.tell_core(self)
+            settings.pass_to_core(self)
         return self._core_object
 
     @property

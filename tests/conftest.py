@@ -14,11 +14,13 @@ import fnmatch
 from collections import OrderedDict
 
 import pytest
+from helpers.for_asgi import fits
 from helpers.gate import Gate
 from helpers.plainly import PLAIN_ONLY
 from helpers.reference import REFERENCE_FAILS
 from helpers.server import PACKAGED, WORKER_ARGS, Server, is_reference, server_has
 from helpers.tls import Authority, serve_tls
+from helpers.wrapped import name_wrapped
 
 #: Idle servers kept for other tests of a session.
 SHARED_MAX = 10
@@ -32,10 +34,14 @@ def pytest_addoption(parser):
     parser.addoption("--tls", action="store_true", help="run the behaviour tests over TLS")
 
 
+def name_of(item) -> str:
+    path, bracket, parameters = item.nodeid.partition("[")
+    return path.rpartition("/")[2] + bracket + parameters
+
+
 def matching(item, table: dict[str, str]) -> list[str]:
     """The values of a table whose patterns match the name of a test."""
-    path, bracket, parameters = item.nodeid.partition("[")
-    name = path.rpartition("/")[2] + bracket + parameters
+    name = name_of(item)
     return [value for pattern, value in table.items() if fnmatch.fnmatchcase(name, pattern)]
 
 
@@ -50,7 +56,19 @@ def select_over_tls(config, items) -> None:
     items[:] = chosen
 
 
+def select_for_workers(config, items) -> None:
+    """Leave the tests that have something to say of their worker class."""
+    chosen, others = [], []
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        fit = fits("asgi" in parameters.values(), name_of(item))
+        (chosen if fit else others).append(item)
+    config.hook.pytest_deselected(items=others)
+    items[:] = chosen
+
+
 def pytest_collection_modifyitems(config, items):
+    select_for_workers(config, items)
     if config.getoption("tls"):
         select_over_tls(config, items)
     if not any("worker" in getattr(item, "fixturenames", ()) for item in items):
@@ -87,6 +105,9 @@ class Servers:
     def start(self, app: str, *args: str, workers: int = 1, **options) -> Server:
         """A server of its own: the caller closes it."""
         arguments = [*WORKER_ARGS[self.worker], *args]
+        is_asgi = options.pop("is_asgi", False)
+        if self.worker == "asgi" and "-k" not in args and not is_asgi:
+            app = name_wrapped(app)
         if self.pair:
             arguments[:0] = self.pair.args
         if workers != 1:

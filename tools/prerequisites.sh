@@ -34,6 +34,7 @@ check_build() {
     have pkg-config || need pkg-config
     { have pkg-config && pkg-config --exists 'openssl >= 3.0'; } || need libssl-dev
     { have pkg-config && pkg-config --exists zlib; } || need zlib1g-dev
+    { have pkg-config && pkg-config --exists 'libnghttp2 >= 1.51'; } || need libnghttp2-dev
 }
 
 check_test() {

@@ -225,17 +225,14 @@ class InvalidSchemeHeaders(ParseException):
         return "Contradictory scheme headers"
 
 
-# The phrases of the engine's refusals (RFC 9110 section 15.5); those of Python vary.
-_REASONS = {413: "Content Too Large", 414: "URI Too Long"}
-
-
 def answer_to(exc: BaseException) -> tuple[int, str, str]:
     """Return (status, reason, text) to answer a request with that failed by `exc`.
 
     The text is empty when it is none of the client's business.
     """
     import ssl
-    from http import HTTPStatus
+
+    from gunicorn import _core
 
     if isinstance(exc, ssl.SSLError):
         status, text = 403, str(exc)
@@ -243,4 +240,4 @@ def answer_to(exc: BaseException) -> tuple[int, str, str]:
         status, text = getattr(exc, "code", 400), str(exc)
     else:
         status, text = 500, ""
-    return status, _REASONS.get(status, HTTPStatus(status).phrase), text
+    return status, _core.status_reason(status), text

@@ -21,6 +21,9 @@ def stranger_died(arbiter, pid: int, status: int) -> None:
         arbiter._core.successor_gone()
         exchanges.look_for_another_master(arbiter)
         return
+    if arbiter._check is not None and pid == arbiter._check.pid:
+        arbiter._check.pid = 0
+        return
     arbiter.log.debug("Reaped unknown child process (pid:%s, status:%s)", pid, status)
 
 

@@ -20,6 +20,7 @@ from gunicorn.master.workers import counted, ready
 __all__ = [
     "born_big",
     "cannot_answer",
+    "collected",
     "commanded",
     "counted",
     "dirty_died",
@@ -57,8 +58,15 @@ def cannot_answer(arbiter, reason: str) -> None:
     )
 
 
-def commanded(arbiter, request: bytes) -> tuple[bytes, int]:
+def commanded(arbiter, request: bytes) -> tuple[bytes, int, int]:
     """A client of the control socket asks: return `gunicorn.master.commands.answer()`."""
     from gunicorn.master import commands  # with json, once somebody asks
 
     return commands.answer(arbiter, request)
+
+
+def collected(arbiter, text: bytes, complete: bool) -> bytes:
+    """A child has answered a command: return `gunicorn.master.commands.collected()`."""
+    from gunicorn.master import commands
+
+    return commands.collected(arbiter, text, complete)

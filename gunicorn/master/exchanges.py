@@ -51,7 +51,7 @@ def waiting(arbiter) -> int:
 def look_for_another_master(arbiter) -> None:
     """Its workers may be free for new clients when all of ours are stuck."""
     for exchange in in_use(arbiter):
-        exchange.tell_masters(bool(arbiter.reexec_pid or arbiter.master_pid))
+        exchange.set_shared(bool(arbiter.reexec_pid or arbiter.master_pid))
 
 
 def join(arbiter, worker) -> None:

@@ -5,7 +5,7 @@ the configuration has a mistake, all stays as it was.
 """
 
 from gunicorn import sock
-from gunicorn.master import dirty, exchanges, notify, preload, settings, snapshot, titles
+from gunicorn.master import dirty, exchanges, explain, notify, preload, settings, snapshot, titles
 
 
 def begin(arbiter) -> None:
@@ -22,7 +22,7 @@ def begin(arbiter) -> None:
     arbiter._reloading.last_replaced = arbiter.worker_age
     titles.show(arbiter, "master")
     arbiter._core.new_generation()
-    settings.tell_core(arbiter)
+    settings.pass_to_core(arbiter)
     arbiter.manage_workers()
     if arbiter.num_workers == 0 and arbiter._reloading is not None:
         finish(arbiter)  # no worker is forked that would prove it
@@ -34,6 +34,7 @@ def _load(arbiter) -> None:
     preload.forget(arbiter)
     arbiter.app.reload()
     arbiter.setup(arbiter.app)
+    explain.automatic_workers(arbiter.cfg, arbiter.log)
     if arbiter.master_pid:
         arbiter.proc_name += ".2"
     arbiter.log.reopen_files()
@@ -71,7 +72,7 @@ def cancel(arbiter, reason) -> None:
     arbiter.log.error("The reload failed, everything stays as it was: %s", reason, exc_info=trace)
     arbiter._core.restore_generation(before.generation)
     arbiter._status.watch(arbiter._core)
-    settings.tell_core(arbiter)
+    settings.pass_to_core(arbiter)
     titles.show(arbiter, "master")
     notify.ready(arbiter)
 

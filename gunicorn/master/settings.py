@@ -24,7 +24,7 @@ def apply(arbiter) -> None:
     if cfg.env:
         os.environ.update(cfg.env)
     preload.load(arbiter)
-    tell_core(arbiter)
+    pass_to_core(arbiter)
 
 
 def _set_up_log(arbiter) -> None:
@@ -32,6 +32,7 @@ def _set_up_log(arbiter) -> None:
         arbiter.log = arbiter.cfg.logger_class(arbiter.cfg)
     else:
         arbiter.log.setup(arbiter.cfg)
+    arbiter._log_level.apply(arbiter, None)
 
 
 def _log_configuration(arbiter) -> None:
@@ -50,7 +51,7 @@ def set_num_workers(arbiter, value: int) -> None:
     arbiter.cfg.nworkers_changed(arbiter, value, before)
 
 
-def tell_core(arbiter) -> None:
+def pass_to_core(arbiter) -> None:
     """Hand the settings that the C core goes by to it, if there is one."""
     core, cfg = arbiter._core_object, arbiter.cfg
     if core is None:

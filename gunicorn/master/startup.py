@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterable
 
 from gunicorn import __version__, sock, systemd
-from gunicorn.master import dirty, settings, titles
+from gunicorn.master import dirty, explain, settings, titles
 from gunicorn.pidfile import Pidfile
 from gunicorn.workers import _overrides
 
@@ -53,6 +53,7 @@ def _open(arbiter) -> None:
     log.debug("Arbiter booted")
     log.info("Listening at: %s (%s)", ",".join(map(str, arbiter.LISTENERS)), arbiter.pid)
     log.info("Using worker: %s", cfg.worker_class_str)
+    explain.automatic_workers(cfg, log)
     _open_status(arbiter)
     dirty.prepare(arbiter)
     if hasattr(worker_class, "check_config"):
@@ -131,7 +132,7 @@ def settle(arbiter) -> None:
     """After the start, before the loop."""
     check_process(arbiter)
     titles.show(arbiter, "master")
-    settings.tell_core(arbiter)  # hooks may have replaced methods
+    settings.pass_to_core(arbiter)  # hooks may have replaced methods
 
 
 def check_process(arbiter) -> None:

@@ -107,7 +107,7 @@ def promote(arbiter) -> None:
         arbiter._promoted_pidfile = arbiter.cfg.pidfile
         titles.show(arbiter, "master")
         systemd.sd_notify(f"MAINPID={arbiter.pid}", arbiter.log)
-        settings.tell_core(arbiter)
+        settings.pass_to_core(arbiter)
     if arbiter._promoted_pidfile and arbiter.pidfile is not None:
         _rename_pidfile(arbiter)
 
@@ -120,4 +120,4 @@ def _rename_pidfile(arbiter) -> None:
     except OSError as exc:
         arbiter.log.error("Cannot rename the pidfile: %s", exc)
     arbiter._promoted_pidfile = None
-    settings.tell_core(arbiter)
+    settings.pass_to_core(arbiter)

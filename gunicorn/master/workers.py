@@ -109,6 +109,7 @@ def _make(arbiter):
         arbiter.log,
     )
     worker.tls = arbiter.tls
+    worker.log_level = arbiter._log_level
     exchanges.join(arbiter, worker)
     return worker
 

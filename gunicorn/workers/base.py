@@ -63,9 +63,10 @@ class Worker:
     tls: Any = None  # a gunicorn._tls.Tls, when the engine does TLS
     broken_off = False  # graceful_timeout is over, and requests that run were ended for it
     exchange: Any = None  # a _core.Exchange: requests that wait go to other workers by it
+    log_level: Any = None  # a gunicorn.master.log_level.LogLevel
 
     _stacks_fd = -1
-    _told_at: float | None = None  # time.monotonic() of the first signal to stop
+    _stop_asked_at: float | None = None  # time.monotonic() of the first signal to stop
     forked_from: int | None = None  # in a process that the application has forked: the worker's pid
 
     def __init__(
@@ -311,9 +312,11 @@ class Worker:
         signal.set_wakeup_fd(self.PIPE[1], warn_on_full_buffer=False)
 
     def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
-        """Open the log files anew."""
+        """Open the log files anew, and take over the level of the master's log."""
         import faulthandler
 
+        if self.log_level is not None:
+            self.log_level.follow(self.log)
         try:
             self.log.reopen_files()
         except OSError as exc:
@@ -325,8 +328,8 @@ class Worker:
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop when the running requests are done; their answers close the connections."""
-        if self._told_at is None:
-            self._told_at = time.monotonic()
+        if self._stop_asked_at is None:
+            self._stop_asked_at = time.monotonic()
         self.alive = False
         if self.cfg.reuse_port:  # the queue is this worker's own, and lost when it closes
             sock.refuse_new_connections(self.sockets, self.log)
@@ -339,11 +342,11 @@ class Worker:
 
     def break_off(self) -> None:
         """End the running requests by SystemExit, for the master would end the worker soon."""
-        self._tell_of_break_off()
+        self._log_break_off()
         self._engine.stop()
         sys.exit(0)
 
-    def _tell_of_break_off(self) -> None:
+    def _log_break_off(self) -> None:
         self.broken_off = True
         self.log.warning(
             "Worker graceful timeout (pid:%s): it ends before graceful_timeout (%s s) is over.%s",
@@ -362,7 +365,7 @@ class Worker:
 
     def patience(self) -> float:
         """Return for how many seconds requests may still run: graceful_timeout is the master's."""
-        since = 0.0 if self._told_at is None else time.monotonic() - self._told_at
+        since = 0.0 if self._stop_asked_at is None else time.monotonic() - self._stop_asked_at
         return max(0.0, self.cfg.graceful_timeout - self.margin() - since)
 
     def margin(self) -> float:

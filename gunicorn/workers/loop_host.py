@@ -115,13 +115,13 @@ class LoopWorker(Worker):
     def break_off(self) -> None:
         """End the request that blocks the loop; those that wait are ended from the loop."""
         if self.runs_request():
-            self._tell_of_break_off()
+            self._log_break_off()
             sys.exit(0)
 
     def _out_of_patience(self) -> None:
         if not self._engine.stopped():
             if not self.broken_off:
-                self._tell_of_break_off()
+                self._log_break_off()
             self.abort_requests()
             self.call_later(self.margin() / 2, self.end_loop)
 

@@ -1,6 +1,7 @@
 #ifndef BASE_LIST_H
 #define BASE_LIST_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -23,6 +24,7 @@ static inline bool list_empty(const struct list *l)
 
 static inline void list_push(struct list *head, struct list *l)
 {
+    assert(head->prev->next == head && head->prev != l);
     l->prev = head->prev;
     l->next = head;
     head->prev->next = l;
@@ -32,6 +34,7 @@ static inline void list_push(struct list *head, struct list *l)
 /* Takes l out of its ring and leaves it alone; harmless when it is alone already. */
 static inline void list_remove(struct list *l)
 {
+    assert(l->prev->next == l && l->next->prev == l);
     l->prev->next = l->next;
     l->next->prev = l->prev;
     list_init(l);

@@ -21,7 +21,7 @@ struct poll_loop {
     struct io **ios; /* ios[i] belongs to fds[i]; slot 0 is the wake pipe */
     struct pollfd *fds;
     struct pollfd *copy; /* polled by the wait under way */
-    struct io **told;
+    struct io **polled;
     int count, capacity, copy_capacity;
     bool waiting; /* a wait looks at a copy that a change makes old */
 };
@@ -37,7 +37,7 @@ static void poll_destroy(struct loop *base)
     mem_free(loop->ios);
     mem_free(loop->fds);
     mem_free(loop->copy);
-    mem_free(loop->told);
+    mem_free(loop->polled);
     mem_free(loop);
 }
 
@@ -159,15 +159,15 @@ static int copy_table(struct poll_loop *loop)
         if (!copy)
             return -1;
         loop->copy = copy;
-        struct io **told = mem_realloc(loop->told, (size_t)loop->capacity * sizeof(*told));
-        if (!told)
+        struct io **polled = mem_realloc(loop->polled, (size_t)loop->capacity * sizeof(*polled));
+        if (!polled)
             return -1;
-        loop->told = told;
+        loop->polled = polled;
         loop->copy_capacity = loop->capacity;
     }
     for (int i = 0; i < loop->count; i++) {
         loop->copy[i] = loop->fds[i];
-        loop->told[i] = loop->ios[i];
+        loop->polled[i] = loop->ios[i];
     }
     return loop->count;
 }
@@ -192,19 +192,19 @@ static void drain_wake_pipe(struct poll_loop *loop)
 }
 
 /* poll() reports a hang-up even without interest: only a negative descriptor is silent. */
-static void disarm(struct pollfd *fd, short told)
+static void disarm(struct pollfd *fd, short revents)
 {
-    fd->events &= (short)~told;
-    if (told & (POLLHUP | POLLERR | POLLNVAL))
+    fd->events &= (short)~revents;
+    if (revents & (POLLHUP | POLLERR | POLLNVAL))
         fd->fd = -1;
 }
 
 /* A reported event is asked for no more; a callback may add, arm or remove after that. */
-static void disarm_told(struct poll_loop *loop, int count)
+static void disarm_reported(struct poll_loop *loop, int count)
 {
     for (int i = 1; i < count; i++)
-        if (loop->copy[i].revents && !(loop->told[i]->interest & LOOP_LISTEN))
-            disarm(&loop->fds[loop->told[i]->slot], loop->copy[i].revents);
+        if (loop->copy[i].revents && !(loop->polled[i]->interest & LOOP_LISTEN))
+            disarm(&loop->fds[loop->polled[i]->slot], loop->copy[i].revents);
 }
 
 static int poll_loop_wait(struct loop *base, int timeout_ms, void *context)
@@ -220,7 +220,7 @@ static int poll_loop_wait(struct loop *base, int timeout_ms, void *context)
     pthread_mutex_lock(&loop->lock);
     loop->waiting = false;
     if (found > 0)
-        disarm_told(loop, count);
+        disarm_reported(loop, count);
     pthread_mutex_unlock(&loop->lock);
     if (found <= 0)
         return found;
@@ -230,7 +230,7 @@ static int poll_loop_wait(struct loop *base, int timeout_ms, void *context)
         drain_wake_pipe(loop);
     for (int i = 1; i < count; i++)
         if (loop->copy[i].revents)
-            loop->told[i]->on_event(loop->told[i], events_of(loop->copy[i].revents), context);
+            loop->polled[i]->on_event(loop->polled[i], events_of(loop->copy[i].revents), context);
     return found;
 }
 

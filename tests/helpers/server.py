@@ -71,6 +71,7 @@ WORKER_ARGS = {
     "gevent": ["-k", "gevent"],
     "eventlet": ["-k", "eventlet"],
     "tornado": ["-k", "tornado"],
+    "asgi": ["-k", "asgi"],
 }
 
 #: Worker classes that need a package of their name.

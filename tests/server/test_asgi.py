@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import json
 import os
 import re
 import signal
 import socket
+import sys
+import termios
 import time
 from urllib.parse import quote
 
 import pytest
+from helpers import fastcgi_record, uwsgi_packet
 from helpers.server import Server
 from helpers.wire import Closed, chunked, render, wait_until
 
@@ -344,6 +348,22 @@ def test_slow_client_makes_send_wait(asgi):
     assert wait_until(lambda: server.json(target="/seen")[-1] == "OSError", "an OSError")
 
 
+def test_stream_that_the_client_takes_later(server):
+    """More than the socket takes: nothing is lost, and nothing is out of order."""
+    with server.connect() as connection:
+        connection.send(render(target="/pieces?2000"))
+        assert connection.read_head().status == 200
+        last = wait_until_still(lambda: unread(connection.sock))
+        assert last < 2000 * 4096
+        body = b"".join(iter(connection.read_chunk, b""))
+    assert body == b"".join(bytes([n % 251]) * 4096 for n in range(2000))
+
+
+def unread(sock) -> int:
+    """The bytes that wait in a socket."""
+    return int.from_bytes(fcntl.ioctl(sock, termios.FIONREAD, b"\0" * 4), sys.byteorder)
+
+
 def wait_until_still(count):
     """The value of count() once it has not changed between two looks, some time apart."""
     last = -1
@@ -574,3 +594,51 @@ def test_nothing_is_left_of_requests(server):
             connection.send(render("POST", "/echo", [("Content-Length", "9")], b"") + b"abc")
             connection.read_head()
     wait_until(lambda: len(os.listdir(f"/proc/{pid}/fd")) <= before + 1, "descriptors are closed")
+
+
+# Behind a gateway
+
+
+GATEWAYS = {"uwsgi": uwsgi_packet.request, "fastcgi": fastcgi_record.request}
+
+
+@pytest.mark.parametrize("protocol", GATEWAYS)
+def test_the_scope_behind_a_gateway(asgi, protocol):
+    server = asgi(f"--protocol={protocol}")
+    render_request = GATEWAYS[protocol]
+
+    def ask(*args, **variables):
+        with server.connect() as connection:
+            connection.send(render_request(*args, **variables))
+            if protocol == "uwsgi":
+                return connection.read_response()
+            return fastcgi_record.read_response(connection)
+
+    response = ask(
+        "PUT",
+        "/scope/b%20%C3%A4%2541?q=%20",
+        b"x",
+        SERVER_PROTOCOL="HTTP/2.0",
+        HTTPS="on",
+        SCRIPT_NAME="/scope",
+        PATH_INFO="/b \u00e4%41".encode(),
+    )
+    scope = ast.literal_eval(response.body.decode())
+    expected = {
+        "type": "http",
+        "http_version": "2",
+        "method": "PUT",
+        "scheme": "https",
+        "path": "/scope/b \u00e4%41",
+        "raw_path": b"/scope/b%20%C3%A4%2541",
+        "root_path": "/scope",
+        "query_string": b"q=%20",
+        "client": ("192.0.2.7", 51234),
+        "server": ("www.example.com", 8080),
+        "headers": [(b"content-length", b"1"), (b"host", b"example.com")],
+    }
+    assert {key: scope[key] for key in expected} == expected
+    assert ask("POST", "/echo", BODY * 3).body == BODY * 3
+    assert ask("POST", "/messages", b"").status == 200
+    response = ask(uri="/scope/a", SERVER_PORT="x")
+    assert ast.literal_eval(response.body.decode())["server"] == server.address

@@ -60,15 +60,15 @@ static void test_a_life(void **state)
     assert_false(deadlines_may_be_due(&all, at + DEADLINE_AGAIN_MS - 1));
     assert_int_equal(deadlines_look(&all, at + DEADLINE_AGAIN_MS), DEADLINES_TELL);
 
-    assert_true(deadline_told(&all, deadline.serial));
-    assert_false(deadline_told(&all, deadline.serial));
+    assert_true(deadline_reported(&all, deadline.serial));
+    assert_false(deadline_reported(&all, deadline.serial));
     assert_null(deadlines_next(&all));
     assert_int_equal(deadlines_look(&all, at + GRACE - 1), 0);
     assert_int_equal(deadlines_wait(&all, at + GRACE - 1), 1);
 
     assert_int_equal(deadlines_look(&all, at + GRACE), DEADLINES_STUCK | DEADLINES_TELL);
     assert_ptr_equal(deadlines_next(&all), &deadline);
-    assert_true(deadline_told(&all, deadline.serial));
+    assert_true(deadline_reported(&all, deadline.serial));
     assert_null(deadlines_next(&all));
     assert_int_equal(deadlines_look(&all, at + 100 * GRACE), 0);
     deadline_end(&all, &deadline);
@@ -88,8 +88,8 @@ static void test_nobody_hears(void **state)
     assert_int_equal(deadlines_look(&all, at + GRACE),
                      DEADLINES_STUCK | DEADLINES_UNHEARD | DEADLINES_TELL);
     assert_int_equal(deadlines_look(&all, at + GRACE + 50), DEADLINES_TELL);
-    assert_true(deadline_told(&all, deadline.serial));
-    assert_true(deadline.told && deadline.stuck_told);
+    assert_true(deadline_reported(&all, deadline.serial));
+    assert_true(deadline.reported && deadline.stuck_reported);
     assert_false(deadline_is_unheard(&all, &deadline));
     assert_null(deadlines_next(&all));
     deadline_end(&all, &deadline);
@@ -118,10 +118,10 @@ static void test_more_time(void **state)
     assert_int_equal(deadlines_look(&all, at + 500), DEADLINES_TELL);
 
     deadline_extend(&all, &deadline, 500); /* between the look and the telling */
-    assert_false(deadline_told(&all, deadline.serial));
+    assert_false(deadline_reported(&all, deadline.serial));
     assert_null(deadlines_next(&all));
     assert_int_equal(deadlines_look(&all, at + 1000), DEADLINES_TELL);
-    assert_true(deadline_told(&all, deadline.serial));
+    assert_true(deadline_reported(&all, deadline.serial));
 
     deadline_extend(&all, &deadline, 500); /* only of the grace */
     assert_null(deadlines_next(&all));
@@ -145,11 +145,11 @@ static void test_others(void **state)
     uint64_t serial = first.serial;
     deadline_end(&all, &first);
     assert_null(deadlines_find(&all, serial));
-    assert_false(deadline_told(&all, serial));
+    assert_false(deadline_reported(&all, serial));
     assert_int_equal(deadlines_look(&all, NOW + TIMEOUT), 0);
     assert_int_equal(deadlines_look(&all, NOW + TIMEOUT + 200), DEADLINES_TELL);
     assert_ptr_equal(deadlines_find(&all, second.serial), &second);
-    assert_true(deadline_told(&all, second.serial));
+    assert_true(deadline_reported(&all, second.serial));
     deadlines_look(&all, NOW + TIMEOUT + 200);
     deadline_extend(&all, &second, 100000);
     deadlines_look(&all, NOW + TIMEOUT + 201);

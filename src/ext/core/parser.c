@@ -4,6 +4,7 @@
 #include "proto/forwarded.h"
 #include "proto/http1/chunked.h"
 #include "proto/http1/parse.h"
+#include "proto/status.h"
 
 #include <string.h>
 
@@ -352,7 +353,20 @@ static PyType_Spec decoder_spec = {
     .slots = decoder_slots,
 };
 
+static PyObject *reason_of(PyObject *module, PyObject *status)
+{
+    (void)module;
+    long code = PyLong_AsLong(status);
+    if (code == -1 && PyErr_Occurred())
+        return NULL;
+    return PyUnicode_FromString(status_reason(code >= 100 && code <= 999 ? (int)code : 0));
+}
+
 static PyMethodDef parser_functions[] = {
+    {"status_reason", reason_of, METH_O,
+     "status_reason(status, /)\n--\n\nReturn the reason phrase of a status code, as the engine "
+     "sends "
+     "it; \"Unknown\" for one that is not registered."},
     {"parse_head", parse_head, METH_VARARGS,
      "parse_head(data, limits, permits, names, peer, tls)\n--\n\n"
      "None while the head is not whole; then (size, method, target, path, query, version, fields, "

@@ -32,6 +32,7 @@ static const char *const event_names[ARBITER_EVENT_COUNT] = {
     [ARBITER_EVENT_HURRY] = "hurry",
     [ARBITER_EVENT_CANNOT_ANSWER] = "cannot_answer",
     [ARBITER_EVENT_COMMANDED] = "commanded",
+    [ARBITER_EVENT_COLLECTED] = "collected",
     [ARBITER_EVENT_FORKED] = "forked",
     [ARBITER_EVENT_STRAYED] = "strayed",
 };
@@ -286,7 +287,8 @@ static void host_cannot_answer(void *ctx, int error)
         PyErr_WriteUnraisable(((struct arbiter_object *)ctx)->owner);
 }
 
-static int host_command(void *ctx, struct str request, struct writer *answer, pid_t *stack_of)
+static int host_command(void *ctx, struct str request, struct writer *answer,
+                        struct arbiter_rest *rest)
 {
     PyObject *result =
         report(ctx, ARBITER_EVENT_COMMANDED, "(y#)", request.p, (Py_ssize_t)request.n);
@@ -296,13 +298,29 @@ static int host_command(void *ctx, struct str request, struct writer *answer, pi
 
     if (!result)
         return -1;
-    bool parsed = PyArg_ParseTuple(result, "y#i:commanded", &bytes, &size, &pid);
+    bool parsed = PyArg_ParseTuple(result, "y#ii:commanded", &bytes, &size, &pid, &rest->fd);
     if (parsed) {
         writer_add(answer, bytes, (size_t)size);
-        *stack_of = (pid_t)pid;
+        rest->stack_of = (pid_t)pid;
     }
     Py_DECREF(result);
     return parsed ? 0 : -1;
+}
+
+static int host_collected(void *ctx, struct str output, bool complete, struct writer *answer)
+{
+    PyObject *result = report(ctx, ARBITER_EVENT_COLLECTED, "(y#N)", output.n ? output.p : "",
+                              (Py_ssize_t)output.n, PyBool_FromLong(complete));
+    char *bytes;
+    Py_ssize_t size;
+
+    if (!result)
+        return -1;
+    int parsed = PyBytes_AsStringAndSize(result, &bytes, &size);
+    if (parsed == 0)
+        writer_add(answer, bytes, (size_t)size);
+    Py_DECREF(result);
+    return parsed;
 }
 
 const struct arbiter_host arbiter_host_python = {
@@ -327,6 +345,7 @@ const struct arbiter_host arbiter_host_python = {
     .hurry = host_hurry,
     .cannot_answer = host_cannot_answer,
     .command = host_command,
+    .collected = host_collected,
 };
 
 static void fork_before(void *ctx)

@@ -65,7 +65,7 @@ static PyObject *exchange_replace(PyObject *op, PyObject *age_object)
     Py_RETURN_NONE;
 }
 
-static PyObject *exchange_tell_masters(PyObject *op, PyObject *two)
+static PyObject *exchange_set_shared(PyObject *op, PyObject *two)
 {
     int are_two = PyObject_IsTrue(two);
 
@@ -92,8 +92,8 @@ static PyMethodDef exchange_methods[] = {
     {"replace", exchange_replace, METH_O,
      "replace(age, /)\n--\n\nWorkers up to this number leave what waits to later ones, once they "
      "are told to stop."},
-    {"tell_masters", exchange_tell_masters, METH_O,
-     "tell_masters(two, /)\n--\n\nWhether another master has workers for the same clients. Not at "
+    {"set_shared", exchange_set_shared, METH_O,
+     "set_shared(two, /)\n--\n\nWhether another master has workers for the same clients. Not at "
      "first."},
     {NULL, NULL, 0, NULL},
 };

@@ -132,7 +132,7 @@ void call_part(struct call *call)
     worker_check_process(call->worker, request);
     if (call->socket_taken)
         give_connection_away(call);
-    timeout_tell_at_end(call);
+    timeout_report_at_end(call);
     if (call->socket_taken)
         client_socket_finish(call->socket);
     await_others(call->worker, request);

@@ -141,7 +141,7 @@ int timeout_enter(struct call *call)
 {
     if (!call->deadline)
         return 0;
-    if (call->request->deadline.told) { /* a hook took all the time */
+    if (call->request->deadline.reported) { /* a hook took all the time */
         call->raised = true;
         PyErr_SetNone(call->worker->timeout_error);
         return -1;
@@ -269,15 +269,15 @@ static enum place tell(struct worker *worker, struct request *request, PyObject 
     struct deadlines *deadlines = &worker->engine->deadlines;
     struct call *call = request->call;
     uint64_t serial = request->deadline.serial;
-    bool first = !request->deadline.told;
+    bool first = !request->deadline.reported;
     if (!call) { /* it has just begun, or is as good as over */
-        deadline_told(deadlines, serial);
+        deadline_reported(deadlines, serial);
         return NOWHERE;
     }
     enum place place = place_of(call);
     PyObject *stack = stack_of(call, place, frame);
     /* Others have run meanwhile: is it still the same request? */
-    if (!stack || !deadline_told(deadlines, serial)) {
+    if (!stack || !deadline_reported(deadlines, serial)) {
         Py_XDECREF(stack);
         return NOWHERE;
     }
@@ -315,7 +315,7 @@ int timeout_check(struct worker *worker, PyObject *frame)
     return -1;
 }
 
-void timeout_tell_at_end(struct call *call)
+void timeout_report_at_end(struct call *call)
 {
     struct worker *worker = call->worker;
     if (call->deadline && deadline_is_unheard(&worker->engine->deadlines, &call->request->deadline))
@@ -344,7 +344,7 @@ void timeout_overdue(void *app)
 }
 
 /* The interpreter is held by C code: logs as much as is possible without it. */
-static void tell_unheard(struct worker *worker)
+static void log_unheard(struct worker *worker)
 {
     char line[LINE_MAX_SIZE], when[32];
     time_t now = time(NULL);
@@ -364,7 +364,7 @@ void timeout_give_up(void *app, bool unheard)
 {
     struct worker *worker = app;
     if (unheard && worker->stacks_fd >= 0)
-        tell_unheard(worker);
+        log_unheard(worker);
     if (worker->slot)
         slot_retire(worker->slot, REASON_REQUEST_TIMEOUT);
     else

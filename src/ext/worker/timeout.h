@@ -27,7 +27,7 @@ int timeout_check(struct worker *worker, PyObject *frame);
 
 /* The request ends. If it is due, and the main thread could not get the interpreter to say so as
  * the application kept it all the time, that is logged now. */
-void timeout_tell_at_end(struct call *call);
+void timeout_report_at_end(struct call *call);
 
 /* Whether that request still runs and RequestTimeout may be raised in it, as is done now. */
 bool timeout_may_raise(struct worker *worker, uint64_t serial);

@@ -53,7 +53,7 @@ struct child {
     uint32_t age;        /* grows with each fork: the lowest is the oldest */
     uint32_t generation; /* of the configuration it was forked with */
     enum child_phase phase;
-    bool slow_boot_told;
+    bool slow_boot_logged;
     bool watching;      /* look_at is set */
     bool replacing;     /* its turn to be replaced has come */
     bool born_big;      /* beyond a limit of memory as soon as it was ready: not held to it */

@@ -243,7 +243,7 @@ static void list_threads(struct dump *dump, pid_t pid)
     qsort(dump->threads, dump->thread_count, sizeof(dump->threads[0]), by_number);
 }
 
-static void tell_requests(struct dump *dump, const struct slot *slot, int64_t now)
+static void describe_requests(struct dump *dump, const struct slot *slot, int64_t now)
 {
     struct running_request list[RUNNING_MAX];
     unsigned count = running_copy(slot->running, now, list);
@@ -269,7 +269,7 @@ static void begin_worker(struct dump *dump, int64_t now)
     dump->asked_at = 0;
     if (!slot)
         return;
-    tell_requests(dump, slot, now);
+    describe_requests(dump, slot, now);
     if (atomic_load(&slot->shared->dumps))
         list_threads(dump, dump->pids[dump->at]);
     else
@@ -342,7 +342,7 @@ static void copy_stack(struct dump *dump)
 }
 
 /* "Thread 12 (python3)": with the name that the thread has given itself. */
-static void tell_thread(struct dump *dump, pid_t pid, pid_t thread)
+static void describe_thread(struct dump *dump, pid_t pid, pid_t thread)
 {
     char name[64] = "?";
 
@@ -361,7 +361,7 @@ static void take_answer(struct dump *dump)
     bool wrote = fstat(dump->file, &stat) == 0 && stat.st_size > 0;
 
     if (wrote || dump->revoked)
-        tell_thread(dump, pid, thread);
+        describe_thread(dump, pid, thread);
     if (wrote) {
         writer_text(&dump->text, "\n");
     } else if (dump->revoked) {

@@ -39,7 +39,7 @@ static int64_t boot_limit(const struct arbiter *a)
 /* Whether a boot that takes longer than `timeout` is still to be logged. */
 static bool tells_of_slow_boot(const struct arbiter *a, const struct child *child)
 {
-    return !child->slow_boot_told && a->timeout_ms > 0 && a->timeout_ms < boot_limit(a);
+    return !child->slow_boot_logged && a->timeout_ms > 0 && a->timeout_ms < boot_limit(a);
 }
 
 static int64_t boot_deadline(const struct arbiter *a, const struct child *child)
@@ -224,7 +224,7 @@ static int murder_if_due(struct arbiter *a, struct child *child, int64_t now)
     case CHILD_BOOTING:
         if (!tells_of_slow_boot(a, child))
             return time_out(a, child, REASON_BOOT_TIMEOUT, child->forked_at, now);
-        child->slow_boot_told = true;
+        child->slow_boot_logged = true;
         return a->host->slow_boot(a->ctx, child, now - child->forked_at);
     case CHILD_READY:
         if (child->expires_at > 0 && child->expires_at <= now)

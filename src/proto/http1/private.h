@@ -37,6 +37,9 @@ enum http1_result http1_wait(struct http1_reader *in);
 /* Parses the request line at parser->parsed and moves parser->parsed behind it. */
 enum http1_result http1_request_line(struct http1_reader *in);
 
+/* Whether [from, to) is a method that the settings permit. */
+bool http1_method_valid(const char *from, const char *to, const struct http1_limits *limits);
+
 /* Parses the fields from parser->parsed on, and the empty line: HTTP1_OK when the head is whole. */
 enum http1_result http1_fields(struct http1_reader *in);
 

@@ -22,7 +22,7 @@ static bool method_is(const struct head *head, const char *data, struct str name
 }
 
 /* The conventional rule first: without it, any token will do. */
-static bool method_valid(const char *from, const char *to, const struct http1_limits *limits)
+bool http1_method_valid(const char *from, const char *to, const struct http1_limits *limits)
 {
     bool free = limits->permit_unconventional_method;
     if (from == to || (!free && (to - from < METHOD_MIN || to - from > METHOD_MAX)))
@@ -91,7 +91,7 @@ static enum http1_result line_check(struct http1_reader *in, const char *from, c
     line.version = line.target <= to ? find(line.target, to, ' ') + 1 : to + 1;
     if (line.version > to)
         return http1_refuse_at(in, HTTP1_BAD_REQUEST_LINE, from, to);
-    if (!method_valid(from, line.target - 1, in->limits))
+    if (!http1_method_valid(from, line.target - 1, in->limits))
         return http1_refuse_at(in, HTTP1_BAD_METHOD, from, line.target - 1);
     head->method = http1_offset(in, from);
     head->method_len = (uint32_t)(line.target - 1 - from);

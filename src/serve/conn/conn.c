@@ -163,7 +163,7 @@ int conn_watch(struct engine *engine, struct conn *conn)
     if (conn->watched)
         return 0;
     if (loop_add(engine->loop, &conn->io, LOOP_READ | LOOP_WRITE) < 0) {
-        if (engine_may_tell(&engine->watch_told_ms))
+        if (engine_may_log(&engine->watch_logged_ms))
             engine_note(engine, NOTE_ERROR, "Cannot wait for a client: %s", strerror(errno));
         return -1;
     }
@@ -195,13 +195,13 @@ void conn_await(struct engine *engine, struct conn *conn, uint32_t timeout_ms)
 
 void conn_read_later(struct engine *engine, struct conn *conn)
 {
-    bool told = conn->watched;
+    bool watched = conn->watched;
     conn->readable = false;
     if (conn_watch(engine, conn) < 0)
         conn_close_because(engine, conn, CLOSE_ERROR);
     else if (conn->tls) /* what TLS has read already no event will tell of */
         list_in(&engine->unread, conn);
-    else if (told)
+    else if (watched)
         loop_again(engine->loop, &conn->io, LOOP_READ);
 }
 
@@ -467,7 +467,7 @@ static bool looks_for_proxy(const struct engine *engine, const struct conn *conn
 
 /* The end */
 
-static void tell_closed(struct engine *engine, struct conn *conn)
+static void log_closed(struct engine *engine, struct conn *conn)
 {
     char peer[PEER_TEXT_SIZE];
     engine_note(engine, NOTE_DEBUG, "Connection of ip=%s closed: %s", peer_text(&conn->peer, peer),
@@ -485,10 +485,10 @@ static void close_socket(const struct conn *conn)
 }
 
 /* The number may be another file's by now. */
-static void tell_stolen(struct engine *engine, const struct conn *conn)
+static void log_stolen(struct engine *engine, const struct conn *conn)
 {
     forked_forget(conn->io.fd);
-    if (engine_may_tell(&engine->watch_told_ms))
+    if (engine_may_log(&engine->watch_logged_ms))
         engine_note(engine, NOTE_ERROR,
                     "The application has closed a client's descriptor, which is the server's");
 }
@@ -509,7 +509,7 @@ void conn_close(struct engine *engine, struct conn *conn)
         return;
     }
     if (engine->options.debug)
-        tell_closed(engine, conn);
+        log_closed(engine, conn);
     bool is_ours = !conn->watched || loop_remove(engine->loop, &conn->io) == 0;
     release(engine, conn, is_ours);
     move(engine, conn, CONN_CLOSED);
@@ -518,7 +518,7 @@ void conn_close(struct engine *engine, struct conn *conn)
     if (is_ours)
         close_socket(conn);
     else
-        tell_stolen(engine, conn);
+        log_stolen(engine, conn);
     timer_unlink(&conn->timer);
     list_remove(&conn->link);
     proxied_free(engine, conn);

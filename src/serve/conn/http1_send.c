@@ -25,7 +25,7 @@ static bool is_of_system(int error)
            error == ENFILE || error == EACCES || error == ESTALE || error == EINVAL;
 }
 
-static void tell_of_system(struct engine *engine, int error)
+static void log_system_error(struct engine *engine, int error)
 {
     if (is_of_system(error))
         engine_note(engine, NOTE_ERROR, "An answer is cut off: %s", strerror(error));
@@ -34,7 +34,7 @@ static void tell_of_system(struct engine *engine, int error)
 /* The same with its reason: errno. */
 static int failed(struct request *request)
 {
-    tell_of_system(request->engine, errno);
+    log_system_error(request->engine, errno);
     return gone(request);
 }
 
@@ -118,11 +118,18 @@ static bool may_be_fast(const struct request *request)
     return request->response.streamed && !request->response.slow;
 }
 
+static bool never_waits(const struct request *request)
+{
+    return request->engine->ops->events;
+}
+
 /* The client has so much before it already that a further item of a stream waits. */
 static bool is_ahead(const struct request *request, size_t n)
 {
     const struct outq *q = &request->out;
     uint64_t waits = q->memory + q->kept;
+    if (never_waits(request)) /* its items wait by response_room() */
+        return false;
     return may_be_fast(request) || (waits > 0 && waits + n > window_of(request));
 }
 
@@ -137,9 +144,9 @@ static bool goes_to_memory(const struct request *request, size_t n)
 }
 
 /* No file can be had, or it takes no more. */
-static void tell_of_file(struct engine *engine, int error)
+static void log_file_error(struct engine *engine, int error)
 {
-    if (error != ENOBUFS && error != EMFILE && engine_may_tell(&engine->room_told_ms))
+    if (error != ENOBUFS && error != EMFILE && engine_may_log(&engine->room_logged_ms))
         engine_note(engine, NOTE_ERROR, "Cannot keep an answer in a file of tmp_upload_dir: %s",
                     strerror(error));
 }
@@ -165,7 +172,7 @@ static int store(struct request *request, const struct iovec *part, struct held 
         return 0;
     if (errno == EFBIG)
         return STORE_AHEAD;
-    tell_of_file(request->engine, errno);
+    log_file_error(request->engine, errno);
     int stored = store_in_memory(q, part, held);
     if (stored < 0)
         engine_short(request->engine,
@@ -180,7 +187,7 @@ static enum outq_result flush_now(struct request *request, uint64_t *taken)
     struct conn *conn = request->conn;
     enum outq_result result = outq_flush(&request->out, conn->io.fd, conn->tls, &done, taken);
     if (result == OUTQ_BROKEN)
-        tell_of_system(request->engine, errno);
+        log_system_error(request->engine, errno);
     struct part *rest = result == OUTQ_BROKEN ? outq_clear(&request->out) : NULL;
     engine_discard(request->engine, done);
     engine_discard(request->engine, rest);
@@ -206,6 +213,7 @@ static enum outq_result flush(struct request *request, uint64_t *taken)
 
 enum outq_result http1_send_on(struct request *request, uint64_t *taken)
 {
+    assert_leader(request->engine);
     pthread_mutex_lock(&request->out.lock);
     enum outq_result result = flush(request, taken);
     pthread_mutex_unlock(&request->out.lock);
@@ -331,11 +339,6 @@ static int overflow(struct request *request)
 {
     request->response.full = true;
     return gone(request);
-}
-
-static bool never_waits(const struct request *request)
-{
-    return request->engine->ops->events;
 }
 
 /* With the lock: whether the leader does not know yet that it has to watch the client's pace. It

@@ -5,6 +5,7 @@
 
 bool park(struct engine *engine, struct conn *conn)
 {
+    assert_leader(engine);
     conn->parked = false;
     if (conn->parked_ms >= PARK_MAX_MS || atomic_load_explicit(&conn->gone, memory_order_relaxed))
         return false;
@@ -20,6 +21,7 @@ bool park(struct engine *engine, struct conn *conn)
 
 bool park_expired(struct engine *engine, struct conn *conn)
 {
+    assert_leader(engine);
     if (!conn->parked || (engine->drained && engine->now_ms >= drain_requests_until(engine)))
         return false;
     conn->parked_ms += PARK_LOOK_MS;
@@ -28,6 +30,7 @@ bool park_expired(struct engine *engine, struct conn *conn)
 
 bool unpark(struct engine *engine, struct conn *conn)
 {
+    assert_leader(engine);
     if (!conn->parked)
         return false;
     conn->parked = false;

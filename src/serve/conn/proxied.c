@@ -175,6 +175,7 @@ static enum proxied_result judge(struct engine *engine, struct conn *conn, char 
 
 enum proxied_result proxied_read(struct engine *engine, struct conn *conn, const char **why)
 {
+    assert_leader(engine);
     alignas(8) char data[PROXY_V2_MAX];
     ssize_t n = socket_peek(conn->io.fd, data, sizeof(data));
     if (n < 0 && errno == EAGAIN)

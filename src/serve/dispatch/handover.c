@@ -238,7 +238,7 @@ static void no_descriptors(struct engine *engine)
     int error = errno;
     if (exchange_is_empty(engine->options.exchange) || engine_make_room(engine))
         return;
-    if (engine_may_tell(&engine->take_told_ms))
+    if (engine_may_log(&engine->take_logged_ms))
         engine_note(engine, NOTE_ERROR, "Cannot take a request from another worker: %s",
                     strerror(error));
     engine_pause_for(engine, PAUSE_ERROR, ACCEPT_PAUSE_MS);
@@ -270,7 +270,7 @@ static bool has_place(struct engine *engine)
 /* Lost, or never one: another worker may send anything, as fast as it likes. */
 static void note_broken(struct engine *engine)
 {
-    if (engine_may_tell(&engine->broken_told_ms))
+    if (engine_may_log(&engine->broken_logged_ms))
         engine_note(engine, NOTE_ERROR, "Cannot go on with a request from another worker");
 }
 

@@ -92,5 +92,5 @@ uint32_t handover_takers(const struct engine *engine)
 void handover_tell(struct engine *engine, uint32_t load)
 {
     if (engine->options.exchange)
-        exchange_tell_load(engine->options.exchange, engine->options.number, load);
+        exchange_set_load(engine->options.exchange, engine->options.number, load);
 }

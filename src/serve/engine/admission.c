@@ -53,7 +53,7 @@ bool admission_refuses(struct engine *engine, enum metrics_refusal *reason)
 
 void admission_tell(struct engine *engine, enum metrics_refusal reason)
 {
-    if (engine_may_tell(&engine->overload_told_ms))
+    if (engine_may_log(&engine->overload_logged_ms))
         engine_note(engine, NOTE_WARNING, "Requests are refused with 503 (%s)",
                     metrics_refusal_name(reason));
 }

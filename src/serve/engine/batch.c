@@ -5,6 +5,7 @@
 
 void engine_ready(struct engine *engine, struct request *request)
 {
+    assert_leader(engine);
     request->next = NULL;
     if (engine->batch_tail) {
         engine->batch_tail->next = request;
@@ -19,6 +20,7 @@ void engine_ready(struct engine *engine, struct request *request)
 
 struct request *engine_take_batch(struct engine *engine)
 {
+    assert_leader(engine);
     struct request *batch = engine->batch_head;
     engine->batch_head = engine->batch_tail = NULL;
     engine->batch_count = 0;
@@ -27,6 +29,7 @@ struct request *engine_take_batch(struct engine *engine)
 
 void engine_flush_batch(struct engine *engine)
 {
+    assert_leader(engine);
     if (!engine->batch_head)
         return;
     ready_push(&engine->ready, engine->batch_head, engine->batch_tail, engine->batch_count);

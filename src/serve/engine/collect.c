@@ -11,7 +11,7 @@
 void engine_flush_log(struct engine *engine)
 {
     int error = access_log_flush(engine->access_log);
-    if (error != 0 && engine_may_tell(&engine->lost_told_ms))
+    if (error != 0 && engine_may_log(&engine->lost_logged_ms))
         engine_note(engine, NOTE_ERROR, "Cannot write the access log, lines are lost: %s",
                     strerror(error));
 }

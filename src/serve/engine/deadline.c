@@ -43,7 +43,7 @@ void deadline_extend(struct deadlines *deadlines, struct deadline *deadline, uin
     pthread_mutex_lock(&deadlines->lock);
     if (__builtin_add_overflow(deadline->at_ms, ms, &deadline->at_ms))
         deadline->at_ms = UINT64_MAX / 2;
-    if (!deadline->told)
+    if (!deadline->reported)
         deadline->due = false; /* if it still is, the next look will say so */
     pthread_mutex_unlock(&deadlines->lock);
 }
@@ -62,7 +62,7 @@ int deadlines_wait(const struct deadlines *deadlines, uint64_t now_ms)
 
 static bool is_to_tell(const struct deadline *deadline)
 {
-    return (deadline->due && !deadline->told) || (deadline->stuck && !deadline->stuck_told);
+    return (deadline->due && !deadline->reported) || (deadline->stuck && !deadline->stuck_reported);
 }
 
 /* Adds to *found; when to look at it again, UINT64_MAX for never. */
@@ -74,7 +74,7 @@ static uint64_t look_at_one(const struct deadlines *deadlines, struct deadline *
     uint64_t ends = deadline->at_ms + deadlines->grace_ms;
     if (deadline->due && !deadline->stuck && now_ms >= ends) {
         deadline->stuck = true;
-        *found |= DEADLINES_STUCK | (deadline->told ? 0 : DEADLINES_UNHEARD);
+        *found |= DEADLINES_STUCK | (deadline->reported ? 0 : DEADLINES_UNHEARD);
     }
     deadline->due = true;
     if (is_to_tell(deadline)) {
@@ -142,19 +142,19 @@ bool deadline_is_unheard(struct deadlines *deadlines, const struct deadline *dea
     if (deadline->serial == 0)
         return false;
     pthread_mutex_lock(&deadlines->lock);
-    bool is = deadline->due && !deadline->told;
+    bool is = deadline->due && !deadline->reported;
     pthread_mutex_unlock(&deadlines->lock);
     return is;
 }
 
-bool deadline_told(struct deadlines *deadlines, uint64_t serial)
+bool deadline_reported(struct deadlines *deadlines, uint64_t serial)
 {
     pthread_mutex_lock(&deadlines->lock);
     struct deadline *deadline = find_run(deadlines, serial);
     bool is = deadline && is_to_tell(deadline);
     if (is) {
-        deadline->told = true;
-        deadline->stuck_told = deadline->stuck;
+        deadline->reported = true;
+        deadline->stuck_reported = deadline->stuck;
     }
     pthread_mutex_unlock(&deadlines->lock);
     return is;

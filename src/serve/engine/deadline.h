@@ -13,8 +13,8 @@
  * a list. The stand-by looks at it when the first of them may be late, and informs the
  * application, which ends the request in its own way:
  *
- *            at_ms         deadline_told()         at_ms + grace_ms
- *   runs ----------> due ------------------> told ------------------> stuck
+ *            at_ms         deadline_reported()           at_ms + grace_ms
+ *   runs ----------> due ------------------> reported --------------> stuck
  *                      \______________________________________________^
  *
  * A worker with a stuck request is given up: see engine_give_up().
@@ -25,9 +25,9 @@ struct deadline {
     uint64_t serial;  /* of the run; 0: it is in no list */
     uint64_t at_ms;
     bool due;
-    bool told;       /* the application knows that it is due */
-    bool stuck;      /* it went on all through the grace */
-    bool stuck_told; /* the application knows that, too */
+    bool reported;       /* the application knows that it is due */
+    bool stuck;          /* it went on all through the grace */
+    bool stuck_reported; /* the application knows that, too */
 };
 
 struct deadlines {
@@ -90,6 +90,6 @@ struct deadline *deadlines_find(struct deadlines *deadlines, uint64_t serial);
 bool deadline_is_unheard(struct deadlines *deadlines, const struct deadline *deadline);
 
 /* The application is informed of that run now; false when it has ended or has got more time. */
-bool deadline_told(struct deadlines *deadlines, uint64_t serial);
+bool deadline_reported(struct deadlines *deadlines, uint64_t serial);
 
 #endif

@@ -6,6 +6,7 @@
 
 void drain_last_chance(struct engine *engine, struct conn *conn)
 {
+    assert_leader(engine);
     uint64_t until = drain_limit(engine, conn);
     if (conn->state == CONN_OPEN)
         conn->protocol->drain(engine, conn);
@@ -15,6 +16,7 @@ void drain_last_chance(struct engine *engine, struct conn *conn)
 
 void drain_cut(struct engine *engine, struct conn *conn)
 {
+    assert_leader(engine);
     struct drain_cut *cut = &engine->cut;
     uint32_t *counts[METRICS_CONN_STATES] = {
         [ACTIVITY_HEAD] = &cut->heads,
@@ -32,6 +34,7 @@ void drain_cut(struct engine *engine, struct conn *conn)
 
 void drain_expect(struct engine *engine)
 {
+    assert_leader(engine);
     if (engine->stop_ms > 0)
         return;
     engine->stop_ms = engine->now_ms;
@@ -82,13 +85,14 @@ static bool is_not_meant(const struct engine *engine)
 
 void drain_cut_off(struct engine *engine)
 {
+    assert_leader(engine);
     if (is_not_meant(engine)) {
         engine->stop_ms = 0;
         return;
     }
     atomic_store(&engine->out_of_time, true);
     each(engine, drain_cut);
-    drain_tell(engine);
+    drain_log(engine);
     if (list_empty(&engine->active)) {
         engine_stop(engine);
         return;
@@ -97,8 +101,9 @@ void drain_cut_off(struct engine *engine)
         engine->ops->cut_off(engine->app);
 }
 
-void drain_tell(struct engine *engine)
+void drain_log(struct engine *engine)
 {
+    assert_leader(engine);
     const struct drain_cut *cut = &engine->cut;
     if (cut->heads + cut->bodies + cut->waiting + cut->answers > 0)
         engine_note(engine, NOTE_WARNING,

@@ -52,6 +52,7 @@ static void read_waiting(struct engine *engine)
 
 void engine_reap(struct engine *engine)
 {
+    assert_leader(engine);
     while (!list_empty(&engine->dead)) {
         struct conn *conn = list_entry(engine->dead.next, struct conn, link);
         list_remove(&conn->link);
@@ -194,7 +195,7 @@ static void finish_step(struct engine *engine)
     if (engine->options.loop_host)
         set_alarm(engine);
     if (atomic_load_explicit(&engine->draining, memory_order_relaxed) && is_done(engine)) {
-        drain_tell(engine);
+        drain_log(engine);
         engine_stop(engine);
     }
 }
@@ -303,6 +304,7 @@ static void begin_step(struct engine *engine, int timeout_ms)
 
 void engine_step(struct engine *engine, int timeout_ms)
 {
+    assert_leader(engine);
     begin_step(engine, timeout_ms);
     finish_step(engine);
 }

@@ -42,7 +42,7 @@ struct engine_options {
     const struct forwarded *forwarded; /* borrowed */
     const struct trust *trust;         /* borrowed: forwarded_allow_ips */
     const struct trust *proxies;       /* borrowed: proxy_allow_ips */
-    const struct trust *gateways;      /* borrowed: uwsgi_allow_ips */
+    const struct trust *gateways;      /* borrowed: uwsgi_allow_ips or fastcgi_allow_ips */
     unsigned proxy_versions;           /* bits of enum proxy_version; 0: no PROXY header is read */
     uint32_t keepalive_ms;             /* 0: one request a connection */
     uint32_t header_timeout_ms;        /* from the first wait until a head is whole; 0: never */
@@ -177,21 +177,21 @@ struct engine {
     struct list unread;     /* those of TLS that had their turn, and have read more already */
     struct list unnamed;    /* those whose handshake waits for a thread: see tls_names */
     uint32_t connections;
-    uint32_t in_flight;                /* requests that are RUNNING */
-    uint32_t websockets;               /* of these: open WebSockets */
-    uint32_t websockets_closed;        /* as the worker ends, so far */
-    bool admits_few;                   /* max_queue or limit_concurrency is set */
-    _Atomic uint64_t overload_told_ms; /* when refusals were logged last */
-    _Atomic uint64_t full_told_ms;     /* the same for worker_connections used up */
-    uint32_t evicted;                  /* connections closed for new ones since then */
-    _Atomic uint64_t wait_told_ms;     /* the same for new ones that wait, as none can be closed */
-    _Atomic uint64_t room_told_ms;     /* the same for bodies that could not be buffered */
-    _Atomic uint64_t accept_told_ms;   /* the same for failures to accept */
-    _Atomic uint64_t watch_told_ms;    /* the same for connections that the loop does not take */
-    _Atomic uint64_t lost_told_ms;     /* the same for lines that the access log has lost */
-    _Atomic uint64_t take_told_ms;     /* the same for descriptors for requests of others */
-    _Atomic uint64_t broken_told_ms;   /* the same for requests of others that are none */
-    _Atomic uint64_t short_told_ms;    /* the same for a budget that is used up */
+    uint32_t in_flight;                  /* requests that are RUNNING */
+    uint32_t websockets;                 /* of these: open WebSockets */
+    uint32_t websockets_closed;          /* as the worker ends, so far */
+    bool admits_few;                     /* max_queue or limit_concurrency is set */
+    _Atomic uint64_t overload_logged_ms; /* when refusals were logged last */
+    _Atomic uint64_t full_logged_ms;     /* the same for worker_connections used up */
+    uint32_t evicted;                    /* connections closed for new ones since then */
+    _Atomic uint64_t wait_logged_ms;   /* the same for new ones that wait, as none can be closed */
+    _Atomic uint64_t room_logged_ms;   /* the same for bodies that could not be buffered */
+    _Atomic uint64_t accept_logged_ms; /* the same for failures to accept */
+    _Atomic uint64_t watch_logged_ms;  /* the same for connections that the loop does not take */
+    _Atomic uint64_t lost_logged_ms;   /* the same for lines that the access log has lost */
+    _Atomic uint64_t take_logged_ms;   /* the same for descriptors for requests of others */
+    _Atomic uint64_t broken_logged_ms; /* the same for requests of others that are none */
+    _Atomic uint64_t short_logged_ms;  /* the same for a budget that is used up */
     struct request *pool;
     uint32_t pooled;
     struct request *batch_head, *batch_tail; /* made ready by this step */
@@ -430,7 +430,7 @@ uint64_t drain_ends_at(const struct engine *engine);
 void drain_cut_off(struct engine *engine);
 
 /* Logs how many were cut off. */
-void drain_tell(struct engine *engine);
+void drain_log(struct engine *engine);
 
 /* room.c */
 
@@ -460,9 +460,9 @@ void engine_wait_for_room(struct engine *engine);
 void engine_note(struct engine *engine, enum note_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Whether it is time to log again an event that happens again and again; *told_ms is when it was
+/* Whether it is time to log again an event that happens again and again; *logged_ms is when it was
  * logged last, and now set. */
-bool engine_may_tell(_Atomic uint64_t *told_ms);
+bool engine_may_log(_Atomic uint64_t *logged_ms);
 
 /* The budget is used up, with this consequence: logged, with the settings that bound it. */
 void engine_short(struct engine *engine, const char *consequence);

@@ -46,6 +46,7 @@ bool events_add(struct engine *engine, struct request *request, unsigned happene
 /* The caller of loop_host_step() looks for events after it. */
 void events_raise(struct engine *engine, struct request *request, unsigned happened)
 {
+    assert_leader(engine);
     if (events_add(engine, request, happened) && !engine->events_follow)
         ready_wake(&engine->ready);
 }

@@ -79,6 +79,7 @@ static void refuse_failed(struct request *request)
 /* The thread that finishes a request may have led for a moment, and does not go on to lead. */
 void engine_finish(struct engine *engine, struct request *request)
 {
+    assert_attached();
     refuse_failed(request);
     if (!events_end(engine, request))
         return;
@@ -90,7 +91,7 @@ void engine_finish(struct engine *engine, struct request *request)
 static void give(struct engine *engine, struct request *request, unsigned due)
 {
     if (due & REQUEST_DEADLINE)
-        deadline_told(&engine->deadlines, request->deadline.serial);
+        deadline_reported(&engine->deadlines, request->deadline.serial);
     engine->ops->events(engine->app, request, due);
     settle(engine, request);
 }

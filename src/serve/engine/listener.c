@@ -15,9 +15,9 @@
 
 /* Accepting */
 
-static void tell_of_accept(struct engine *engine, int error)
+static void log_accept_error(struct engine *engine, int error)
 {
-    if (engine_may_tell(&engine->accept_told_ms))
+    if (engine_may_log(&engine->accept_logged_ms))
         engine_note(engine, NOTE_ERROR, "Cannot accept a connection: %s", strerror(error));
 }
 
@@ -32,7 +32,7 @@ static void accept_failed(struct engine *engine, struct listener *listener, int 
     }
     if (socket_wait(listener->io.fd, POLLIN, 0) == 0 || engine_make_room(engine))
         return;
-    tell_of_accept(engine, error);
+    log_accept_error(engine, error);
     engine_pause_for(engine, PAUSE_ERROR, ACCEPT_PAUSE_MS);
 }
 
@@ -52,7 +52,7 @@ static bool accept_one(struct engine *engine, struct listener *listener)
         engine_make_way(engine);
     struct conn *conn = conn_accept(engine, listener, fd, &peer);
     if (!conn) {
-        tell_of_accept(engine, ENOMEM);
+        log_accept_error(engine, ENOMEM);
         close(fd);
         return false;
     }
@@ -81,6 +81,7 @@ static void listener_ready(struct io *io, unsigned events, void *context)
 
 void listeners_empty(struct engine *engine)
 {
+    assert_leader(engine);
     for (uint32_t i = 0; i < engine->listener_count; i++)
         while (accept_one(engine, &engine->listeners[i]))
             ;

@@ -11,12 +11,12 @@
 
 /* Work that only an attached thread may finish, left on a stack: see collect.c. */
 
-bool engine_may_tell(_Atomic uint64_t *told_ms)
+bool engine_may_log(_Atomic uint64_t *logged_ms)
 {
-    uint64_t now = clock_ms(), before = atomic_load(told_ms);
+    uint64_t now = clock_ms(), before = atomic_load(logged_ms);
     if (before > 0 && now < before + NOTE_PAUSE_MS)
         return false;
-    return atomic_compare_exchange_strong(told_ms, &before, now);
+    return atomic_compare_exchange_strong(logged_ms, &before, now);
 }
 
 void engine_note(struct engine *engine, enum note_level level, const char *format, ...)
@@ -47,7 +47,7 @@ void engine_note(struct engine *engine, enum note_level level, const char *forma
 void engine_short(struct engine *engine, const char *consequence)
 {
     const struct budget *budget = &engine->budget;
-    if (engine_may_tell(&engine->short_told_ms))
+    if (engine_may_log(&engine->short_logged_ms))
         engine_note(engine, NOTE_WARNING,
                     "%s: clients occupy %llu MiB of client_memory (%llu MiB), %llu MiB of "
                     "client_disk (%llu MiB) and %u of %u files",

@@ -3,6 +3,7 @@
 #include "serve/engine/engine.h"
 #include "serve/engine/limits.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -44,6 +45,15 @@ void ready_destroy(struct ready *ready)
     pthread_cond_destroy(&ready->wake);
 }
 
+/* The lock is held, for a change that is about to be made or has been. */
+static void check(const struct ready *ready)
+{
+    assert(!ready->head == !ready->tail);
+    assert(!ready->tail || !ready->tail->next);
+    assert(!ready->head == (atomic_load_explicit(ready->length, memory_order_relaxed) == 0));
+    (void)ready;
+}
+
 void ready_push(struct ready *ready, struct request *head, struct request *tail, uint32_t count)
 {
     tail->next = NULL;
@@ -54,11 +64,15 @@ void ready_push(struct ready *ready, struct request *head, struct request *tail,
         ready->head = head;
     ready->tail = tail;
     metrics_set(ready->length, atomic_load_explicit(ready->length, memory_order_relaxed) + count);
+    check(ready);
     pthread_mutex_unlock(&ready->lock);
 }
 
+/* A request that is pushed at this moment is seen by ready_wait(). */
 struct request *ready_pop(struct ready *ready)
 {
+    if (atomic_load_explicit(ready->length, memory_order_relaxed) == 0)
+        return NULL;
     pthread_mutex_lock(&ready->lock);
     struct request *request = ready->head;
     if (request) {
@@ -69,6 +83,7 @@ struct request *ready_pop(struct ready *ready)
         metrics_drop(ready->length);
         ready->taken++;
     }
+    check(ready);
     pthread_mutex_unlock(&ready->lock);
     return request;
 }
@@ -115,6 +130,7 @@ bool ready_remove(struct ready *ready, struct request *request)
     } else {
         found = take_claim(ready, request);
     }
+    check(ready);
     pthread_mutex_unlock(&ready->lock);
     return found;
 }
@@ -151,6 +167,7 @@ struct request *ready_take(struct ready *ready, bool (*wanted)(const struct requ
     }
     ready->tail = last;
     *end = NULL;
+    check(ready);
     pthread_mutex_unlock(&ready->lock);
     return list;
 }
@@ -172,6 +189,7 @@ static void put_back(struct ready *ready, struct request *list)
         metrics_raise(ready->length);
         ready->taken--;
     }
+    check(ready);
 }
 
 void ready_return(struct ready *ready, struct request *list)

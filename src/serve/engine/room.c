@@ -64,6 +64,7 @@ static void evict(struct engine *engine, struct conn *conn)
 
 bool engine_make_room(struct engine *engine)
 {
+    assert_leader(engine);
     struct conn *conn = least_deserving(engine);
     if (conn)
         evict(engine, conn);
@@ -72,6 +73,7 @@ bool engine_make_room(struct engine *engine)
 
 void room_free(struct engine *engine)
 {
+    assert_leader(engine);
     atomic_store(&engine->room_wanted, false);
     struct conn *conn = slowest(engine);
     if (conn)
@@ -105,7 +107,7 @@ void engine_make_way(struct engine *engine)
         engine_short(engine, "Idle and slow clients are closed to make room for new ones");
         return;
     }
-    if (!engine_may_tell(&engine->full_told_ms))
+    if (!engine_may_log(&engine->full_logged_ms))
         return;
     engine_note(engine, NOTE_WARNING,
                 "worker_connections (%u) is used up: %u connections were closed to make room for "
@@ -116,6 +118,7 @@ void engine_make_way(struct engine *engine)
 
 bool engine_has_room(struct engine *engine)
 {
+    assert_leader(engine);
     return engine_has_place(engine) || least_deserving(engine);
 }
 
@@ -134,7 +137,7 @@ void engine_wait_for_room(struct engine *engine)
     engine_pause_for(engine, PAUSE_FULL, at > now ? (uint32_t)(at - now) : 1);
     if (!is_full(engine))
         engine_short(engine, "New clients wait");
-    else if (engine_may_tell(&engine->wait_told_ms))
+    else if (engine_may_log(&engine->wait_logged_ms))
         engine_note(
             engine, NOTE_WARNING,
             "worker_connections (%u) is used up, and no client is idle or slow: new ones wait",

@@ -23,6 +23,7 @@ static bool try_window(struct request *request, size_t n, uint64_t left, size_t 
 
 bool inflow_open(struct request *request, const char *data, size_t n, uint64_t left)
 {
+    assert_leader(request->engine);
     struct inflow *inflow = &request->inflow;
     if (!try_window(request, n, left, READ_AHEAD) && !try_window(request, n, left, BODY_LEAST))
         return false;
@@ -49,6 +50,7 @@ static size_t make_room(struct inflow *inflow)
 
 char *inflow_room(struct request *request, size_t *room)
 {
+    assert_leader(request->engine);
     struct inflow *inflow = &request->inflow;
     const struct body *body = &request->body;
     char *into = NULL;
@@ -74,6 +76,7 @@ static void stop_waiting(struct inflow *inflow)
 
 bool inflow_add(struct request *request, size_t n, size_t rest, bool ended)
 {
+    assert_leader(request->engine);
     struct inflow *inflow = &request->inflow;
     request->body.stored += n;
     if (body_is_too_large(request, request->body.stored)) {
@@ -92,6 +95,7 @@ bool inflow_add(struct request *request, size_t n, size_t rest, bool ended)
 
 void inflow_fail(struct request *request, enum inflow_end why, int status, const char *text)
 {
+    assert_leader(request->engine);
     struct inflow *inflow = &request->inflow;
     pthread_mutex_lock(&inflow->lock);
     stop_waiting(inflow);
@@ -103,6 +107,7 @@ void inflow_fail(struct request *request, enum inflow_end why, int status, const
 
 uint64_t inflow_waited(struct request *request, bool begins_anew)
 {
+    assert_leader(request->engine);
     struct inflow *inflow = &request->inflow;
     uint64_t now = clock_ms();
     pthread_mutex_lock(&inflow->lock);

@@ -89,6 +89,7 @@ static void drop_used_up(struct request *request)
 
 ssize_t body_take(struct request *request, char *out, size_t n)
 {
+    assert_attached();
     struct inflow *inflow = &request->inflow;
     if (!inflow->used)
         return body_read(request, out, n);
@@ -121,11 +122,13 @@ static uint64_t waiting(struct request *request)
 
 bool response_room(struct request *request)
 {
+    assert_attached();
     return waiting(request) < OUT_HIGH;
 }
 
 void request_ask(struct request *request, unsigned events)
 {
+    assert_attached();
     struct engine *engine = request->engine;
     unsigned happened = 0;
     events_want(engine, request, events);

@@ -158,6 +158,16 @@ async def flood(scope, receive, send):
         seen.append("OSError")
 
 
+async def pieces(scope, receive, send):
+    """As many pieces of 4 KiB as the query says, each of its own byte."""
+    await send({"type": "http.response.start", "status": 200})
+    for n in range(int(scope["query_string"])):
+        await send(
+            {"type": "http.response.body", "body": bytes([n % 251]) * 4096, "more_body": True}
+        )
+    await send({"type": "http.response.body"})
+
+
 async def sleep(scope, receive, send):
     try:
         await asyncio.sleep(float(scope["query_string"] or 60))
@@ -216,6 +226,6 @@ PATHS = {
     "seen": show_seen, "after": after, "background": background, "raise_after": raise_after,
     "raise_before": raise_before, "raise_between": raise_between, "nothing": nothing,
     "start_only": start_only, "half": half, "wrong": wrong, "status": status, "fields": fields,
-    "closing": closing, "flood": flood, "sleep": sleep, "block": block, "context": context,
-    "tasks": tasks, "send_path": send_path, "hints": hints, "pid": pid,
+    "closing": closing, "flood": flood, "pieces": pieces, "sleep": sleep, "block": block,
+    "context": context, "tasks": tasks, "send_path": send_path, "hints": hints, "pid": pid,
 }  # fmt: skip

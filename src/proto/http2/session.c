@@ -1,0 +1,614 @@
+#include "proto/http2/session.h"
+
+#include "base/mem.h"
+
+#include <nghttp2/nghttp2.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    SETTINGS_COUNT = 5,
+    CONNECTION_WINDOW = 1 << 24, /* at least; each stream has its own: see on_data() */
+    STREAMS_BEYOND = 4096,       /* more at a time end the connection: see on_begin_headers() */
+    FIELDS_ON_STACK = 64,
+    STATUS_SIZE = 4,
+    SETTINGS_VALUE_AT = 9 + 2, /* bytes before the first value in a frame of SETTINGS */
+};
+
+struct http2_session {
+    nghttp2_session *ng;
+    struct http2_events events;
+    void *context;
+    struct http2_settings settings;
+    struct http2_head in; /* of the stream `heading` */
+    void *heading;        /* NULL: its fields are passed over */
+    bool awaits_head;
+    bool began;                 /* the first frame was sent */
+    bool over;                  /* nothing more is read */
+    bool torn;                  /* see http2_free() */
+    struct http2_session *next; /* of those that are torn */
+    uint32_t streams;
+    const char *violation;
+    uint64_t now_ms, flood_ms; /* the time, and since when these are counted */
+    uint32_t resets, idle_frames;
+    const uint8_t *out; /* a frame that was not copied whole */
+    size_t out_size;
+};
+
+/* Memory */
+
+static void *ng_malloc(size_t size, void *user)
+{
+    (void)user;
+    return mem_alloc(size);
+}
+
+static void ng_free(void *block, void *user)
+{
+    (void)user;
+    mem_free(block);
+}
+
+static void *ng_calloc(size_t count, size_t size, void *user)
+{
+    size_t all;
+    void *block = __builtin_mul_overflow(count, size, &all) ? NULL : mem_alloc(all);
+    (void)user;
+    return block ? memset(block, 0, all) : NULL;
+}
+
+static void *ng_realloc(void *block, size_t size, void *user)
+{
+    (void)user;
+    return mem_realloc(block, size);
+}
+
+static nghttp2_mem memory = {NULL, ng_malloc, ng_free, ng_calloc, ng_realloc};
+
+/* Floods */
+
+static void calm(struct http2_session *session, const char *why)
+{
+    if (session->over)
+        return;
+    session->over = true;
+    session->violation = why;
+    nghttp2_session_terminate_session(session->ng, NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+static void begin_window(struct http2_session *session)
+{
+    if (session->now_ms - session->flood_ms < HTTP2_FLOOD_MS)
+        return;
+    session->flood_ms = session->now_ms;
+    session->resets = session->idle_frames = 0;
+}
+
+static void count_reset(struct http2_session *session)
+{
+    begin_window(session);
+    if (++session->resets > HTTP2_RESETS_MAX)
+        calm(session, "too many streams were reset");
+}
+
+static void count_idle_frame(struct http2_session *session)
+{
+    begin_window(session);
+    if (++session->idle_frames > HTTP2_IDLE_FRAMES)
+        calm(session, "too many frames without a request");
+}
+
+/* Frames that cost work, and neither begin a request nor bring bytes of one. */
+static bool is_idle_frame(const nghttp2_frame_hd *frame)
+{
+    switch (frame->type) {
+    case NGHTTP2_DATA:
+        return frame->length == 0 && !(frame->flags & NGHTTP2_FLAG_END_STREAM);
+    case NGHTTP2_HEADERS:
+    case NGHTTP2_RST_STREAM: /* counted by itself */
+    case NGHTTP2_WINDOW_UPDATE:
+        return false;
+    default:
+        return true;
+    }
+}
+
+/* Streams */
+
+static void *owner_of(struct http2_session *session, int32_t id)
+{
+    return nghttp2_session_get_stream_user_data(session->ng, id);
+}
+
+static struct str str_of(const uint8_t *p, size_t n)
+{
+    return (struct str){(const char *)p, n};
+}
+
+static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *frame, void *user)
+{
+    struct http2_session *session = user;
+    (void)ng;
+    if (frame->type != NGHTTP2_CONTINUATION)
+        session->awaits_head = false;
+    if (is_idle_frame(frame))
+        count_idle_frame(session);
+    return 0;
+}
+
+static bool is_request(const nghttp2_frame *frame)
+{
+    return frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST;
+}
+
+/*
+ * nghttp2 would end the connection because of a stream beyond the limit, which is an error of that
+ * stream alone (RFC 9113 §5.1.2): so it knows a higher limit than the client.
+ */
+static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
+{
+    struct http2_session *session = user;
+    int32_t id = frame->hd.stream_id;
+    session->heading = NULL;
+    session->awaits_head = true;
+    if (!is_request(frame))
+        return 0;
+    session->in = (struct http2_head){.limits = session->settings.limits,
+                                      .list_max = session->settings.header_list_size};
+    if (session->streams < session->settings.streams && !session->over)
+        session->heading = session->events.begin(session->context, id, &session->in);
+    if (!session->heading) {
+        http2_reset(session, id, HTTP2_REFUSED_STREAM);
+        return 0;
+    }
+    session->streams++;
+    return nghttp2_session_set_stream_user_data(ng, id, session->heading);
+}
+
+static bool make_room(struct http2_session *session, size_t n)
+{
+    struct http2_head *in = &session->in;
+    if (in->fault != HTTP2_NO_FAULT || in->capacity - in->size >= n)
+        return true;
+    if (session->events.grow(session->heading, in, n))
+        return true;
+    in->fault = HTTP2_NO_MEMORY;
+    return false;
+}
+
+static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name,
+                     size_t name_size, const uint8_t *value, size_t value_size, uint8_t flags,
+                     void *user)
+{
+    struct http2_session *session = user;
+    (void)ng, (void)flags;
+    if (!session->heading || !is_request(frame))
+        return 0;
+    if (make_room(session, name_size + value_size))
+        http2_head_add(&session->in, str_of(name, name_size), str_of(value, value_size));
+    return 0;
+}
+
+/* nghttp2 would pass over such a field. */
+static int on_invalid_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name,
+                             size_t name_size, const uint8_t *value, size_t value_size,
+                             uint8_t flags, void *user)
+{
+    (void)ng, (void)frame, (void)name, (void)name_size, (void)value, (void)value_size;
+    (void)flags, (void)user;
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+}
+
+static void head_is_whole(struct http2_session *session, bool ended)
+{
+    void *stream = session->heading;
+    if (make_room(session, session->in.cookie_bytes))
+        http2_head_finish(&session->in, ended);
+    session->heading = NULL;
+    session->events.head(stream, &session->in, ended);
+}
+
+static void frame_with_end(struct http2_session *session, const nghttp2_frame *frame)
+{
+    void *stream = owner_of(session, frame->hd.stream_id);
+    if (stream && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+        session->events.ended(stream);
+}
+
+static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
+{
+    struct http2_session *session = user;
+    (void)ng;
+    if (frame->hd.type == NGHTTP2_HEADERS)
+        session->awaits_head = false;
+    if (is_request(frame)) {
+        if (session->heading)
+            head_is_whole(session, frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
+    } else if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) {
+        frame_with_end(session, frame);
+    } else if (frame->hd.type == NGHTTP2_RST_STREAM) {
+        count_reset(session);
+    } else if (frame->hd.type == NGHTTP2_WINDOW_UPDATE) {
+        if (frame->window_update.window_size_increment < HTTP2_LEAST_WINDOW)
+            count_idle_frame(session);
+    } else if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK)) {
+        session->events.ponged(session->context);
+    }
+    return 0;
+}
+
+/*
+ * What a stream has taken, or waits for it, is bounded by its own window: a stream that is not read
+ * must not hold up the others.
+ */
+static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *data, size_t n,
+                   void *user)
+{
+    struct http2_session *session = user;
+    void *stream = owner_of(session, id);
+    (void)flags;
+    if (stream)
+        session->events.data(stream, (const char *)data, n);
+    return nghttp2_session_consume_connection(ng, n);
+}
+
+static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void *user)
+{
+    struct http2_session *session = user;
+    void *stream = owner_of(session, id);
+    (void)ng;
+    if (!stream)
+        return 0;
+    session->streams--;
+    if (session->heading == stream)
+        session->heading = NULL;
+    session->events.closed(stream, code);
+    return 0;
+}
+
+/* The client need not send the rest of a request that is answered (RFC 9113 §8.1). */
+static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
+{
+    struct http2_session *session = user;
+    uint8_t type = frame->hd.type;
+    int32_t id = frame->hd.stream_id;
+    if (type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR)
+        count_reset(session);
+    if ((type == NGHTTP2_DATA || type == NGHTTP2_HEADERS) &&
+        (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
+        nghttp2_session_get_stream_remote_close(ng, id) == 0)
+        http2_reset(session, id, HTTP2_NO_ERROR);
+    return 0;
+}
+
+static ssize_t read_body(nghttp2_session *ng, int32_t id, uint8_t *out, size_t n, uint32_t *flags,
+                         nghttp2_data_source *source, void *user)
+{
+    struct http2_session *session = user;
+    void *stream = owner_of(session, id);
+    enum http2_more more = HTTP2_MORE;
+    (void)ng, (void)source;
+    ssize_t got = stream ? session->events.read(stream, (char *)out, n, &more) : -1;
+    if (got < 0)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    if (more != HTTP2_MORE)
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+    else if (got == 0)
+        return NGHTTP2_ERR_DEFERRED;
+    if (more == HTTP2_TRAILERS)
+        *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+    return got;
+}
+
+/* A session */
+
+static void set_callbacks(nghttp2_session_callbacks *callbacks)
+{
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
+    nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+    nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+    nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
+}
+
+static bool open_session(struct http2_session *session)
+{
+    nghttp2_session_callbacks *callbacks;
+    nghttp2_option *option;
+    if (nghttp2_session_callbacks_new(&callbacks) != 0)
+        return false;
+    set_callbacks(callbacks);
+    if (nghttp2_option_new(&option) != 0) {
+        nghttp2_session_callbacks_del(callbacks);
+        return false;
+    }
+    nghttp2_option_set_no_auto_window_update(option, 1);
+    nghttp2_option_set_no_closed_streams(option, 1);
+    nghttp2_option_set_builtin_recv_extension_type(option, NGHTTP2_PRIORITY_UPDATE);
+    int result = nghttp2_session_server_new3(&session->ng, callbacks, session, option, &memory);
+    nghttp2_option_del(option);
+    nghttp2_session_callbacks_del(callbacks);
+    return result == 0;
+}
+
+/* The number of streams comes first: see announce_streams(). */
+static bool submit_settings(struct http2_session *session)
+{
+    const struct http2_settings *settings = &session->settings;
+    uint32_t most = settings->header_list_size;
+    nghttp2_settings_entry entries[SETTINGS_COUNT] = {
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, settings->streams + STREAMS_BEYOND},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, settings->window},
+        {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, settings->frame_size},
+        {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, most},
+    };
+    size_t count = most > 0 ? SETTINGS_COUNT : SETTINGS_COUNT - 1;
+    uint32_t all = settings->window > CONNECTION_WINDOW ? settings->window : CONNECTION_WINDOW;
+    return nghttp2_submit_settings(session->ng, NGHTTP2_FLAG_NONE, entries, count) == 0 &&
+           nghttp2_session_set_local_window_size(session->ng, NGHTTP2_FLAG_NONE, 0, (int32_t)all) ==
+               0;
+}
+
+struct http2_session *http2_new(const struct http2_settings *settings,
+                                const struct http2_events *events, void *context)
+{
+    struct http2_session *session = mem_alloc(sizeof(*session));
+    if (!session)
+        return NULL;
+    *session = (struct http2_session){.events = *events, .context = context, .settings = *settings};
+    if (open_session(session) && submit_settings(session))
+        return session;
+    http2_free(session);
+    return NULL;
+}
+
+static _Atomic(struct http2_session *) torn;
+
+/*
+ * When nghttp2 (1.52 at least) has no memory to queue the first bytes of a body, it frees a frame
+ * to which its stream still points, and would free it again: such a session is kept for ever.
+ */
+static void keep_torn(struct http2_session *session)
+{
+    session->next = atomic_load(&torn);
+    while (!atomic_compare_exchange_weak(&torn, &session->next, session))
+        ;
+}
+
+void http2_free(struct http2_session *session)
+{
+    if (session->torn) {
+        keep_torn(session);
+        return;
+    }
+    nghttp2_session_del(session->ng);
+    mem_free(session);
+}
+
+/* Receiving and sending */
+
+static const char *reason_of(ssize_t error)
+{
+    return error == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? "it does not begin as HTTP/2 does"
+                                                 : nghttp2_strerror((int)error);
+}
+
+bool http2_receive(struct http2_session *session, const char *data, size_t n, uint64_t now_ms)
+{
+    session->now_ms = now_ms;
+    if (session->over)
+        return false;
+    ssize_t used = nghttp2_session_mem_recv(session->ng, (const uint8_t *)data, n);
+    if (used < 0 && !session->over) {
+        session->over = true;
+        session->violation = reason_of(used);
+    }
+    return !session->over && nghttp2_session_want_read(session->ng);
+}
+
+/* The first frame that is sent names fewer streams than nghttp2 allows. */
+static void announce_streams(struct http2_session *session, char *first)
+{
+    uint32_t n = session->settings.streams;
+    unsigned char value[4] = {(unsigned char)(n >> 24), (unsigned char)(n >> 16),
+                              (unsigned char)(n >> 8), (unsigned char)n};
+    memcpy(first + SETTINGS_VALUE_AT, value, sizeof(value));
+    session->began = true;
+}
+
+static bool next_frame(struct http2_session *session)
+{
+    if (session->out_size > 0)
+        return true;
+    ssize_t n = nghttp2_session_mem_send(session->ng, &session->out);
+    if (n < 0) {
+        session->over = true;
+        session->torn = n == NGHTTP2_ERR_NOMEM;
+        session->violation = nghttp2_strerror((int)n);
+    }
+    session->out_size = n > 0 ? (size_t)n : 0;
+    return n > 0;
+}
+
+size_t http2_send(struct http2_session *session, char *out, size_t room)
+{
+    size_t at = 0;
+    while (at < room && next_frame(session)) {
+        size_t n = session->out_size < room - at ? session->out_size : room - at;
+        memcpy(out + at, session->out, n);
+        if (!session->began)
+            announce_streams(session, out);
+        session->out += n;
+        session->out_size -= n;
+        at += n;
+    }
+    return at;
+}
+
+bool http2_is_full(const struct http2_session *session)
+{
+    return nghttp2_session_get_outbound_queue_size(session->ng) > HTTP2_OUTBOUND_MAX;
+}
+
+bool http2_is_over(const struct http2_session *session)
+{
+    bool reads = !session->over && nghttp2_session_want_read(session->ng);
+    return !reads && session->out_size == 0 && !nghttp2_session_want_write(session->ng);
+}
+
+bool http2_awaits_head(const struct http2_session *session)
+{
+    return session->awaits_head;
+}
+
+const char *http2_violation(const struct http2_session *session)
+{
+    return session->violation;
+}
+
+/* Answers */
+
+/* Those of a connection of HTTP/1 (RFC 9113 §8.2.2). */
+static bool is_forbidden(struct str name)
+{
+    return str_ieq(name, STR("connection")) || str_ieq(name, STR("keep-alive")) ||
+           str_ieq(name, STR("proxy-connection")) || str_ieq(name, STR("transfer-encoding")) ||
+           str_ieq(name, STR("upgrade"));
+}
+
+struct fields {
+    nghttp2_nv *all;
+    size_t count;
+};
+
+static void put_field(struct fields *fields, struct str name, struct str value)
+{
+    fields->all[fields->count++] = (nghttp2_nv){
+        .name = (uint8_t *)(uintptr_t)name.p,
+        .namelen = name.n,
+        .value = (uint8_t *)(uintptr_t)value.p,
+        .valuelen = value.n,
+    };
+}
+
+static size_t count_lines(struct str lines)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < lines.n; i++)
+        count += lines.p[i] == '\n';
+    return count;
+}
+
+static void put_lines(struct fields *fields, struct str lines)
+{
+    const char *at = lines.p, *end = lines.p + lines.n;
+    while (at < end) {
+        const char *colon = memchr(at, ':', (size_t)(end - at));
+        const char *cr = colon ? memchr(colon, '\r', (size_t)(end - colon)) : NULL;
+        if (!cr)
+            return;
+        struct str name = {at, (size_t)(colon - at)};
+        if (!is_forbidden(name))
+            put_field(fields, name, str_trim((struct str){colon + 1, (size_t)(cr - colon - 1)}));
+        at = cr + 2;
+    }
+}
+
+typedef int (*submit_fields)(struct http2_session *session, int32_t id,
+                             const struct fields *fields);
+
+/* nghttp2 copies the fields, and folds the case of their names. `status` 0: trailers. */
+static bool with_fields(struct http2_session *session, int32_t id, int status,
+                        const struct str lines[], size_t parts, submit_fields submit)
+{
+    nghttp2_nv few[FIELDS_ON_STACK];
+    char digits[STATUS_SIZE];
+    struct fields fields = {few, 0};
+    size_t most = 1;
+    for (size_t i = 0; i < parts; i++)
+        most += count_lines(lines[i]);
+    if (most > FIELDS_ON_STACK && !(fields.all = mem_alloc(most * sizeof(*fields.all))))
+        return false;
+    if (status > 0) {
+        snprintf(digits, sizeof(digits), "%03d", status % 1000);
+        put_field(&fields, STR(":status"), (struct str){digits, STATUS_SIZE - 1});
+    }
+    for (size_t i = 0; i < parts; i++)
+        put_lines(&fields, lines[i]);
+    int result = submit(session, id, &fields);
+    if (fields.all != few)
+        mem_free(fields.all);
+    return result == 0;
+}
+
+static int submit_with_body(struct http2_session *session, int32_t id, const struct fields *fields)
+{
+    const nghttp2_data_provider provider = {.read_callback = read_body};
+    return nghttp2_submit_response(session->ng, id, fields->all, fields->count, &provider);
+}
+
+static int submit_alone(struct http2_session *session, int32_t id, const struct fields *fields)
+{
+    return nghttp2_submit_response(session->ng, id, fields->all, fields->count, NULL);
+}
+
+static int submit_interim(struct http2_session *session, int32_t id, const struct fields *fields)
+{
+    return nghttp2_submit_headers(session->ng, NGHTTP2_FLAG_NONE, id, NULL, fields->all,
+                                  fields->count, NULL);
+}
+
+static int submit_trailers(struct http2_session *session, int32_t id, const struct fields *fields)
+{
+    return nghttp2_submit_trailer(session->ng, id, fields->all, fields->count);
+}
+
+bool http2_answer(struct http2_session *session, int32_t id, int status, const struct str lines[],
+                  size_t parts, bool body)
+{
+    return with_fields(session, id, status, lines, parts, body ? submit_with_body : submit_alone);
+}
+
+bool http2_interim(struct http2_session *session, int32_t id, int status, struct str lines)
+{
+    return with_fields(session, id, status, &lines, 1, submit_interim);
+}
+
+bool http2_trailers(struct http2_session *session, int32_t id, struct str lines)
+{
+    return with_fields(session, id, 0, &lines, 1, submit_trailers);
+}
+
+/* What nghttp2 has no memory for ends the session at the next http2_send(). */
+void http2_resume(struct http2_session *session, int32_t id)
+{
+    nghttp2_session_resume_data(session->ng, id);
+}
+
+void http2_consume(struct http2_session *session, int32_t id, size_t n)
+{
+    nghttp2_session_consume_stream(session->ng, id, n);
+}
+
+void http2_reset(struct http2_session *session, int32_t id, uint32_t code)
+{
+    nghttp2_submit_rst_stream(session->ng, NGHTTP2_FLAG_NONE, id, code);
+}
+
+void http2_announce_end(struct http2_session *session)
+{
+    nghttp2_submit_shutdown_notice(session->ng);
+    nghttp2_submit_ping(session->ng, NGHTTP2_FLAG_NONE, NULL);
+}
+
+void http2_end(struct http2_session *session)
+{
+    nghttp2_submit_goaway(session->ng, NGHTTP2_FLAG_NONE,
+                          nghttp2_session_get_last_proc_stream_id(session->ng), NGHTTP2_NO_ERROR,
+                          NULL, 0);
+}
