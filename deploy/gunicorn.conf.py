@@ -1,14 +1,13 @@
 """What all of these run with, in /srv/shop/gunicorn.conf.py."""
 
-import multiprocessing
 import os
 
 # Where nginx finds it. Not used where systemd opens the socket.
 bind = "unix:/run/shop/shop.sock"
 
-# Containers say what they have: the machine's cores are more than that. What is set here wins over
-# the variable, so it has to be asked for.
-workers = int(os.environ.get("WEB_CONCURRENCY") or multiprocessing.cpu_count())
+# One for each processor that a container's quota allows. What is set here wins over the variable,
+# so it has to be asked for.
+workers = os.environ.get("WEB_CONCURRENCY") or "auto"
 threads = 4
 
 # Above the time that nginx keeps idle connections for, so that it closes them first.

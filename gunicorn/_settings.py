@@ -79,9 +79,9 @@ def _workers_default():
     if not text:
         return 1
     try:
-        return int(text)
+        return check.workers(text)
     except ValueError:
-        raise ValueError("must be a whole number, 0 or greater") from None
+        raise ValueError("must be a whole number, 0 or greater, or auto") from None
 
 
 def _forwarded_allow_ips_default():
@@ -110,6 +110,7 @@ def _hook(arity):
 
 
 INT = Kind(check.validate_pos_int, "int", type=int, meta="INT")
+WORKERS = Kind(check.validate_workers, "int, or auto", type=check.workers, meta="INT")
 SECONDS = Kind(check.validate_seconds, "number", type=check.seconds, meta="SECONDS")
 SIZE = Kind(check.validate_size, "int, or text with a unit", type=check.size, meta="SIZE")
 CLIENT_MEMORY = Kind(check.validate_client_memory, SIZE.label, type=check.size, meta="SIZE")
@@ -150,9 +151,10 @@ SECTIONS = {
             "How many connections may wait to be accepted.", unit="connections"),
     ),
     "Worker Processes": (
-        Row("workers", "-w --workers", Kind(check.validate_workers, "int", type=int, meta="INT"),
+        Row("workers", "-w --workers", WORKERS,
             Computed(_workers_default, "$WEB_CONCURRENCY, else 1", "WEB_CONCURRENCY"),
-            "How many worker processes handle requests.", unit="processes"),
+            "How many worker processes handle requests; auto: one for each processor that the "
+            "server may use.", unit="processes"),
         Row("worker_class", "-k --worker-class", CLASS, "sync",
             "The type of the workers: sync, gthread, gevent, eventlet, tornado, asgi, or the "
             "dotted path of a class."),
@@ -266,9 +268,11 @@ SECTIONS = {
         Row("proxy_allow_ips", "--proxy-allow-from", PEERS, "127.0.0.1,::1",
             "The peers that may send a PROXY header; * is all."),
         Row("protocol", "--protocol", STRING, "http",
-            "The protocol of clients: http or uwsgi.", since="25.0"),
+            "The protocol of clients: http, uwsgi or fastcgi.", since="25.0"),
         Row("uwsgi_allow_ips", "--uwsgi-allow-from", PEERS, "127.0.0.1,::1",
             "The peers that may speak the uwsgi protocol; * is all.", since="25.0"),
+        Row("fastcgi_allow_ips", "--fastcgi-allow-from", PEERS, "127.0.0.1,::1",
+            "The peers that may speak FastCGI; * is all.", since=OURS),
         Row("raw_paste_global_conf", "--paste-global", LIST, [],
             "A variable KEY=VALUE for PasteDeploy's global configuration. Can be repeated.",
             meta="CONF", since="19.7"),
@@ -400,10 +404,10 @@ SECTIONS = {
         Row("dirty_workers", "--dirty-workers", INT, 0,
             "How many dirty workers run.", unit="processes", since="25.0"),
         Row("dirty_timeout", "--dirty-timeout", INT, 300,
-            "A dirty worker that has been silent for longer is killed; 0 never.",
+            "A call that takes longer fails, and its dirty worker is replaced; 0 never.",
             unit="seconds", since="25.0"),
         Row("dirty_threads", "--dirty-threads", INT, 1,
-            "How many threads a dirty worker has.", unit="threads", since="25.0"),
+            "How many calls a dirty worker runs at a time.", unit="threads", since="25.0"),
         Row("dirty_graceful_timeout", "--dirty-graceful-timeout", INT, 30,
             "How long a dirty worker that was told to stop may finish.",
             unit="seconds", since="25.0"),
@@ -449,11 +453,11 @@ SECTIONS = {
         Row("on_dirty_starting", "", HOOK1, _hooks.OnDirtyStarting.on_dirty_starting,
             "In the dirty arbiter, before it starts. (arbiter)", since="25.0"),
         Row("dirty_post_fork", "", HOOK2, _hooks.DirtyPostFork.dirty_post_fork,
-            "In a dirty worker, after it was forked. (arbiter, worker)", since="25.0"),
+            "In the dirty arbiter, after it has forked a worker. (arbiter, worker)", since="25.0"),
         Row("dirty_worker_init", "", HOOK1, _hooks.DirtyWorkerInit.dirty_worker_init,
             "In a dirty worker, when it has loaded its applications. (worker)", since="25.0"),
         Row("dirty_worker_exit", "", HOOK2, _hooks.DirtyWorkerExit.dirty_worker_exit,
-            "In a dirty worker, before it goes. (arbiter, worker)", since="25.0"),
+            "In the dirty arbiter, after a worker has ended. (arbiter, worker)", since="25.0"),
     ),
     "Clients and Requests": (
         Row("header_timeout", "--header-timeout", SECONDS, 60,

@@ -83,8 +83,26 @@ def _at_most(val, most, shown=str):
     return val
 
 
+AUTO = "auto"
+
+
+def workers(text):
+    """The number of a flag's text, or `auto`."""
+    return AUTO if text.strip().lower() == AUTO else int(text)
+
+
 def validate_workers(val):
-    return validate_pos_int(val, WORKERS_MAX)
+    """A number of workers. `auto` becomes the number of processors that this process may use."""
+    if isinstance(val, str) and val.strip().lower() == AUTO:
+        from gunicorn import _processors
+
+        return _processors.count(WORKERS_MAX)
+    try:
+        return validate_pos_int(val, WORKERS_MAX)
+    except ValueError as exc:
+        if isinstance(val, str) and not val.lstrip("-").isdigit():
+            raise ValueError(f"{exc}, or auto") from None
+        raise
 
 
 def validate_threads(val):

@@ -13,8 +13,10 @@ from gunicorn import SERVER_SOFTWARE, _core, systemd
 from gunicorn.errors import HaltServer
 from gunicorn.master import (
     control,
+    dirty,
     events,
     exchanges,
+    log_level,
     notify,
     reload,
     settings,
@@ -88,6 +90,7 @@ class Arbiter:
         self._watchdog = systemd.watchdog_interval()
         self.log = None  # type: ignore[assignment]  # before setup()
         self.master_pid = 0
+        self._log_level = log_level.LogLevel()
         self.setup(app)
 
         self.pidfile = None
@@ -101,6 +104,8 @@ class Arbiter:
         self.tls = None  # a _tls.Tls, when the workers speak TLS by our engine
         self._status = status.Status()
         self._control = control.Control()
+        self._check = None  # a check.Check, while a child reads a configuration
+        self._dirty = dirty.Dirty()
         self._stopping = False
         self._titled = False  # the command line is overwritten: there is no way back
         self._forks = False  # a worker or a second master

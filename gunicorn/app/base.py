@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from gunicorn import util
+from gunicorn import _ssl_context, util
 from gunicorn.app._configfile import FileSource, run_file, warn_of_misspelt
 from gunicorn.config import Config, get_default_config_file
 from gunicorn.errors import AppImportError, ConfigError
@@ -141,6 +141,7 @@ class Application(BaseApplication):
 
         Returns its names. Raises RuntimeError when there is no such file.
         """
+        _ssl_context.record_if_hidden()
         if location.startswith("python:"):
             names = self.get_config_from_module_name(location[len("python:") :])
             path = names.get("__file__") or location
@@ -201,13 +202,17 @@ class Application(BaseApplication):
             _print_traceback()
             sys.exit(1)
         try:
-            self.cfg.load_worker_class()
-            self.cfg.logger_class, self.cfg.address, self.cfg.env  # noqa: B018  (they raise)
-            self._check_logging()
-            self._check_tls()
+            self._check_settings()
         except (RuntimeError, ConfigError) as exc:
             _die(exc)
         sys.exit(0)
+
+    def _check_settings(self):
+        """Load all that settings name, but the application. Raises RuntimeError or ConfigError."""
+        self.cfg.load_worker_class()
+        self.cfg.logger_class, self.cfg.address, self.cfg.env  # noqa: B018  (they raise)
+        self._check_logging()
+        self._check_tls()
 
     def _check_logging(self):
         """Raise RuntimeError for logs that could not be set up, without opening any."""

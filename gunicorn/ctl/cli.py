@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import shlex
 import sys
 
 from gunicorn import __version__
@@ -92,10 +93,10 @@ def _run(client: ControlClient, line: str, as_json: bool) -> int:
     try:
         if words[:1] == ["top"]:
             return _top(client, words[1:])
-        data = client.send_command(line)
+        data = client.send_command(_with_absolute_file(line))
     except ConnectionLost:
         raise
-    except ControlClientError as exc:
+    except (ControlClientError, ValueError) as exc:
         return _fail(exc)
     failed = data.get("success") is False
     if as_json:
@@ -105,6 +106,15 @@ def _run(client: ControlClient, line: str, as_json: bool) -> int:
     else:
         print(formats.text_of(line, data))
     return 1 if failed else 0
+
+
+def _with_absolute_file(line: str) -> str:
+    """Return `config check FILE` with a path that is right in the directory of the server, too."""
+    words = shlex.split(line) if line.startswith("config") else []
+    if len(words) == 3 and words[:2] == ["config", "check"] and os.path.exists(words[2]):
+        words[2] = os.path.abspath(words[2])
+        return shlex.join(words)
+    return line
 
 
 def _top(client: ControlClient, args: list[str]) -> int:

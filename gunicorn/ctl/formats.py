@@ -119,6 +119,12 @@ def _stack(data: dict[str, Any]) -> str:
     return str(data["stack"]).rstrip("\n")
 
 
+def _check(data: dict[str, Any]) -> str:
+    rows = [(one["name"], one["now"], one["then"]) for one in data["changes"]]
+    text = table(("SETTING", "NOW", "AFTER A RELOAD"), rows) if rows else "a reload changes nothing"
+    return "\n".join([*data["warnings"], text])
+
+
 FORMATS: dict[str, Callable[[dict[str, Any]], str]] = {
     "show all": _all,
     "show workers": _workers,
@@ -127,6 +133,7 @@ FORMATS: dict[str, Callable[[dict[str, Any]], str]] = {
     "show stats": _stats,
     "show listeners": _listeners,
     "stack": _stack,
+    "config check": _check,
     "help": _help,
 }
 
@@ -134,7 +141,8 @@ FORMATS: dict[str, Callable[[dict[str, Any]], str]] = {
 def text_of(command: str, data: dict[str, Any]) -> str:
     """Return the answer to a command as text; an answer in another form than ours as JSON."""
     words = command.lower().split()
-    name = "stack" if words[:1] == ["stack"] else " ".join(words)
+    names = (" ".join(words[:count]) for count in (2, 1))
+    name = next((name for name in names if name in FORMATS), "")
     try:
         text = FORMATS.get(name, _values)(data)
     except (AttributeError, KeyError, TypeError, ValueError):

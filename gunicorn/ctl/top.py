@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import time
 
@@ -16,10 +17,16 @@ if TYPE_CHECKING:
 
     from gunicorn.ctl.client import ControlClient
 
+    Waits = dict[float, int]
+    Look = tuple[float, int, Waits]  # the moment, the requests begun, the times that they waited
+
 INTERVAL = 1.0  # seconds between two looks at the workers
-TITLES = ("SLOT", "PID", "PHASE", "AGE", "REQ/S", "RUNNING", "QUEUED", "RSS", "REQUEST")
+TITLES = (
+    "SLOT", "PID", "PHASE", "AGE", "REQ/S", "RUNNING", "QUEUED", "WAIT p50", "p99", "RSS",
+    "REQUEST",
+)  # fmt: skip
 #: The orders of the rows, by the keys of a worker; the greatest value first, but for the slot.
-ORDERS = ("slot", "rate", "running", "resident_memory")
+ORDERS = ("slot", "rate", "running", "p99", "resident_memory")
 KEYS = "q quit   up, down choose   s stack   o order by "
 
 
@@ -42,25 +49,63 @@ def run(client: ControlClient, args: list[str]) -> int:
 
 
 class Meter:
-    """The workers of a server, with the requests that each has begun a second as `rate`."""
+    """The workers of a server, with their figures since the look before.
+
+    `rate`: requests begun a second; `p50` and `p99`: seconds within which so many of 100 requests
+    had a thread, the upper bound of a bucket; None if there were none. At the first look the times
+    are those since the worker's start.
+    """
 
     def __init__(self, client: ControlClient) -> None:
         self._client = client
-        self._before: dict[int, tuple[float, int]] = {}
+        self._before: dict[int, tuple[float, int, Waits]] = {}
 
     def measure(self) -> list[dict[str, Any]]:
         """Return the workers now. Raises ControlClientError."""
         workers: list[dict[str, Any]] = self._client.send_command("show workers")["workers"]
         now = time.monotonic()
+        after = {one["pid"]: (now, one.get("requests", 0), _waits(one)) for one in workers}
         for worker in workers:
-            worker["rate"] = self._rate(worker, now)
-        self._before = {one["pid"]: (now, one.get("requests", 0)) for one in workers}
+            worker |= self._figures(after[worker["pid"]], self._before.get(worker["pid"]))
+        self._before = after
         return workers
 
-    def _rate(self, worker: dict[str, Any], now: float) -> float:
-        then, count = self._before.get(worker["pid"], (now, 0))
-        begun: int = worker.get("requests", 0) - count
-        return begun / (now - then) if now > then else 0.0
+    def _figures(self, now: Look, then: Look | None) -> dict[str, float | None]:
+        """Return the figures of a worker between two looks."""
+        seconds, begun, waits = now[0] - then[0] if then else 0, now[1], dict(now[2])
+        if then:
+            begun -= then[1]
+            waits = {bound: count - then[2].get(bound, 0) for bound, count in waits.items()}
+        return {
+            "rate": begun / seconds if seconds > 0 else 0.0,
+            "p50": percentile(waits, 0.50),
+            "p99": percentile(waits, 0.99),
+        }
+
+
+def _waits(worker: dict[str, Any]) -> Waits:
+    """Return the requests of a worker by the upper bound of the time that they waited."""
+    return {math.inf if bound is None else bound: n for bound, n in worker.get("wait", [])}
+
+
+def percentile(waits: Waits, share: float) -> float | None:
+    """Return the bound within which at least that share of the requests is; None without any."""
+    total = sum(waits.values())
+    below = 0
+    for bound in sorted(waits):
+        below += waits[bound]
+        if total > 0 and below >= share * total:
+            return bound
+    return None
+
+
+def _time(seconds: float | None) -> str:
+    """Return a bound as in `<5ms`."""
+    if seconds is None:
+        return "-"
+    if math.isinf(seconds):
+        return ">60s"
+    return f"<{seconds:g}s" if seconds >= 1 else f"<{seconds * 1000:g}ms"
 
 
 def _row(worker: dict[str, Any]) -> tuple[Any, ...]:
@@ -74,6 +119,8 @@ def _row(worker: dict[str, Any]) -> tuple[Any, ...]:
         f"{worker['rate']:.1f}",
         worker.get("running", "-"),
         worker.get("queued", "-"),
+        _time(worker["p50"]),
+        _time(worker["p99"]),
         f"{memory / formats.MIB:.1f}M",
         _longest(worker.get("in_flight", [])),
     )

@@ -12,6 +12,8 @@ import shlex
 import signal
 import time
 
+from gunicorn.master import check
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,32 +32,61 @@ SETTINGS = (
 NO_DIRTY = {"success": False, "error": "no dirty workers are configured"}
 
 
+NO_FD = -1
+
+
 class StackOf(Exception):
     """The answer to a command is the stacks of the worker with this pid: the loop adds them."""
 
 
-def answer(arbiter, request: bytes) -> tuple[bytes, int]:
-    """Return the answer to a request, and 0. Both are JSON objects.
+class OutputOf(Exception):
+    """The answer to a command comes from a child: the loop reads it at this descriptor."""
 
-    If the command asks for the stacks of a worker, return the beginning of the answer, and the pid.
-    The loop adds the members of `data`, and the ends of both objects.
+
+def answer(arbiter, request: bytes) -> tuple[bytes, int, int]:
+    """Return the answer to a request, 0, and -1. Both are JSON objects.
+
+    If the command asks for the stacks of a worker, return the beginning of the answer, and the pid
+    in place of 0. The loop adds the members of `data`, and the ends of both objects.
+
+    If the answer comes from a child, return no bytes, and a descriptor in place of -1. The loop
+    reads it to its end, and passes the text to `collected()`.
 
     A request has `command`, and may have `args` and `id`. An answer has its `id`, `status` ("ok" or
     "error"), and `data` or `error`.
     """
-    reply: dict[str, Any] = {"id": 0}
+    request_id: Any = 0
     try:
         message = _parse(request)
-        reply["id"] = message.get("id", 0)
-        reply |= {"status": "ok", "data": _run(arbiter, _words(message))}
+        request_id = _plain_id(message)
+        return _ok(request_id, _run(arbiter, _words(message))), 0, NO_FD
     except StackOf as stack:
-        return _beginning(reply["id"]), stack.args[0]
+        return _beginning(request_id), stack.args[0], NO_FD
+    except OutputOf as output:
+        arbiter._check.request_id = request_id
+        return b"", 0, output.args[0]
     except ValueError as exc:
-        reply |= {"status": "error", "error": str(exc)}
+        return _error(request_id, str(exc)), 0, NO_FD
     except Exception as exc:
         arbiter.log.exception("A command of the control socket failed")
-        reply |= {"status": "error", "error": f"the command failed: {exc}"}
-    return json.dumps(reply).encode(), 0
+        return _error(request_id, f"the command failed: {exc}"), 0, NO_FD
+
+
+def collected(arbiter, text: bytes, complete: bool) -> bytes:
+    """Return the answer to a command by the text of its child.
+
+    Not `complete`: the child took too long or wrote too much, or the client has left.
+    """
+    request_id, data = check.end(arbiter, text, complete)
+    return _ok(request_id, data)
+
+
+def _ok(request_id, data: dict) -> bytes:
+    return json.dumps({"id": request_id, "status": "ok", "data": data}).encode()
+
+
+def _error(request_id, reason: str) -> bytes:
+    return json.dumps({"id": request_id, "status": "error", "error": reason}).encode()
 
 
 def _beginning(request_id) -> bytes:
@@ -72,10 +103,20 @@ def _parse(request: bytes) -> dict:
     return message
 
 
+def _plain_id(message: dict):
+    """Return the number of a request. Nothing in it can keep the answer from being written."""
+    request_id = message.get("id", 0)
+    if not isinstance(request_id, (int, float, str, type(None))):
+        raise ValueError("id has to be a number or a text")
+    return request_id
+
+
 def _words(message: dict) -> list[str]:
     command, args = message.get("command"), message.get("args") or []
     if not isinstance(command, str) or not isinstance(args, list):
         raise ValueError("command has to be a text, and args a list")
+    if not all(isinstance(word, (int, float, str)) for word in args):
+        raise ValueError("args has to have texts and numbers")
     words = shlex.split(command) + [str(word) for word in args]
     if not words:
         raise ValueError("there is no command")
@@ -142,6 +183,7 @@ def _with_names(one: dict) -> dict:
         "running": one.get("running", 0),
         "queued": one.get("queued", 0),
         "in_flight": one.get("requests", []),
+        "wait": one.get("wait", []),
     }
 
 
@@ -308,6 +350,19 @@ def shutdown(arbiter, mode: str = "graceful") -> dict:
     return {**_signal(names[mode], "shutting_down"), "mode": mode}
 
 
+def log_level(arbiter, level: str) -> dict:
+    """Change the level of the error log, until the next reload."""
+    arbiter._log_level.set(arbiter, level)
+    arbiter.log.info("Log level: %s, by gunicornc, until the next reload", level.lower())
+    return {"level": level.lower()}
+
+
+def config_check(arbiter, path: str = "") -> dict:
+    """The changes that a reload would make. A child reads the configuration."""
+    _goal(arbiter)  # not while the server stops
+    raise OutputOf(check.begin(arbiter, path))
+
+
 def _signal(name: str, status: str) -> dict:
     os.kill(os.getpid(), getattr(signal, f"SIG{name}"))
     return {"status": status}
@@ -339,6 +394,8 @@ COMMANDS: dict[str, tuple[Callable[..., dict[str, Any]], str, int, str]] = {
     "dirty remove": (dirty, "[N]", 1, "N dirty workers fewer"),
     "reload": (reload, "", 0, "read the configuration again, replace the workers (HUP)"),
     "reopen": (reopen, "", 0, "open the log files anew (USR1)"),
+    "log level": (log_level, "LEVEL", 1, "the level of the error log, until the next reload"),
+    "config check": (config_check, "[FILE]", 1, "say what a reload would change"),
     "shutdown": (shutdown, "[graceful|quick]", 1, "stop the server (TERM, INT)"),
     "help": (list_commands, "", 0, "this list"),
 }

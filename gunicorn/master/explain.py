@@ -4,6 +4,7 @@ import os
 import signal
 
 from gunicorn import _core
+from gunicorn._processors import Processors
 
 
 def check_memory_limits(cfg, log) -> None:
@@ -20,6 +21,14 @@ def check_memory_limits(cfg, log) -> None:
             "none is replaced between requests",
             _size(hard),
             _size(soft),
+        )
+
+
+def automatic_workers(cfg, log) -> None:
+    """Log the number that `workers = "auto"` stands for."""
+    if isinstance(cfg.workers, Processors):
+        log.info(
+            "workers is auto: %s, for this process may use %s", cfg.workers, cfg.workers.reason
         )
 
 

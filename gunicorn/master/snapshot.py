@@ -32,6 +32,7 @@ class Snapshot:
         self.cfg = arbiter.cfg
         self.callable = getattr(arbiter.app, "callable", None)
         self.num_workers = arbiter.num_workers
+        self.log_level = arbiter._log_level.level
         self.last_replaced = 0  # the age of the youngest worker that a newer one will replace
         self.attributes = {name: getattr(arbiter, name) for name in RESTORED}
         self.listeners = list(arbiter.LISTENERS)
@@ -62,6 +63,7 @@ class Snapshot:
             setattr(arbiter, name, value)
         arbiter.num_workers = self.num_workers
         arbiter.log.setup(self.cfg)
+        arbiter._log_level.apply(arbiter, self.log_level)
 
     def close_in_worker(self, arbiter) -> None:
         """In a worker of the new configuration: release the resources of the old one."""

@@ -21,6 +21,7 @@ from helpers.gate import Gate
 from helpers.original import original_gunicorn
 from helpers.stranger import as_nobody, needs_root
 from helpers.wire import wait_until
+from process.conftest import Master, end
 
 from gunicorn.ctl.client import ControlClient, ControlClientError
 from gunicorn.ctl.protocol import ControlProtocol
@@ -40,6 +41,16 @@ def controlled(master):
         return one, one.wait_for_log(line)[1]
 
     return start
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A master and its socket, for tests that change nothing."""
+    cwd = tmp_path_factory.mktemp("shared")
+    one = Master(["process.plain:app"], cwd, expect_trouble=True)
+    one.start(1)
+    yield one, one.wait_for_log(r"Control socket: (\S+)")[1]
+    end(one)
 
 
 @contextlib.contextmanager
@@ -156,6 +167,9 @@ def test_a_quick_stop(controlled):
     "command,reason",
     [
         ("shutdown sideways", "shutdown is graceful or quick"),
+        ("log level", "log level needs LEVEL"),
+        ("log level loud", "a level is one of debug, info, warning, error, critical"),
+        ("config check a b", "too many arguments: b"),
         ("show", "unknown command: show"),
         ("show the way", "unknown command"),
         ("worker add 0", "a count is 1 or greater"),
@@ -168,8 +182,8 @@ def test_a_quick_stop(controlled):
         ("", "there is no command"),
     ],
 )
-def test_mistakes_change_nothing(controlled, command, reason):
-    one, path = controlled()
+def test_mistakes_change_nothing(shared, command, reason):
+    one, path = shared
     with session(path) as client:
         with pytest.raises(ControlClientError, match=re.escape(reason)):
             client.send_command(command)
@@ -216,6 +230,107 @@ def test_the_stack_of_a_worker_that_hangs(controlled):
         client.close()
 
 
+def test_the_log_level_at_run_time(controlled):
+    hook = "def pre_request(worker, req):\n    worker.log.debug('asked for %s', req.path)\n"
+    one, path = controlled(config=hook, plain=False)
+
+    def is_logged(name):
+        one.get(f"/{name}")
+        return f"asked for /{name}" in one.log
+
+    assert not is_logged("before")
+    assert ask(path, "log level DEBUG") == {"level": "debug"}
+    wait_until(lambda: is_logged("debug"), "the worker logs it")
+    one.process.send_signal(signal.SIGTTIN)  # a worker that is forked now has the level, too
+    one.wait_for_log(r"\[DEBUG\] 2 workers")
+    ask(path, "reopen")
+    one.wait_for_log("Handling signal: usr1")
+    assert is_logged("reopened")
+    ask(path, "log level warning")
+    wait_until(lambda: not is_logged(str(time.monotonic())), "the workers log it no longer")
+    ask(path, "log level debug")
+    ask(path, "reload")
+    wait_until(lambda: not is_logged(str(time.monotonic())), "the configuration is in force")
+
+
+# ---- config check ----
+
+
+def test_a_config_check_says_what_a_reload_would_change(controlled, tmp_path):
+    text = "workers = 1\ndef on_exit(server):\n    'no hook'\n"
+    one, path = controlled(config=text, workers=None)
+    assert ask(path, "config check")["changes"] == []
+    one.config("# a comment\n" + text.replace("workers = 1", "workers = 3") + "timeout = 7\n")
+    changes = ask(path, "config check")["changes"]
+    assert changes == [
+        {"name": "timeout", "now": "30", "then": "7"},
+        {"name": "workers", "now": "1", "then": "3"},
+    ]
+    (tmp_path / "other.py").write_text(
+        "def on_exit(server):\n    'else'\n    print()\ntimeotu = 1\n"
+    )
+    result = gunicornc(one, "-c", f"config check {tmp_path}/other.py")
+    assert result.returncode == 0
+    assert re.search(r"^on_exit +<on_exit\(\)> +<on_exit\(\)>$", result.stdout, re.MULTILINE)
+    assert "timeotu" in result.stdout  # the name is no setting
+    assert ask(path, "show config")["workers"] == 1
+    assert ask(path, "show stats")["reloads"] == 0
+    assert one.get()
+
+
+@pytest.mark.parametrize(
+    "text,reason",
+    [
+        ("workers = 'many'", "Invalid value for workers: 'many' (wrong.py, line 1): must be a"),
+        ("workers = (", "SyntaxError: "),
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("worker_class = 'none'", "Invalid value for worker_class (wrong.py, line 1)"),
+        ("certfile = '/no/file'", "/no/file"),
+        ("import sys; sys.exit(3)", "the configuration ends its process by sys.exit()"),
+        ("import os; os._exit(3)", "or ended its process"),
+        ("import os; os.kill(os.getpid(), 9)", "or ended its process"),
+        ("import os; os.write(1, b'{}'); os.closerange(0, 99)", "or ended its process"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        (None, "doesn't exist"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line(shared, text, reason):
+    one, path = shared
+    file = one.cwd / "wrong.py"
+    file.unlink(missing_ok=True)
+    if text is not None:
+        file.write_text(text)
+    answer = ask(path, f"config check {file}")
+    assert answer["success"] is False
+    assert reason in answer["error"]
+    assert "\n" not in answer["error"]
+    assert one.get()
+    assert "Traceback" not in one.log
+
+
+def test_a_configuration_that_hangs(shared, tmp_path):
+    one, path = shared
+    pid_file = tmp_path / "pid"
+    slow = tmp_path / "slow.py"
+    slow.write_text(f"import os, time\nopen({str(pid_file)!r}, 'w').write(str(os.getpid()))\n"
+                    "time.sleep(600)\n")  # fmt: skip
+    with raw(path) as sock:
+        ControlProtocol.write_message(sock, {"id": 1, "command": f"config check {slow}"})
+        pid = int(wait_until(lambda: pid_file.exists() and pid_file.read_text(), "it runs"))
+        assert ask(path, "show stats")["pid"] == one.pid
+        with pytest.raises(ControlClientError, match="another config check runs"):
+            ask(path, "config check")
+    wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "the child of a client that left")
+    assert ask(path, "config check")["valid"]
+
+
+def test_a_config_check_of_a_file_is_not_for_other_users(controlled, tmp_path):
+    _, path = controlled("--control-socket-mode", "0o660")
+    with pytest.raises(ControlClientError, match="needs a control_socket_mode of 0600"):
+        ask(path, f"config check {tmp_path}/any.py")
+    assert ask(path, "config check")["valid"]
+
+
 # ---- clients that misbehave ----
 
 
@@ -256,10 +371,15 @@ def test_commands_sent_together_are_answered_in_order(controlled):
         pytest.param(b'{"command": 1}', id="number"),
         pytest.param(b'{"command": "help", "args": 3}', id="args"),
         pytest.param(b"[" * 5000, id="deep"),
+        pytest.param(
+            b'{"id": ' + b"[" * 3000 + b"]" * 3000 + b', "command": "help"}', id="deep id"
+        ),
+        pytest.param(b'{"command": "help", "args": [' + b"[" * 900 + b"]" * 901 + b"}", id="list"),
+        pytest.param(b'{"id": "\\ud800", "command": "no"}', id="half a character"),
     ],
 )
-def test_garbage_in_a_message(controlled, request_bytes):
-    one, path = controlled()
+def test_garbage_in_a_message(shared, request_bytes):
+    one, path = shared
     with raw(path) as sock:
         sock.sendall(struct.pack(">I", len(request_bytes)) + request_bytes)
         assert ControlProtocol.read_message(sock)["status"] == "error"
@@ -504,7 +624,8 @@ def test_top_without_a_terminal(controlled):
     booted(path, 2)
     result = gunicornc(one, "-c", "top 2")
     assert (result.returncode, result.stderr) == (0, "")
-    assert len(re.findall(r"SLOT +PID +PHASE +AGE +REQ/S", result.stdout)) == 2
+    titles = r"SLOT +PID +PHASE +AGE +REQ/S +RUNNING +QUEUED +WAIT p50 +p99 +RSS +REQUEST"
+    assert len(re.findall(titles, result.stdout)) == 2
     assert len(re.findall(r"^[01] +\d+ +ready", result.stdout, re.MULTILINE)) == 4
     assert gunicornc(one, "-c", "top x").returncode == 1
 
@@ -512,10 +633,12 @@ def test_top_without_a_terminal(controlled):
 def test_top_in_a_terminal(controlled):
     one, path = controlled(app="process.status_app:app", plain=False)
     (worker,) = booted(path, 1)
+    one.get()
     with Gate() as gate:
         client = one.ask(f"/hold{gate.path}")
         with Terminal([sys.executable, "-m", "gunicorn.ctl.cli", "-c", "top"], one.env) as terminal:
             terminal.expect(f"{worker['pid']} +ready")
+            terminal.expect("<[0-9.]+m?s +<[0-9.]+m?s +[0-9.]+M")  # of the first request
             terminal.expect("s GET /hold")
             terminal.expect("order by slot")
             terminal.type("o")

@@ -11,6 +11,7 @@
 #include "proc/port/control.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -21,13 +22,20 @@ static struct arbiter arbiter;
 static struct status status;
 static struct control control;
 static int listener, failed;
+static int child[2];        /* a pipe: the output of a child */
+static const char *outcome; /* of the last one: "whole", "broken" or NULL */
 
-static int command(void *ctx, struct str request, struct writer *answer, pid_t *stack_of)
+static int command(void *ctx, struct str request, struct writer *answer, struct arbiter_rest *rest)
 {
     (void)ctx;
     if (str_eq(request, STR("stack"))) {
-        *stack_of = getpid();
+        rest->stack_of = getpid();
         writer_text(answer, "{{");
+        return 0;
+    }
+    if (str_eq(request, STR("child"))) {
+        assert_int_equal(pipe(child), 0);
+        rest->fd = child[0];
         return 0;
     }
     writer_add(answer, request.p, request.n);
@@ -40,7 +48,17 @@ static void cannot_answer(void *ctx, int error)
     failed = error;
 }
 
-static const struct arbiter_host host = {.command = command, .cannot_answer = cannot_answer};
+static int collected(void *ctx, struct str output, bool complete, struct writer *answer)
+{
+    (void)ctx;
+    outcome = complete ? "whole" : "broken";
+    writer_format(answer, "%s: ", outcome);
+    writer_add(answer, output.p, output.n < 8 ? output.n : 8);
+    return str_eq(output, STR("leave")) ? -7 : 0;
+}
+
+static const struct arbiter_host host = {
+    .command = command, .collected = collected, .cannot_answer = cannot_answer};
 
 static int begin(void **state)
 {
@@ -49,6 +67,7 @@ static int begin(void **state)
     (void)state;
     arbiter = (struct arbiter){.host = &host};
     failed = 0;
+    outcome = NULL;
     pollables_init(&arbiter.pollables);
     status = (struct status){.arbiter = &arbiter, .dump = {.file = -1}};
     control_open(&control, &status);
@@ -211,6 +230,96 @@ static void test_stacks_where_there_are_none(void **state)
     close(fd);
 }
 
+/* A client whose answer is the output of a child. */
+static int begin_child(void)
+{
+    int fd = connect_client();
+
+    send_message(fd, "child");
+    send_message(fd, "next");
+    run(0);
+    assert_null(outcome);
+    return fd;
+}
+
+static void write_output(const char *text)
+{
+    assert_int_equal(write(child[1], text, strlen(text)), strlen(text));
+    run(0);
+}
+
+static void test_the_output_of_a_child(void **state)
+{
+    int fd = begin_child();
+
+    (void)state;
+    write_output("one");
+    write_output("two");
+    assert_null(outcome);
+    close(child[1]);
+    run(0);
+    expect(fd, "whole: onetwo");
+    expect(fd, "next");
+    close(fd);
+}
+
+static void test_a_child_that_does_not_end(void **state)
+{
+    int fd = begin_child();
+
+    (void)state;
+    write_output("one");
+    assert_int_equal(pollables_deadline(&arbiter.pollables), CONTROL_OUTPUT_MS);
+    pollables_poll(&arbiter.pollables, wait_for, NULL, 0);
+    pollables_dispatch(&arbiter.pollables, CONTROL_OUTPUT_MS);
+    expect(fd, "broken: one");
+    expect(fd, "next");
+    assert_int_equal(write(child[1], "x", 1), -1); /* nobody reads it */
+    close(child[1]);
+    close(fd);
+}
+
+static void test_a_child_that_writes_too_much(void **state)
+{
+    static char text[4096 + 1];
+    int fd = begin_child();
+
+    (void)state;
+    memset(text, 'a', sizeof(text) - 1);
+    for (int i = 0; i < CONTROL_OUTPUT / 4096; i++)
+        write_output(text);
+    assert_null(outcome);
+    write_output("b");
+    expect(fd, "broken: aaaaaaaa");
+    close(child[1]);
+    close(fd);
+}
+
+static void test_a_client_that_leaves_amid_the_output(void **state)
+{
+    int fd = begin_child();
+
+    (void)state;
+    close(fd);
+    run(0);
+    pollables_dispatch(&arbiter.pollables, 0);
+    assert_string_equal(outcome, "broken");
+    assert_int_equal(control.output.fd, -1);
+    close(child[1]);
+}
+
+static void test_the_host_leaves_the_loop_by_an_output(void **state)
+{
+    int fd = begin_child();
+
+    (void)state;
+    write_output("leave");
+    close(child[1]);
+    assert_int_equal(run(0), -7);
+    assert_int_equal(control.output.fd, -1);
+    close(fd);
+}
+
 static void test_the_host_leaves_the_loop(void **state)
 {
     int fd = connect_client();
@@ -238,6 +347,7 @@ static void test_without_memory(void **state)
 
 int main(void)
 {
+    signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_session, begin, end),
         cmocka_unit_test_setup_teardown(test_byte_by_byte, begin, end),
@@ -245,6 +355,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_garbage_of_any_length, begin, end),
         cmocka_unit_test_setup_teardown(test_a_client_that_stalls_is_dropped, begin, end),
         cmocka_unit_test_setup_teardown(test_stacks_where_there_are_none, begin, end),
+        cmocka_unit_test_setup_teardown(test_the_output_of_a_child, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_child_that_does_not_end, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_child_that_writes_too_much, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_client_that_leaves_amid_the_output, begin, end),
+        cmocka_unit_test_setup_teardown(test_the_host_leaves_the_loop_by_an_output, begin, end),
         cmocka_unit_test_setup_teardown(test_the_host_leaves_the_loop, begin, end),
         cmocka_unit_test_setup_teardown(test_without_memory, begin, end),
     };

@@ -309,6 +309,8 @@ static void the_board_tells_who_is_idle(void **state)
     (void)state;
     unsigned pulses[EXCHANGE_SEATS] = {0};
     assert_false(exchange_has_others(&exchange, 1));
+    exchange.seats[1].number = 1;
+    exchange.seats[2].number = 2;
     exchange.seats[1].pulse = 5;
     assert_false(exchange_has_others(&exchange, 1));
     exchange.seats[0].pulse = 2;
@@ -332,6 +334,7 @@ static void the_board_tells_who_has_least(void **state)
     (void)state;
     assert_int_equal(exchange_least_load(&exchange, 0), EXCHANGE_STUCK);
     exchange.seats[0].pulse = exchange.seats[5].pulse = exchange.seats[7].pulse = 2;
+    exchange.seats[7].number = 7;
     exchange.seats[5].load = 9;
     exchange.seats[7].load = 8;
     assert_int_equal(exchange_least_load(&exchange, 0), 8);
@@ -340,20 +343,42 @@ static void the_board_tells_who_has_least(void **state)
     assert_int_equal(exchange_least_load(&exchange, 0), 9);
 }
 
-/* An old worker that ends late takes nothing from the one that has its seat now. */
-static void who_is_64_older_leaves_the_seat_alone(void **state)
+/* Workers come and go: the numbers of two that live may be any multiple of 64 apart. */
+static void numbers_of_any_distance_have_seats_of_their_own(void **state)
 {
     (void)state;
-    exchange_sit(&exchange, 3, 2);
-    exchange_set_load(&exchange, 3, EXCHANGE_STUCK);
-    exchange_sit(&exchange, 3 + EXCHANGE_SEATS, 2);
-    assert_int_equal(exchange_least_load(&exchange, 0), 0);
-    exchange_set_load(&exchange, 3, EXCHANGE_STUCK);
+    atomic_uint *first = exchange_sit(&exchange, 3, 2);
+    exchange_set_load(&exchange, 3, 7);
+    atomic_uint *second = exchange_sit(&exchange, 3 + EXCHANGE_SEATS, 1);
+    assert_ptr_not_equal(first, second);
+    assert_ptr_equal(exchange_sit(&exchange, 3, 2), first); /* it has one already */
+    exchange_set_load(&exchange, 3, 7);
+    assert_true(exchange_has_others(&exchange, 3));
+    assert_int_equal(exchange_resting(&exchange, 3), 1);
+    assert_int_equal(exchange_resting(&exchange, 3 + EXCHANGE_SEATS), 0);
+    assert_int_equal(exchange_least_load(&exchange, 3 + EXCHANGE_SEATS), 7);
     exchange_leave(&exchange, 3);
-    assert_int_equal(exchange_least_load(&exchange, 0), 0);
-    assert_true(exchange_has_others(&exchange, 0));
+    assert_false(exchange_has_others(&exchange, 3 + EXCHANGE_SEATS));
+    assert_true(exchange_has_others(&exchange, 3));
     exchange_leave(&exchange, 3 + EXCHANGE_SEATS);
     assert_false(exchange_has_others(&exchange, 0));
+}
+
+/* More workers than seats: the last ones share, and one that ends takes nothing from the other. */
+static void where_all_seats_are_taken_two_share(void **state)
+{
+    (void)state;
+    for (uint32_t number = 1; number <= EXCHANGE_SEATS; number++)
+        exchange_sit(&exchange, number, 2);
+    exchange_sit(&exchange, 3 + EXCHANGE_SEATS, 2);
+    exchange_set_load(&exchange, 3, EXCHANGE_STUCK);
+    exchange_leave(&exchange, 3);
+    assert_int_equal(exchange_least_load(&exchange, 1), 0);
+    for (uint32_t number = 1; number <= EXCHANGE_SEATS; number++)
+        exchange_leave(&exchange, number);
+    assert_true(exchange_has_others(&exchange, 1));
+    exchange_leave(&exchange, 3 + EXCHANGE_SEATS);
+    assert_false(exchange_has_others(&exchange, 1));
 }
 
 enum { ROUNDS = 3000 };
@@ -406,7 +431,9 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(the_board_tells_who_is_idle, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_board_tells_who_has_least, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(who_is_64_older_leaves_the_seat_alone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(where_all_seats_are_taken_two_share, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(numbers_of_any_distance_have_seats_of_their_own, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(who_sits_down_is_not_taken_for_who_leaves, set_up,
                                         tear_down),
     };

@@ -63,6 +63,15 @@ static void send_bytes(struct str bytes)
     }
 }
 
+/* A client of nghttp2 whose streams are closed reads no further GOAWAY. */
+static bool named_last;
+
+static void look_for_goaway(void)
+{
+    static const char last[] = "\0\0\10\7\0\0\0\0\0\0\0\0\3\0\0\0";
+    named_last |= memmem(served.output, served.output_size, last, sizeof(last)) != NULL;
+}
+
 /* Both sides go on until neither has anything to say. */
 static const char *talk(void)
 {
@@ -72,6 +81,7 @@ static const char *talk(void)
         bool ran = served_turn();
         served.output_size = 0;
         served_read();
+        look_for_goaway();
         h2_receive(&client, served.output, served.output_size);
         quiet = ran || bytes.n > 0 || served.output_size > 0 ? 0 : quiet + 1;
     }
@@ -331,11 +341,7 @@ static void the_end_comes_in_two_steps(void **state)
     const char *lines = talk();
     assert_non_null(strstr(lines, "goaway 2147483647 0\n"));
     assert_non_null(strstr(lines, "3 closed 0 with 6: /raced\n"));
-    served.output_size = 0;
-    expire(); /* the client of nghttp2 reads no more, and there is no pong */
-    served_read();
-    assert_non_null(
-        memmem(served.output, served.output_size, "\0\0\10\7\0\0\0\0\0\0\0\0\3\0\0\0\0", 17));
+    assert_true(named_last);
     close(served.client);
     served.client = -1;
     while (served_turn() || served_is_open())

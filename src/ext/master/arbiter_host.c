@@ -1,6 +1,5 @@
 #include "ext/master/arbiter_host.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -19,6 +18,9 @@ static const char *const event_names[ARBITER_EVENT_COUNT] = {
     [ARBITER_EVENT_WAITING] = "waiting",
     [ARBITER_EVENT_WORKER_DIED] = "worker_died",
     [ARBITER_EVENT_STRANGER_DIED] = "stranger_died",
+    [ARBITER_EVENT_SPAWN_DIRTY] = "spawn_dirty",
+    [ARBITER_EVENT_DIRTY_READY] = "dirty_ready",
+    [ARBITER_EVENT_DIRTY_DIED] = "dirty_died",
     [ARBITER_EVENT_READY] = "ready",
     [ARBITER_EVENT_COUNTED] = "counted",
     [ARBITER_EVENT_TIMED_OUT] = "timed_out",
@@ -30,6 +32,7 @@ static const char *const event_names[ARBITER_EVENT_COUNT] = {
     [ARBITER_EVENT_HURRY] = "hurry",
     [ARBITER_EVENT_CANNOT_ANSWER] = "cannot_answer",
     [ARBITER_EVENT_COMMANDED] = "commanded",
+    [ARBITER_EVENT_COLLECTED] = "collected",
     [ARBITER_EVENT_FORKED] = "forked",
     [ARBITER_EVENT_STRAYED] = "strayed",
 };
@@ -184,16 +187,19 @@ static int host_manage(void *ctx)
 
 static int host_spawn(void *ctx, enum child_kind kind, unsigned count)
 {
-    assert(kind == CHILD_WORKER);
-    (void)kind, (void)count; /* spawn_workers() asks `missing` again: it may be overridden */
-    return call(ctx, "spawn_workers");
+    (void)count; /* spawn_workers() asks `missing` again: it may be overridden */
+    return kind == CHILD_DIRTY ? done(report(ctx, ARBITER_EVENT_SPAWN_DIRTY, "()"))
+                               : call(ctx, "spawn_workers");
 }
 
 static int host_kill(void *ctx, const struct child *child, int signo)
 {
     PyObject *owner = ((struct arbiter_object *)ctx)->owner;
 
-    return done(PyObject_CallMethod(owner, "kill_worker", "ii", (int)child->pid, signo));
+    if (child->kind == CHILD_WORKER)
+        return done(PyObject_CallMethod(owner, "kill_worker", "ii", (int)child->pid, signo));
+    arbiter_kill(arbiter_of(ctx), child->pid, signo); /* it cannot fail: the process is ours */
+    return 0;
 }
 
 static unsigned host_between_workers(void *ctx)
@@ -211,6 +217,10 @@ static unsigned host_between_workers(void *ctx)
 
 static int host_died(void *ctx, const struct arbiter_death *death)
 {
+    if (death->child.kind == CHILD_DIRTY)
+        return done(report(ctx, ARBITER_EVENT_DIRTY_DIED, "(iisd)", (int)death->child.pid,
+                           death->status, child_phase_name(death->child.phase),
+                           (double)death->pause_ms / 1000.0));
     return done(report(ctx, ARBITER_EVENT_WORKER_DIED, "(iisIKdsLIN)", (int)death->child.pid,
                        death->status, child_phase_name(death->child.phase), death->child.generation,
                        (unsigned long long)death->requests, (double)death->pause_ms / 1000.0,
@@ -225,7 +235,10 @@ static int host_stranger_died(void *ctx, pid_t pid, int status)
 
 static int host_ready(void *ctx, const struct child *child)
 {
-    return done(report(ctx, ARBITER_EVENT_READY, "(iI)", (int)child->pid, child->generation));
+    enum arbiter_event event =
+        child->kind == CHILD_DIRTY ? ARBITER_EVENT_DIRTY_READY : ARBITER_EVENT_READY;
+
+    return done(report(ctx, event, "(iI)", (int)child->pid, child->generation));
 }
 
 static int host_timed_out(void *ctx, const struct child *child, int64_t silent_ms)
@@ -274,7 +287,8 @@ static void host_cannot_answer(void *ctx, int error)
         PyErr_WriteUnraisable(((struct arbiter_object *)ctx)->owner);
 }
 
-static int host_command(void *ctx, struct str request, struct writer *answer, pid_t *stack_of)
+static int host_command(void *ctx, struct str request, struct writer *answer,
+                        struct arbiter_rest *rest)
 {
     PyObject *result =
         report(ctx, ARBITER_EVENT_COMMANDED, "(y#)", request.p, (Py_ssize_t)request.n);
@@ -284,13 +298,29 @@ static int host_command(void *ctx, struct str request, struct writer *answer, pi
 
     if (!result)
         return -1;
-    bool parsed = PyArg_ParseTuple(result, "y#i:commanded", &bytes, &size, &pid);
+    bool parsed = PyArg_ParseTuple(result, "y#ii:commanded", &bytes, &size, &pid, &rest->fd);
     if (parsed) {
         writer_add(answer, bytes, (size_t)size);
-        *stack_of = (pid_t)pid;
+        rest->stack_of = (pid_t)pid;
     }
     Py_DECREF(result);
     return parsed ? 0 : -1;
+}
+
+static int host_collected(void *ctx, struct str output, bool complete, struct writer *answer)
+{
+    PyObject *result = report(ctx, ARBITER_EVENT_COLLECTED, "(y#N)", output.n ? output.p : "",
+                              (Py_ssize_t)output.n, PyBool_FromLong(complete));
+    char *bytes;
+    Py_ssize_t size;
+
+    if (!result)
+        return -1;
+    int parsed = PyBytes_AsStringAndSize(result, &bytes, &size);
+    if (parsed == 0)
+        writer_add(answer, bytes, (size_t)size);
+    Py_DECREF(result);
+    return parsed;
 }
 
 const struct arbiter_host arbiter_host_python = {
@@ -315,6 +345,7 @@ const struct arbiter_host arbiter_host_python = {
     .hurry = host_hurry,
     .cannot_answer = host_cannot_answer,
     .command = host_command,
+    .collected = host_collected,
 };
 
 static void fork_before(void *ctx)

@@ -36,6 +36,12 @@ struct arbiter_death {
     int64_t peak; /* bytes of its memory at most, shared ones included */
 };
 
+/* The part of an answer to a command that the master has to wait for. */
+struct arbiter_rest {
+    pid_t stack_of; /* the stacks of this worker follow the first members of `data`; 0: none */
+    int fd; /* all comes from a child: its output, read to the end; the reader's; -1: none */
+};
+
 struct arbiter_host {
     pollable_wait wait;
     /* Does the work of the process between two waits (foreign signal handlers). */
@@ -67,9 +73,11 @@ struct arbiter_host {
     int (*hurry)(void *ctx);
     /* The system refuses a resource for the answer to a client of a port. */
     void (*cannot_answer)(void *ctx, int error);
-    /* A request of the control socket, JSON: adds the answer, JSON as well. With *stack_of set, the
-     * pid of a worker, it adds the answer up to the members of `data`: its stacks follow. */
-    int (*command)(void *ctx, struct str request, struct writer *answer, pid_t *stack_of);
+    /* A request of the control socket, JSON: adds the answer, JSON as well, or sets `rest`. */
+    int (*command)(void *ctx, struct str request, struct writer *answer, struct arbiter_rest *rest);
+    /* The output of rest->fd: adds the answer. `complete` is false if it has not come to its end:
+     * nobody waits for it any more. */
+    int (*collected)(void *ctx, struct str output, bool complete, struct writer *answer);
 };
 
 /*

@@ -16,14 +16,19 @@
  */
 
 enum {
-    CONTROL_REQUEST = 8192,  /* bytes of a request's JSON */
-    CONTROL_MS = 300 * 1000, /* from an answer to the end of the next one */
-    CONTROL_LENGTH = 4,      /* bytes of the length */
+    CONTROL_REQUEST = 8192,        /* bytes of a request's JSON */
+    CONTROL_MS = 300 * 1000,       /* from an answer to the end of the next one */
+    CONTROL_LENGTH = 4,            /* bytes of the length */
+    CONTROL_OUTPUT = 1 << 20,      /* bytes of a child's output */
+    CONTROL_OUTPUT_MS = 10 * 1000, /* for all of it */
 };
 
 struct control {
     struct status *status; /* borrowed: its dump of stacks serves this socket, too */
     struct port port;
+    struct pollable output;     /* of a child that makes an answer, one at a time; fd -1: none */
+    struct writer text;         /* its output so far */
+    struct port_client *reader; /* the client that waits for it; NULL: it has left */
 };
 
 /* Without a listener yet. The status and its arbiter are borrowed and outlive it. */

@@ -261,6 +261,27 @@ static void report_running(struct writer *out, const struct slot *slot, int64_t 
     writer_text(out, "]");
 }
 
+/* Pairs of an upper bound in seconds (null: none) and the requests that waited so long; those of no
+ * request are left out. */
+static void report_waits(struct writer *out, const struct histogram *wait)
+{
+    const char *before = "";
+
+    writer_text(out, ", \"wait\": [");
+    for (unsigned i = 0; i < METRICS_BUCKETS; i++) {
+        unsigned long long count = value(&wait->buckets[i]);
+
+        if (count == 0)
+            continue;
+        if (i < METRICS_BOUNDS)
+            writer_format(out, "%s[%g, %llu]", before, (double)metrics_bounds_ns[i] / 1e9, count);
+        else
+            writer_format(out, "%s[null, %llu]", before, count);
+        before = ", ";
+    }
+    writer_text(out, "]");
+}
+
 static void report_worker(const struct arbiter *a, const struct child *child, struct writer *out,
                           int64_t now)
 {
@@ -281,6 +302,7 @@ static void report_worker(const struct arbiter *a, const struct child *child, st
                       metrics_level(&slot->metrics->running), metrics_level(&slot->metrics->queued),
                       metrics_level(&slot->metrics->threads), busy_seconds(child, now));
         report_running(out, slot, now);
+        report_waits(out, &scoreboard_figures(&a->board, slot)->wait);
     }
     writer_text(out, "}");
 }

@@ -63,8 +63,7 @@ static struct iovec take_head(struct request *request)
     return (struct iovec){begin, (size_t)(response->head + response->head_size - begin)};
 }
 
-/* Small answers leave as one piece of memory. */
-static void join(struct response *response, struct iovec *parts, int *count)
+void http1_join(struct response *response, struct iovec *parts, int *count)
 {
     size_t more = 0;
     for (int i = 1; i < *count; i++)
@@ -110,7 +109,7 @@ static bool write_body(struct request *request, const char *data, size_t n, void
     if (count == 0)
         return true;
     if (has_head && n <= OUT_COPY_MAX) {
-        join(response, parts, &count);
+        http1_join(response, parts, &count);
         if (count == 1)
             body = -1;
     }
@@ -180,7 +179,7 @@ static void ask(struct request *request)
     http1_go_on(request);
 }
 
-static bool is_gone(struct request *request)
+bool http1_is_gone(struct request *request)
 {
     int fd = request->conn->io.fd;
     enum socket_peer peer = socket_peer(fd);
@@ -199,7 +198,7 @@ void http1_ask(struct engine *engine, struct request *request)
 }
 
 /* The loop alone sees it. The client's input may have ended long ago. */
-static void watch(struct request *request)
+void http1_watch(struct request *request)
 {
     struct engine *engine = request->engine;
     struct conn *conn = request->conn;
@@ -211,7 +210,7 @@ static void watch(struct request *request)
     pthread_mutex_unlock(&request->out.lock);
 }
 
-static void interrupt(struct request *request, bool both)
+void http1_interrupt(struct request *request, bool both)
 {
     shutdown(request->conn->io.fd, both ? SHUT_RDWR : SHUT_RD);
 }
@@ -223,8 +222,8 @@ const struct stream_ops http1_stream = {
     .interim = interim,
     .go_on = http1_go_on,
     .read = http1_body_read,
-    .is_gone = is_gone,
-    .watch = watch,
-    .interrupt = interrupt,
+    .is_gone = http1_is_gone,
+    .watch = http1_watch,
+    .interrupt = http1_interrupt,
     .share = send_by_copies,
 };

@@ -313,16 +313,22 @@ unsigned exchange_waiting(const struct exchange *exchange)
 
 /* The board */
 
-static uint32_t seat_of(uint32_t number)
+/* Begins at its number, so that the first look finds it as a rule. EXCHANGE_SEATS: it has none. */
+static uint32_t seat_of(const struct exchange *exchange, uint32_t number)
 {
-    return number % EXCHANGE_SEATS;
+    for (uint32_t i = 0; i < EXCHANGE_SEATS; i++) {
+        uint32_t at = (number + i) % EXCHANGE_SEATS;
+        if (atomic_load_explicit(&exchange->seats[at].number, memory_order_relaxed) == number)
+            return at;
+    }
+    return EXCHANGE_SEATS;
 }
 
 bool exchange_has_others(const struct exchange *exchange, uint32_t number)
 {
+    uint32_t own = seat_of(exchange, number);
     for (uint32_t i = 0; i < EXCHANGE_SEATS; i++)
-        if (i != seat_of(number) &&
-            atomic_load_explicit(&exchange->seats[i].pulse, memory_order_relaxed))
+        if (i != own && atomic_load_explicit(&exchange->seats[i].pulse, memory_order_relaxed))
             return true;
     return false;
 }
@@ -330,10 +336,11 @@ bool exchange_has_others(const struct exchange *exchange, uint32_t number)
 uint32_t exchange_idle(const struct exchange *exchange, uint32_t number,
                        unsigned pulses[EXCHANGE_SEATS])
 {
+    uint32_t own = seat_of(exchange, number);
     uint32_t idle = 0;
     for (uint32_t i = 0; i < EXCHANGE_SEATS; i++) {
         unsigned pulse = atomic_load_explicit(&exchange->seats[i].pulse, memory_order_relaxed);
-        idle += i != seat_of(number) && (pulse & 1) && pulse == pulses[i];
+        idle += i != own && (pulse & 1) && pulse == pulses[i];
         pulses[i] = pulse;
     }
     return idle;
@@ -341,29 +348,42 @@ uint32_t exchange_idle(const struct exchange *exchange, uint32_t number,
 
 uint32_t exchange_resting(const struct exchange *exchange, uint32_t number)
 {
+    uint32_t own = seat_of(exchange, number);
     uint32_t resting = 0;
     for (uint32_t i = 0; i < EXCHANGE_SEATS; i++)
-        resting += i != seat_of(number) &&
-                   (atomic_load_explicit(&exchange->seats[i].pulse, memory_order_relaxed) & 1);
+        resting +=
+            i != own && (atomic_load_explicit(&exchange->seats[i].pulse, memory_order_relaxed) & 1);
     return resting;
 }
 
 uint32_t exchange_least_load(const struct exchange *exchange, uint32_t number)
 {
+    uint32_t own = seat_of(exchange, number);
     uint32_t least = EXCHANGE_STUCK;
     for (uint32_t i = 0; i < EXCHANGE_SEATS; i++) {
         const struct exchange_seat *other = &exchange->seats[i];
         uint32_t load = atomic_load_explicit(&other->load, memory_order_relaxed);
-        if (i != seat_of(number) && load < least &&
-            atomic_load_explicit(&other->pulse, memory_order_relaxed))
+        if (i != own && load < least && atomic_load_explicit(&other->pulse, memory_order_relaxed))
             least = load;
     }
     return least;
 }
 
+/* A free seat, which is its own from now on; that of another worker if all are taken. */
+static uint32_t choose_seat(const struct exchange *exchange, uint32_t number)
+{
+    uint32_t own = seat_of(exchange, number);
+    for (uint32_t i = 0; own == EXCHANGE_SEATS && i < EXCHANGE_SEATS; i++) {
+        uint32_t at = (number + i) % EXCHANGE_SEATS, nobody = 0;
+        if (atomic_compare_exchange_strong(&exchange->seats[at].number, &nobody, number))
+            own = at;
+    }
+    return own < EXCHANGE_SEATS ? own : number % EXCHANGE_SEATS;
+}
+
 atomic_uint *exchange_sit(const struct exchange *exchange, uint32_t number, unsigned pulse)
 {
-    struct exchange_seat *seat = &exchange->seats[seat_of(number)];
+    struct exchange_seat *seat = &exchange->seats[choose_seat(exchange, number)];
     atomic_store(&seat->number, number);
     atomic_store(&seat->load, 0);
     atomic_store(&seat->pulse, pulse);
@@ -372,19 +392,18 @@ atomic_uint *exchange_sit(const struct exchange *exchange, uint32_t number, unsi
 
 void exchange_leave(const struct exchange *exchange, uint32_t number)
 {
-    struct exchange_seat *seat = &exchange->seats[seat_of(number)];
-    unsigned pulse = atomic_load(&seat->pulse), sits = number;
-    if (!atomic_compare_exchange_strong(&seat->number, &sits, 0) && sits != 0)
+    uint32_t own = seat_of(exchange, number);
+    if (own == EXCHANGE_SEATS)
         return;
-    /* A worker that takes the seat just now has its own pulse, and reports its load again and
-     * again. */
-    atomic_compare_exchange_strong(&seat->pulse, &pulse, 0);
+    struct exchange_seat *seat = &exchange->seats[own];
+    atomic_store(&seat->pulse, 0);
     atomic_store(&seat->load, 0);
+    atomic_compare_exchange_strong(&seat->number, &number, 0); /* the last: it is free then */
 }
 
 void exchange_set_load(const struct exchange *exchange, uint32_t number, uint32_t load)
 {
-    struct exchange_seat *seat = &exchange->seats[seat_of(number)];
-    if (atomic_load_explicit(&seat->number, memory_order_relaxed) == number)
-        atomic_store_explicit(&seat->load, load, memory_order_relaxed);
+    uint32_t own = seat_of(exchange, number);
+    if (own < EXCHANGE_SEATS)
+        atomic_store_explicit(&exchange->seats[own].load, load, memory_order_relaxed);
 }

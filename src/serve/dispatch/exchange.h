@@ -112,11 +112,11 @@ uint32_t exchange_resting(const struct exchange *exchange, uint32_t number);
 /* The least load of the workers but our own; EXCHANGE_STUCK when there are no others. */
 uint32_t exchange_least_load(const struct exchange *exchange, uint32_t number);
 
-/* The worker of that number takes its seat, even if one that is 64 older still has it. Returns the
- * seat's pulse. */
+/* The worker of that number takes a free seat; one that another worker has if none is free. Returns
+ * the seat's pulse. */
 atomic_uint *exchange_sit(const struct exchange *exchange, uint32_t number, unsigned pulse);
 
-/* It sits there no longer. Does nothing if another has taken the seat since. */
+/* It sits there no longer. Does nothing if another has taken its seat. */
 void exchange_leave(const struct exchange *exchange, uint32_t number);
 
 /* For a worker that sits there. */
