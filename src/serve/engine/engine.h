@@ -39,7 +39,7 @@
 
 struct engine_options {
     struct http1_limits limits;
-    const struct protocol *protocol;   /* of the listeners; NULL: HTTP/1 */
+    const struct protocol *protocol;    /* of the listeners; NULL: HTTP/1 */
     const struct protocol *const *alpn; /* NULL, or protocols that ALPN may choose, ended by NULL */
     struct http2_settings http2;
     const struct forwarded *forwarded; /* borrowed */
