@@ -134,7 +134,7 @@ static void answer_body(struct request *request)
     response_field(request, STR("X-A"), STR("b"));
     response_write(request, body, n, NULL, &(bool){false}, false);
     response_write(request, "!", 1, NULL, &(bool){false}, false);
-    http2_set_trailers(request, STR("Sum: 1\r\n"));
+    response_trailers(request, STR("Sum: 1\r\n"));
     response_finish(request);
 }
 

@@ -81,10 +81,6 @@ static inline struct http2_conn *http2_of(const struct request *request)
 
 extern const struct stream_ops http2_stream_ops;
 
-/* The fields of an answer, which end it: for gunicorn.http2.send_trailers. Lines with CRLF. False:
- * no memory. By the thread that runs the request, before its answer is complete. */
-bool http2_set_trailers(struct request *request, struct str lines);
-
 /* Frees what the stream has beside the request. */
 void http2_stream_clear(struct request *request);
 

@@ -200,7 +200,7 @@ static void share(struct request *request)
     (void)request;
 }
 
-bool http2_set_trailers(struct request *request, struct str lines)
+static bool set_trailers(struct request *request, struct str lines)
 {
     struct http2_stream *stream = http2_stream(request);
     char *copy = mem_alloc(lines.n + 1);
@@ -231,6 +231,7 @@ const struct stream_ops http2_stream_ops = {
     .file = write_file,
     .finish = finish,
     .interim = interim,
+    .trailers = set_trailers,
     .go_on = go_on,
     .is_gone = is_gone,
     .watch = watch,

@@ -284,6 +284,14 @@ enum response_error response_interim(struct request *request, int status, struct
     return request->stream->interim(request, status, fields) ? RESPONSE_OK : failure(request);
 }
 
+enum response_error response_trailers(struct request *request, struct str fields)
+{
+    const struct stream_ops *stream = request->stream;
+    if (!stream->trailers || request->response.finished || stream->trailers(request, fields))
+        return RESPONSE_OK;
+    return RESPONSE_NO_MEMORY;
+}
+
 /* The first line is that of Server, if there is one. */
 static struct str own_fields_but_server(const struct engine *engine)
 {
