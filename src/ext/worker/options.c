@@ -41,6 +41,7 @@ static const struct setting table[] = {
     OPTION(NUMBER, "websocket_max_message_size", engine.websocket_message_max),
     OPTION(MS, "websocket_ping_interval", engine.websocket_ping_interval_ms),
     OPTION(MS, "websocket_ping_timeout", engine.websocket_ping_timeout_ms),
+    OPTION(FLAG, "proxy_protocol_required", engine.proxy_required),
     OPTION(FLAG, "check_client", engine.check_client),
     OPTION(FLAG, "sendfile", engine.sendfile),
     OPTION(MS, "timeout", timeout_ms),
