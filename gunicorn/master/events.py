@@ -7,6 +7,7 @@ master's loop. The duties that subclasses override are methods of the arbiter it
 from gunicorn.master import notify
 from gunicorn.master.deaths import stranger_died, worker_died
 from gunicorn.master.exchanges import waiting
+from gunicorn.master.scaling import backlog, scaled
 from gunicorn.master.shutdown import hurry
 from gunicorn.master.signals import handle as signalled
 from gunicorn.master.startup import end_stray as strayed
@@ -15,6 +16,7 @@ from gunicorn.master.worker_process import raise_again as forked
 from gunicorn.master.workers import counted, ready
 
 __all__ = [
+    "backlog",
     "born_big",
     "cannot_answer",
     "collected",
@@ -25,6 +27,7 @@ __all__ = [
     "hurry",
     "overdue",
     "ready",
+    "scaled",
     "signalled",
     "slow_boot",
     "stranger_died",
