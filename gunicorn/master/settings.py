@@ -3,7 +3,7 @@
 import os
 
 from gunicorn import _processors
-from gunicorn.master import explain, preload
+from gunicorn.master import dirty, explain, preload
 from gunicorn.workers import _overrides
 
 TICK = 1.0  # seconds between two rounds where something has to be asked again and again
@@ -69,6 +69,8 @@ def pass_to_core(arbiter) -> None:
     core.scale_down_idle = cfg.scale_down_idle
     core.processors = _processors.available() if cfg.workers_max else 0
     core.least = arbiter._num_workers or 0  # the others are in force from here on
+    core.dirty_target = int(dirty.is_wanted(cfg))
+    core.dirty_graceful_timeout = cfg.dirty_graceful_timeout
     core.tick = TICK if _needs_ticks(arbiter) else 0
     core.watchdog = arbiter._watchdog / 2
     core.set_duties([name for name, has_part in _python_duties(arbiter) if has_part])
@@ -84,7 +86,8 @@ def _python_duties(arbiter):
     yield "reap", logs_signals or own("handle_chld", "reap_workers")
     yield "murder", own("murder_workers")
     yield "manage", arbiter.cfg.enable_backlog_metric or own("manage_workers", "spawn_worker")
-    yield "woken", arbiter.master_pid or arbiter._promoted_pidfile or arbiter._watchdog
+    promotes = arbiter.master_pid or arbiter._promoted_pidfile
+    yield "woken", promotes or arbiter._watchdog or arbiter._dirty.listener
 
 
 def _needs_ticks(arbiter) -> bool:

@@ -222,6 +222,13 @@ OWN = [
     ("max_queue_time", "Clients and Requests", "--max-queue-time", "seconds", 0),
     ("limit_concurrency", "Clients and Requests", "--limit-concurrency", "int", 0),
     ("check_client", "Clients and Requests", "--check-client", "bool", False),
+    (
+        "fastcgi_allow_ips",
+        "Server Mechanics",
+        "--fastcgi-allow-from",
+        "string_to_addr_list",
+        ["127.0.0.1", "::1"],
+    ),
     ("workers_max", "Scaling", "--workers-max", "int", 0),
     ("scale_up_wait", "Scaling", "--scale-up-wait", "seconds", 0.1),
     ("scale_down_idle", "Scaling", "--scale-down-idle", "seconds", 30),

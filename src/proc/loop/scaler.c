@@ -35,11 +35,12 @@ static int64_t most(int64_t a, int64_t b)
 /* The bytes that a worker may take: max_rss, else those of the largest one. */
 static int64_t worker_size(const struct arbiter *a)
 {
-    int64_t size = 0;
+    int64_t size = a->limits.max_rss;
 
     for (size_t i = 0; a->limits.max_rss == 0 && i < a->children.count; i++)
-        size = most(size, memory_of(a->children.list[i].pid));
-    return a->limits.max_rss > 0 ? a->limits.max_rss : size;
+        if (a->children.list[i].kind == CHILD_WORKER)
+            size = most(size, memory_of(a->children.list[i].pid));
+    return size;
 }
 
 /* For how many workers the control group and the machine have memory. */
@@ -130,9 +131,12 @@ static struct scale_sample take_sample(struct arbiter *a, int64_t now)
 
 static bool is_active(const struct arbiter *a)
 {
-    for (size_t i = 0; i < a->children.count; i++)
-        if (a->children.list[i].watching || a->children.list[i].phase == CHILD_BOOTING)
+    for (size_t i = 0; i < a->children.count; i++) {
+        const struct child *child = &a->children.list[i];
+
+        if (child->kind == CHILD_WORKER && (child->watching || child->phase == CHILD_BOOTING))
             return true;
+    }
     return false;
 }
 
