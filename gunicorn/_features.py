@@ -8,10 +8,8 @@ from gunicorn.errors import ConfigError
 
 
 def _fatal(cfg):
-    if cfg.protocol not in ("http", "uwsgi"):
-        yield f"protocol: {cfg.protocol!r} is unknown; there are http and uwsgi"
-    elif cfg.protocol == "uwsgi" and cfg.worker_class_str == "asgi":
-        yield "protocol: uwsgi is not available for asgi workers; let the proxy speak http"
+    if cfg.protocol not in ("http", "uwsgi", "fastcgi"):
+        yield f"protocol: {cfg.protocol!r} is unknown; there are http, uwsgi and fastcgi"
 
 
 def _missing(cfg):

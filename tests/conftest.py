@@ -62,11 +62,11 @@ def select_over_tls(config, items) -> None:
 
 
 def select_for_workers(config, items) -> None:
-    """Leave the tests that fit their worker class."""
+    """Leave the tests that have something to say of their worker class."""
     chosen, others = [], []
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        fit = "worker" not in parameters or fits(parameters["worker"], name_of(item))
+        fit = fits("asgi" in parameters.values(), name_of(item))
         (chosen if fit else others).append(item)
     config.hook.pytest_deselected(items=others)
     items[:] = chosen

@@ -98,21 +98,33 @@ of `graceful_timeout` and 30 s.
 """,
     "asgi_disconnect_grace_period": """\
 For asgi workers, in seconds. An application receives `http.disconnect` at once; if its request still runs after
-this time, its task is cancelled, unless its answer is complete.
+this time, its task is cancelled, unless its answer is complete. The task of a WebSocket is cancelled if it has not
+received `websocket.disconnect` by then, and takes no message any more.
 """,
-    "websocket_max_message_size": "No worker class serves WebSockets in this version; without effect.\n",
+    "websocket_max_message_size": """\
+For asgi workers. A larger message closes its WebSocket with the code 1009, at the frame that announces it. The
+limit is that of the message when it is decompressed.
+""",
     "root_path": 'For asgi workers: `scope["root_path"]`. It is not put before `path`.\n',
     "protocol": """\
-`uwsgi` is that of nginx's `uwsgi_pass`, on all addresses of `bind`: [deployment](deployment.md#uwsgi). A connection
-has one request. The worker classes of other packages speak HTTP all the same.
+`uwsgi` is that of nginx's `uwsgi_pass`, with one request on a connection; `fastcgi` is that of `fastcgi_pass` and
+Apache's `mod_proxy_fcgi`, with as many as the proxy likes. Both are for all addresses of `bind`:
+[deployment](deployment.md#uwsgi-and-fastcgi). The worker classes of other packages speak HTTP all the same.
 
 ```python
-protocol = "uwsgi"
-uwsgi_allow_ips = "10.0.0.0/24"  # nginx's network
+protocol = "fastcgi"
+fastcgi_allow_ips = "10.0.0.0/24"  # nginx's network
 ```
 """,
     "uwsgi_allow_ips": """\
 Addresses and networks. A packet from another peer is answered 403. The peers of unix sockets are allowed.
+""",
+    "fastcgi_allow_ips": """\
+Addresses and networks. Another peer is answered 403. The peers of unix sockets are allowed.
+
+```python
+fastcgi_allow_ips = "10.0.0.0/24, 2001:db8::/64"  # the proxies
+```
 """,
     "proxy_allow_ips": """\
 A PROXY header from another peer is answered 403; without a header such a peer is served. The peers of
@@ -163,7 +175,7 @@ room; a request that runs, or whose client keeps pace, never is. In gevent and e
 | `gevent` | a greenlet for each request; needs the package gevent |
 | `eventlet` | a green thread for each request; needs the package eventlet |
 | `tornado` | for applications of Tornado's own kind; needs the package tornado |
-| `asgi` | ASGI applications over HTTP, a task for each request; WebSockets need `uvicorn_worker.UvicornWorker` of the package uvicorn-worker |
+| `asgi` | ASGI applications over HTTP and WebSocket, a task for each request |
 
 Also the dotted path of a subclass of `gunicorn.workers.base.Worker`, a class, or the name of an entry
 point of the group `gunicorn.workers`, as `name` or `egg:DISTRIBUTION#name`.
@@ -369,7 +381,7 @@ send_timeout = 30  # directly on the internet
 Any byte that the client takes begins it anew.
 """,
     "websocket_ping_interval": """\
-No worker class serves WebSockets in this version; without effect until one does.
+For asgi workers.
 
 ```python
 websocket_ping_interval = 30  # below the time after which a proxy closes a silent connection
@@ -379,7 +391,7 @@ The engine sends the pings and reads their answers by itself, so a handler that 
 client.
 """,
     "websocket_ping_timeout": """\
-No worker class serves WebSockets in this version; without effect until one does.
+For asgi workers.
 
 ```python
 websocket_ping_timeout = 10  # notice sooner that a client has gone without a word

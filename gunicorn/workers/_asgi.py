@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SPEC_VERSION = "2.5"
 #: Exceptions of frameworks that say that the client has left.
-_LEFT = ("ClientDisconnect", "ClientDisconnected")
+_LEFT = ("ClientDisconnect", "ClientDisconnected", "WebSocketDisconnect")
 
 
 class Half:
@@ -36,17 +36,15 @@ class Half:
         #: How a task is made that runs at once, as Python has it from 3.12 on.
         self.task_type = asyncio.Task if sys.version_info >= (3, 12) else None
 
-    def scopes(self, tls) -> list[dict]:
-        """Return a scope for each listener, with all that every request has.
+    def scopes(self, tls, websocket) -> list[dict]:
+        """Return a scope for each listener, with all that every request, or WebSocket, has.
 
         One more is for the requests of a rehearsal, which come by no listener.
         """
         base = {
-            "type": "http",
+            **(_websocket(tls) if websocket else _http(tls)),
             "asgi": {"version": "3.0", "spec_version": SPEC_VERSION},
             "http_version": "1.1",
-            "method": "GET",
-            "scheme": "https" if tls else "http",
             "path": "",
             "raw_path": b"",
             "query_string": b"",
@@ -55,12 +53,16 @@ class Half:
             "client": None,
             "server": None,
             "state": self.state,
-            "extensions": {"http.response.early_hint": {}, "http.response.pathsend": {}},
         }
         names = [sock.getsockname() for sock in self.worker.sockets]
         scopes = [{**base, "server": _server(name)} for name in names]
         scopes.append(scopes[0] if scopes else base)
         return scopes
+
+    def exit(self) -> None:
+        """End the worker from the event loop, if a signal is to end it."""
+        if not self.worker.alive:
+            self.loop.call_soon(sys.exit)
 
     def cancel_task(self, task) -> None:
         """Cancel a task, once."""
@@ -74,28 +76,32 @@ class Half:
 
     # ---- logs ----
 
-    def task_failed(self, exc, scope, left, cancelled, attached) -> bool:
+    def task_failed(self, exc, scope, left, cancelled, line) -> bool:
         """Return whether `exc`, which a task has raised, is a fault that the server answers.
 
-        `left`: the client has gone. `cancelled`: the server has cancelled the task. `attached`:
-        the request is not over; else it is logged here.
+        `left`: the client has gone. `cancelled`: the server has cancelled the task. `line`: how a
+        fault is logged that has no answer; None if it has one, and is logged with it.
         """
-        cancelled = cancelled or self.worker.broken_off
+        cancelled = cancelled or self.worker.broken_off or self.worker.cancels_all
         if cancelled and isinstance(exc, asyncio.CancelledError):
             return False
         if isinstance(exc, SystemExit) and not self.worker.alive:  # of a signal's handler
             return False
-        if left and _says_that_client_left(exc):
+        if left and (_says_that_client_left(exc) or isinstance(exc, asyncio.CancelledError)):
             self.log.debug("Ignoring a client that has closed its connection")
             return False
-        if not attached:
-            self.log.error(
-                "Error after the end of the answer to %s %s", *_line(scope), exc_info=exc
-            )
-        return attached
+        if line is not None:
+            self.log.error("%s %s %s", line, *_line(scope), exc_info=exc)
+        return line is None
 
     def incomplete(self, scope, started) -> None:
         """Log that an application has returned too early."""
+        if scope["type"] == "websocket" and not started:
+            self.log.warning(
+                "WebSocket %s %s is refused with 403: the application returned without an answer",
+                *_line(scope),
+            )
+            return
         self.log.error(
             "Error handling request %s %s: the application returned %s",
             *_line(scope),
@@ -140,6 +146,24 @@ class Half:
         return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
 
 
+def _http(tls) -> dict:
+    return {
+        "type": "http",
+        "method": "GET",
+        "scheme": "https" if tls else "http",
+        "extensions": {"http.response.early_hint": {}, "http.response.pathsend": {}},
+    }
+
+
+def _websocket(tls) -> dict:
+    return {
+        "type": "websocket",
+        "scheme": "wss" if tls else "ws",
+        "subprotocols": [],
+        "extensions": {"websocket.http.response": {}},
+    }
+
+
 def _server(name) -> tuple:
     if isinstance(name, tuple):
         return name[:2]
@@ -152,7 +176,7 @@ def _line(scope) -> tuple[str, str]:
     query = scope.get("query_string")
     if query:
         uri += b"?" + query
-    return scope.get("method", "-"), uri.decode("latin-1")
+    return scope.get("method", "GET"), uri.decode("latin-1")
 
 
 def _says_that_client_left(exc) -> bool:

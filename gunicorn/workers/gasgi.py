@@ -38,6 +38,7 @@ class ASGIWorker(LoopWorker):
     loop: asyncio.AbstractEventLoop
     lifespan: Lifespan | None = None
     _half: Half  # from the engine on
+    cancels_all = False  # it ends, and so do all tasks
     _over = False
     _quits = False
     _fails = False  # the application could not be loaded, and is shown as a page
@@ -45,8 +46,14 @@ class ASGIWorker(LoopWorker):
     def init_process(self) -> None:
         """Make the event loop, then go on: the application may want it when it is imported."""
         self.loop = _new_loop(self.cfg.asgi_loop)
+        self.loop.set_exception_handler(self._report)
         asyncio.set_event_loop(self.loop)
         super().init_process()
+
+    def _report(self, loop, context) -> None:
+        """Report as the event loop does; a task that a signal has ended is none of its errors."""
+        if self.alive or not isinstance(context.get("exception"), SystemExit):
+            loop.default_exception_handler(context)
 
     def make_fail_app(self, text):
         """Return an application that answers each request with the traceback `text`."""
@@ -184,6 +191,7 @@ class ASGIWorker(LoopWorker):
                 return
 
     async def _cancel_all(self) -> None:
+        self.cancels_all = True
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:
             task.cancel()

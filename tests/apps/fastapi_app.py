@@ -15,6 +15,7 @@ from fastapi import (
     Request,
     Response,
     UploadFile,
+    WebSocket,
 )
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
@@ -146,6 +147,16 @@ class Item(BaseModel):
 async def items(item: Item, held: Annotated[str, Depends(resource)], background: BackgroundTasks):
     background.add_task(done.append, f"{item.name} is kept")
     return {"item": item, "held": held}
+
+
+@app.websocket("/rooms/{name}")
+async def room(socket: WebSocket, name: str, held: Annotated[str, Depends(resource)]):
+    await socket.accept()
+    while True:
+        message = await socket.receive_json()
+        if message == "raise":
+            raise RuntimeError("raised in a room")
+        await socket.send_json({"room": name, "held": held, "message": message})
 
 
 @app.get("/done")

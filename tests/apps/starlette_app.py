@@ -11,6 +11,7 @@ import anyio
 import sniffio
 from starlette.applications import Starlette
 from starlette.background import BackgroundTasks
+from starlette.endpoints import WebSocketEndpoint
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
@@ -23,7 +24,7 @@ from starlette.responses import (
     Response,
     StreamingResponse,
 )
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 STATIC = Path(__file__).resolve().parent / "static"
@@ -193,6 +194,23 @@ async def tasks(request):
     )
 
 
+class Upper(WebSocketEndpoint):
+    encoding = "text"
+
+    async def on_connect(self, websocket):
+        await websocket.accept(subprotocol=websocket.scope["subprotocols"][0])
+
+    async def on_receive(self, websocket, data):
+        await websocket.send_text(data.upper())
+
+    async def on_disconnect(self, websocket, close_code):
+        done.append(f"closed with {close_code}")
+
+
+async def denied(websocket):
+    await websocket.send_denial_response(PlainTextResponse("no entry", 401))
+
+
 @contextlib.asynccontextmanager
 async def lifespan(app):
     yield {"of_lifespan": "there"}
@@ -230,5 +248,7 @@ app = Starlette(
         Route("/background", background),
         Route("/done", show_done),
         Route("/tasks", tasks),
+        WebSocketRoute("/upper", Upper),
+        WebSocketRoute("/denied", denied),
     ],
 )

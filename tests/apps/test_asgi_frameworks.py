@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from helpers.server import Server, server_has
+from helpers.websocket import WebSocket, handshake
 from helpers.wire import render, wait_until
 
 HERE = Path(__file__).resolve().parent
@@ -125,3 +126,41 @@ def test_exception_behind_the_page_of_a_framework(framework, request):
     added = server.log[log:]
     assert added.count("RuntimeError: raised in a view") == 1
     assert re.search("Error .*GET /error", added)
+
+
+def test_endpoint_of_starlette(starlette):
+    with WebSocket.open(starlette, "/upper", [("Sec-WebSocket-Protocol", "a, b")]) as client:
+        assert client.answer.header("Sec-WebSocket-Protocol") == "a"
+        client.send(b"pear")
+        assert client.receive()[1] == b"PEAR"
+        client.close(4321)
+    done(starlette, "closed with 4321")
+
+
+@pytest.mark.parametrize("path, status", [("/denied", 401), ("/missing", 403)])
+def test_refusals_of_starlette(starlette, path, status):
+    with starlette.connect() as connection:
+        connection.send(handshake(path))
+        assert connection.read_response().status == status
+
+
+def test_endpoint_of_fastapi(fastapi):
+    """A disconnect that the endpoint does not catch is no error of its own."""
+    log = len(fastapi.log)
+    with WebSocket.open(fastapi, "/rooms/green") as client:
+        client.send(b'"pear"')
+        assert json.loads(client.receive()[1]) == {
+            "room": "green",
+            "held": "a resource",
+            "message": "pear",
+        }
+        client.close()
+    done(fastapi, "the resource is closed")
+    assert "Traceback" not in fastapi.log[log:]
+
+
+def test_endpoint_of_fastapi_that_raises(fastapi):
+    with WebSocket.open(fastapi, "/rooms/green") as client:
+        client.send(b'"raise"')
+        assert client.answer_close()[0] == 1011
+    fastapi.wait_for_log("Error in the WebSocket of GET /rooms/green.*raised in a room")

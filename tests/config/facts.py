@@ -222,6 +222,13 @@ OWN = [
     ("max_queue_time", "Clients and Requests", "--max-queue-time", "seconds", 0),
     ("limit_concurrency", "Clients and Requests", "--limit-concurrency", "int", 0),
     ("check_client", "Clients and Requests", "--check-client", "bool", False),
+    (
+        "fastcgi_allow_ips",
+        "Server Mechanics",
+        "--fastcgi-allow-from",
+        "string_to_addr_list",
+        ["127.0.0.1", "::1"],
+    ),
     ("max_rss", "Recycling and Preloading", "--max-rss", "size", 0),
     ("max_rss_hard", "Recycling and Preloading", "--max-rss-hard", "size", 0),
     ("max_lifetime", "Recycling and Preloading", "--max-lifetime", "seconds", 0),

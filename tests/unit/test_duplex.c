@@ -429,7 +429,8 @@ static void a_sender_learns_of_the_end(void **state)
         ;
     shutdown(world->client, SHUT_WR);
     pump(world);
-    assert_int_equal(atomic_load(&world->raised), DUPLEX_INPUT | DUPLEX_ROOM);
+    assert_int_equal(atomic_load(&world->raised), DUPLEX_INPUT | DUPLEX_ROOM | DUPLEX_OVER);
+    assert_int_equal(duplex_pending(&world->duplex) & DUPLEX_OVER, DUPLEX_OVER);
     expect_gone(world, WS_CLOSE_ABNORMAL, "");
     world_close(world);
 }
@@ -509,6 +510,27 @@ static void sending_waits_for_the_client(void **state)
     client_reads(world);
     assert_int_equal(atomic_load(&world->raised), DUPLEX_ROOM);
     assert_int_equal(duplex_send(&world->duplex, false, message), DUPLEX_SENT);
+    world_close(world);
+}
+
+/* A second sender does not make the first one wait for ever. */
+static void two_senders_wait_for_the_client(void **state)
+{
+    (void)state;
+    struct world *world = world_plain();
+    char payload[10000] = {0};
+    struct str message = {payload, sizeof(payload)};
+    while (duplex_send(&world->duplex, false, message) == DUPLEX_SENT)
+        ;
+    while (link_queued(world) > DUPLEX_QUEUED - sizeof(payload)) {
+        socket_recv(world->client, payload, sizeof(payload));
+        flush(world);
+    }
+    assert_true(link_queued(world) > DUPLEX_QUEUED / 2);
+    duplex_sent(&world->duplex);
+    assert_int_equal(duplex_send(&world->duplex, false, (struct str){payload, 1}), DUPLEX_FULL);
+    client_reads(world);
+    assert_int_equal(atomic_load(&world->raised), DUPLEX_ROOM);
     world_close(world);
 }
 
@@ -697,6 +719,7 @@ int main(void)
         cmocka_unit_test(reading_waits_for_the_application),
         cmocka_unit_test(reading_goes_on_at_once),
         cmocka_unit_test(sending_waits_for_the_client),
+        cmocka_unit_test(two_senders_wait_for_the_client),
         cmocka_unit_test(pongs_do_not_pile_up),
         cmocka_unit_test(silent_clients_are_closed),
         cmocka_unit_test(clients_that_send_are_not),

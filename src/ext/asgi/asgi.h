@@ -12,6 +12,7 @@
     X(client_left)                                                                                 \
     X(create_future)                                                                               \
     X(create_task)                                                                                 \
+    X(exit)                                                                                        \
     X(environ)                                                                                     \
     X(task_failed)                                                                                 \
     X(incomplete)                                                                                  \
@@ -24,7 +25,9 @@ enum { ASGI_METHODS(METHOD_INDEX) ASGI_METHOD_COUNT };
 /* Strings of scopes and messages. */
 #define ASGI_NAMES(X)                                                                              \
     X(body, "body")                                                                                \
+    X(bytes, "bytes")                                                                              \
     X(client, "client")                                                                            \
+    X(code, "code")                                                                                \
     X(disconnect, "http.disconnect")                                                               \
     X(headers, "headers")                                                                          \
     X(http, "http")                                                                                \
@@ -37,10 +40,18 @@ enum { ASGI_METHODS(METHOD_INDEX) ASGI_METHOD_COUNT };
     X(path, "path")                                                                                \
     X(query_string, "query_string")                                                                \
     X(raw_path, "raw_path")                                                                        \
+    X(reason, "reason")                                                                            \
+    X(root_path, "root_path")                                                                      \
     X(scheme, "scheme")                                                                            \
+    X(server, "server")                                                                            \
     X(state, "state")                                                                              \
     X(status, "status")                                                                            \
-    X(type, "type")
+    X(subprotocol, "subprotocol")                                                                  \
+    X(subprotocols, "subprotocols")                                                                \
+    X(text, "text")                                                                                \
+    X(type, "type")                                                                                \
+    X(ws, "ws")                                                                                    \
+    X(wss, "wss")
 
 enum asgi_name {
 #define ASGI_NAME_ENUM(identifier, text) ASGI_##identifier,
@@ -54,16 +65,17 @@ struct asgi {
     PyObject *half;
     PyObject *methods[ASGI_METHOD_COUNT];
     PyObject *names[ASGI_NAME_COUNT];
-    PyObject *templates; /* a list of scopes: one a listener, and that of a rehearsal */
-    PyObject *context;   /* a contextvars.Context: that of the worker's start */
-    PyObject *task_type; /* asyncio.Task, and how it is called; NULL: by create_task() */
+    PyObject *templates;           /* a list of scopes: one a listener, and that of a rehearsal */
+    PyObject *websocket_templates; /* the same */
+    PyObject *context;             /* a contextvars.Context: that of the worker's start */
+    PyObject *task_type;           /* asyncio.Task, and how it is called; NULL: by create_task() */
     PyObject *task_keywords;
     PyObject *loop;
     PyObject *tasks; /* a set: of requests, also of those whose answer is complete */
     PyObject *done;  /* an awaitable that has completed */
     PyObject *empty; /* b"" */
-    PyObject *request_message, *disconnect_message; /* templates of messages */
-    struct list channels;                           /* those that are there */
+    PyObject *request_message, *disconnect_message, *receive_message; /* templates */
+    struct list channels;                                             /* those that are there */
     struct pairs pairs;
     struct peer peer; /* scope["client"] of the last new one */
     PyObject *client;

@@ -3,6 +3,7 @@
 #include "ext/core/compat.h"
 #include "ext/worker/access.h"
 #include "ext/worker/hooks.h"
+#include "proto/websocket/close.h"
 #include "serve/request/response.h"
 
 #include <stddef.h>
@@ -21,6 +22,7 @@ struct channel *channel_new(struct asgi_call *call, PyObject *scope)
     channel->worker = worker;
     channel->call = call;
     channel->scope = scope;
+    channel->code = WS_CLOSE_ABNORMAL;
     awaitable_queue_init(&channel->readers, create_future);
     awaitable_queue_init(&channel->writers, create_future);
     return channel;
@@ -35,6 +37,7 @@ void channel_release(struct channel *channel)
     Py_XDECREF(channel->task);
     Py_XDECREF(channel->timer);
     Py_XDECREF(channel->headers);
+    Py_XDECREF(channel->reason);
     PyMem_Free(channel);
 }
 

@@ -14,6 +14,14 @@
  */
 enum channel_phase { CHANNEL_OPEN, CHANNEL_COMPLETE, CHANNEL_CUT };
 
+/*
+ * What has become of a WebSocket, or that it is none:
+ *
+ *   ASKED ---websocket.accept---> OPEN ---websocket.close---> CLOSED
+ *        \---websocket.http.response.start---> REFUSING
+ */
+enum channel_socket { SOCKET_NONE, SOCKET_ASKED, SOCKET_OPEN, SOCKET_CLOSED, SOCKET_REFUSING };
+
 /* Why the server has cancelled the task. */
 enum channel_cancel { NOT_CANCELLED, CANCELLED_OVERDUE, CANCELLED_AT_STOP, CANCELLED_CLIENT_LEFT };
 
@@ -28,10 +36,16 @@ struct channel {
     struct awaitable_queue readers, writers;
     enum channel_phase phase;
     enum channel_cancel cancelled;
+    enum channel_socket socket;
     bool starting;   /* run() has not returned: it puts the connection back */
     bool body_given; /* the application has received the end of the body */
     bool client_left;
-    bool disconnected; /* the application was given http.disconnect, or an OSError */
+    bool disconnected; /* the application was given http.disconnect, or an OSError; or
+                          websocket.disconnect */
+    bool connected;    /* the application was given websocket.connect */
+    bool receives;     /* it has taken a message since its client has left */
+    uint16_t code;     /* of websocket.disconnect */
+    PyObject *reason;  /* the same; NULL: none */
     PyObject *headers; /* the application's, for hooks and loggers in Python */
 };
 

@@ -32,7 +32,8 @@ static int make_messages(struct asgi *asgi)
     asgi->request_message = Py_BuildValue("{sssOsO}", "type", "http.request", "body", asgi->empty,
                                           "more_body", Py_False);
     asgi->disconnect_message = Py_BuildValue("{ss}", "type", "http.disconnect");
-    return asgi->request_message && asgi->disconnect_message ? 0 : -1;
+    asgi->receive_message = Py_BuildValue("{ss}", "type", "websocket.receive");
+    return asgi->request_message && asgi->disconnect_message && asgi->receive_message ? 0 : -1;
 }
 
 /* The Python half: worker.half(), its methods and attributes. */
@@ -52,16 +53,24 @@ static int open_half(struct worker *worker, struct asgi *asgi)
     return PyErr_Occurred() ? -1 : 0;
 }
 
-static int make_templates(struct worker *worker, struct asgi *asgi)
+/* A new list; NULL with an exception. */
+static PyObject *new_templates(struct worker *worker, bool websocket)
 {
     Py_ssize_t count = (Py_ssize_t)worker->engine->listener_count;
-    asgi->templates = METHODS_CALL(asgi->methods, scopes, PyBool_FromLong(worker->tls));
-    if (!asgi->templates)
-        return -1;
-    if (PyList_Check(asgi->templates) && PyList_GET_SIZE(asgi->templates) > count)
-        return 0;
+    PyObject *templates = METHODS_CALL(asgi_of(worker)->methods, scopes,
+                                       PyBool_FromLong(worker->tls), PyBool_FromLong(websocket));
+    if (!templates || (PyList_Check(templates) && PyList_GET_SIZE(templates) > count))
+        return templates;
+    Py_DECREF(templates);
     PyErr_SetString(PyExc_SystemError, "a template for each listener, and one more, was expected");
-    return -1;
+    return NULL;
+}
+
+static int make_templates(struct worker *worker, struct asgi *asgi)
+{
+    asgi->templates = new_templates(worker, false);
+    asgi->websocket_templates = asgi->templates ? new_templates(worker, true) : NULL;
+    return asgi->websocket_templates ? 0 : -1;
 }
 
 static int asgi_open(struct worker *worker)
@@ -86,6 +95,7 @@ static int asgi_visit(struct worker *worker, visitproc visit, void *arg)
         return 0;
     Py_VISIT(asgi->half);
     Py_VISIT(asgi->templates);
+    Py_VISIT(asgi->websocket_templates);
     Py_VISIT(asgi->context);
     Py_VISIT(asgi->task_type);
     Py_VISIT(asgi->loop);
@@ -93,6 +103,7 @@ static int asgi_visit(struct worker *worker, visitproc visit, void *arg)
     Py_VISIT(asgi->done);
     Py_VISIT(asgi->request_message);
     Py_VISIT(asgi->disconnect_message);
+    Py_VISIT(asgi->receive_message);
     Py_VISIT(asgi->client);
     int result = pairs_visit(&asgi->pairs, visit, arg);
     return result ? result : methods_visit(asgi->methods, ASGI_METHOD_COUNT, visit, arg);
@@ -106,6 +117,7 @@ static void asgi_clear(struct worker *worker)
     channel_cut_all(asgi);
     Py_CLEAR(asgi->half);
     Py_CLEAR(asgi->templates);
+    Py_CLEAR(asgi->websocket_templates);
     Py_CLEAR(asgi->context);
     Py_CLEAR(asgi->task_type);
     Py_CLEAR(asgi->task_keywords);
@@ -115,6 +127,7 @@ static void asgi_clear(struct worker *worker)
     Py_CLEAR(asgi->empty);
     Py_CLEAR(asgi->request_message);
     Py_CLEAR(asgi->disconnect_message);
+    Py_CLEAR(asgi->receive_message);
     Py_CLEAR(asgi->client);
     pairs_clear(&asgi->pairs);
     for (int i = 0; i < ASGI_NAME_COUNT; i++)

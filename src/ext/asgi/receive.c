@@ -86,9 +86,8 @@ static PyObject *next_message(PyObject *self)
     return channel->client_left ? disconnect_message(channel) : NULL;
 }
 
-PyObject *receive_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+PyObject *receive_by(PyObject *self, size_t nargsf, PyObject *kwnames, awaitable_poll poll)
 {
-    (void)args;
     if (PyVectorcall_NARGS(nargsf) != 0 || kwnames) {
         PyErr_SetString(PyExc_TypeError, "receive() takes no arguments");
         return NULL;
@@ -96,5 +95,11 @@ PyObject *receive_call(PyObject *self, PyObject *const *args, size_t nargsf, PyO
     struct channel *channel = channel_in_use(self);
     if (!channel)
         return NULL;
-    return awaitable_new(channel->worker->state, self, &channel->readers, next_message);
+    return awaitable_new(channel->worker->state, self, &channel->readers, poll);
+}
+
+PyObject *receive_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    (void)args;
+    return receive_by(self, nargsf, kwnames, next_message);
 }

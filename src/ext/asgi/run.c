@@ -5,9 +5,11 @@
 #include "ext/asgi/receive.h"
 #include "ext/asgi/scope.h"
 #include "ext/asgi/send.h"
+#include "ext/asgi/websocket.h"
 #include "ext/core/compat.h"
 #include "ext/worker/describe.h"
 #include "ext/worker/hooks.h"
+#include "serve/conn/websocket.h"
 #include "serve/request/later.h"
 #include "serve/request/refusal.h"
 #include "serve/request/response.h"
@@ -39,6 +41,7 @@ static void give_up(struct channel *channel, int status)
 static void leave_incomplete(struct channel *channel)
 {
     struct request *request = channel_request(channel);
+    int status = channel->socket == SOCKET_ASKED ? 403 : 500;
     if (!channel->disconnected && !channel->client_left && !request->response.broken) {
         PyObject *logged =
             METHODS_CALL(asgi_of(channel->worker)->methods, incomplete, Py_NewRef(channel->scope),
@@ -47,11 +50,22 @@ static void leave_incomplete(struct channel *channel)
             PyErr_WriteUnraisable(asgi_of(channel->worker)->half);
         Py_XDECREF(logged);
     }
-    give_up(channel, channel->client_left ? 0 : 500);
+    give_up(channel, channel->client_left ? 0 : status);
 }
 
-/* Whether the exception that is set is a fault to log and answer: asks Python, which logs it if the
- * request is over. */
+/* How an exception is logged for which there is no answer: a new string. None: call_fail() logs it.
+ */
+static PyObject *line_of_fault(const struct channel *channel)
+{
+    if (!channel->call)
+        return PyUnicode_FromString("Error after the end of the answer to");
+    if (asgi_websocket_is_accepted(channel))
+        return PyUnicode_FromString("Error in the WebSocket of");
+    Py_RETURN_NONE;
+}
+
+/* Whether the exception that is set is a fault to log and answer: asks Python, which logs it if
+ * there is no answer any more. */
 static bool is_fault(struct channel *channel)
 {
     PyObject *raised = PyErr_GetRaisedException();
@@ -59,8 +73,7 @@ static bool is_fault(struct channel *channel)
     PyObject *fault =
         METHODS_CALL(asgi_of(channel->worker)->methods, task_failed, Py_NewRef(raised),
                      Py_NewRef(channel->scope), PyBool_FromLong(left),
-                     PyBool_FromLong(channel->cancelled != NOT_CANCELLED),
-                     PyBool_FromLong(channel->call != NULL));
+                     PyBool_FromLong(channel->cancelled != NOT_CANCELLED), line_of_fault(channel));
     if (!fault)
         PyErr_WriteUnraisable(asgi_of(channel->worker)->half);
     bool is = fault == Py_True;
@@ -75,6 +88,9 @@ static void fail(struct channel *channel)
     bool fault = is_fault(channel);
     if (!channel->call) {
         PyErr_Clear();
+    } else if (asgi_websocket_is_accepted(channel)) {
+        PyErr_Clear();
+        asgi_websocket_leave(channel, WS_CLOSE_INTERNAL);
     } else if (fault) {
         call_fail(&channel->call->base);
         channel_finish(channel, CHANNEL_CUT);
@@ -102,8 +118,11 @@ static void end(struct channel *channel, PyObject *task)
         forget_task(channel);
     if (!result)
         fail(channel);
+    else if (asgi_websocket_is_accepted(channel))
+        asgi_websocket_leave(channel, WS_CLOSE_NORMAL);
     else if (channel->call)
         leave_incomplete(channel);
+    Py_CLEAR(channel->scope); /* the application may have put receive() into it */
     Py_XDECREF(result);
 }
 
@@ -121,8 +140,10 @@ static PyObject *done_call(PyObject *self, PyObject *const *args, size_t nargsf,
 
 static PyObject *call_application(struct channel *channel)
 {
-    PyObject *receive = channel_function_new(channel, receive_call);
-    PyObject *send = receive ? channel_function_new(channel, send_call) : NULL;
+    bool http = channel->socket == SOCKET_NONE;
+    PyObject *receive = channel_function_new(channel, http ? receive_call : asgi_websocket_receive);
+    PyObject *send =
+        receive ? channel_function_new(channel, http ? send_call : asgi_websocket_send) : NULL;
     PyObject *args[] = {channel->scope, receive, send};
     PyObject *coroutine =
         send ? PyObject_Vectorcall(channel->worker->application, args, 3, NULL) : NULL;
@@ -177,6 +198,19 @@ static int is_done(PyObject *task)
     return truth;
 }
 
+/* With the exception that is set. If a signal has raised it to end the worker, the event loop has
+ * not seen it. */
+static void fail_to_begin(struct channel *channel)
+{
+    struct asgi *asgi = asgi_of(channel->worker);
+    bool exits = PyErr_ExceptionMatches(PyExc_SystemExit);
+    fail(channel);
+    PyObject *done = exits ? METHODS_CALL(asgi->methods, exit) : NULL;
+    if (exits && !done)
+        PyErr_WriteUnraisable(asgi->half);
+    Py_XDECREF(done);
+}
+
 static void begin(struct channel *channel)
 {
     PyObject *task = start_task(channel);
@@ -188,7 +222,7 @@ static void begin(struct channel *channel)
         end(channel, task);
     }
     if (done < 0)
-        fail(channel);
+        fail_to_begin(channel);
     Py_XDECREF(task);
 }
 
@@ -199,10 +233,12 @@ static int show_to_hooks(struct call *call)
 }
 
 /* NULL with an exception. */
-static struct channel *open_channel(struct asgi_call *call)
+static struct channel *open_channel(struct asgi_call *call, bool websocket)
 {
-    PyObject *scope = scope_build(call->base.worker, call->base.request);
+    PyObject *scope = scope_build(call->base.worker, call->base.request, websocket);
     call->channel = scope ? channel_new(call, scope) : NULL;
+    if (call->channel && websocket)
+        call->channel->socket = SOCKET_ASKED;
     return call->channel;
 }
 
@@ -215,13 +251,13 @@ static enum run_result refuse(struct asgi_call *call)
     return RUN_DONE;
 }
 
-enum run_result run_request(void *app, struct request *request)
+static enum run_result run_asked(void *app, struct request *request, bool websocket)
 {
     struct call *base = call_begin(app, request);
     if (!base)
         return RUN_DONE;
     struct asgi_call *call = (struct asgi_call *)base;
-    struct channel *channel = open_channel(call);
+    struct channel *channel = open_channel(call, websocket);
     if (!channel)
         return refuse(call);
     channel->starting = true;
@@ -235,11 +271,24 @@ enum run_result run_request(void *app, struct request *request)
     channel_release(channel);
     if (!runs)
         return RUN_DONE;
-    request_ask(request, REQUEST_GONE | REQUEST_DEADLINE);
+    if (!request->websocket) /* else it has asked */
+        request_ask(request, REQUEST_GONE | REQUEST_DEADLINE);
     return RUN_LATER;
 }
 
+enum run_result run_request(void *app, struct request *request)
+{
+    struct ws_handshake handshake;
+    enum ws_handshake_result asked = websocket_asked(request, &handshake);
+    if (asked == WS_HANDSHAKE_NONE || asked == WS_HANDSHAKE_OK)
+        return run_asked(app, request, asked == WS_HANDSHAKE_OK);
+    websocket_refuse(request, asked, &handshake);
+    return RUN_DONE;
+}
+
 /* Events */
+
+static void start_grace(struct channel *channel);
 
 /* asgi_disconnect_grace_period is over, and the application goes on. */
 static PyObject *leave_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
@@ -249,21 +298,31 @@ static PyObject *leave_call(PyObject *self, PyObject *const *args, size_t nargsf
     (void)kwnames;
     struct channel *channel = channel_of(self);
     Py_CLEAR(channel->timer);
-    if (channel->call)
+    if (channel->call && channel->receives)
+        start_grace(channel);
+    else if (channel->call)
         channel_cancel(channel, CANCELLED_CLIENT_LEFT);
     Py_RETURN_NONE;
 }
 
-static void notice_leaving(struct channel *channel)
+/* As long as the application takes messages of a WebSocket that wait, it begins anew. */
+static void start_grace(struct channel *channel)
 {
     struct asgi *asgi = asgi_of(channel->worker);
-    channel->client_left = true;
-    awaitable_wake(&channel->readers);
-    awaitable_wake(&channel->writers);
     PyObject *function = channel_function_new(channel, leave_call);
+    channel->receives = false;
     channel->timer = METHODS_CALL(asgi->methods, client_left, function);
     if (!channel->timer)
         PyErr_WriteUnraisable(asgi->half);
+}
+
+static void notice_leaving(struct channel *channel)
+{
+    channel->client_left = true;
+    awaitable_wake(&channel->readers);
+    awaitable_wake(&channel->writers);
+    if (!asgi_websocket_ended(channel))
+        start_grace(channel);
 }
 
 static void log_overdue(struct channel *channel)

@@ -1,6 +1,8 @@
 #include "ext/asgi/scope.h"
 
+#include "ext/asgi/scope_gateway.h"
 #include "ext/worker/proxied_about.h"
+#include "proto/websocket/handshake.h"
 #include "serve/request/stream.h"
 
 #include <string.h>
@@ -37,16 +39,21 @@ static PyObject *decoded_path(struct worker *worker, struct str path)
     return text;
 }
 
+static int put_method(struct worker *worker, PyObject *scope, const struct request *request)
+{
+    struct str method = request_method(request);
+    if (str_eq(method, STR("GET")))
+        return 0;
+    return put(scope, ASGI_NAME(asgi_of(worker), method),
+               text_value(&worker->texts, method.p, method.n));
+}
+
 static int put_line(struct worker *worker, PyObject *scope, const struct request *request)
 {
     struct asgi *asgi = asgi_of(worker);
     const struct head *head = &request->head;
-    struct str method = request_method(request);
     struct str path = head_slice(request->input, head->path, head->path_len);
     struct str query = head_slice(request->input, head->query, head->query_len);
-    if (!str_eq(method, STR("GET")) &&
-        put(scope, ASGI_NAME(asgi, method), text_value(&worker->texts, method.p, method.n)) < 0)
-        return -1;
     if (head->major == 1 && head->minor == 0 &&
         PyDict_SetItem(scope, ASGI_NAME(asgi, http_version), ASGI_NAME(asgi, one_zero)) < 0)
         return -1;
@@ -88,13 +95,14 @@ static int put_client(struct worker *worker, PyObject *scope, const struct reque
 }
 
 /* The template has that of the listeners; a trusted peer may say otherwise. */
-static int put_scheme(struct worker *worker, PyObject *scope, const struct request *request)
+static int put_scheme(struct worker *worker, PyObject *scope, const struct request *request,
+                      enum asgi_name plain, enum asgi_name secure)
 {
     struct asgi *asgi = asgi_of(worker);
     if (request->head.https == worker->tls)
         return 0;
     return PyDict_SetItem(scope, ASGI_NAME(asgi, scheme),
-                          request->head.https ? ASGI_NAME(asgi, https) : ASGI_NAME(asgi, http));
+                          asgi->names[request->head.https ? secure : plain]);
 }
 
 static PyObject *fields(struct asgi *asgi, const struct request *request)
@@ -124,16 +132,48 @@ static int put_state(struct asgi *asgi, PyObject *scope)
     return put(scope, ASGI_NAME(asgi, state), PyDict_Copy(state));
 }
 
-PyObject *scope_build(struct worker *worker, const struct request *request)
+static PyObject *subprotocols(const struct request *request)
+{
+    struct ws_subprotocols walk = {0};
+    struct str name;
+    PyObject *list = PyList_New(0);
+    while (list && ws_subprotocols_next(&request->head, request->input, &walk, &name)) {
+        PyObject *text = PyUnicode_FromStringAndSize(name.p, (Py_ssize_t)name.n);
+        if (!text || PyList_Append(list, text) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(text);
+    }
+    return list;
+}
+
+static int put_http(struct worker *worker, PyObject *scope, const struct request *request)
+{
+    if (put_method(worker, scope, request) < 0)
+        return -1;
+    return put_scheme(worker, scope, request, ASGI_http, ASGI_https);
+}
+
+static int put_websocket(struct worker *worker, PyObject *scope, const struct request *request)
+{
+    if (put(scope, ASGI_NAME(asgi_of(worker), subprotocols), subprotocols(request)) < 0)
+        return -1;
+    return put_scheme(worker, scope, request, ASGI_ws, ASGI_wss);
+}
+
+PyObject *scope_build(struct worker *worker, const struct request *request, bool websocket)
 {
     struct asgi *asgi = asgi_of(worker);
+    PyObject *templates = websocket ? asgi->websocket_templates : asgi->templates;
     Py_ssize_t listener = request_listener(request) - worker->engine->listeners;
-    PyObject *scope = PyDict_Copy(PyList_GET_ITEM(asgi->templates, listener));
+    PyObject *scope = PyDict_Copy(PyList_GET_ITEM(templates, listener));
     if (!scope)
         return NULL;
-    if (put_line(worker, scope, request) == 0 && put_client(worker, scope, request) == 0 &&
-        put_scheme(worker, scope, request) == 0 && put_state(asgi, scope) == 0 &&
-        put(scope, ASGI_NAME(asgi, headers), fields(asgi, request)) == 0)
+    int (*put_own)(struct worker *, PyObject *, const struct request *) =
+        websocket ? put_websocket : put_http;
+    if (put_own(worker, scope, request) == 0 && put_line(worker, scope, request) == 0 &&
+        put_client(worker, scope, request) == 0 && put_state(asgi, scope) == 0 &&
+        put(scope, ASGI_NAME(asgi, headers), fields(asgi, request)) == 0 &&
+        (!request->cgi || scope_gateway(asgi, scope, request) == 0))
         return scope;
     Py_DECREF(scope);
     return NULL;

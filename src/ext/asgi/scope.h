@@ -3,7 +3,8 @@
 
 #include "ext/asgi/asgi.h"
 
-/* The scope of an HTTP request: a new dict, or NULL with an exception. */
-PyObject *scope_build(struct worker *worker, const struct request *request);
+/* The scope of an HTTP request, or of a WebSocket's handshake: a new dict, or NULL with an
+ * exception. */
+PyObject *scope_build(struct worker *worker, const struct request *request, bool websocket);
 
 #endif

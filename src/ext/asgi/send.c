@@ -13,9 +13,10 @@
 
 /* Errors: all return -1 with an exception. */
 
-static int out_of_order(const char *type, const char *why)
+static int out_of_order(const struct channel *channel, const char *type, const char *why)
 {
-    PyErr_Format(PyExc_RuntimeError, "ASGI message '%s' %s", type, why);
+    const char *kind = channel->socket == SOCKET_NONE ? "" : "websocket.";
+    PyErr_Format(PyExc_RuntimeError, "ASGI message '%s%s' %s", kind, type, why);
     return -1;
 }
 
@@ -27,7 +28,7 @@ static int client_has_left(struct channel *channel)
     return -1;
 }
 
-static int raise_error(struct channel *channel, enum response_error error, PyObject *culprit)
+int send_error(struct channel *channel, enum response_error error, PyObject *culprit)
 {
     switch (error) {
     case RESPONSE_OK:
@@ -67,7 +68,7 @@ static int set_status(struct channel *channel, PyObject *message)
         return -1;
     }
     int n = snprintf(line, sizeof(line), "%ld %s", status, status_reason((int)status));
-    return raise_error(channel, response_start(channel_request(channel), line, (size_t)n), Py_None);
+    return send_error(channel, response_start(channel_request(channel), line, (size_t)n), Py_None);
 }
 
 /* Looks for fields that concern the connection and the framing. 0 or -1. */
@@ -88,7 +89,7 @@ static int add_field(struct channel *channel, PyObject *name, PyObject *value)
     struct str n = message_bytes_view(name), v = message_bytes_view(value);
     if (heed_field(request, name, n, v) < 0)
         return -1;
-    return raise_error(channel, response_field(request, n, v), name);
+    return send_error(channel, response_field(request, n, v), name);
 }
 
 static int add_fields(struct channel *channel, PyObject *pairs)
@@ -102,17 +103,17 @@ static int add_fields(struct channel *channel, PyObject *pairs)
 }
 
 /* For hooks and loggers in Python. */
-static void remember(struct channel *channel, PyObject *pairs)
+void send_remember(struct channel *channel, PyObject *pairs)
 {
     if (channel->worker->hooks)
         Py_XSETREF(channel->headers, Py_NewRef(pairs));
 }
 
-static int start(struct channel *channel, PyObject *message)
+int send_start(struct channel *channel, PyObject *message)
 {
     struct response *response = &channel_request(channel)->response;
     if (response->started)
-        return out_of_order("http.response.start", "was sent before");
+        return out_of_order(channel, "http.response.start", "was sent before");
     PyObject *pairs = message_headers(asgi_of(channel->worker), message);
     if (!pairs)
         return -1;
@@ -126,7 +127,7 @@ static int start(struct channel *channel, PyObject *message)
         result = add_fields(channel, pairs);
     }
     if (result == 0)
-        remember(channel, pairs);
+        send_remember(channel, pairs);
     else
         response->started = false;
     Py_DECREF(pairs);
@@ -141,16 +142,18 @@ static bool has_no_body(const struct request *request)
     return status == 204 || status == 304 || str_eq(request_method(request), STR("HEAD"));
 }
 
-static int check_length(const struct request *request, size_t n, bool more)
+static int check_length(const struct channel *channel, size_t n, bool more)
 {
+    const struct request *request = channel_request(channel);
     const struct response *response = &request->response;
     if (!response->has_length || has_no_body(request))
         return 0;
     uint64_t left = response->length - response->body_sent;
     if (n > left)
-        return out_of_order("http.response.body", "has more bytes than Content-Length announces");
+        return out_of_order(channel, "http.response.body",
+                            "has more bytes than Content-Length announces");
     if (!more && n < left)
-        return out_of_order("http.response.body",
+        return out_of_order(channel, "http.response.body",
                             "ends the body before the bytes that Content-Length announces");
     return 0;
 }
@@ -161,7 +164,7 @@ static int write_body(struct channel *channel, PyObject *body, bool more)
     struct request *request = channel_request(channel);
     size_t n = body ? (size_t)PyBytes_GET_SIZE(body) : 0;
     bool kept = false;
-    int checked = check_length(request, n, more);
+    int checked = check_length(channel, n, more);
     if (checked < 0 && more)
         return -1;
     if (checked < 0) { /* nothing can complete it: the end of the connection says so */
@@ -178,17 +181,17 @@ static int write_body(struct channel *channel, PyObject *body, bool more)
     if (error == RESPONSE_OK && !more)
         error = response_finish(request);
     if (error != RESPONSE_OK)
-        return raise_error(channel, error, Py_None);
+        return send_error(channel, error, Py_None);
     if (!more)
         channel_finish(channel, CHANNEL_COMPLETE);
     return 0;
 }
 
-static int send_body(struct channel *channel, PyObject *message)
+int send_body(struct channel *channel, PyObject *message)
 {
     struct asgi *asgi = asgi_of(channel->worker);
     if (!channel_request(channel)->response.started)
-        return out_of_order("http.response.body", "was sent before 'http.response.start'");
+        return out_of_order(channel, "http.response.body", "was sent before 'http.response.start'");
     PyObject *body = message_bytes(asgi, message, ASGI_body);
     int more = message_flag(asgi, message, ASGI_more_body);
     if (PyErr_Occurred()) {
@@ -217,13 +220,13 @@ static PyObject *path_of(struct asgi *asgi, PyObject *message)
 static int send_open_file(struct channel *channel, int file, uint64_t size)
 {
     struct request *request = channel_request(channel);
-    if (check_length(request, (size_t)size, false) < 0)
+    if (check_length(channel, (size_t)size, false) < 0)
         return -1;
     enum response_error error = response_file(request, file, 0, size);
     if (error == RESPONSE_OK)
         error = response_finish(request);
     if (error != RESPONSE_OK)
-        return raise_error(channel, error, Py_None);
+        return send_error(channel, error, Py_None);
     channel_finish(channel, CHANNEL_COMPLETE);
     return 0;
 }
@@ -248,7 +251,7 @@ static int send_file(struct channel *channel, PyObject *message)
 {
     const struct response *response = &channel_request(channel)->response;
     if (!response->started || response->sent_head)
-        return out_of_order("http.response.pathsend",
+        return out_of_order(channel, "http.response.pathsend",
                             "has to follow 'http.response.start', and alone");
     PyObject *path = path_of(asgi_of(channel->worker), message);
     if (!path)
@@ -291,7 +294,7 @@ static int send_interim(struct channel *channel, long status, PyObject *headers)
     if (request->head.major > 1 || request->head.minor > 0) /* HTTP/1.0 has none */
         error = response_interim(request, (int)status, message_bytes_view(lines));
     Py_DECREF(lines);
-    return raise_error(channel, error, Py_None);
+    return send_error(channel, error, Py_None);
 }
 
 static int inform(struct channel *channel, PyObject *message)
@@ -329,7 +332,7 @@ static int dispatch(struct channel *channel, PyObject *type, PyObject *message)
     if (PyUnicode_CompareWithASCIIString(type, "http.response.body") == 0)
         return send_body(channel, message);
     if (PyUnicode_CompareWithASCIIString(type, "http.response.start") == 0)
-        return start(channel, message);
+        return send_start(channel, message);
     if (PyUnicode_CompareWithASCIIString(type, "http.response.pathsend") == 0)
         return send_file(channel, message);
     if (PyUnicode_CompareWithASCIIString(type, "http.response.early_hint") == 0)
@@ -340,8 +343,7 @@ static int dispatch(struct channel *channel, PyObject *type, PyObject *message)
     return -1;
 }
 
-/* The awaitable's poll function, for clients that are slow. */
-static PyObject *wait_for_room(PyObject *self)
+PyObject *send_wait_for_room(PyObject *self)
 {
     struct channel *channel = channel_in_use(self);
     if (!channel)
@@ -353,7 +355,20 @@ static PyObject *wait_for_room(PyObject *self)
     return NULL;
 }
 
-PyObject *send_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+int send_result(struct channel *channel, int sent)
+{
+    if (sent < 0 || !channel->call || response_room(channel_request(channel)))
+        return sent;
+    return SEND_FULL;
+}
+
+static int send_http(struct channel *channel, PyObject *type, PyObject *message)
+{
+    return send_result(channel, dispatch(channel, type, message));
+}
+
+PyObject *send_by(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames,
+                  send_dispatch send, awaitable_poll wait)
 {
     struct channel *channel = channel_in_use(self);
     if (!channel)
@@ -366,11 +381,16 @@ PyObject *send_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObje
     PyObject *type = message_type(asgi, args[0]);
     if (!type)
         return NULL;
-    int sent = dispatch(channel, type, args[0]);
+    int sent = send(channel, type, args[0]);
     Py_DECREF(type);
     if (sent < 0)
         return NULL;
-    if (!channel->call || response_room(channel_request(channel)))
+    if (sent == SEND_ALL)
         return Py_NewRef(asgi->done);
-    return awaitable_new(channel->worker->state, self, &channel->writers, wait_for_room);
+    return awaitable_new(channel->worker->state, self, &channel->writers, wait);
+}
+
+PyObject *send_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    return send_by(self, args, nargsf, kwnames, send_http, send_wait_for_room);
 }

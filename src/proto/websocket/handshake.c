@@ -45,8 +45,7 @@ static bool is_asked_for(const struct head *head, const char *data)
 {
     bool newer = head->major > 1 || (head->major == 1 && head->minor >= 1);
     return newer && str_eq(head_slice(data, head->method, head->method_len), STR("GET")) &&
-           fields_name(head, data, FIELD_UPGRADE, STR("websocket")) &&
-           fields_name(head, data, FIELD_CONNECTION, STR("upgrade"));
+           fields_name(head, data, FIELD_UPGRADE, STR("websocket"));
 }
 
 /* The only field with this id; false: there is none, or more than one. */
@@ -115,15 +114,29 @@ static const char *problem_of(const struct head *head, const char *data,
     return NULL;
 }
 
+/* The reason for 426; NULL: none. */
+static const char *missing_of(const struct head *head, const char *data, bool upgrades)
+{
+    struct str version;
+    if (!upgrades)
+        return "a WebSocket handshake without \"Connection: upgrade\"\n";
+    if (!single(head, data, FIELD_SEC_WEBSOCKET_VERSION, &version) || !str_eq(version, STR("13")))
+        return "Sec-WebSocket-Version must be 13\n";
+    return NULL;
+}
+
 enum ws_handshake_result ws_handshake_read(const struct head *head, const char *data,
                                            struct ws_handshake *handshake)
 {
-    struct str version;
     *handshake = (struct ws_handshake){0};
     if (!is_asked_for(head, data))
         return WS_HANDSHAKE_NONE;
-    if (!single(head, data, FIELD_SEC_WEBSOCKET_VERSION, &version) || !str_eq(version, STR("13")))
-        return WS_HANDSHAKE_VERSION;
+    bool upgrades = fields_name(head, data, FIELD_CONNECTION, STR("upgrade"));
+    if (!upgrades && !has(head, FIELD_SEC_WEBSOCKET_KEY))
+        return WS_HANDSHAKE_NONE;
+    handshake->problem = missing_of(head, data, upgrades);
+    if (handshake->problem != NULL)
+        return WS_HANDSHAKE_UPGRADE;
     handshake->problem = problem_of(head, data, handshake);
     return handshake->problem == NULL ? WS_HANDSHAKE_OK : WS_HANDSHAKE_BAD;
 }

@@ -16,7 +16,8 @@ enum ws_handshake_result {
     WS_HANDSHAKE_NONE, /* an ordinary request: the upgrade is not asked for, or is to be ignored */
     WS_HANDSHAKE_OK,
     WS_HANDSHAKE_BAD,     /* 400: handshake->problem says why */
-    WS_HANDSHAKE_VERSION, /* 426 with "Upgrade: websocket" and "Sec-WebSocket-Version: 13" */
+    WS_HANDSHAKE_UPGRADE, /* 426 with "Upgrade: websocket" and "Sec-WebSocket-Version: 13"; as well
+                           */
 };
 
 struct ws_handshake {
@@ -26,8 +27,9 @@ struct ws_handshake {
 };
 
 /*
- * Checks a whole head. A GET of HTTP/1.1 or later whose Upgrade names websocket and whose
- * Connection names upgrade is a handshake; any other request is none (RFC 9110 §7.8).
+ * Checks a whole head. A GET of HTTP/1.1 or later whose Upgrade names websocket is a handshake, if
+ * its Connection names upgrade (RFC 9110 §7.8). If it does not and there is a Sec-WebSocket-Key, a
+ * proxy has dropped it: WS_HANDSHAKE_UPGRADE. Any other request is none.
  */
 enum ws_handshake_result ws_handshake_read(const struct head *head, const char *data,
                                            struct ws_handshake *handshake);

@@ -117,7 +117,7 @@ static enum duplex_want end_with(struct duplex *duplex, uint16_t answer, uint16_
     set_end(duplex, code, reason);
     pthread_mutex_unlock(&duplex->lock);
     duplex->deadline_ms = 0;
-    duplex->link->raise(duplex->conn, DUPLEX_INPUT | DUPLEX_ROOM);
+    duplex->link->raise(duplex->conn, DUPLEX_INPUT | DUPLEX_ROOM | DUPLEX_OVER);
     return DUPLEX_END;
 }
 
@@ -247,7 +247,7 @@ void duplex_hung_up(struct duplex *duplex)
     set_end(duplex, WS_CLOSE_ABNORMAL, (struct str){"", 0});
     pthread_mutex_unlock(&duplex->lock);
     duplex->deadline_ms = 0;
-    duplex->link->raise(duplex->conn, DUPLEX_INPUT | DUPLEX_ROOM);
+    duplex->link->raise(duplex->conn, DUPLEX_INPUT | DUPLEX_ROOM | DUPLEX_OVER);
 }
 
 /* Time */
@@ -398,6 +398,8 @@ unsigned duplex_pending(struct duplex *duplex)
         events |= DUPLEX_INPUT;
     if (!duplex->full)
         events |= DUPLEX_ROOM;
+    if (duplex->state == DUPLEX_ENDED)
+        events |= DUPLEX_OVER;
     pthread_mutex_unlock(&duplex->lock);
     return events;
 }
@@ -426,7 +428,8 @@ static enum duplex_sent send_piece(struct duplex *duplex, const struct ws_piece 
     pthread_mutex_lock(&duplex->lock);
     bool sent = duplex->state == DUPLEX_OPEN &&
                 duplex->link->send(duplex->conn, parts, piece->payload.n > 0 ? 2 : 1);
-    duplex->full = sent && piece->last && duplex->link->queued(duplex->conn) > DUPLEX_QUEUED;
+    if (sent && piece->last && duplex->link->queued(duplex->conn) > DUPLEX_QUEUED)
+        duplex->full = true;
     bool full = duplex->full;
     pthread_mutex_unlock(&duplex->lock);
     if (!sent)

@@ -41,6 +41,7 @@ enum duplex_want {
 enum duplex_event {
     DUPLEX_INPUT = 1, /* duplex_next() has something to give */
     DUPLEX_ROOM = 2,  /* duplex_send() may be called again */
+    DUPLEX_OVER = 4,  /* it has ended: DUPLEX_GONE follows the messages that wait */
 };
 
 /* The connection, as a WebSocket needs it. All but send() return at once and wait for nobody. */
@@ -51,7 +52,7 @@ struct duplex_link {
     /* Bytes that the client has not taken yet. Any thread. */
     size_t (*queued)(void *conn);
 
-    /* These have happened (DUPLEX_INPUT, DUPLEX_ROOM). Any thread, without the lock. */
+    /* These have happened (DUPLEX_INPUT …). Any thread, without the lock. */
     void (*raise)(void *conn, unsigned events);
 
     /* The leader is to call duplex_attend() soon. Any thread, without the lock. */
@@ -110,7 +111,7 @@ struct duplex {
     bool answering;  /* the application has taken a message, and not asked for the next */
     bool left;       /* the application has closed: what still comes is dropped */
     bool paused;     /* the application is to take messages first */
-    bool full;       /* the application waits for DUPLEX_ROOM */
+    bool full;       /* the application waits for DUPLEX_ROOM: until half of it is sent */
     bool pong_due;
     uint8_t pong_size;
     char pong[WS_CONTROL_MAX]; /* of the last ping, when the client takes no output */
@@ -156,7 +157,7 @@ void duplex_drain(struct duplex *duplex, uint16_t code, uint64_t now_ms);
 
 /* The application's: attached, one call at a time. */
 
-/* Which of DUPLEX_INPUT and DUPLEX_ROOM hold now. */
+/* Which of DUPLEX_INPUT, DUPLEX_ROOM and DUPLEX_OVER hold now. */
 unsigned duplex_pending(struct duplex *duplex);
 
 enum duplex_next {

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "net/transport.h"
+#include "serve/access/refused.h"
 #include "serve/conn/conn.h"
 #include "serve/conn/http1.h"
 #include "serve/conn/http1_send.h"
@@ -12,6 +13,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -76,16 +78,18 @@ static size_t link_queued(void *context)
     return waiting;
 }
 
+/* The events of a request, by those of its duplex. */
+static unsigned request_events(unsigned events)
+{
+    return (events & DUPLEX_INPUT ? REQUEST_BODY : 0u) |
+           (events & DUPLEX_ROOM ? REQUEST_ROOM : 0u) | (events & DUPLEX_OVER ? REQUEST_GONE : 0u);
+}
+
 /* By the leader alone: the application's calls raise nothing. */
 static void link_raise(void *context, unsigned events)
 {
     struct websocket *ws = context;
-    unsigned happened = 0;
-    if (events & DUPLEX_INPUT)
-        happened |= REQUEST_BODY;
-    if (events & DUPLEX_ROOM)
-        happened |= REQUEST_ROOM;
-    events_raise(ws->request->engine, ws->request, happened);
+    events_raise(ws->request->engine, ws->request, request_events(events));
 }
 
 static void link_attend(void *context)
@@ -107,16 +111,18 @@ enum ws_handshake_result websocket_asked(const struct request *request,
     return ws_handshake_read(&request->head, request->input, handshake);
 }
 
-static void refuse_version(struct request *request)
+static void refuse_to_upgrade(struct request *request, const char *problem)
 {
-    static const char text[] = "Sec-WebSocket-Version must be 13\n";
     bool kept;
+    char length[24];
+    int n = snprintf(length, sizeof(length), "%zu", strlen(problem));
     response_start(request, "426 Upgrade Required", 20);
+    response_field(request, STR("Connection"), STR("Upgrade"));
     response_field(request, STR("Upgrade"), STR("websocket"));
     response_field(request, STR("Sec-WebSocket-Version"), STR("13"));
     response_field(request, STR("Content-Type"), STR("text/plain"));
-    response_field(request, STR("Content-Length"), STR("33"));
-    response_write(request, text, sizeof(text) - 1, NULL, &kept, true);
+    response_field(request, STR("Content-Length"), (struct str){length, (size_t)n});
+    response_write(request, problem, strlen(problem), NULL, &kept, true);
     response_finish(request);
 }
 
@@ -124,10 +130,11 @@ void websocket_refuse(struct request *request, enum ws_handshake_result result,
                       const struct ws_handshake *handshake)
 {
     assert_attached();
-    if (result == WS_HANDSHAKE_VERSION)
-        refuse_version(request);
+    if (result == WS_HANDSHAKE_UPGRADE)
+        refuse_to_upgrade(request, handshake->problem);
     else
         refusal_send(request, 400, handshake->problem);
+    refused_log(request->engine, request);
 }
 
 enum response_error websocket_begin(struct request *request, struct str subprotocol)
@@ -253,15 +260,17 @@ void websocket_ask(struct request *request, unsigned events)
     assert_attached();
     struct engine *engine = request->engine;
     events_want(engine, request, events);
-    unsigned ready = duplex_pending(&request->websocket->duplex), happened = 0;
-    if (ready & DUPLEX_INPUT)
-        happened |= events & REQUEST_BODY;
-    if (ready & DUPLEX_ROOM)
-        happened |= events & REQUEST_ROOM;
+    unsigned happened = request_events(duplex_pending(&request->websocket->duplex));
     if (atomic_load(&engine->out_of_time))
-        happened |= events & REQUEST_DEADLINE;
-    if (happened)
-        engine_raise(engine, request, happened);
+        happened |= REQUEST_DEADLINE;
+    if (events & happened)
+        engine_raise(engine, request, events & happened);
+}
+
+bool websocket_room(const struct request *request)
+{
+    assert_attached();
+    return duplex_pending(&request->websocket->duplex) & DUPLEX_ROOM;
 }
 
 enum duplex_next websocket_next(struct request *request, struct duplex_message **message)

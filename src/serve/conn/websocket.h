@@ -24,7 +24,7 @@ extern const struct protocol websocket_protocol;
 enum ws_handshake_result websocket_asked(const struct request *request,
                                          struct ws_handshake *handshake);
 
-/* Answers a handshake that websocket_asked() has found invalid: 400 or 426. */
+/* Answers a handshake that websocket_asked() has found invalid, 400 or 426, and logs it. */
 void websocket_refuse(struct request *request, enum ws_handshake_result result,
                       const struct ws_handshake *handshake);
 
@@ -42,8 +42,12 @@ enum response_error websocket_begin(struct request *request, struct str subproto
 enum response_error websocket_accept(struct request *request);
 
 /* The application waits for these (REQUEST_BODY: websocket_next() has something to give;
- * REQUEST_ROOM: websocket_send() may go on; REQUEST_DEADLINE), once each: see request_ask(). */
+ * REQUEST_ROOM: websocket_send() may go on; REQUEST_GONE: the WebSocket has ended, also if messages
+ * wait; REQUEST_DEADLINE), once each: see request_ask(). */
 void websocket_ask(struct request *request, unsigned events);
+
+/* Whether websocket_send() may go on after DUPLEX_FULL. */
+bool websocket_room(const struct request *request);
 
 /* As those of duplex.h. */
 enum duplex_next websocket_next(struct request *request, struct duplex_message **message);

@@ -213,7 +213,7 @@ static bool complete_head(struct request *request)
     if (!reserve(request, END_ROOM))
         return false;
     response->no_body |= forbids_body(request);
-    if (response->status != 101)
+    if (response->status != 101 && response->status != 426)
         response->upgrade = false;
     return true;
 }
