@@ -80,11 +80,11 @@ served HTTP/1.1. nginx in front speaks it to browsers. The settings are accepted
 The socket at which [gunicornc](operations.md#the-control-socket-gunicornc) asks the master.
 """,
     "Dirty Arbiters": """\
-Dirty workers are not available in this version: with `dirty_apps` and `dirty_workers` a line says so, and
-none is started. The settings are accepted.
+Processes beside the web workers, for jobs that are long or need much memory: [dirty workers](dirty.md). They run if both
+`dirty_apps` and `dirty_workers` are set.
 """,
     "Dirty Arbiter Hooks": """\
-Never called in this version: see [dirty arbiters](#dirty-arbiters).
+See [dirty workers](dirty.md#hooks).
 """,
 }
 

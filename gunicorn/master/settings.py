@@ -2,7 +2,7 @@
 
 import os
 
-from gunicorn.master import explain, preload
+from gunicorn.master import dirty, explain, preload
 from gunicorn.workers import _overrides
 
 TICK = 1.0  # seconds between two rounds where something has to be asked again and again
@@ -64,6 +64,8 @@ def pass_to_core(arbiter) -> None:
     core.max_rss_hard = cfg.max_rss_hard
     core.max_unavailable = cfg.max_unavailable
     core.max_queue = cfg.max_queue
+    core.dirty_target = int(dirty.is_wanted(cfg))
+    core.dirty_graceful_timeout = cfg.dirty_graceful_timeout
     core.tick = TICK if _needs_ticks(arbiter) else 0
     core.watchdog = arbiter._watchdog / 2
     core.set_duties([name for name, has_part in _python_duties(arbiter) if has_part])
@@ -79,7 +81,8 @@ def _python_duties(arbiter):
     yield "reap", logs_signals or own("handle_chld", "reap_workers")
     yield "murder", own("murder_workers")
     yield "manage", arbiter.cfg.enable_backlog_metric or own("manage_workers", "spawn_worker")
-    yield "woken", arbiter.master_pid or arbiter._promoted_pidfile or arbiter._watchdog
+    promotes = arbiter.master_pid or arbiter._promoted_pidfile
+    yield "woken", promotes or arbiter._watchdog or arbiter._dirty.listener
 
 
 def _needs_ticks(arbiter) -> bool:

@@ -1,6 +1,5 @@
 #include "ext/master/arbiter_host.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -19,6 +18,9 @@ static const char *const event_names[ARBITER_EVENT_COUNT] = {
     [ARBITER_EVENT_WAITING] = "waiting",
     [ARBITER_EVENT_WORKER_DIED] = "worker_died",
     [ARBITER_EVENT_STRANGER_DIED] = "stranger_died",
+    [ARBITER_EVENT_SPAWN_DIRTY] = "spawn_dirty",
+    [ARBITER_EVENT_DIRTY_READY] = "dirty_ready",
+    [ARBITER_EVENT_DIRTY_DIED] = "dirty_died",
     [ARBITER_EVENT_READY] = "ready",
     [ARBITER_EVENT_COUNTED] = "counted",
     [ARBITER_EVENT_TIMED_OUT] = "timed_out",
@@ -185,16 +187,19 @@ static int host_manage(void *ctx)
 
 static int host_spawn(void *ctx, enum child_kind kind, unsigned count)
 {
-    assert(kind == CHILD_WORKER);
-    (void)kind, (void)count; /* spawn_workers() asks `missing` again: it may be overridden */
-    return call(ctx, "spawn_workers");
+    (void)count; /* spawn_workers() asks `missing` again: it may be overridden */
+    return kind == CHILD_DIRTY ? done(report(ctx, ARBITER_EVENT_SPAWN_DIRTY, "()"))
+                               : call(ctx, "spawn_workers");
 }
 
 static int host_kill(void *ctx, const struct child *child, int signo)
 {
     PyObject *owner = ((struct arbiter_object *)ctx)->owner;
 
-    return done(PyObject_CallMethod(owner, "kill_worker", "ii", (int)child->pid, signo));
+    if (child->kind == CHILD_WORKER)
+        return done(PyObject_CallMethod(owner, "kill_worker", "ii", (int)child->pid, signo));
+    arbiter_kill(arbiter_of(ctx), child->pid, signo); /* it cannot fail: the process is ours */
+    return 0;
 }
 
 static unsigned host_between_workers(void *ctx)
@@ -212,6 +217,10 @@ static unsigned host_between_workers(void *ctx)
 
 static int host_died(void *ctx, const struct arbiter_death *death)
 {
+    if (death->child.kind == CHILD_DIRTY)
+        return done(report(ctx, ARBITER_EVENT_DIRTY_DIED, "(iisd)", (int)death->child.pid,
+                           death->status, child_phase_name(death->child.phase),
+                           (double)death->pause_ms / 1000.0));
     return done(report(ctx, ARBITER_EVENT_WORKER_DIED, "(iisIKdsLIN)", (int)death->child.pid,
                        death->status, child_phase_name(death->child.phase), death->child.generation,
                        (unsigned long long)death->requests, (double)death->pause_ms / 1000.0,
@@ -226,7 +235,10 @@ static int host_stranger_died(void *ctx, pid_t pid, int status)
 
 static int host_ready(void *ctx, const struct child *child)
 {
-    return done(report(ctx, ARBITER_EVENT_READY, "(iI)", (int)child->pid, child->generation));
+    enum arbiter_event event =
+        child->kind == CHILD_DIRTY ? ARBITER_EVENT_DIRTY_READY : ARBITER_EVENT_READY;
+
+    return done(report(ctx, event, "(iI)", (int)child->pid, child->generation));
 }
 
 static int host_timed_out(void *ctx, const struct child *child, int64_t silent_ms)

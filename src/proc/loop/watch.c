@@ -46,6 +46,8 @@ static int64_t boot_deadline(const struct arbiter *a, const struct child *child)
 {
     int64_t ms = tells_of_slow_boot(a, child) ? a->timeout_ms : boot_limit(a);
 
+    if (child->kind == CHILD_DIRTY)
+        return INT64_MAX; /* it times its own workers */
     return ms == 0 ? INT64_MAX : moment_later(child->forked_at + ms, child->spared_to);
 }
 
