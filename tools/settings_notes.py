@@ -80,11 +80,11 @@ served HTTP/1.1. nginx in front speaks it to browsers. The settings are accepted
 The socket at which [gunicornc](operations.md#the-control-socket-gunicornc) asks the master.
 """,
     "Dirty Arbiters": """\
-Dirty workers are not available in this version: with `dirty_apps` and `dirty_workers` a line says so, and
-none is started. The settings are accepted.
+Processes beside the web workers, for jobs that are long or need much memory: [dirty workers](dirty.md). They run if both
+`dirty_apps` and `dirty_workers` are set.
 """,
     "Dirty Arbiter Hooks": """\
-Never called in this version: see [dirty arbiters](#dirty-arbiters).
+See [dirty workers](dirty.md#hooks).
 """,
 }
 
@@ -516,6 +516,29 @@ max_lifetime_jitter = 3600
 ```python
 max_lifetime_jitter = 3600  # so that workers which began together do not end together
 ```
+""",
+    "workers_max": """\
+```python
+workers = 2
+workers_max = 16
+```
+
+See [workers that fit the load](operations.md#workers-that-fit-the-load). At most 2048; no more than `workers` is off.
+""",
+    "scale_up_wait": """\
+```python
+scale_up_wait = 0.5  # short queues are no reason for a worker more
+```
+
+The waiting time is the number of requests that wait, divided by those that begin in a second; if none begins, the
+time since they wait.
+""",
+    "scale_down_idle": """\
+```python
+scale_down_idle = 600  # starting a worker costs more than keeping it for ten minutes
+```
+
+It is doubled, up to 16 times, if a worker was stopped and another one added again within twice this time.
 """,
     "max_unavailable": """\
 ```python
