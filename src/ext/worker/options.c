@@ -46,6 +46,7 @@ static const struct setting table[] = {
     OPTION(FLAG, "sendfile", engine.sendfile),
     OPTION(MS, "timeout", timeout_ms),
     OPTION(NUMBER, "workers", workers),
+    OPTION(NUMBER, "workers_max", workers_max),
     OPTION(FLAG, "reuse_port", reuse_port),
     OPTION(TEXT, "tmp_upload_dir", tmp_upload_dir),
     SETTINGS_END,
@@ -212,7 +213,7 @@ int options_read(struct options *self, PyObject *cfg)
     if (settings_read(table, self, cfg) < 0 || read_forwarding(self, cfg) < 0 ||
         read_proxying(self, cfg) < 0 || read_protocol(self, cfg) < 0 || choose_tmp_dir(self) < 0)
         return -1;
-    self->engine.shared = self->workers > 1 && !self->reuse_port;
+    self->engine.shared = (self->workers > 1 || self->workers_max > 1) && !self->reuse_port;
     self->engine.sign_of_life_ms = beat_ms(self->timeout_ms);
     self->engine.forwarded = &self->forwarded;
     self->engine.trust = &self->trust;
