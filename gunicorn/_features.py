@@ -15,6 +15,8 @@ def _fatal(cfg):
             f"http2_cleartext: {cfg.http2_cleartext!r} is not available; with prior-knowledge a proxy "
             "begins with HTTP/2 at once"
         )
+    if cfg.proxy_protocol_required and cfg.proxy_protocol == "off":
+        yield "proxy_protocol_required: no header is read, for proxy_protocol is off"
 
 
 def _missing(cfg):

@@ -79,7 +79,7 @@ def _workers_default():
     if not text:
         return 1
     try:
-        return check.workers(text)
+        return check.int_or_auto(text)
     except ValueError:
         raise ValueError("must be a whole number, 0 or greater, or auto") from None
 
@@ -110,7 +110,7 @@ def _hook(arity):
 
 
 INT = Kind(check.validate_pos_int, "int", type=int, meta="INT")
-WORKERS = Kind(check.validate_workers, "int, or auto", type=check.workers, meta="INT")
+WORKERS = Kind(check.validate_workers, "int, or auto", type=check.int_or_auto, meta="INT")
 SECONDS = Kind(check.validate_seconds, "number", type=check.seconds, meta="SECONDS")
 SIZE = Kind(check.validate_size, "int, or text with a unit", type=check.size, meta="SIZE")
 CLIENT_MEMORY = Kind(check.validate_client_memory, SIZE.label, type=check.size, meta="SIZE")
@@ -265,6 +265,8 @@ SECTIONS = {
             "off, v1, v2, auto"), "off",
             "Read the PROXY protocol's header of connections: off, v1, v2 or auto.",
             meta="MODE", nargs="?", const="auto"),
+        Row("proxy_protocol_required", "--proxy-protocol-required", FLAG, False,
+            "Refuse connections that begin without a PROXY header.", since=OURS),
         Row("proxy_allow_ips", "--proxy-allow-from", PEERS, "127.0.0.1,::1",
             "The peers that may send a PROXY header; * is all."),
         Row("protocol", "--protocol", STRING, "http",
@@ -512,6 +514,18 @@ SECTIONS = {
             "0 is no limit.", unit="requests", since=OURS),
         Row("check_client", "--check-client", FLAG, False,
             "Skip a request that has waited if its client has gone meanwhile.", since=OURS),
+    ),
+    "Scaling": (
+        Row("workers_max", "--workers-max", Kind(check.validate_workers_max, "int", type=int,
+            meta="INT"), 0,
+            "How many workers there may be when requests wait; 0: always as many as `workers`.",
+            unit="processes", since=OURS),
+        Row("scale_up_wait", "--scale-up-wait", SECONDS, 0.1,
+            "With workers_max: a worker is added if requests wait for longer.",
+            unit="seconds", since=OURS),
+        Row("scale_down_idle", "--scale-down-idle", SECONDS, 30,
+            "With workers_max: a worker that was not needed for so long is stopped.",
+            unit="seconds", since=OURS),
     ),
     "Recycling and Preloading": (
         Row("max_rss", "--max-rss", SIZE, 0,

@@ -118,6 +118,15 @@ fastcgi_allow_ips = "10.0.0.0/24"  # nginx's network
     "uwsgi_allow_ips": """\
 Addresses and networks. A packet from another peer is answered 403. The peers of unix sockets are allowed.
 """,
+    "proxy_protocol_required": """\
+A connection that begins otherwise is answered 400 and closed, so that no client gets past the balancer. Without it such
+connections are served, as in gunicorn, and the peer of the socket is the client.
+
+```python
+proxy_protocol = "v2"
+proxy_protocol_required = True
+```
+""",
     "fastcgi_allow_ips": """\
 Addresses and networks. Another peer is answered 403. The peers of unix sockets are allowed.
 
@@ -506,6 +515,29 @@ max_lifetime_jitter = 3600
 ```python
 max_lifetime_jitter = 3600  # so that workers which began together do not end together
 ```
+""",
+    "workers_max": """\
+```python
+workers = 2
+workers_max = 16
+```
+
+See [workers that fit the load](operations.md#workers-that-fit-the-load). At most 2048; no more than `workers` is off.
+""",
+    "scale_up_wait": """\
+```python
+scale_up_wait = 0.5  # short queues are no reason for a worker more
+```
+
+The waiting time is the number of requests that wait, divided by those that begin in a second; if none begins, the
+time since they wait.
+""",
+    "scale_down_idle": """\
+```python
+scale_down_idle = 600  # starting a worker costs more than keeping it for ten minutes
+```
+
+It is doubled, up to 16 times, if a worker was stopped and another one added again within twice this time.
 """,
     "max_unavailable": """\
 ```python

@@ -10,6 +10,7 @@ from gunicorn.master.dirty import died as dirty_died
 from gunicorn.master.dirty import ready as dirty_ready
 from gunicorn.master.dirty import spawn as spawn_dirty
 from gunicorn.master.exchanges import waiting
+from gunicorn.master.scaling import backlog, scaled
 from gunicorn.master.shutdown import hurry
 from gunicorn.master.signals import handle as signalled
 from gunicorn.master.startup import end_stray as strayed
@@ -18,6 +19,7 @@ from gunicorn.master.worker_process import raise_again as forked
 from gunicorn.master.workers import counted, ready
 
 __all__ = [
+    "backlog",
     "born_big",
     "cannot_answer",
     "collected",
@@ -30,6 +32,7 @@ __all__ = [
     "hurry",
     "overdue",
     "ready",
+    "scaled",
     "signalled",
     "slow_boot",
     "spawn_dirty",

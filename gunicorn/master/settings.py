@@ -2,6 +2,7 @@
 
 import os
 
+from gunicorn import _processors
 from gunicorn.master import dirty, explain, preload
 from gunicorn.workers import _overrides
 
@@ -47,7 +48,7 @@ def set_num_workers(arbiter, value: int) -> None:
     """Set how many workers there should be, and call the hook."""
     before, arbiter._num_workers = arbiter._num_workers, value
     if arbiter._core_object is not None:
-        arbiter._core_object.target = value
+        arbiter._core_object.least = value
     arbiter.cfg.nworkers_changed(arbiter, value, before)
 
 
@@ -56,7 +57,6 @@ def pass_to_core(arbiter) -> None:
     core, cfg = arbiter._core_object, arbiter.cfg
     if core is None:
         return
-    core.target = arbiter._num_workers or 0
     core.timeout = arbiter.timeout
     core.graceful_timeout = cfg.graceful_timeout
     core.boot_timeout = cfg.boot_timeout
@@ -64,6 +64,11 @@ def pass_to_core(arbiter) -> None:
     core.max_rss_hard = cfg.max_rss_hard
     core.max_unavailable = cfg.max_unavailable
     core.max_queue = cfg.max_queue
+    core.workers_max = cfg.workers_max
+    core.scale_up_wait = cfg.scale_up_wait
+    core.scale_down_idle = cfg.scale_down_idle
+    core.processors = _processors.available() if cfg.workers_max else 0
+    core.least = arbiter._num_workers or 0  # the others are in force from here on
     core.dirty_target = int(dirty.is_wanted(cfg))
     core.dirty_graceful_timeout = cfg.dirty_graceful_timeout
     core.tick = TICK if _needs_ticks(arbiter) else 0

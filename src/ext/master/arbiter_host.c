@@ -16,6 +16,8 @@ static const char *const event_names[ARBITER_EVENT_COUNT] = {
     [ARBITER_EVENT_WOKEN] = "woken",
     [ARBITER_EVENT_SIGNALLED] = "signalled",
     [ARBITER_EVENT_WAITING] = "waiting",
+    [ARBITER_EVENT_BACKLOG] = "backlog",
+    [ARBITER_EVENT_SCALED] = "scaled",
     [ARBITER_EVENT_WORKER_DIED] = "worker_died",
     [ARBITER_EVENT_STRANGER_DIED] = "stranger_died",
     [ARBITER_EVENT_SPAWN_DIRTY] = "spawn_dirty",
@@ -202,9 +204,10 @@ static int host_kill(void *ctx, const struct child *child, int signo)
     return 0;
 }
 
-static unsigned host_between_workers(void *ctx)
+/* An event that returns a number. */
+static unsigned count(void *ctx, enum arbiter_event event)
 {
-    PyObject *count = report(ctx, ARBITER_EVENT_WAITING, "()");
+    PyObject *count = report(ctx, event, "()");
     unsigned long number = count ? PyLong_AsUnsignedLong(count) : 0;
 
     Py_XDECREF(count);
@@ -213,6 +216,26 @@ static unsigned host_between_workers(void *ctx)
         return 0;
     }
     return (unsigned)number;
+}
+
+static unsigned host_between_workers(void *ctx)
+{
+    return count(ctx, ARBITER_EVENT_WAITING);
+}
+
+static unsigned host_backlog(void *ctx)
+{
+    return count(ctx, ARBITER_EVENT_BACKLOG);
+}
+
+static int host_scaled(void *ctx, enum scale_decision decision, unsigned before,
+                       const struct scale_sample *sample)
+{
+    const struct scale *scale = &arbiter_of(ctx)->scale;
+
+    return done(report(ctx, ARBITER_EVENT_SCALED, "(sIIIdIdI)", scale_decision_name(decision),
+                       before, scale->target, sample->waiting, (double)scale->waited_ms / 1000.0,
+                       sample->busy, sample->processors, sample->room));
 }
 
 static int host_died(void *ctx, const struct arbiter_death *death)
@@ -332,6 +355,8 @@ const struct arbiter_host arbiter_host_python = {
     .manage = host_manage,
     .spawn = host_spawn,
     .between_workers = host_between_workers,
+    .backlog = host_backlog,
+    .scaled = host_scaled,
     .kill = host_kill,
     .died = host_died,
     .stranger_died = host_stranger_died,

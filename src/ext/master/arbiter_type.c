@@ -4,6 +4,7 @@
 #include "ext/core/settings.h"
 #include "ext/master/arbiter_host.h"
 #include "ext/master/slot_type.h"
+#include "proc/loop/scaler.h"
 #include "proc/loop/signals.h"
 #include "proc/port/report.h"
 
@@ -479,7 +480,14 @@ static PyMethodDef arbiter_methods[] = {
       "Bytes beyond which a worker is aborted; 0: none.")                                          \
     X(NUMBER, max_unavailable, kinds[CHILD_WORKER].goal.max_unavailable,                           \
       "How many are recycled at a time; 0: all.")                                                  \
-    X(NUMBER, target, kinds[CHILD_WORKER].goal.target, "How many workers there should be.")        \
+    X(NUMBER, workers_max, scale.limits.most,                                                      \
+      "How many workers there may be, if their number follows the load. In force with `least`.")   \
+    X(MS, scale_up_wait, scale.limits.up_wait_ms,                                                  \
+      "Seconds that requests may wait before a worker is added.")                                  \
+    X(MS, scale_down_idle, scale.limits.down_idle_ms,                                              \
+      "Seconds after which a worker that is not needed is stopped.")                               \
+    X(MS, processors, scale.limits.processors_ms,                                                  \
+      "Processors that the server may use; 0: unknown.")                                           \
     X(NUMBER, max_queue, max_queue,                                                                \
       "Waiting requests beyond which a worker is full, for /ready; 0: no limit.")                  \
     X(NUMBER, dirty_target, kinds[CHILD_DIRTY].goal.target,                                        \
@@ -511,6 +519,31 @@ static PyObject *get_memory_limit(PyObject *op, void *unused)
 {
     (void)unused;
     return PyLong_FromLongLong(oom_limit(&of(op)->oom));
+}
+
+static PyObject *get_target(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLong(workers_of(op)->goal.target);
+}
+
+static PyObject *get_least(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLong(of(op)->scale.limits.least);
+}
+
+static int set_least(PyObject *op, PyObject *value, void *unused)
+{
+    long least = value ? PyLong_AsLong(value) : 0;
+
+    (void)unused;
+    if (least == -1 && PyErr_Occurred())
+        return -1;
+    scaler_limit(of(op), least < 0                  ? 0
+                         : least < SCOREBOARD_SLOTS ? (unsigned)least
+                                                    : SCOREBOARD_SLOTS);
+    return 0;
 }
 
 static PyObject *get_generation(PyObject *op, void *unused)
@@ -574,6 +607,8 @@ static PyGetSetDef arbiter_getset[] = {
      "The descriptor of the listener of the status port, which stays its owner's; -1: none.", NULL},
     {"status_paused", get_status_paused, set_status_paused,
      "Whether another master answers at the status port.", NULL},
+    {"target", get_target, NULL, "How many workers there should be now.", NULL},
+    {"least", get_least, set_least, "How many workers there should be at least.", NULL},
     {"generation", get_generation, NULL, "The number of the present configuration.", NULL},
     {"proven", get_proven, NULL, "Whether a worker of this generation has been ready.", NULL},
     {"master_pipe", get_master_pipe, NULL,

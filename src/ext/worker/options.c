@@ -46,10 +46,12 @@ static const struct setting table[] = {
     OPTION(NUMBER, "http2_initial_window_size", engine.http2.window),
     OPTION(NUMBER, "http2_max_frame_size", engine.http2.frame_size),
     OPTION(NUMBER, "http2_max_header_list_size", engine.http2.header_list_size),
+    OPTION(FLAG, "proxy_protocol_required", engine.proxy_required),
     OPTION(FLAG, "check_client", engine.check_client),
     OPTION(FLAG, "sendfile", engine.sendfile),
     OPTION(MS, "timeout", timeout_ms),
     OPTION(NUMBER, "workers", workers),
+    OPTION(NUMBER, "workers_max", workers_max),
     OPTION(FLAG, "reuse_port", reuse_port),
     OPTION(TEXT, "tmp_upload_dir", tmp_upload_dir),
     SETTINGS_END,
@@ -245,7 +247,7 @@ int options_read(struct options *self, PyObject *cfg)
         read_proxying(self, cfg) < 0 || read_protocol(self, cfg) < 0 || read_http2(self, cfg) < 0 ||
         choose_tmp_dir(self) < 0)
         return -1;
-    self->engine.shared = self->workers > 1 && !self->reuse_port;
+    self->engine.shared = (self->workers > 1 || self->workers_max > 1) && !self->reuse_port;
     self->engine.sign_of_life_ms = beat_ms(self->timeout_ms);
     self->engine.forwarded = &self->forwarded;
     self->engine.trust = &self->trust;

@@ -137,14 +137,13 @@ static ssize_t send_some(struct request *request, const char *data, size_t n, bo
 
 static bool send_records(struct request *request, const char *data, size_t n, bool ends)
 {
-    ssize_t left;
+    size_t at = 0;
     do {
-        left = send_some(request, data, n, ends);
+        ssize_t left = send_some(request, n > 0 ? data + at : NULL, n - at, ends);
         if (left < 0)
             return false;
-        data += n - (size_t)left;
-        n = (size_t)left;
-    } while (n > 0);
+        at = n - (size_t)left;
+    } while (at < n);
     return true;
 }
 
