@@ -19,6 +19,9 @@ SELECT ?=
 ARGS ?=
 APPS ?=
 CASES ?=
+# How many of the worker classes each test runs with, gthread among them: see
+# tests/helpers/sample.py. Before a release: 9, which is all.
+WORKERS ?= 3
 # The packages that tests need: testing, or testing-core for those without frameworks.
 TESTING ?= testing
 
@@ -133,7 +136,7 @@ unit: $(READY) ## Build, and run the C tests
 
 pytest: $(VENV)/.testing ## Build, and run the tests in Python (SELECT="tests/server -k sync")
 	tools/prerequisites.sh $(PYTHON) build pytest
-	GUNICORN_WHEEL="$$(echo $(abspath $(BUILT))/*.whl)" $(WATCHED) $(BIN)/pytest -n $(JOBS) --dist worksteal $(SELECT) $(ARGS)
+	GUNICORN_WHEEL="$$(echo $(abspath $(BUILT))/*.whl)" $(WATCHED) $(BIN)/pytest -n $(JOBS) --dist worksteal --workers $(WORKERS) $(SELECT) $(ARGS)
 
 tls: $(VENV)/.testing ## Run the behaviour tests over TLS
 	$(WATCHED) $(BIN)/pytest -n $(JOBS) --tls $(ARGS) tests/server

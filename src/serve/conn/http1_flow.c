@@ -133,12 +133,11 @@ static enum body_progress begin_length(struct request *request)
 
 static enum body_progress begin_chunks(struct request *request)
 {
-    struct chunked *chunked = &http1_state(request)->chunked;
-    const struct http1_limits *limits = &request->engine->options.limits;
+    const struct http1_form *form = http1_form_of(request);
     char *data = request->input + request->input_at;
     size_t consumed, produced, there = request->input_size - request->input_at;
-    chunked_init(chunked, limits->field_size, limits->fields);
-    enum chunked_result result = chunked_decode(chunked, data, there, &consumed, &produced);
+    form->begin_body(request);
+    enum chunked_result result = form->decode(request, data, there, &consumed, &produced);
     request->input_at += (uint32_t)consumed;
     if (result == CHUNKED_ERROR)
         return BODY_MALFORMED;
@@ -181,12 +180,13 @@ static void cut_short(struct engine *engine, struct conn *conn, bool broken)
 
 static bool add_chunks(struct request *request, char *data, size_t n)
 {
-    struct chunked *chunked = &http1_state(request)->chunked;
+    const struct http1_form *form = http1_form_of(request);
     size_t consumed, produced;
-    enum chunked_result result = chunked_decode(chunked, data, n, &consumed, &produced);
+    enum chunked_result result = form->decode(request, data, n, &consumed, &produced);
     if (result == CHUNKED_ERROR) {
-        inflow_fail(request, INFLOW_MALFORMED, chunked_error_status(chunked),
-                    chunked_error_text(chunked));
+        const char *text;
+        int status = form->body_fault(request, &text);
+        inflow_fail(request, INFLOW_MALFORMED, status, text);
         return false;
     }
     memmove(data + produced, data + consumed, n - consumed);
