@@ -19,6 +19,9 @@ SELECT ?=
 ARGS ?=
 APPS ?=
 CASES ?=
+# How many of the worker classes each test runs with, gthread among them: see
+# tests/helpers/sample.py. Before a release: 9, which is all.
+WORKERS ?= 3
 # The packages that tests need: testing, or testing-core for those without frameworks.
 TESTING ?= testing
 
@@ -81,7 +84,7 @@ MEMORY = $(patsubst %,tests/server/test_%.py,connection http1 limits wsgi_answer
 RACES = $(patsubst %,tests/server/test_%.py,concurrency deadlines slow_clients standby stopping) \
         tests/process/test_dispatch.py tests/attack/test_memory_budget.py
 
-.PHONY: help run build test test-control unit pytest tls compare asan tsan sanitized valgrind autobahn faults fuzz testssl soak siege scribble side-by-side bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
+.PHONY: help run build test test-control unit pytest tls tls-system compare asan tsan sanitized valgrind autobahn faults fuzz testssl soak siege scribble side-by-side bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -133,10 +136,14 @@ unit: $(READY) ## Build, and run the C tests
 
 pytest: $(VENV)/.testing ## Build, and run the tests in Python (SELECT="tests/server -k sync")
 	tools/prerequisites.sh $(PYTHON) build pytest
-	GUNICORN_WHEEL="$$(echo $(abspath $(BUILT))/*.whl)" $(WATCHED) $(BIN)/pytest -n $(JOBS) --dist worksteal $(SELECT) $(ARGS)
+	GUNICORN_WHEEL="$$(echo $(abspath $(BUILT))/*.whl)" $(WATCHED) $(BIN)/pytest -n $(JOBS) --dist worksteal --workers $(WORKERS) $(SELECT) $(ARGS)
 
 tls: $(VENV)/.testing ## Run the behaviour tests over TLS
 	$(WATCHED) $(BIN)/pytest -n $(JOBS) --tls $(ARGS) tests/server
+
+tls-system: $(VENV)/.testing ## Run the tests of TLS with the system's OpenSSL in place of Python's
+	GUNICORN_OPENSSL=system $(BIN)/pytest -n $(JOBS) $(ARGS) tests/server/test_tls.py tests/server/test_tls_certificates.py \
+	    tests/config/test_certificates.py tests/attack/test_hostile_tls.py
 
 compare: $(VENV)/.testing ## Compare with gunicorn: COUNT=5000 requests, configurations, signals
 	test -f $(BUILD)/unit/build.ninja || $(MESON) setup $(BUILD)/unit $(PLAIN_SETUP) $(SETUP)

@@ -142,7 +142,7 @@ static void make_contexts(void)
     static const struct tls_names names = {can_ask, ask};
     static const struct tls_context_options plain, naming = {.names = &names};
     char error[200];
-    require(tls_load(NULL, error, sizeof(error)));
+    require(tls_load(NULL, 0, error, sizeof(error)));
     struct identity identity = identity_create("server", 30);
     struct identity other = identity_create("a.example", 30);
     SSL_CTX *server = identity_context(TLS_server_method(), &identity);

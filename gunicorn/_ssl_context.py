@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from gunicorn.errors import ConfigError
@@ -9,6 +10,21 @@ from gunicorn.errors import ConfigError
 # A question for a pass phrase is for whoever starts the server, and not for a worker or a reload.
 _may_ask = True
 _pass_phrases: dict[str, str] = {}
+
+
+def record_if_hidden() -> None:
+    """Record contexts that the configuration makes, if OpenSSL may be hidden inside Python.
+
+    Other Pythons do not import ssl for it.
+    """
+    if (
+        "_ssl" in sys.builtin_module_names
+        or sys.version_info >= (3, 15)  # see LAYOUT_IS_KNOWN in ext/core/ssl_context.c
+        or os.environ.get("GUNICORN_OPENSSL") == "system"
+    ):
+        from gunicorn import _tls_recipe
+
+        _tls_recipe.begin()
 
 
 def by_engine(cfg) -> bool:

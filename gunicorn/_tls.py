@@ -6,6 +6,7 @@ own, with the ticket keys of the one before.
 """
 
 import _ssl  # its class is the one that gevent and eventlet leave as it is
+import contextlib
 import copy
 import errno
 import functools
@@ -14,7 +15,7 @@ import ssl
 import time
 import weakref
 
-from gunicorn import _core, _ssl_context
+from gunicorn import _core, _ssl_context, _tls_recipe
 from gunicorn._tls_guard import guard_callbacks
 from gunicorn.errors import ConfigError
 
@@ -34,6 +35,9 @@ def make_context(cfg) -> ssl.SSLContext:
     Raises ConfigError, in one line that names the setting at fault.
     """
     _remember_shared_keys()
+    with _unavailable_is_a_fault():
+        if not _core.tls_is_shared():
+            _tls_recipe.begin()
     try:
         context = _ssl_context.make(cfg)
     except Exception as exc:
@@ -44,14 +48,20 @@ def make_context(cfg) -> ssl.SSLContext:
             f"ssl_context: the hook returned {context!r}; it has to return an ssl.SSLContext, "
             "as default_ssl_context_factory() does"
         )
-    try:
+    with _unavailable_is_a_fault():
         _core.tls_check(context)
+    return context  # type: ignore[return-value]
+
+
+@contextlib.contextmanager
+def _unavailable_is_a_fault():
+    try:
+        yield
     except _core.TLSUnavailable as exc:
         raise ConfigError(
             f"certfile, keyfile: TLS cannot be spoken with this Python: {exc}; let the proxy in "
             "front speak it, or use a worker class that brings its own"
         ) from exc
-    return context  # type: ignore[return-value]
 
 
 def _fault(cfg) -> str | None:
@@ -295,13 +305,14 @@ def check(cfg) -> None:
 _shared_keys: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # callbacks by context
 
 
+@functools.cache
 def _remember_shared_keys() -> None:
     """Remember the argument of `set_psk_server_callback()`: a context does not return it.
 
     ssl's own callback looks for an `ssl.SSLSocket`, and refuses the engine's connections.
     """
     original = getattr(ssl.SSLContext, "set_psk_server_callback", None)  # new in Python 3.13
-    if original is None or hasattr(original, "__wrapped__"):
+    if original is None:
         return
 
     @functools.wraps(original)

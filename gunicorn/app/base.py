@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from gunicorn import util
+from gunicorn import _ssl_context, util
 from gunicorn.app._configfile import FileSource, run_file, warn_of_misspelt
 from gunicorn.config import Config, get_default_config_file
 from gunicorn.errors import AppImportError, ConfigError
@@ -141,6 +141,7 @@ class Application(BaseApplication):
 
         Returns its names. Raises RuntimeError when there is no such file.
         """
+        _ssl_context.record_if_hidden()
         if location.startswith("python:"):
             names = self.get_config_from_module_name(location[len("python:") :])
             path = names.get("__file__") or location

@@ -6,13 +6,12 @@ The engine holds the connection; `link` is its end of it (`gunicorn._core.Client
 import _ssl
 import functools
 import io
-import os
 import socket
 import ssl
-import tempfile
 import time
 from typing import Any, NamedTuple
 
+from gunicorn._memory_file import memory_file
 from gunicorn.http._client_socket import Looks
 
 RECV_DEFAULT = 1024  # bytes, as ssl.SSLSocket.read
@@ -42,21 +41,10 @@ SHORT_NAMES = {
 def decode_certificate(der: bytes) -> dict:
     """Return a certificate as `ssl.SSLSocket.getpeercert()` does.
 
-    The decoder of ssl is to be had for files only; no disk is needed where the system can do
-    without.
+    The decoder of ssl is to be had for files only.
     """
-    pem = ssl.DER_cert_to_PEM_cert(der).encode()
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("certificate")
-        try:
-            os.write(fd, pem)
-            return _ssl._test_decode_cert(f"/proc/self/fd/{fd}")  # type: ignore[attr-defined]
-        finally:
-            os.close(fd)
-    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
-        file.write(pem)
-        file.flush()
-        return _ssl._test_decode_cert(file.name)  # type: ignore[attr-defined]
+    with memory_file(ssl.DER_cert_to_PEM_cert(der).encode()) as path:
+        return _ssl._test_decode_cert(path)  # type: ignore[attr-defined]
 
 
 def _escape(value: str) -> str:

@@ -148,7 +148,7 @@ static void speak_tls(const char *certificates, const char *key)
         fprintf(stderr, "echo: %s, %s: no certificate and its key\n", certificates, key);
         exit(1);
     }
-    if (!tls_load(NULL, error, sizeof(error))) {
+    if (!tls_load(NULL, 0, error, sizeof(error))) {
         fprintf(stderr, "echo: %s\n", error);
         exit(1);
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -137,3 +138,20 @@ def test_other_workers_look_after_themselves(command, directory, pair):
     """Of a worker class with a server of its own the engine asks nothing."""
     args = ["--certfile", str(pair.certfile), "-k", "app.OwnWorker", "--check-config", "app:app"]
     assert command(*args).returncode == 0
+
+
+# A function of OpenSSL that another library defines, and the library that the engine looks at.
+FOREIGN = [("SSL_new", "python"), ("OpenSSL_version_num", "system")]
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+@pytest.mark.parametrize(("function", "library"), FOREIGN)
+def test_two_libraries_are_not_mixed(command, pair, directory, function, library):
+    """Python's ssl would call the one that is loaded for all, and the engine another."""
+    (directory / "foreign.c").write_text(f"unsigned long {function}(void) {{ return 0; }}\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", "foreign.so", "foreign.c"], cwd=directory)
+    env = {"LD_PRELOAD": str(directory / "foreign.so"), "GUNICORN_OPENSSL": library}
+    done = command("-b", "unix:s", "--check-config", *pair.args, "app:app", env=env)
+    assert done.returncode == 1
+    assert done.stderr.strip().count("\n") == 0
+    assert "another OpenSSL is loaded for the whole process (LD_PRELOAD)" in done.stderr

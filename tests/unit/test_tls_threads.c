@@ -343,7 +343,9 @@ static int set_up(void **state)
 {
     char error[200];
     (void)state;
-    assert_true(tls_load(NULL, error, sizeof(error)));
+    assert_false(tls_load(NULL, 1, error, sizeof(error))); /* another version than ssl's */
+    assert_non_null(strstr(error, "where ssl has 0x1"));
+    assert_true(tls_load(NULL, 0, error, sizeof(error)));
     for (size_t i = 0; i < LARGE; i++)
         large[i] = (char)(i * 7 + i / 251 + i / 65521);
     identity = identity_create("server.example", 30);

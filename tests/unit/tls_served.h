@@ -189,7 +189,7 @@ static inline int set_up(void **state)
 {
     char error[200];
     (void)state;
-    assert_true(tls_load(NULL, error, sizeof(error)));
+    assert_true(tls_load(NULL, 0, error, sizeof(error)));
     server_identity = identity_create("server.example", 30);
     other_identity = identity_create("other.example", 30);
     client_identity = identity_create("client.example", 30);

@@ -6,6 +6,7 @@
 #include "ext/core/inotify.h"
 #include "ext/core/parser.h"
 #include "ext/core/ssl_context.h"
+#include "ext/core/ssl_library.h"
 #include "ext/master/arbiter_type.h"
 #include "ext/master/exchange_type.h"
 #include "ext/master/process.h"
@@ -82,7 +83,7 @@ static int core_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(state->awaitable_type);
     Py_VISIT(state->channel_function_type);
     Py_VISIT(state->tls_unavailable);
-    return core_names_visit(state, visit, arg) || ssl_context_visit(state->ssl, visit, arg);
+    return core_names_visit(state, visit, arg) || ssl_library_visit(state->ssl, visit, arg);
 }
 
 static int core_clear(PyObject *module)
@@ -98,7 +99,7 @@ static int core_clear(PyObject *module)
     Py_CLEAR(state->channel_function_type);
     Py_CLEAR(state->tls_unavailable);
     core_names_clear(state);
-    ssl_context_free(state->ssl);
+    ssl_library_free(state->ssl);
     state->ssl = NULL;
     return 0;
 }

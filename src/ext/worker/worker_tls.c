@@ -121,7 +121,7 @@ static int use_context(struct worker *worker, PyObject *context)
         return -1;
     }
     Py_INCREF(context); /* until the engine releases it */
-    worker->tls_verifies = ssl_context_verifies(state, ctx);
+    worker->tls_verifies = ssl_context_verifies(ctx);
     for (uint32_t i = 0; i < worker->engine->listener_count; i++) {
         tls_context_use(made);
         engine_set_tls(worker->engine, i, made);

@@ -38,16 +38,33 @@
     F(i2d_X509)                                                                                    \
     F(OPENSSL_sk_num)                                                                              \
     F(OPENSSL_sk_value)                                                                            \
+    F(OpenSSL_version_num)                                                                         \
     F(SSL_CIPHER_get_bits)                                                                         \
     F(SSL_CIPHER_get_name)                                                                         \
     F(SSL_CIPHER_get_version)                                                                      \
+    F(SSL_CONF_cmd)                                                                                \
+    F(SSL_CONF_CTX_finish)                                                                         \
+    F(SSL_CONF_CTX_free)                                                                           \
+    F(SSL_CONF_CTX_new)                                                                            \
+    F(SSL_CONF_CTX_set_flags)                                                                      \
+    F(SSL_CONF_CTX_set_ssl_ctx)                                                                    \
     F(SSL_ctrl)                                                                                    \
     F(SSL_CTX_callback_ctrl)                                                                       \
+    F(SSL_CTX_clear_options)                                                                       \
     F(SSL_CTX_ctrl)                                                                                \
     F(SSL_CTX_free)                                                                                \
+    F(SSL_CTX_get0_param)                                                                          \
+    F(SSL_CTX_get_options)                                                                         \
+    F(SSL_CTX_get_verify_mode)                                                                     \
+    F(SSL_CTX_load_verify_locations)                                                               \
+    F(SSL_CTX_new)                                                                                 \
+    F(SSL_CTX_set_alpn_select_cb)                                                                  \
     F(SSL_CTX_set_client_hello_cb)                                                                 \
+    F(SSL_CTX_set_default_passwd_cb_userdata)                                                      \
     F(SSL_CTX_set_keylog_callback)                                                                 \
     F(SSL_CTX_set_msg_callback)                                                                    \
+    F(SSL_CTX_set_options)                                                                         \
+    F(SSL_CTX_set_session_id_context)                                                              \
     F(SSL_CTX_up_ref)                                                                              \
     F(SSL_do_handshake)                                                                            \
     F(SSL_free)                                                                                    \
@@ -71,6 +88,7 @@
     F(SSL_new)                                                                                     \
     F(SSL_pending)                                                                                 \
     F(SSL_read_ex)                                                                                 \
+    F(SSL_select_next_proto)                                                                       \
     F(SSL_SESSION_get_id)                                                                          \
     F(SSL_SESSION_get_max_fragment_length)                                                         \
     F(SSL_SESSION_get_ticket_lifetime_hint)                                                        \
@@ -88,11 +106,16 @@
     F(SSL_set_SSL_CTX)                                                                             \
     F(SSL_shutdown)                                                                                \
     F(SSL_write_ex)                                                                                \
+    F(TLS_server_method)                                                                           \
     F(X509_free)                                                                                   \
-    F(X509_verify_cert_error_string)
+    F(X509_verify_cert_error_string)                                                               \
+    F(X509_VERIFY_PARAM_clear_flags)                                                               \
+    F(X509_VERIFY_PARAM_set_flags)
 
 /* NULL where OpenSSL was built without. */
-#define OPENSSL_OPTIONAL(F) F(SSL_CTX_set_psk_server_callback)
+#define OPENSSL_OPTIONAL(F)                                                                        \
+    F(SSL_CTX_set_psk_server_callback)                                                             \
+    F(SSL_CTX_use_psk_identity_hint)
 
 struct openssl {
 #define OPENSSL_POINTER(name) __typeof__(name) *name;

@@ -8,9 +8,9 @@
 #include <sys/uio.h>
 
 /*
- * TLS by OpenSSL, server side. The library is not linked: its functions are looked up in the
- * OpenSSL that the process has already, so that a context made by Python's ssl module is used by
- * the very library that made it.
+ * TLS by OpenSSL, server side. The library is not linked: its functions are looked up in one that
+ * the process has loaded. A context comes from the library whose functions use it: from Python's
+ * ssl module, or from tls_make().
  *
  *   tls_context   an SSL_CTX with the options of a listener; counted
  *   tls           one connection; its functions may be called by two threads at a time
@@ -22,11 +22,35 @@ struct tls_context;
 struct tls;
 
 /*
- * Looks the functions up, once for all. `handle` (of dlopen(); NULL: none) is searched with all
- * that it depends on, then the whole process. false: `error` has a line that says why. Not
- * thread-safe.
+ * Looks the functions up, once for all. `handle` (of dlopen(); NULL: the program's own) is searched
+ * with all that it depends on. `version` is OpenSSL's number (0x300000f0), 0 for any. false:
+ * `error` has a line that says why. Not thread-safe.
  */
-bool tls_load(void *handle, char *error, size_t size);
+bool tls_load(void *handle, unsigned long version, char *error, size_t size);
+
+/* The SSL_OP_ bits of a context; its SSL_VERIFY_ bits. */
+uint64_t tls_options(const struct ssl_ctx_st *ssl_ctx);
+int tls_verify_mode(const struct ssl_ctx_st *ssl_ctx);
+
+/* Of which a context is made. */
+struct tls_recipe {
+    const struct tls_command {
+        const char *name, *value;
+    } *commands; /* those of SSL_CONF_cmd(3) for files, and those of tls_make.c */
+    size_t command_count;
+    uint64_t options;           /* SSL_OP_, all of them */
+    unsigned long verify_flags; /* X509_V_FLAG_, all of them */
+    const char *protocols;      /* for ALPN, each with its length before it (RFC 7301 §3.1) */
+    size_t protocols_size;
+};
+
+enum { TLS_PROTOCOLS_MAX = 255 }; /* bytes of tls_recipe.protocols */
+
+/* A context of our own, server side. NULL: `error` has a line that says why. */
+struct tls_made *tls_make(const struct tls_recipe *recipe, char *error, size_t size);
+struct ssl_ctx_st *tls_made_context(const struct tls_made *made);
+/* No handshake begins with it any more; connections that have made theirs go on. */
+void tls_unmake(struct tls_made *made);
 
 /*
  * The application's part in a handshake: it chooses the certificate by the server's name that the

@@ -99,6 +99,16 @@ int tls_set_context(struct tls *tls, SSL_CTX *ssl_ctx)
     return openssl.SSL_set_SSL_CTX(tls->ssl, ssl_ctx) ? 0 : -1;
 }
 
+uint64_t tls_options(const SSL_CTX *ssl_ctx)
+{
+    return openssl.SSL_CTX_get_options(ssl_ctx);
+}
+
+int tls_verify_mode(const SSL_CTX *ssl_ctx)
+{
+    return openssl.SSL_CTX_get_verify_mode(ssl_ctx);
+}
+
 size_t tls_ticket_keys_size(SSL_CTX *ssl_ctx)
 {
     return (size_t)openssl.SSL_CTX_ctrl(ssl_ctx, SSL_CTRL_GET_TLSEXT_TICKET_KEYS, 0, NULL);

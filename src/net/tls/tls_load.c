@@ -59,16 +59,43 @@ static bool kernel_has_tls(void)
 }
 #endif
 
-bool tls_load(void *handle, char *error, size_t size)
+/*
+ * Whether a library that is loaded for the whole process (LD_PRELOAD) has another OpenSSL: Python's
+ * ssl module uses that one, and so may the library that was found, in part.
+ */
+static bool is_mixed(void)
+{
+    void *ssl = dlsym(RTLD_DEFAULT, "SSL_new");
+    void *crypto = dlsym(RTLD_DEFAULT, "OpenSSL_version_num");
+    return (ssl && ssl != *(void **)&openssl.SSL_new) ||
+           (crypto && crypto != *(void **)&openssl.OpenSSL_version_num);
+}
+
+static bool find_library(void *handle, unsigned long version, char *error, size_t size)
+{
+    const char *missing = find_all(handle ? handle : RTLD_DEFAULT);
+    if (missing) {
+        snprintf(error, size, "%s of OpenSSL 3.0 or later is missing", missing);
+        return false;
+    }
+    if (is_mixed()) {
+        snprintf(error, size, "another OpenSSL is loaded for the whole process (LD_PRELOAD)");
+        return false;
+    }
+    unsigned long found = openssl.OpenSSL_version_num();
+    if (version && found != version) {
+        snprintf(error, size, "OpenSSL %#lx was found, where ssl has %#lx", found, version);
+        return false;
+    }
+    return true;
+}
+
+bool tls_load(void *handle, unsigned long version, char *error, size_t size)
 {
     if (tls_process.loaded)
         return true;
-    const char *missing = handle ? find_all(handle) : "SSL_new";
-    if (missing && find_all(RTLD_DEFAULT)) {
-        snprintf(error, size, "TLS needs OpenSSL 3.0 or later as a shared library: %s is missing",
-                 missing);
+    if (!find_library(handle, version, error, size))
         return false;
-    }
     tls_process.connection_key =
         openssl.CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_SSL, 0, NULL, NULL, NULL, NULL);
     tls_process.bio = tls_bio_method();
