@@ -14,8 +14,9 @@ SOCKET_VARIABLE = "GUNICORN_DIRTY_SOCKET"  # of the environment: the path of the
 
 #: The figures, each a word of 8 bytes. src/proc/port/report.c has the same.
 TAKES_CALLS, WORKERS, RUNNING, WAITING, OK, ERRORS, TIMEOUTS, CRASHES, REFUSED, DEATHS = range(10)
+LAST = 10  # set by the master: the server stops, and no arbiter follows this one
 FIGURES = 16
-GAUGES = (TAKES_CALLS, WORKERS, RUNNING, WAITING)
+GAUGES = (TAKES_CALLS, WORKERS, RUNNING, WAITING, LAST)
 
 _FIGURES_SIZE = 8 * FIGURES
 _TEXT = _FIGURES_SIZE + 8  # where the description begins, after its length

@@ -265,6 +265,8 @@ SECTIONS = {
             "off, v1, v2, auto"), "off",
             "Read the PROXY protocol's header of connections: off, v1, v2 or auto.",
             meta="MODE", nargs="?", const="auto"),
+        Row("proxy_protocol_required", "--proxy-protocol-required", FLAG, False,
+            "Refuse connections that begin without a PROXY header.", since=OURS),
         Row("proxy_allow_ips", "--proxy-allow-from", PEERS, "127.0.0.1,::1",
             "The peers that may send a PROXY header; * is all."),
         Row("protocol", "--protocol", STRING, "http",

@@ -119,6 +119,15 @@ fastcgi_allow_ips = "10.0.0.0/24"  # nginx's network
     "uwsgi_allow_ips": """\
 Addresses and networks. A packet from another peer is answered 403. The peers of unix sockets are allowed.
 """,
+    "proxy_protocol_required": """\
+A connection that begins otherwise is answered 400 and closed, so that no client gets past the balancer. Without it such
+connections are served, as in gunicorn, and the peer of the socket is the client.
+
+```python
+proxy_protocol = "v2"
+proxy_protocol_required = True
+```
+""",
     "fastcgi_allow_ips": """\
 Addresses and networks. Another peer is answered 403. The peers of unix sockets are allowed.
 

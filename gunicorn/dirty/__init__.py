@@ -4,6 +4,7 @@ An application is a `DirtyApp`, named in `dirty_apps`; web workers call its meth
 `get_dirty_client().execute()` or, with asyncio, `(await get_dirty_client_async()).execute_async()`.
 """
 
+from . import stash
 from .app import DirtyApp
 from .client import (
     DirtyClient,
@@ -23,6 +24,13 @@ from .errors import (
     DirtyTimeoutError,
     DirtyWorkerError,
 )
+from .stash import (
+    StashClient,
+    StashError,
+    StashKeyNotFoundError,
+    StashTable,
+    StashTableNotFoundError,
+)
 
 __all__ = [
     "DirtyApp",
@@ -35,9 +43,15 @@ __all__ = [
     "DirtyProtocolError",
     "DirtyTimeoutError",
     "DirtyWorkerError",
+    "StashClient",
+    "StashError",
+    "StashKeyNotFoundError",
+    "StashTable",
+    "StashTableNotFoundError",
     "close_dirty_client",
     "close_dirty_client_async",
     "get_dirty_client",
     "get_dirty_client_async",
     "set_dirty_socket_path",
+    "stash",
 ]

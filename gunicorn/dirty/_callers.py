@@ -12,7 +12,6 @@ from .errors import DirtyError, DirtyProtocolError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from typing import Any
 
     from .arbiter import DirtyArbiter
 
@@ -52,15 +51,19 @@ class Caller:
             self.line.close_input()
 
     async def _answer(self, kind: int, number: int, size: int) -> None:
-        payload = await self.line.read(size)
+        payload = bytes(await self.line.read(size))
+        if kind == protocol.MSG_TYPE_STASH and not await self._arbiter.tables.have():
+            raise Gone(self.line)  # it is answered by the next arbiter
         try:
-            answer = protocol.MSG_TYPE_RESPONSE, self._result(kind, number, payload)
+            answer = protocol.MSG_TYPE_RESPONSE, self._result(kind, payload)
         except DirtyError as exc:
             error = protocol.payload_of({"error": exc.to_dict()})
             answer = protocol.MSG_TYPE_ERROR, error
         await self.line.send_message(answer[0], number, answer[1])
 
-    def _result(self, kind: int, number: int, payload: Any) -> bytes:
+    def _result(self, kind: int, payload: bytes) -> bytes:
+        if kind == protocol.MSG_TYPE_STASH:
+            return self._arbiter.tables.run(payload)
         if kind == protocol.MSG_TYPE_STATUS:
             return protocol.payload_of({"result": self._arbiter.status()})
         raise DirtyProtocolError(f"A message of type {kind} is no call")

@@ -132,16 +132,22 @@ def take(path: str, limit: Limit) -> socket.socket:
     return sock
 
 
-def call(path: str, kind: int, payload: bytes, limit: Limit) -> tuple[socket.socket, Answer]:
-    """Send a call, and return its connection with the first answer. Raises DirtyError."""
+def call(
+    path: str, kind: int, payload: bytes, limit: Limit, again: bool = False
+) -> tuple[socket.socket, Answer]:
+    """Send a call, and return its connection with the first answer. Raises DirtyError.
+
+    `again`: it may be sent again even if the arbiter has received it.
+    """
+    lost = (BrokenPipeError, ConnectionResetError, *((EOFError,) if again else ()))
     while True:
         sock = take(path, limit)
         try:
             sock.settimeout(limit.left())
             protocol.send(sock, kind, next(_ids), payload)
             return sock, read(sock, limit)
-        except (BrokenPipeError, ConnectionResetError):
-            sock.close()  # the arbiter has not received all of the call
+        except lost:
+            sock.close()
         except BaseException as exc:
             sock.close()
             raise _translated(exc, limit) from exc

@@ -82,6 +82,9 @@ class Control:
     async def _choose(self, member: Member, classes: dict[str, Any]) -> None:
         limits = {path: _limit(classes[path]["workers"]) for path in member.apps}
         apps = self._arbiter.pool.choose(member, limits)
+        self._arbiter.tables.declare(
+            str(name) for path in apps for name in classes[path]["stashes"]
+        )
         member.worker.app_paths = apps
         if not apps:
             self.close()  # the others have all applications that are wanted

@@ -16,18 +16,19 @@ import signal
 import socket
 import sys
 
-from gunicorn._dirty import DEATHS, TAKES_CALLS, WORKERS
+from gunicorn._dirty import DEATHS, LAST, TAKES_CALLS, WORKERS
 
 from ._callers import Caller
 from ._control import Control
 from ._pool import BOOTING, GONE, LEAVING, READY, STOPPING, Member, Pool
+from ._tables import Tables
 from .app import parse_dirty_app_spec
 from .worker import BOOT_ERROR, SIGNALS, DirtyWorker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
+    from typing import IO, Any
 
     from gunicorn._dirty import Board
     from gunicorn.config import Config
@@ -48,7 +49,8 @@ class Place:
     """What the master gives to an arbiter.
 
     Callers connect to `listener`, at `path`; `master_pipe` ends with the master; `wake` has the
-    master look at the board. `proves`: an older arbiter takes the calls until this one can.
+    master look at the board. All arbiters of the master have the file `stash`. `proves`: an older
+    arbiter takes the calls until this one can.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Place:
         board: Board,
         master_pipe: int,
         wake: Callable[[], None],
+        stash: IO[bytes],
         proves: bool,
     ) -> None:
         self.listener = listener
@@ -65,6 +68,7 @@ class Place:
         self.board = board
         self.master_pipe = master_pipe
         self.wake = wake
+        self.stash = stash
         self.proves = proves
 
 
@@ -78,6 +82,7 @@ class DirtyArbiter:
         self.ppid = os.getppid()
         self.board = place.board
         self.socket_path = place.path
+        self.tables = Tables(place.stash.fileno(), log)
         self.leaving = False  # no new callers; those that are there have their calls answered
         self.worker_age = 0
         self._place = place
@@ -300,25 +305,30 @@ class DirtyArbiter:
             self.worker_age, self.pid, self.pool.plan(), self.cfg, self.log, theirs
         )
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        try:
-            pid = os.fork()
-            if pid == 0:
-                self._become(worker, ours)
-                return worker
-        except OSError as exc:
-            self.log.error("Cannot fork a dirty worker: %s", exc)
-            self._pause()
+        pid = self._try_to_fork()
+        if pid == 0:
+            self._become(worker, ours)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if pid == 0:
+            return worker
+        theirs.close()
+        if pid < 0:
             ours.close()
             return None
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
         worker.pid = pid
         self._loop.run_until_complete(self._watch(worker, ours))
         self.cfg.dirty_post_fork(self, worker)
         self.log.info("Spawned dirty worker (pid: %s) with apps: %s", pid, worker.app_paths)
         self.changed()
         return None
+
+    def _try_to_fork(self) -> int:
+        try:
+            return os.fork()
+        except OSError as exc:
+            self.log.error("Cannot fork a dirty worker: %s", exc)
+            self._pause()
+            return -1
 
     async def _watch(self, worker: DirtyWorker, sock: socket.socket) -> None:
         member = Member(worker, Control(self, sock))
@@ -341,6 +351,7 @@ class DirtyArbiter:
                 getattr(self._loop, name).close()
         for one in (*self._signal_pipe, self._place.master_pipe):
             os.close(one)
+        self._place.stash.close()
         self._place.listener.close()
         self.board.close()
         for caller in self._callers:
@@ -466,6 +477,8 @@ class DirtyArbiter:
         if self.leaving:
             return
         self._close_door()
+        if not self.board.figures[LAST]:
+            self.tables.hand_on()
         for caller in list(self._callers):
             caller.leave()
         if not self._callers:

@@ -13,8 +13,12 @@ import signal
 import socket
 import sys
 
-from gunicorn._dirty import SOCKET_VARIABLE, TAKES_CALLS, Board
+from gunicorn._dirty import LAST, SOCKET_VARIABLE, TAKES_CALLS, Board
 from gunicorn.master import ending, titles, worker_process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO, Any
 
 BACKLOG = 1024  # callers that wait until they are accepted
 
@@ -25,6 +29,7 @@ class Dirty:
     def __init__(self) -> None:
         self.path: str | None = None
         self.listener: socket.socket | None = None
+        self._stash: IO[bytes] | None = None  # the tables of the stash, while they are handed on
         self.boards: dict[int, Board] = {}  # by the pid of the arbiter
         self.told = False  # they are to stop
         self.age = 0
@@ -38,6 +43,7 @@ class Dirty:
         directory = tempfile.mkdtemp(prefix="gunicorn-dirty-")
         self.path = os.path.join(directory, "arbiter.sock")
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._stash = tempfile.TemporaryFile()
         try:
             self.listener.bind(self.path)
             os.chmod(self.path, 0o600)
@@ -64,12 +70,25 @@ class Dirty:
 
     def leave(self) -> None:
         """In a forked process: close what is the master's."""
-        if self.listener is not None:
-            self.listener.close()
+        for one in (self.listener, self._stash):
+            if one is not None:
+                one.close()
         for board in (*self.boards.values(), *self._spare):
             board.close()
-        self.listener = self.path = None
+        self.listener = self.path = self._stash = None
         self.boards, self._spare = {}, []
+
+    def place(self, core, board: Board, proves: bool) -> dict[str, Any]:
+        """Return the arguments of a dirty arbiter's Place."""
+        return {
+            "listener": self.listener,
+            "path": self.path,
+            "board": board,
+            "master_pipe": core.master_pipe,
+            "wake": core.wake,
+            "stash": self._stash,
+            "proves": proves,
+        }
 
     def take_board(self) -> Board:
         """Return a board that no arbiter uses."""
@@ -178,6 +197,8 @@ def stop_last(arbiter) -> None:
     """While the server stops: have the dirty arbiters stop after the last web worker."""
     if not arbiter.WORKERS and not arbiter._dirty.told:
         arbiter._dirty.told = True
+        for board in arbiter._dirty.boards.values():
+            board.figures[LAST] = 1
         kill(arbiter, signal.SIGTERM)
 
 
@@ -215,8 +236,7 @@ def _become(arbiter) -> None:
 def _serve(arbiter, board: Board, proves: bool) -> None:
     from gunicorn.dirty.arbiter import DirtyArbiter, Place
 
-    state, core = arbiter._dirty, arbiter._core
-    place = Place(state.listener, state.path, board, core.master_pipe, core.wake, proves)
+    place = Place(**arbiter._dirty.place(arbiter._core, board, proves))
     worker = DirtyArbiter(arbiter.cfg, arbiter.log, place).run()
     if worker is not None:
         titles.show(arbiter, "dirty-worker")

@@ -223,6 +223,13 @@ OWN = [
     ("limit_concurrency", "Clients and Requests", "--limit-concurrency", "int", 0),
     ("check_client", "Clients and Requests", "--check-client", "bool", False),
     (
+        "proxy_protocol_required",
+        "Server Mechanics",
+        "--proxy-protocol-required",
+        "bool",
+        False,
+    ),
+    (
         "fastcgi_allow_ips",
         "Server Mechanics",
         "--fastcgi-allow-from",

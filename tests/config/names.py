@@ -8,7 +8,6 @@ are not part of it, but for those that others are known to import or replace the
 ABSENT_MODULES = {
     "gunicorn.asgi": "it reads requests in Python; the engine does so",
     "gunicorn.dirty.pidfile": "a dirty arbiter ends with its master, so none is left to be found",
-    "gunicorn.dirty.stash": "the stash is not there yet",
     "gunicorn.ctl.handlers": "the commands are the master's: gunicorn.master.commands",
     "gunicorn.ctl.server": "the server of the control socket is C, in the master's loop",
     "gunicorn.http2": "HTTP/2 is not there yet",
@@ -88,6 +87,11 @@ PRESENT = {
         STASH_OP_DELETE STASH_OP_DELETE_TABLE STASH_OP_ENSURE STASH_OP_EXISTS STASH_OP_GET
         STASH_OP_INFO STASH_OP_KEYS STASH_OP_PUT STASH_OP_TABLES VERSION make_chunk_message
         make_end_message make_error_response make_request make_response make_stash_message
+    """,
+    "gunicorn.dirty.stash": """
+        StashClient StashError StashKeyNotFoundError StashTable StashTableNotFoundError clear
+        delete delete_table ensure exists get get_stash_socket_path info keys put
+        set_stash_socket_path table tables
     """,
     "gunicorn.dirty.tlv": """
         MAX_BYTES_SIZE MAX_DICT_SIZE MAX_LIST_SIZE MAX_STRING_SIZE TLVEncoder TYPE_BOOL

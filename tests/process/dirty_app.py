@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 
 from helpers.gate import pass_gate
 
-from gunicorn.dirty import DirtyApp, get_dirty_client, get_dirty_client_async
+from gunicorn.dirty import DirtyApp, get_dirty_client, get_dirty_client_async, stash
 
 JOBS = "process.dirty_app:Jobs"
 
@@ -89,6 +89,10 @@ class Jobs(DirtyApp):
                 yield "x" * 1000
         finally:
             Path(path).write_text("closed")
+
+    def stash(self, table, key, value):
+        stash.put(table, key, value)
+        assert stash.get(table, key) == value
 
     def hostile(self, name):
         import process.hostile_dirty

@@ -28,6 +28,9 @@ from gunicorn.dirty import (
     DirtyProtocolError,
     DirtyTimeoutError,
     DirtyWorkerError,
+    StashClient,
+    StashError,
+    StashTableNotFoundError,
     get_dirty_client,
     get_dirty_client_async,
     set_dirty_socket_path,
@@ -248,6 +251,114 @@ def test_streams_and_errors_of_the_asynchronous_client(shared):
             return items
 
     assert asyncio.run(calls()) == [0, 1, 2]
+
+
+# ---- the stash ----
+
+
+@pytest.fixture
+def tables(shared, request):
+    """A client of the stash, and the name of a table of this test."""
+    with StashClient(socket_of(shared)) as stash:
+        yield stash, request.node.name
+        stash.delete_table(request.node.name)
+
+
+@pytest.mark.parametrize("key", ["a", 1, 1.5, b"b", True])
+@pytest.mark.parametrize("value", [None, 0, "x", b"y", [1, {"a": None}], {"k": [True]}])
+def test_the_stash_keeps_values(tables, key, value):
+    stash, name = tables
+    stash.put(name, key, value)
+    assert stash.get(name, key, "nothing") == value
+    assert stash.keys(name) == [key]
+    assert stash.exists(name, key)
+    assert stash.delete(name, key) is True
+    assert stash.delete(name, key) is False
+    assert stash.get(name, key, "nothing") == "nothing"
+    assert stash.get(name, key) is None
+
+
+def test_tables_of_the_stash(tables):
+    stash, name = tables
+    assert not stash.exists(name)
+    assert stash.keys(name) == []
+    with pytest.raises(StashTableNotFoundError) as caught:
+        stash.info(name)
+    assert caught.value.table_name == name
+    stash.ensure(name)
+    stash.ensure(name)
+    assert stash.info(name) == {"table": name, "size": 0}
+    assert name in stash.tables()
+    for key in ("user:1", "user:2", "group:1"):
+        stash.put(name, key, 1)
+    assert stash.keys(name, pattern="user:*") == ["user:1", "user:2"]
+    assert stash.info(name)["size"] == 3
+    stash.clear(name)
+    assert stash.info(name)["size"] == 0
+    stash.delete_table(name)
+    assert name not in stash.tables()
+
+
+def test_a_table_is_like_a_dict(tables):
+    stash, name = tables
+    table = stash.table(name)
+    assert len(table) == 0
+    table["a"] = None
+    table["b"] = 2
+    assert "a" in table and "c" not in table
+    assert (table["a"], table["b"], table.get("c", 3)) == (None, 2, 3)
+    assert dict(table.items()) == {"a": None, "b": 2}
+    assert list(table) == ["a", "b"] and list(table.values()) == [None, 2] and len(table) == 2
+    del table["a"]
+    for wrong in (lambda: table["a"], lambda: table.__delitem__("a")):
+        with pytest.raises(KeyError):
+            wrong()
+    table.clear()
+    assert len(table) == 0
+
+
+def test_a_class_declares_its_tables(shared):
+    with StashClient(socket_of(shared)) as stash:
+        wait_until(lambda: "declared" in stash.tables(), "the class is loaded")
+
+
+def test_applications_share_the_stash_with_web_workers(client, tables):
+    stash, name = tables
+    client.execute(JOBS, "stash", name, "key", [1])
+    assert stash.get(name, "key") == [1]
+
+
+@pytest.mark.parametrize("key", [[1], {"a": 1}, "x" * 100_000], ids=["list", "dict", "long"])
+def test_keys_that_the_stash_does_not_take(tables, key):
+    stash, name = tables
+    with pytest.raises(StashError, match="[Kk]eys"):
+        stash.put(name, key, 1)
+    assert stash.tables() is not None
+
+
+def test_the_stash_outlives_reloads(dirty, tmp_path):
+    one, client = dirty()
+    client.execute(JOBS, "echo", 1)
+    with StashClient(client.socket_path) as stash:
+        big = os.urandom(10**6)
+        stash.put("kept", "big", big)
+        stash.put("kept", 7, None)
+        stash.ensure("empty")
+        for number in range(3):
+            old = arbiters(one)
+            one.kill(signal.SIGHUP)
+            one.wait_for_log(f"(arbiter listening.*){{{number + 2}}}", 30)
+            stash.put("kept", "number", number)
+            one.wait_gone(old)
+            assert stash.get("kept", "number") == number
+        assert stash.get("kept", "big") == big
+        assert stash.get("kept", 7, "lost") is None
+        assert sorted(stash.tables()) == ["empty", "kept"]
+        (arbiter,) = arbiters(one)
+        os.kill(arbiter, signal.SIGKILL)
+        one.wait_gone([arbiter])
+        assert stash.tables() == []
+    assert one.stop() == 0
 
 
 # ---- the queue ----

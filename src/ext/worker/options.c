@@ -41,10 +41,12 @@ static const struct setting table[] = {
     OPTION(NUMBER, "websocket_max_message_size", engine.websocket_message_max),
     OPTION(MS, "websocket_ping_interval", engine.websocket_ping_interval_ms),
     OPTION(MS, "websocket_ping_timeout", engine.websocket_ping_timeout_ms),
+    OPTION(FLAG, "proxy_protocol_required", engine.proxy_required),
     OPTION(FLAG, "check_client", engine.check_client),
     OPTION(FLAG, "sendfile", engine.sendfile),
     OPTION(MS, "timeout", timeout_ms),
     OPTION(NUMBER, "workers", workers),
+    OPTION(NUMBER, "workers_max", workers_max),
     OPTION(FLAG, "reuse_port", reuse_port),
     OPTION(TEXT, "tmp_upload_dir", tmp_upload_dir),
     SETTINGS_END,
@@ -211,7 +213,7 @@ int options_read(struct options *self, PyObject *cfg)
     if (settings_read(table, self, cfg) < 0 || read_forwarding(self, cfg) < 0 ||
         read_proxying(self, cfg) < 0 || read_protocol(self, cfg) < 0 || choose_tmp_dir(self) < 0)
         return -1;
-    self->engine.shared = self->workers > 1 && !self->reuse_port;
+    self->engine.shared = (self->workers > 1 || self->workers_max > 1) && !self->reuse_port;
     self->engine.sign_of_life_ms = beat_ms(self->timeout_ms);
     self->engine.forwarded = &self->forwarded;
     self->engine.trust = &self->trust;
