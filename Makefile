@@ -84,7 +84,7 @@ MEMORY = $(patsubst %,tests/server/test_%.py,connection http1 limits wsgi_answer
 RACES = $(patsubst %,tests/server/test_%.py,concurrency deadlines slow_clients standby stopping) \
         tests/process/test_dispatch.py tests/attack/test_memory_budget.py
 
-.PHONY: help run build test test-control unit pytest tls tls-system compare asan tsan sanitized valgrind autobahn faults fuzz testssl soak siege scribble side-by-side bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
+.PHONY: help run build test test-control unit pytest tls tls-system compare asan tsan sanitized valgrind autobahn faults fuzz h2spec testssl soak siege scribble side-by-side bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -202,6 +202,10 @@ fuzz: $(VENV)/.testing ## Run each fuzz target for TIME=60 seconds
 testssl: $(VENV)/.testing ## Have testssl.sh try all it knows against TLS
 	tools/prerequisites.sh $(PYTHON) testssl
 	TESTSSL=1 $(BIN)/pytest tests/server/test_testssl.py -k gthread
+
+h2spec: $(VENV)/.testing ## Have h2spec (by Go) check HTTP/2 of each worker class
+	tools/prerequisites.sh $(PYTHON) build
+	$(BIN)/python tools/h2spec.py $(BUILD)/h2spec $(ARGS)
 
 test-control: $(VENV)/.testing ## The control socket over RELOADS=1000 reloads
 	CONTROL_RELOADS=$(RELOADS) $(BIN)/pytest -k leaks $(ARGS) tests/process/test_control.py

@@ -13,7 +13,7 @@ enum {
     CONNECTION_WINDOW = 1 << 24, /* at least; each stream has its own: see on_data() */
     STREAMS_BEYOND = 4096,       /* more at a time end the connection: see on_begin_headers() */
     FIELDS_ON_STACK = 64,
-    STATUS_SIZE = 4,
+    STATUS_SIZE = 3,
     REASON_SIZE = 80,
     RESETS_KNOWN = 128,        /* streams that we have reset, which we know */
     SETTINGS_VALUE_AT = 9 + 2, /* bytes before the first value in a frame of SETTINGS */
@@ -598,8 +598,11 @@ static void put_field(struct fields *fields, struct str name, struct str value)
 static size_t count_lines(struct str lines)
 {
     size_t count = 0;
-    for (size_t i = 0; i < lines.n; i++)
-        count += lines.p[i] == '\n';
+    const char *at = lines.p, *end = lines.p + lines.n;
+    while (at < end && (at = memchr(at, '\n', (size_t)(end - at)))) {
+        count++;
+        at++;
+    }
     return count;
 }
 
@@ -634,8 +637,9 @@ static bool with_fields(struct http2_session *session, int32_t id, int status,
     if (most > FIELDS_ON_STACK && !(fields.all = mem_alloc(most * sizeof(*fields.all))))
         return false;
     if (status > 0) {
-        snprintf(digits, sizeof(digits), "%03d", status % 1000);
-        put_field(&fields, STR(":status"), (struct str){digits, STATUS_SIZE - 1});
+        for (int i = STATUS_SIZE - 1; i >= 0; i--, status /= 10)
+            digits[i] = (char)('0' + status % 10);
+        put_field(&fields, STR(":status"), (struct str){digits, STATUS_SIZE});
     }
     for (size_t i = 0; i < parts; i++)
         put_lines(&fields, lines[i]);
