@@ -102,6 +102,12 @@ def read_response(connection: Connection, number: int = 1) -> Response:
     return parsed(read_output(connection, number))
 
 
+def expect_end(connection: Connection) -> None:
+    """The server closes a connection that the proxy would keep: a record of no meaning says so."""
+    assert read_record(connection) == (UNKNOWN, 0, bytes(8))
+    connection.expect_closed()
+
+
 def ask(server, data: bytes) -> Response:
     """The one answer on a connection that the server closes."""
     with server.connect() as connection:

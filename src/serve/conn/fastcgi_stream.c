@@ -88,6 +88,12 @@ static struct iovec take_head(struct request *request)
     return (struct iovec){begin, (size_t)(response->head + response->head_size - begin)};
 }
 
+static size_t put_end(struct request *request, char end[FASTCGI_END_SIZE])
+{
+    bool last = http1_state(request)->parser.keep_alive && !request->response.keep_alive;
+    return fastcgi_end(end, id_of(request), last);
+}
+
 static bool send_all(struct request *request, struct iovec *parts, int count)
 {
     bool kept;
@@ -107,8 +113,7 @@ static bool send_small(struct request *request, struct iovec head, const char *d
     if (n > 0)
         parts[count++] = (struct iovec){(void *)data, n};
     if (ends) {
-        fastcgi_end(end, id_of(request));
-        parts[count++] = (struct iovec){end, FASTCGI_END_SIZE};
+        parts[count++] = (struct iovec){end, put_end(request, end)};
     }
     if (n <= OUT_COPY_MAX)
         http1_join(&request->response, parts, &count);
@@ -130,8 +135,7 @@ static ssize_t send_some(struct request *request, const char *data, size_t n, bo
         n -= size;
     }
     if (ends && n == 0) {
-        fastcgi_end(end, id_of(request));
-        parts[count++] = (struct iovec){end, FASTCGI_END_SIZE};
+        parts[count++] = (struct iovec){end, put_end(request, end)};
     }
     return send_all(request, parts, count) ? (ssize_t)n : -1;
 }
