@@ -461,6 +461,15 @@ request_timeout_grace = 5  # together below timeout
 
 For requests that catch every exception, or hang in C code.
 """,
+    "loop_block_warning": """\
+```python
+loop_block_warning = 0.2  # during development
+```
+
+While a task blocks the loop (`time.sleep()`, a driver of a database that waits, much computing), the engine still accepts, reads,
+sends and enforces time-outs, other workers take the requests that wait, and only the requests of this worker stand still. The line has
+the stack of the task. Requests have to run meanwhile: an idle worker is not watched.
+""",
     "max_queue": """\
 ```python
 max_queue = 20       # in each worker

@@ -27,6 +27,7 @@ static const struct setting table[] = {
     OPTION(MS, "send_timeout", engine.send_timeout_ms),
     OPTION(MS, "request_timeout", engine.request_timeout_ms),
     OPTION(MS, "request_timeout_grace", engine.request_grace_ms),
+    OPTION(MS, "loop_block_warning", engine.loop_block_ms),
     OPTION(MS, "graceful_timeout", engine.graceful_ms),
     OPTION(NUMBER, "body_min_rate", engine.body_min_rate),
     OPTION(NUMBER, "limit_request_body", engine.body_max),

@@ -13,6 +13,7 @@
 #include "serve/engine/budget.h"
 #include "serve/engine/deadline.h"
 #include "serve/engine/events.h"
+#include "serve/engine/loop_watch.h"
 #include "serve/request/request.h"
 
 #include <assert.h>
@@ -69,6 +70,7 @@ struct engine_options {
     uint32_t websocket_ping_timeout_ms;  /* after a ping, until a byte comes; 0: any time */
     uint32_t request_timeout_ms;         /* 0: a request may take as long as it likes */
     uint32_t request_grace_ms;           /* beyond which the worker is given up */
+    uint32_t loop_block_ms;              /* after which a blocked loop is reported; 0: never */
     uint32_t graceful_ms;                /* for a worker that has to stop; 0: any time */
     bool shared;                         /* other workers accept from the same listeners */
     bool sendfile;
@@ -225,6 +227,7 @@ struct engine {
     struct metrics own_metrics; /* when there is no master's */
 
     struct deadlines deadlines;
+    struct loop_watch loop_watch;
     atomic_bool given_up; /* a request is stuck: a successor takes over */
 
     struct access_log *access_log; /* owned; NULL: no log, or the application writes it */
