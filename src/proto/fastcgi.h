@@ -88,7 +88,7 @@ void fastcgi_stdout(char out[FASTCGI_HEADER_SIZE], uint16_t id, uint16_t content
 
 /*
  * The end of the output and of the request: two records; returns their size. `last`: the connection
- * ends, too, of which the gateway cannot be told. A record that means nothing stands behind: nginx
+ * ends, too, and its end cannot leave with them. A record that means nothing stands behind: nginx
  * uses no connection again on which something follows the end of a request.
  */
 #define FASTCGI_END_SIZE 40
