@@ -10,6 +10,8 @@ from gunicorn.errors import ConfigError
 def _fatal(cfg):
     if cfg.protocol not in ("http", "uwsgi", "fastcgi"):
         yield f"protocol: {cfg.protocol!r} is unknown; there are http, uwsgi and fastcgi"
+    if cfg.proxy_protocol_required and cfg.proxy_protocol == "off":
+        yield "proxy_protocol_required: no header is read, for proxy_protocol is off"
 
 
 def _missing(cfg):

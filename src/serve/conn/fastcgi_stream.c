@@ -59,7 +59,7 @@ static char *put(char *p, struct str text)
 static char *put_prefix(struct request *request)
 {
     struct response *response = &request->response;
-    struct str status = {response->head, response->status_size}, own = {NULL, 0};
+    struct str status = {response->head, response->status_size}, own = STR("");
     bool dated = !response->bare && !response->has_date;
     if (!response->bare)
         own = http1_own_fields(request);
@@ -138,14 +138,13 @@ static ssize_t send_some(struct request *request, const char *data, size_t n, bo
 
 static bool send_records(struct request *request, const char *data, size_t n, bool ends)
 {
-    ssize_t left;
+    size_t at = 0;
     do {
-        left = send_some(request, data, n, ends);
+        ssize_t left = send_some(request, n > 0 ? data + at : NULL, n - at, ends);
         if (left < 0)
             return false;
-        data += n - (size_t)left;
-        n = (size_t)left;
-    } while (n > 0);
+        at = n - (size_t)left;
+    } while (at < n);
     return true;
 }
 

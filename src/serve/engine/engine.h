@@ -13,6 +13,7 @@
 #include "serve/engine/budget.h"
 #include "serve/engine/deadline.h"
 #include "serve/engine/events.h"
+#include "serve/engine/loop_watch.h"
 #include "serve/request/request.h"
 
 #include <assert.h>
@@ -44,6 +45,7 @@ struct engine_options {
     const struct trust *proxies;       /* borrowed: proxy_allow_ips */
     const struct trust *gateways;      /* borrowed: uwsgi_allow_ips or fastcgi_allow_ips */
     unsigned proxy_versions;           /* bits of enum proxy_version; 0: no PROXY header is read */
+    bool proxy_required;               /* a connection without one is refused */
     uint32_t keepalive_ms;             /* 0: one request a connection */
     uint32_t header_timeout_ms;        /* from the first wait until a head is whole; 0: never */
     uint32_t send_timeout_ms;          /* in which a client takes PACE_BYTES at least; 0: never */
@@ -68,6 +70,7 @@ struct engine_options {
     uint32_t websocket_ping_timeout_ms;  /* after a ping, until a byte comes; 0: any time */
     uint32_t request_timeout_ms;         /* 0: a request may take as long as it likes */
     uint32_t request_grace_ms;           /* beyond which the worker is given up */
+    uint32_t loop_block_ms;              /* after which a blocked loop is reported; 0: never */
     uint32_t graceful_ms;                /* for a worker that has to stop; 0: any time */
     bool shared;                         /* other workers accept from the same listeners */
     bool sendfile;
@@ -224,6 +227,7 @@ struct engine {
     struct metrics own_metrics; /* when there is no master's */
 
     struct deadlines deadlines;
+    struct loop_watch loop_watch;
     atomic_bool given_up; /* a request is stuck: a successor takes over */
 
     struct access_log *access_log; /* owned; NULL: no log, or the application writes it */

@@ -123,6 +123,7 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     budget_init(&engine->budget, options->client_memory, options->client_disk);
     fit_connections(engine);
     deadlines_init(&engine->deadlines, options->request_timeout_ms, options->request_grace_ms);
+    engine->loop_watch.after_ms = engine->ops->loop_blocked ? options->loop_block_ms : 0;
     list_init(&engine->idle);
     list_init(&engine->crowd);
     list_init(&engine->active);
