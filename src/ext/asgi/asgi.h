@@ -40,6 +40,7 @@ enum { ASGI_METHODS(METHOD_INDEX) ASGI_METHOD_COUNT };
     X(method, "method")                                                                            \
     X(more_body, "more_body")                                                                      \
     X(one_zero, "1.0")                                                                             \
+    X(two, "2")                                                                                    \
     X(path, "path")                                                                                \
     X(query_string, "query_string")                                                                \
     X(raw_path, "raw_path")                                                                        \

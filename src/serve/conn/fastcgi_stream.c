@@ -60,10 +60,9 @@ static char *put(char *p, struct str text)
 static char *put_prefix(struct request *request)
 {
     struct response *response = &request->response;
-    struct str status = {response->head, response->status_size}, own = STR("");
-    bool dated = !response->bare && !response->has_date;
-    if (!response->bare)
-        own = http1_own_fields(request);
+    struct str status = {response->head, response->status_size};
+    struct str own = response_own_fields(request);
+    bool dated = response_has_own_date(response);
     size_t size = STATUS_SIZE + status.n + 2 + own.n + (dated ? DATE_SIZE + CLOCK_DATE_SIZE : 0);
     char *begin = response->head + response->gap - size;
     char *p = put(begin + STATUS_SIZE, status); /* first: it stands in the same memory */
