@@ -73,8 +73,7 @@ Records of your own become metrics, too:
 #: Of whole sections.
 SECTION_NOTES = {
     "HTTP/2": """\
-HTTP/2 is not available in this version: with `h2` among `http_protocols` a line says so, and clients are
-served HTTP/1.1. nginx in front speaks it to browsers. The settings are accepted.
+See [HTTP/2](http2.md), also for when it is of use.
 """,
     "Control": """\
 The socket at which [gunicornc](operations.md#the-control-socket-gunicornc) asks the master.

@@ -46,6 +46,7 @@ enum { ASGI_METHODS(METHOD_INDEX) ASGI_METHOD_COUNT };
     X(more_trailers, "more_trailers")                                                              \
     X(offset, "offset")                                                                            \
     X(one_zero, "1.0")                                                                             \
+    X(two, "2")                                                                                    \
     X(path, "path")                                                                                \
     X(query_string, "query_string")                                                                \
     X(raw_path, "raw_path")                                                                        \

@@ -8,6 +8,7 @@
 #include "net/timer.h"
 #include "proto/forwarded.h"
 #include "proto/http1/parse.h"
+#include "proto/http2/session.h"
 #include "serve/conn/conn.h"
 #include "serve/engine/app.h"
 #include "serve/engine/budget.h"
@@ -39,7 +40,10 @@
 
 struct engine_options {
     struct http1_limits limits;
-    const struct protocol *protocol;   /* of the listeners; NULL: HTTP/1 */
+    const struct protocol *protocol;    /* of the listeners; NULL: HTTP/1 */
+    const struct protocol *const *alpn; /* NULL, or protocols that ALPN may choose, ended by NULL */
+    struct http2_settings http2;
+    bool http2_expected;               /* by cleartext_protocol, of clients that may speak it */
     const struct forwarded *forwarded; /* borrowed */
     const struct trust *trust;         /* borrowed: forwarded_allow_ips */
     const struct trust *proxies;       /* borrowed: proxy_allow_ips */
