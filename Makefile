@@ -19,6 +19,9 @@ SELECT ?=
 ARGS ?=
 APPS ?=
 CASES ?=
+# How many of the worker classes each test runs with, gthread among them: see
+# tests/helpers/sample.py. Before a release: 9, which is all.
+WORKERS ?= 3
 # The packages that tests need: testing, or testing-core for those without frameworks.
 TESTING ?= testing
 
@@ -137,7 +140,7 @@ unit: $(READY) ## Build, and run the C tests
 
 pytest: $(VENV)/.testing ## Build, and run the tests in Python (SELECT="tests/server -k sync")
 	tools/prerequisites.sh $(PYTHON) build pytest
-	GUNICORN_WHEEL="$$(echo $(abspath $(BUILT))/*.whl)" $(WATCHED) $(BIN)/pytest -n $(JOBS) --dist worksteal $(SELECT) $(ARGS)
+	GUNICORN_WHEEL="$$(echo $(abspath $(BUILT))/*.whl)" $(WATCHED) $(BIN)/pytest -n $(JOBS) --dist worksteal --workers $(WORKERS) $(SELECT) $(ARGS)
 
 tls: $(VENV)/.testing ## Run the behaviour tests over TLS
 	$(WATCHED) $(BIN)/pytest -n $(JOBS) --tls $(ARGS) tests/server
@@ -183,11 +186,12 @@ valgrind: $(VENV)/.testing ## Run the engine without Python under valgrind
 	$(MESON) compile -C $(BUILD)/unit echo
 	ECHO=$(abspath $(BUILD)/unit/src/demo/echo) $(BIN)/pytest -n 2 $(ARGS) tests/faults/test_valgrind.py
 
-autobahn: $(READY) ## Run Autobahn's WebSocket cases against the demo (CASES="1.* 7.*", PYTHON2=)
+autobahn: $(INSTALLED) ## Run Autobahn's WebSocket cases, SERVER=gunicorn or echo (CASES="1.* 7.*", PYTHON2=)
 	tools/prerequisites.sh $(PYTHON) build
 	test -f $(BUILD)/unit/build.ninja || $(MESON) setup $(BUILD)/unit $(PLAIN_SETUP) -Dtests=enabled
 	$(MESON) compile -C $(BUILD)/unit echo
-	$(BIN)/python tools/autobahn.py $(BUILD)/unit/src/demo/echo $(BUILD)/autobahn $(foreach case,$(CASES),'$(case)')
+	$(BIN)/python tools/autobahn.py $(if $(filter echo,$(SERVER)),$(BUILD)/unit/src/demo/echo,$(BIN)/gunicorn) \
+	    $(BUILD)/autobahn $(foreach case,$(CASES),'$(case)')
 
 faults: $(VENV)/.testing ## Have each call of the system fail, with every error, at several places
 	FAULTS=all $(BIN)/pytest -n 2 $(ARGS) tests/faults/test_refused.py

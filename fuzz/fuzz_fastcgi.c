@@ -40,10 +40,10 @@ static void check_variables(const struct outcome *outcome)
     char *data = malloc(size + (size == 0));
     require(data != NULL);
     memcpy(data, outcome->params, size);
-    enum fastcgi_error error = fastcgi_params(&cgi, &head, data, size, &limits);
+    enum fastcgi_error error = fastcgi_params(&cgi, &head, data, 0, size, &limits);
     if (error == FASTCGI_NO_ERROR && cgi.error == CGI_NO_ERROR) {
         check_request(&cgi, &head, data, size);
-        require(fastcgi_params(&again, &same, data, size, &limits) == FASTCGI_NO_ERROR);
+        require(fastcgi_params(&again, &same, data, 0, size, &limits) == FASTCGI_NO_ERROR);
         check_same(&cgi, &head, &again, &same);
     } else if (error == FASTCGI_NO_ERROR) {
         require(*cgi_error_text(cgi.error) != '\0' && cgi_error_status(cgi.error) >= 400);

@@ -7,6 +7,7 @@
 #include "proc/children/recycle.h"
 #include "proc/dump/dump.h"
 #include "proc/loop/arbiter.h"
+#include "proc/loop/scaler.h"
 #include "proc/port/report.h"
 #include "serve/dispatch/exchange.h"
 
@@ -18,6 +19,7 @@
 
 enum {
     WORKERS = 4,
+    MOST_WORKERS = 6,
     FIRST_PID = 1 << 23, /* Linux gives no number so high */
     TURNS = 16,          /* after which the master sleeps, if nothing happens */
     STEPS = 100,         /* of an input */
@@ -387,10 +389,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
     world.arbiter.limits.max_rss = 1 << 22;
     world.arbiter.limits.max_rss_hard = 1 << 23;
     world.arbiter.max_queue = 5;
-    world.arbiter.kinds[CHILD_WORKER].goal.target = WORKERS;
+    world.arbiter.scale.limits =
+        (struct scale_limits){.most = MOST_WORKERS, .up_wait_ms = 100, .down_idle_ms = 2000};
+    scaler_limit(&world.arbiter, WORKERS);
     make_turns();
-    for (int i = 0; i < STEPS && world.size > 0; i++)
+    for (int i = 0; i < STEPS && world.size > 0; i++) {
         step();
+        require(world.arbiter.scale.target >= WORKERS);
+        require(world.arbiter.scale.target <= MOST_WORKERS);
+    }
     exchange_close(&world.exchange);
     dump_close(&world.dump);
     arbiter_close(&world.arbiter);

@@ -8,10 +8,10 @@ from gunicorn.errors import ConfigError
 
 
 def _fatal(cfg):
-    if cfg.protocol not in ("http", "uwsgi"):
-        yield f"protocol: {cfg.protocol!r} is unknown; there are http and uwsgi"
-    elif cfg.protocol == "uwsgi" and cfg.worker_class_str == "asgi":
-        yield "protocol: uwsgi is not available for asgi workers; let the proxy speak http"
+    if cfg.protocol not in ("http", "uwsgi", "fastcgi"):
+        yield f"protocol: {cfg.protocol!r} is unknown; there are http, uwsgi and fastcgi"
+    if cfg.proxy_protocol_required and cfg.proxy_protocol == "off":
+        yield "proxy_protocol_required: no header is read, for proxy_protocol is off"
 
 
 def _missing(cfg):
@@ -23,8 +23,8 @@ def _missing(cfg):
         )
     if "h2" in cfg.http_protocols:
         yield "HTTP/2 is not available in this version; clients are served HTTP/1.1"
-    if cfg.dirty_workers > 0 and cfg.dirty_apps:
-        yield "dirty workers are not available in this version; none are started"
+    if cfg.dirty_workers > 0 and not cfg.dirty_apps:
+        yield "dirty_workers: none is started without dirty_apps"
     if cfg.was_set("ssl_context") and not cfg.is_ssl:
         yield "ssl_context: TLS is spoken where certfile or keyfile is set; the hook is not called"
 

@@ -62,3 +62,13 @@ def _is_no_trap(path: str, file: os.stat_result) -> bool:
     if stat.S_ISLNK(found.st_mode):
         return found.st_uid == 0
     return os.path.samestat(found, file)
+
+
+def error_descriptor(log) -> int:
+    """Return the descriptor of the error log; that of standard error if it has none."""
+    for handler in getattr(getattr(log, "error_log", None), "handlers", ()):
+        try:
+            return handler.stream.fileno()
+        except (AttributeError, OSError, ValueError):
+            continue
+    return 2

@@ -79,7 +79,7 @@ def _workers_default():
     if not text:
         return 1
     try:
-        return check.workers(text)
+        return check.int_or_auto(text)
     except ValueError:
         raise ValueError("must be a whole number, 0 or greater, or auto") from None
 
@@ -110,7 +110,7 @@ def _hook(arity):
 
 
 INT = Kind(check.validate_pos_int, "int", type=int, meta="INT")
-WORKERS = Kind(check.validate_workers, "int, or auto", type=check.workers, meta="INT")
+WORKERS = Kind(check.validate_workers, "int, or auto", type=check.int_or_auto, meta="INT")
 SECONDS = Kind(check.validate_seconds, "number", type=check.seconds, meta="SECONDS")
 SIZE = Kind(check.validate_size, "int, or text with a unit", type=check.size, meta="SIZE")
 CLIENT_MEMORY = Kind(check.validate_client_memory, SIZE.label, type=check.size, meta="SIZE")
@@ -265,12 +265,16 @@ SECTIONS = {
             "off, v1, v2, auto"), "off",
             "Read the PROXY protocol's header of connections: off, v1, v2 or auto.",
             meta="MODE", nargs="?", const="auto"),
+        Row("proxy_protocol_required", "--proxy-protocol-required", FLAG, False,
+            "Refuse connections that begin without a PROXY header.", since=OURS),
         Row("proxy_allow_ips", "--proxy-allow-from", PEERS, "127.0.0.1,::1",
             "The peers that may send a PROXY header; * is all."),
         Row("protocol", "--protocol", STRING, "http",
-            "The protocol of clients: http or uwsgi.", since="25.0"),
+            "The protocol of clients: http, uwsgi or fastcgi.", since="25.0"),
         Row("uwsgi_allow_ips", "--uwsgi-allow-from", PEERS, "127.0.0.1,::1",
             "The peers that may speak the uwsgi protocol; * is all.", since="25.0"),
+        Row("fastcgi_allow_ips", "--fastcgi-allow-from", PEERS, "127.0.0.1,::1",
+            "The peers that may speak FastCGI; * is all.", since=OURS),
         Row("raw_paste_global_conf", "--paste-global", LIST, [],
             "A variable KEY=VALUE for PasteDeploy's global configuration. Can be repeated.",
             meta="CONF", since="19.7"),
@@ -402,10 +406,10 @@ SECTIONS = {
         Row("dirty_workers", "--dirty-workers", INT, 0,
             "How many dirty workers run.", unit="processes", since="25.0"),
         Row("dirty_timeout", "--dirty-timeout", INT, 300,
-            "A dirty worker that has been silent for longer is killed; 0 never.",
+            "A call that takes longer fails, and its dirty worker is replaced; 0 never.",
             unit="seconds", since="25.0"),
         Row("dirty_threads", "--dirty-threads", INT, 1,
-            "How many threads a dirty worker has.", unit="threads", since="25.0"),
+            "How many calls a dirty worker runs at a time.", unit="threads", since="25.0"),
         Row("dirty_graceful_timeout", "--dirty-graceful-timeout", INT, 30,
             "How long a dirty worker that was told to stop may finish.",
             unit="seconds", since="25.0"),
@@ -451,11 +455,11 @@ SECTIONS = {
         Row("on_dirty_starting", "", HOOK1, _hooks.OnDirtyStarting.on_dirty_starting,
             "In the dirty arbiter, before it starts. (arbiter)", since="25.0"),
         Row("dirty_post_fork", "", HOOK2, _hooks.DirtyPostFork.dirty_post_fork,
-            "In a dirty worker, after it was forked. (arbiter, worker)", since="25.0"),
+            "In the dirty arbiter, after it has forked a worker. (arbiter, worker)", since="25.0"),
         Row("dirty_worker_init", "", HOOK1, _hooks.DirtyWorkerInit.dirty_worker_init,
             "In a dirty worker, when it has loaded its applications. (worker)", since="25.0"),
         Row("dirty_worker_exit", "", HOOK2, _hooks.DirtyWorkerExit.dirty_worker_exit,
-            "In a dirty worker, before it goes. (arbiter, worker)", since="25.0"),
+            "In the dirty arbiter, after a worker has ended. (arbiter, worker)", since="25.0"),
     ),
     "Clients and Requests": (
         Row("header_timeout", "--header-timeout", SECONDS, 60,
@@ -510,6 +514,18 @@ SECTIONS = {
             "0 is no limit.", unit="requests", since=OURS),
         Row("check_client", "--check-client", FLAG, False,
             "Skip a request that has waited if its client has gone meanwhile.", since=OURS),
+    ),
+    "Scaling": (
+        Row("workers_max", "--workers-max", Kind(check.validate_workers_max, "int", type=int,
+            meta="INT"), 0,
+            "How many workers there may be when requests wait; 0: always as many as `workers`.",
+            unit="processes", since=OURS),
+        Row("scale_up_wait", "--scale-up-wait", SECONDS, 0.1,
+            "With workers_max: a worker is added if requests wait for longer.",
+            unit="seconds", since=OURS),
+        Row("scale_down_idle", "--scale-down-idle", SECONDS, 30,
+            "With workers_max: a worker that was not needed for so long is stopped.",
+            unit="seconds", since=OURS),
     ),
     "Recycling and Preloading": (
         Row("max_rss", "--max-rss", SIZE, 0,

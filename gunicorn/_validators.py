@@ -86,7 +86,7 @@ def _at_most(val, most, shown=str):
 AUTO = "auto"
 
 
-def workers(text):
+def int_or_auto(text):
     """The number of a flag's text, or `auto`."""
     return AUTO if text.strip().lower() == AUTO else int(text)
 
@@ -103,6 +103,10 @@ def validate_workers(val):
         if isinstance(val, str) and not val.lstrip("-").isdigit():
             raise ValueError(f"{exc}, or auto") from None
         raise
+
+
+def validate_workers_max(val):
+    return validate_pos_int(val, WORKERS_MAX)
 
 
 def validate_threads(val):

@@ -13,6 +13,7 @@ from gunicorn import SERVER_SOFTWARE, _core, systemd
 from gunicorn.errors import HaltServer
 from gunicorn.master import (
     control,
+    dirty,
     events,
     exchanges,
     log_level,
@@ -104,6 +105,7 @@ class Arbiter:
         self._status = status.Status()
         self._control = control.Control()
         self._check = None  # a check.Check, while a child reads a configuration
+        self._dirty = dirty.Dirty()
         self._stopping = False
         self._titled = False  # the command line is overwritten: there is no way back
         self._forks = False  # a worker or a second master

@@ -18,6 +18,7 @@ from helpers.for_asgi import fits
 from helpers.gate import Gate
 from helpers.plainly import PLAIN_ONLY
 from helpers.reference import REFERENCE_FAILS
+from helpers.sample import part_of
 from helpers.server import PACKAGED, WORKER_ARGS, Server, is_reference, server_has
 from helpers.tls import Authority, serve_tls
 from helpers.wrapped import name_wrapped
@@ -32,6 +33,10 @@ def pytest_configure(config):
 
 def pytest_addoption(parser):
     parser.addoption("--tls", action="store_true", help="run the behaviour tests over TLS")
+    parser.addoption(
+        "--workers", type=int, metavar="N",
+        help="run each test with N of the worker classes that it is for, gthread among them",
+    )  # fmt: skip
 
 
 def name_of(item) -> str:
@@ -57,18 +62,27 @@ def select_over_tls(config, items) -> None:
 
 
 def select_for_workers(config, items) -> None:
-    """Leave the tests that fit their worker class."""
+    """Leave the tests that have something to say of their worker class."""
     chosen, others = [], []
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        fit = "worker" not in parameters or fits(parameters["worker"], name_of(item))
+        fit = fits("asgi" in parameters.values(), name_of(item))
         (chosen if fit else others).append(item)
+    config.hook.pytest_deselected(items=others)
+    items[:] = chosen
+
+
+def select_part(config, items, most: int) -> None:
+    """Leave the tests with some of their worker classes."""
+    chosen, others = part_of(items, most)
     config.hook.pytest_deselected(items=others)
     items[:] = chosen
 
 
 def pytest_collection_modifyitems(config, items):
     select_for_workers(config, items)
+    if config.getoption("workers"):
+        select_part(config, items, config.getoption("workers"))
     if config.getoption("tls"):
         select_over_tls(config, items)
     if not any("worker" in getattr(item, "fixturenames", ()) for item in items):

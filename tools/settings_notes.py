@@ -80,11 +80,11 @@ served HTTP/1.1. nginx in front speaks it to browsers. The settings are accepted
 The socket at which [gunicornc](operations.md#the-control-socket-gunicornc) asks the master.
 """,
     "Dirty Arbiters": """\
-Dirty workers are not available in this version: with `dirty_apps` and `dirty_workers` a line says so, and
-none is started. The settings are accepted.
+Processes beside the web workers, for jobs that are long or need much memory: [dirty workers](dirty.md). They run if both
+`dirty_apps` and `dirty_workers` are set.
 """,
     "Dirty Arbiter Hooks": """\
-Never called in this version: see [dirty arbiters](#dirty-arbiters).
+See [dirty workers](dirty.md#hooks).
 """,
 }
 
@@ -107,16 +107,33 @@ limit is that of the message when it is decompressed.
 """,
     "root_path": 'For asgi workers: `scope["root_path"]`. It is not put before `path`.\n',
     "protocol": """\
-`uwsgi` is that of nginx's `uwsgi_pass`, on all addresses of `bind`: [deployment](deployment.md#uwsgi). A connection
-has one request. The worker classes of other packages speak HTTP all the same.
+`uwsgi` is that of nginx's `uwsgi_pass`, with one request on a connection; `fastcgi` is that of `fastcgi_pass` and
+Apache's `mod_proxy_fcgi`, with as many as the proxy likes. Both are for all addresses of `bind`:
+[deployment](deployment.md#uwsgi-and-fastcgi). The worker classes of other packages speak HTTP all the same.
 
 ```python
-protocol = "uwsgi"
-uwsgi_allow_ips = "10.0.0.0/24"  # nginx's network
+protocol = "fastcgi"
+fastcgi_allow_ips = "10.0.0.0/24"  # nginx's network
 ```
 """,
     "uwsgi_allow_ips": """\
 Addresses and networks. A packet from another peer is answered 403. The peers of unix sockets are allowed.
+""",
+    "proxy_protocol_required": """\
+A connection that begins otherwise is answered 400 and closed, so that no client gets past the balancer. Without it such
+connections are served, as in gunicorn, and the peer of the socket is the client.
+
+```python
+proxy_protocol = "v2"
+proxy_protocol_required = True
+```
+""",
+    "fastcgi_allow_ips": """\
+Addresses and networks. Another peer is answered 403. The peers of unix sockets are allowed.
+
+```python
+fastcgi_allow_ips = "10.0.0.0/24, 2001:db8::/64"  # the proxies
+```
 """,
     "proxy_allow_ips": """\
 A PROXY header from another peer is answered 403; without a header such a peer is served. The peers of
@@ -499,6 +516,29 @@ max_lifetime_jitter = 3600
 ```python
 max_lifetime_jitter = 3600  # so that workers which began together do not end together
 ```
+""",
+    "workers_max": """\
+```python
+workers = 2
+workers_max = 16
+```
+
+See [workers that fit the load](operations.md#workers-that-fit-the-load). At most 2048; no more than `workers` is off.
+""",
+    "scale_up_wait": """\
+```python
+scale_up_wait = 0.5  # short queues are no reason for a worker more
+```
+
+The waiting time is the number of requests that wait, divided by those that begin in a second; if none begins, the
+time since they wait.
+""",
+    "scale_down_idle": """\
+```python
+scale_down_idle = 600  # starting a worker costs more than keeping it for ten minutes
+```
+
+It is doubled, up to 16 times, if a worker was stopped and another one added again within twice this time.
 """,
     "max_unavailable": """\
 ```python

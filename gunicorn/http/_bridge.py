@@ -34,6 +34,7 @@ class Bridge:
             from gunicorn import _tls
 
             self.tls = _tls.start(self.cfg, self.log)
+        self._templates: list[dict] = []  # of environs; of an ASGI worker when first needed
         self.access_in_c = False  # set when the engine writes the access log
         self.wraps_requests = hasattr(worker, "pass_request") and _overrides.has_own(
             worker, "handle_request"
@@ -314,8 +315,9 @@ class Bridge:
 
         head = (method, uri, path, query, version, headers, https, number)
         req = self.make_request(0.0, address, port, None, None, *head)
+        templates = self._templates or self.templates(self.worker, None, None)
         environ = {
-            **self._templates[listener],
+            **templates[listener],
             **_environ.http_variables(headers),
             "REQUEST_METHOD": method,
             "RAW_URI": uri,

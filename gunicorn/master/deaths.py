@@ -4,7 +4,7 @@ import os
 from collections import namedtuple
 
 from gunicorn.errors import HaltServer
-from gunicorn.master import exchanges, explain, notify, reload
+from gunicorn.master import dirty, exchanges, explain, notify, reload
 
 #: A worker's death, as the C core reports it: `status` of waitpid(2), the `phase` and the
 #: `requests` of the worker, `pause` in seconds before the next fork, `peak` in bytes of memory,
@@ -37,7 +37,9 @@ def worker_died(arbiter, *facts) -> None:
         worker.tmp.close()
         exchanges.leave(worker)
         arbiter.cfg.child_exit(arbiter, worker)
-    if not arbiter._stopping:
+    if arbiter._stopping:
+        dirty.stop_last(arbiter)
+    else:
         _follow_up(arbiter, death, code)
 
 

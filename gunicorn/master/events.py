@@ -4,9 +4,13 @@ Each function has the `gunicorn.arbiter.Arbiter` as its first argument; an excep
 master's loop. The duties that subclasses override are methods of the arbiter itself.
 """
 
-from gunicorn.master import notify
+from gunicorn.master import dirty, notify
 from gunicorn.master.deaths import stranger_died, worker_died
+from gunicorn.master.dirty import died as dirty_died
+from gunicorn.master.dirty import ready as dirty_ready
+from gunicorn.master.dirty import spawn as spawn_dirty
 from gunicorn.master.exchanges import waiting
+from gunicorn.master.scaling import backlog, scaled
 from gunicorn.master.shutdown import hurry
 from gunicorn.master.signals import handle as signalled
 from gunicorn.master.startup import end_stray as strayed
@@ -15,18 +19,23 @@ from gunicorn.master.worker_process import raise_again as forked
 from gunicorn.master.workers import counted, ready
 
 __all__ = [
+    "backlog",
     "born_big",
     "cannot_answer",
     "collected",
     "commanded",
     "counted",
+    "dirty_died",
+    "dirty_ready",
     "due",
     "forked",
     "hurry",
     "overdue",
     "ready",
+    "scaled",
     "signalled",
     "slow_boot",
+    "spawn_dirty",
     "stranger_died",
     "strayed",
     "timed_out",
@@ -41,6 +50,7 @@ def woken(arbiter) -> None:
     """After each sleep of the loop."""
     if arbiter.master_pid or arbiter._promoted_pidfile:
         arbiter.maybe_promote_master()
+    dirty.look(arbiter)
     notify.alive(arbiter)
 
 

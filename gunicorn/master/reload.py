@@ -5,7 +5,7 @@ the configuration has a mistake, all stays as it was.
 """
 
 from gunicorn import sock
-from gunicorn.master import exchanges, explain, notify, preload, settings, snapshot, titles
+from gunicorn.master import dirty, exchanges, explain, notify, preload, settings, snapshot, titles
 
 
 def begin(arbiter) -> None:
@@ -42,6 +42,7 @@ def _load(arbiter) -> None:
     if old.address != arbiter.cfg.address:
         snapshot.rebind(arbiter, before)
         arbiter.log.info("Listening at: %s", ",".join(map(str, arbiter.LISTENERS)))
+    dirty.prepare(arbiter)
     snapshot.move_status(arbiter, before)
     snapshot.move_pidfile(arbiter, before, old)
     arbiter.cfg.on_reload(arbiter)
@@ -82,6 +83,7 @@ def finish(arbiter) -> None:
     exchanges.replace(arbiter, before.last_replaced)
     before.discard(arbiter)
     arbiter._control.follow(arbiter)
+    dirty.settle(arbiter)
     if before.modules is not None:
         del before
         preload.collect(arbiter)  # the old application, which is full of cycles

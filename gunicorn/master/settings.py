@@ -2,7 +2,8 @@
 
 import os
 
-from gunicorn.master import explain, preload
+from gunicorn import _processors
+from gunicorn.master import dirty, explain, preload
 from gunicorn.workers import _overrides
 
 TICK = 1.0  # seconds between two rounds where something has to be asked again and again
@@ -47,7 +48,7 @@ def set_num_workers(arbiter, value: int) -> None:
     """Set how many workers there should be, and call the hook."""
     before, arbiter._num_workers = arbiter._num_workers, value
     if arbiter._core_object is not None:
-        arbiter._core_object.target = value
+        arbiter._core_object.least = value
     arbiter.cfg.nworkers_changed(arbiter, value, before)
 
 
@@ -56,7 +57,6 @@ def pass_to_core(arbiter) -> None:
     core, cfg = arbiter._core_object, arbiter.cfg
     if core is None:
         return
-    core.target = arbiter._num_workers or 0
     core.timeout = arbiter.timeout
     core.graceful_timeout = cfg.graceful_timeout
     core.boot_timeout = cfg.boot_timeout
@@ -64,6 +64,13 @@ def pass_to_core(arbiter) -> None:
     core.max_rss_hard = cfg.max_rss_hard
     core.max_unavailable = cfg.max_unavailable
     core.max_queue = cfg.max_queue
+    core.workers_max = cfg.workers_max
+    core.scale_up_wait = cfg.scale_up_wait
+    core.scale_down_idle = cfg.scale_down_idle
+    core.processors = _processors.available() if cfg.workers_max else 0
+    core.least = arbiter._num_workers or 0  # the others are in force from here on
+    core.dirty_target = int(dirty.is_wanted(cfg))
+    core.dirty_graceful_timeout = cfg.dirty_graceful_timeout
     core.tick = TICK if _needs_ticks(arbiter) else 0
     core.watchdog = arbiter._watchdog / 2
     core.set_duties([name for name, has_part in _python_duties(arbiter) if has_part])
@@ -79,7 +86,8 @@ def _python_duties(arbiter):
     yield "reap", logs_signals or own("handle_chld", "reap_workers")
     yield "murder", own("murder_workers")
     yield "manage", arbiter.cfg.enable_backlog_metric or own("manage_workers", "spawn_worker")
-    yield "woken", arbiter.master_pid or arbiter._promoted_pidfile or arbiter._watchdog
+    promotes = arbiter.master_pid or arbiter._promoted_pidfile
+    yield "woken", promotes or arbiter._watchdog or arbiter._dirty.listener
 
 
 def _needs_ticks(arbiter) -> bool:

@@ -4,7 +4,7 @@ import signal
 import sys
 
 from gunicorn import sock
-from gunicorn.master import ending, notify, startup
+from gunicorn.master import dirty, ending, notify, startup
 
 REAP_LIMIT = 2.0  # seconds to wait for workers that were sent SIGKILL
 
@@ -59,13 +59,27 @@ def stop(arbiter, graceful: bool) -> None:
         snapshot.discard(arbiter)
     _close_listeners(arbiter, graceful, shared)
     arbiter.kill_workers(signal.SIGTERM if graceful else signal.SIGQUIT)
+    if graceful:
+        dirty.stop_last(arbiter)
+    else:
+        dirty.kill(arbiter, signal.SIGQUIT)
     arbiter._core.drain(arbiter.cfg.graceful_timeout, not graceful)
-    if arbiter.WORKERS:
-        arbiter.kill_workers(signal.SIGKILL)
-        arbiter._core.drain(REAP_LIMIT, True)
+    _end_the_rest(arbiter)
+    arbiter._dirty.close()
     arbiter._core.end_status()
     arbiter._status.close(unlink=not shared)
     arbiter._control.close(arbiter._core)
+
+
+def _end_the_rest(arbiter) -> None:
+    """Kill those that have not stopped; a dirty arbiter kills its workers before."""
+    if arbiter.WORKERS:
+        dirty.kill(arbiter, signal.SIGQUIT)
+        arbiter.kill_workers(signal.SIGKILL)
+        arbiter._core.drain(REAP_LIMIT, True)
+    if arbiter._dirty.boards:
+        dirty.kill(arbiter, signal.SIGKILL)
+        arbiter._core.drain(REAP_LIMIT, True)
 
 
 def _close_listeners(arbiter, graceful: bool, shared: bool) -> None:
@@ -84,3 +98,4 @@ def hurry(arbiter) -> None:
     """A second INT or QUIT came while stopping."""
     arbiter.log.info("Quick shutdown requested")
     arbiter.kill_workers(signal.SIGQUIT)
+    dirty.kill(arbiter, signal.SIGQUIT)

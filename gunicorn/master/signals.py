@@ -3,6 +3,8 @@
 import os
 import signal
 
+from gunicorn.master import dirty
+
 
 class SignalQueue:
     """`SIG_QUEUE`: a signal that is put here is handled as if it had been sent to this process.
@@ -46,6 +48,7 @@ def reopen_logs(arbiter) -> None:
     except OSError as exc:
         arbiter.log.error("Cannot open the log files anew: %s", exc)
     arbiter.kill_workers(signal.SIGUSR1)
+    dirty.kill(arbiter, signal.SIGUSR1)
 
 
 def stop_workers(arbiter) -> None:

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterable
 
 from gunicorn import __version__, sock, systemd
-from gunicorn.master import explain, settings, titles
+from gunicorn.master import dirty, explain, settings, titles
 from gunicorn.pidfile import Pidfile
 from gunicorn.workers import _overrides
 
@@ -55,6 +55,7 @@ def _open(arbiter) -> None:
     log.info("Using worker: %s", cfg.worker_class_str)
     explain.automatic_workers(cfg, log)
     _open_status(arbiter)
+    dirty.prepare(arbiter)
     if hasattr(worker_class, "check_config"):
         worker_class.check_config(cfg, log)
     _overrides.warn(worker_class, log)
@@ -124,6 +125,7 @@ def _disown(arbiter) -> None:
         listener.close()
     arbiter._status.close(unlink=False)
     arbiter._control.leave()
+    arbiter._dirty.leave()
 
 
 def settle(arbiter) -> None:

@@ -18,7 +18,7 @@ class Forked(BaseException):
 
 
 def run(arbiter, master) -> None:
-    """Call `master()`. In the workers that it forks, be that worker when its frames are gone."""
+    """Call `master()`. In the processes that it forks, live when its frames are gone."""
     arbiter._unwinds = get_ident()
     try:
         master()
@@ -28,9 +28,9 @@ def run(arbiter, master) -> None:
     begin(arbiter)
 
 
-def forked(arbiter, worker) -> None:
-    """This process is a new worker: leave the frames of the master, if `run()` is below them."""
-    arbiter._newborn = worker
+def forked(arbiter, live) -> None:
+    """This process is new: leave the master's frames, if `run()` is below them, and `live()`."""
+    arbiter._newborn = live
     if arbiter._unwinds == get_ident():
         raise Forked
     begin(arbiter)
@@ -43,10 +43,20 @@ def raise_again(arbiter) -> None:
 
 
 def begin(arbiter) -> None:
-    """Be the worker. Raises SystemExit alone: nothing of the master's may go on in here."""
-    worker, arbiter._newborn = arbiter._newborn, None
+    """Live. Raises SystemExit alone: nothing of the master's may go on in here."""
+    live, arbiter._newborn = arbiter._newborn, None
     try:
         exchanges.keep_own(arbiter)
+        live()
+    except SystemExit:
+        raise
+    except BaseException:  # of the logger
+        os._exit(255)
+
+
+def be_worker(arbiter, worker) -> None:
+    """Be a web worker. Raises SystemExit."""
+    try:
         _live(arbiter, worker)
     except SystemExit:
         raise
@@ -81,6 +91,7 @@ def _become(arbiter, worker) -> None:
     worker.master_pipe = arbiter._core.master_pipe
     arbiter._status.close(unlink=False)
     arbiter._control.leave()
+    arbiter._dirty.leave()
     titles.show(arbiter, "worker")
     if arbiter._reloading is not None:
         arbiter._reloading.close_in_worker(arbiter)

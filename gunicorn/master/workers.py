@@ -1,6 +1,7 @@
 """How many workers there are: forked, adopted, signalled."""
 
 import errno
+import functools
 import os
 import signal
 
@@ -85,7 +86,7 @@ def spawn(arbiter) -> int:
         arbiter._forks = False
     worker.tmp.slot = slot
     if pid == 0:
-        worker_process.forked(arbiter, worker)
+        worker_process.forked(arbiter, functools.partial(worker_process.be_worker, arbiter, worker))
     worker.pid = pid
     arbiter.WORKERS[pid] = worker
     if arbiter.cfg.max_lifetime > 0:

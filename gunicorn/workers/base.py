@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 
-from gunicorn import _core, glogging, sock, util
+from gunicorn import _core, _logfiles, glogging, sock, util
 from gunicorn.errors import ConfigError
 from gunicorn.workers import _forked, _kinds, _overrides
 from gunicorn.workers.workertmp import WorkerTmp
@@ -232,7 +232,7 @@ class Worker:
 
         faulthandler.disable()
         try:
-            faulthandler.enable(file=_error_descriptor(self.log), all_threads=True)
+            faulthandler.enable(file=_logfiles.error_descriptor(self.log), all_threads=True)
         except (OSError, ValueError, RuntimeError):
             self.log.debug("No stacks will be written on SIGABRT", exc_info=True)
         self._accept_dumps(faulthandler)
@@ -250,7 +250,7 @@ class Worker:
     def open_stacks(self) -> int:
         """Return a descriptor of the error log that stays the same when the log is reopened."""
         if self._stacks_fd < 0:
-            self._stacks_fd = os.dup(_error_descriptor(self.log))
+            self._stacks_fd = os.dup(_logfiles.error_descriptor(self.log))
         return self._stacks_fd
 
     def disown(self) -> None:
@@ -322,9 +322,9 @@ class Worker:
         except OSError as exc:
             self.log.error("Cannot open the log files anew: %s", exc)
         if self._stacks_fd >= 0:
-            os.dup2(_error_descriptor(self.log), self._stacks_fd, inheritable=False)
+            os.dup2(_logfiles.error_descriptor(self.log), self._stacks_fd, inheritable=False)
         if faulthandler.is_enabled():
-            faulthandler.enable(file=_error_descriptor(self.log), all_threads=True)
+            faulthandler.enable(file=_logfiles.error_descriptor(self.log), all_threads=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop when the running requests are done; their answers close the connections."""
@@ -399,13 +399,3 @@ def _max_requests(cfg) -> int:
         return sys.maxsize
     jitter = int.from_bytes(os.urandom(4), "little") % (cfg.max_requests_jitter + 1)
     return cfg.max_requests + jitter
-
-
-def _error_descriptor(log) -> int:
-    """Return the descriptor of the error log; that of standard error if it has none."""
-    for handler in getattr(getattr(log, "error_log", None), "handlers", ()):
-        try:
-            return handler.stream.fileno()
-        except (AttributeError, OSError, ValueError):
-            continue
-    return 2

@@ -37,6 +37,16 @@ int socket_accept(int listener, struct peer *peer)
     return fd;
 }
 
+void socket_peer_of(int fd, struct peer *peer)
+{
+    struct sockaddr_storage from;
+    socklen_t size = sizeof(from);
+    from.ss_family = AF_UNIX;
+    if (getpeername(fd, (struct sockaddr *)&from, &size) < 0)
+        from.ss_family = AF_UNIX;
+    peer_set(peer, &from);
+}
+
 const char *peer_text(const struct peer *peer, char out[PEER_TEXT_SIZE])
 {
     out[0] = '\0';

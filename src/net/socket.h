@@ -24,6 +24,9 @@ enum { PEER_TEXT_SIZE = 48 };
  */
 int socket_accept(int listener, struct peer *peer);
 
+/* The other end of a connected socket; as of a Unix socket when the system does not know it. */
+void socket_peer_of(int fd, struct peer *peer);
+
 /* The numeric address ("" for a Unix socket), NUL-terminated, in out. */
 const char *peer_text(const struct peer *peer, char out[PEER_TEXT_SIZE]);
 

@@ -294,6 +294,14 @@ static void finish_scheme(const struct cgi *cgi, struct head *head, const char *
                   str_eq(cgi_value(cgi, data, CGI_URL_SCHEME), STR("https"));
 }
 
+/* Without PATH_INFO the gateway has not divided the path: SCRIPT_NAME is a file's, all of the path.
+ */
+static void finish_script(struct cgi *cgi)
+{
+    if (cgi->known[CGI_PATH_INFO] == 0 && cgi->known[CGI_SCRIPT_NAME] != 0)
+        cgi->variables[cgi->known[CGI_SCRIPT_NAME] - 1].value_len = 0;
+}
+
 bool cgi_finish(struct cgi *cgi, struct head *head, const char *data,
                 const struct http1_limits *limits)
 {
@@ -302,6 +310,7 @@ bool cgi_finish(struct cgi *cgi, struct head *head, const char *data,
         !finish_length(cgi, head, data))
         return false;
     finish_scheme(cgi, head, data);
+    finish_script(cgi);
     return true;
 }
 

@@ -90,9 +90,10 @@ bool cgi_add(struct cgi *cgi, struct head *head, char *data, const struct cgi_va
  * PATH_INFO), path (that of REQUEST_URI, still encoded), query, version, scheme, the body's
  * length. False: cgi->error is set.
  *
- * PATH_INFO and SCRIPT_NAME among the variables are decoded and may have any byte. The target and
- * the fields have no control characters. HTTP_CONNECTION is the client's word to the proxy, and
- * says nothing about this connection.
+ * PATH_INFO and SCRIPT_NAME among the variables are decoded and may have any byte; without the
+ * first the second is emptied, as it then is the path of a file (nginx's fastcgi_params). The
+ * target and the fields have no control characters. HTTP_CONNECTION is the client's word to the
+ * proxy, and says nothing about this connection.
  */
 bool cgi_finish(struct cgi *cgi, struct head *head, const char *data,
                 const struct http1_limits *limits);

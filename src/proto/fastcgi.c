@@ -3,7 +3,7 @@
 /*
  *   HEADER ──▶ STREAM, HELD or SKIP (the content, if there is any) ──▶ PADDING ──▶ HEADER
  *
- * The phase is that of the one request: NONE ──▶ AT_PARAMS ──▶ AT_STDIN ──▶ NONE.
+ * The phase is that of the one request: NONE ──▶ AT_PARAMS ──▶ AT_STDIN ──▶ AT_END ──▶ NONE.
  */
 enum state {
     HEADER,
@@ -18,6 +18,7 @@ enum phase {
     NONE,
     AT_PARAMS,
     AT_STDIN,
+    AT_END, /* of the body, but for the padding of its last record */
 };
 
 /* §8 of the specification. */
@@ -55,7 +56,7 @@ void fastcgi_init(struct fastcgi *fastcgi)
 
 static enum fastcgi_event refuse(struct fastcgi *fastcgi, enum fastcgi_error error)
 {
-    fastcgi->error = error;
+    fastcgi->error = (uint8_t)error;
     fastcgi->state = FAILED;
     return FASTCGI_ERROR;
 }
@@ -201,16 +202,30 @@ static enum fastcgi_event hold_content(struct fastcgi *fastcgi, size_t least, si
     return FASTCGI_MORE;
 }
 
+/* The next request may begin. */
+static enum fastcgi_event end_request(struct fastcgi *fastcgi)
+{
+    fastcgi->phase = NONE;
+    return FASTCGI_STDIN_END;
+}
+
+static enum fastcgi_event end_stream(struct fastcgi *fastcgi, bool params)
+{
+    fastcgi->phase = params ? AT_STDIN : AT_END;
+    end_content(fastcgi);
+    if (params)
+        return FASTCGI_PARAMS_END;
+    return fastcgi->padding == 0 ? end_request(fastcgi) : FASTCGI_MORE;
+}
+
 /* A record of one of the two streams; an empty one ends it. */
 static enum fastcgi_event begin_stream(struct fastcgi *fastcgi)
 {
     bool params = fastcgi->type == PARAMS;
     if (fastcgi->phase != (params ? AT_PARAMS : AT_STDIN))
         return refuse(fastcgi, FASTCGI_BAD_RECORD);
-    if (fastcgi->left == 0) {
-        fastcgi->phase = params ? AT_STDIN : NONE;
-        return skip(fastcgi, params ? FASTCGI_PARAMS_END : FASTCGI_STDIN_END);
-    }
+    if (fastcgi->left == 0)
+        return end_stream(fastcgi, params);
     if (params && (fastcgi->params += fastcgi->left) > FASTCGI_PARAMS_MAX)
         return refuse(fastcgi, FASTCGI_TOO_LONG);
     fastcgi->state = STREAM;
@@ -300,15 +315,17 @@ static struct str take_content(struct fastcgi *fastcgi, struct input *in)
     return taken;
 }
 
-static void take_padding(struct fastcgi *fastcgi, struct input *in)
+static enum fastcgi_event take_padding(struct fastcgi *fastcgi, struct input *in)
 {
     size_t n = (size_t)(in->end - in->p);
     if (n > fastcgi->padding)
         n = fastcgi->padding;
     in->p += n;
     fastcgi->padding = (uint8_t)(fastcgi->padding - n);
-    if (fastcgi->padding == 0)
-        fastcgi->state = HEADER;
+    if (fastcgi->padding > 0)
+        return FASTCGI_MORE;
+    fastcgi->state = HEADER;
+    return fastcgi->phase == AT_END ? end_request(fastcgi) : FASTCGI_MORE;
 }
 
 static enum fastcgi_event step(struct fastcgi *fastcgi, struct input *in, struct str *piece)
@@ -325,8 +342,7 @@ static enum fastcgi_event step(struct fastcgi *fastcgi, struct input *in, struct
         take_content(fastcgi, in);
         return FASTCGI_MORE;
     default: /* PADDING */
-        take_padding(fastcgi, in);
-        return FASTCGI_MORE;
+        return take_padding(fastcgi, in);
     }
 }
 
@@ -342,10 +358,10 @@ enum fastcgi_event fastcgi_next(struct fastcgi *fastcgi, const char *data, size_
     return event;
 }
 
-enum fastcgi_error fastcgi_params(struct cgi *cgi, struct head *head, char *data, size_t size,
-                                  const struct http1_limits *limits)
+enum fastcgi_error fastcgi_params(struct cgi *cgi, struct head *head, char *data, size_t from,
+                                  size_t size, const struct http1_limits *limits)
 {
-    for (size_t at = 0; at < size;) {
+    for (size_t at = from; at < size;) {
         struct str name, value;
         if (!take_pair(data, size, &at, &name, &value))
             return FASTCGI_BAD_VARIABLES;

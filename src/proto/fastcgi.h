@@ -14,8 +14,8 @@
 /* All PARAMS of a request; more are refused. As much as a packet of uwsgi has. */
 #define FASTCGI_PARAMS_MAX UINT16_MAX
 
-/* All of a GET_VALUES record, which is answered at once. */
-#define FASTCGI_VALUES_MAX 256
+/* All of a GET_VALUES record, which is answered at once: the three names that there are. */
+#define FASTCGI_VALUES_MAX 48
 
 enum fastcgi_event {
     FASTCGI_MORE,       /* all bytes are consumed; call again with more */
@@ -23,7 +23,7 @@ enum fastcgi_event {
     FASTCGI_PARAMS,     /* a piece of the variables: collect it for fastcgi_params() */
     FASTCGI_PARAMS_END, /* the variables are whole */
     FASTCGI_STDIN,      /* a piece of the body */
-    FASTCGI_STDIN_END,  /* the body is whole. The next request begins with FASTCGI_BEGIN */
+    FASTCGI_STDIN_END,  /* the body is whole, up to the last byte of its last record */
     FASTCGI_ABORTED,    /* the client of the proxy has left */
     FASTCGI_ANSWER,     /* the piece, `answer_size` bytes of fastcgi->answer, is to be sent */
     FASTCGI_ERROR,      /* fastcgi->error says why; nothing that follows may be read */
@@ -47,9 +47,8 @@ enum fastcgi_error {
 struct fastcgi {
     uint16_t id;
     bool keep_conn; /* the proxy will use the connection again */
-    enum fastcgi_error error;
+    uint8_t error;  /* enum fastcgi_error */
     uint16_t answer_size;
-    char answer[FASTCGI_ANSWER_MAX];
 
     uint8_t state;
     uint8_t phase; /* of the request */
@@ -59,7 +58,10 @@ struct fastcgi {
     uint16_t left; /* bytes of its content that are still to come */
     uint16_t held; /* bytes in `hold` */
     uint32_t params;
-    char hold[FASTCGI_VALUES_MAX]; /* a header, or content that has to be whole */
+    union {
+        char answer[FASTCGI_ANSWER_MAX];
+        char hold[FASTCGI_VALUES_MAX]; /* a header, or content that has to be whole */
+    };
 };
 
 void fastcgi_init(struct fastcgi *fastcgi);
@@ -74,12 +76,12 @@ enum fastcgi_event fastcgi_next(struct fastcgi *fastcgi, const char *data, size_
                                 size_t *consumed, struct str *piece);
 
 /*
- * The variables in `data`, all PARAMS of a request, into a fresh head; its size is 0, for nothing
- * is consumed by them. As uwsgi_parse(), it may be done twice. FASTCGI_NO_ERROR, or why not: with
- * cgi->error set it is that.
+ * The variables in data[from..size), all PARAMS of a request, into a fresh head; its size is not
+ * set. As uwsgi_parse(), it may be done twice. FASTCGI_NO_ERROR, or why not: with cgi->error set it
+ * is that.
  */
-enum fastcgi_error fastcgi_params(struct cgi *cgi, struct head *head, char *data, size_t size,
-                                  const struct http1_limits *limits);
+enum fastcgi_error fastcgi_params(struct cgi *cgi, struct head *head, char *data, size_t from,
+                                  size_t size, const struct http1_limits *limits);
 
 /* Writes the header of a STDOUT record with `content` bytes (1 to FASTCGI_CONTENT_MAX). */
 void fastcgi_stdout(char out[FASTCGI_HEADER_SIZE], uint16_t id, uint16_t content);

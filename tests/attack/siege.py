@@ -32,6 +32,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 from helpers.server import FATAL, WORKER_ARGS, Server  # noqa: E402
+from helpers.wrapped import name_wrapped  # noqa: E402
 
 HELLO = b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"
 HEAD = b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
@@ -244,7 +245,9 @@ def siege(args, directory: Path) -> int:
     options += ["--graceful-timeout", "5", "--worker-connections", "300", "--no-control-socket"]
     options += shlex.split(args.settings)
     environ = {"TMPDIR": "/nonexistent"} if args.no_files else {}
-    server = Server([*options, "attack.siege_app:app"], directory, env=environ, expect_trouble=True)
+    app = "attack.siege_app:app"
+    options.append(name_wrapped(app) if args.kind == "asgi" else app)
+    server = Server(options, directory, env=environ, expect_trouble=True)
     server.start(3)
     port = server.address[1]
     context = multiprocessing.get_context("spawn")

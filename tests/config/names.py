@@ -7,7 +7,7 @@ are not part of it, but for those that others are known to import or replace the
 #: Modules that are not here, with all below them, and why.
 ABSENT_MODULES = {
     "gunicorn.asgi": "it reads requests in Python; the engine does so",
-    "gunicorn.dirty": "dirty workers are not there",
+    "gunicorn.dirty.pidfile": "a dirty arbiter ends with its master, so none is left to be found",
     "gunicorn.ctl.handlers": "the commands are the master's: gunicorn.master.commands",
     "gunicorn.ctl.server": "the server of the control socket is C, in the master's loop",
     "gunicorn.http2": "HTTP/2 is not there yet",
@@ -66,6 +66,38 @@ PRESENT = {
     "gunicorn.glogging": """
         CONFIG_DEFAULTS Logger SYSLOG_FACILITIES SafeAtoms loggers parse_syslog_address
     """,
+    "gunicorn.dirty": "",
+    "gunicorn.dirty.app": """
+        DirtyApp get_app_workers_attribute load_dirty_app load_dirty_apps parse_dirty_app_spec
+    """,
+    "gunicorn.dirty.arbiter": "DirtyArbiter",
+    "gunicorn.dirty.client": """
+        DirtyAsyncStreamIterator DirtyClient DirtyStreamIterator close_dirty_client
+        close_dirty_client_async get_dirty_client get_dirty_client_async get_dirty_socket_path
+        set_dirty_socket_path
+    """,
+    "gunicorn.dirty.errors": """
+        DirtyAppError DirtyAppNotFoundError DirtyConnectionError DirtyError
+        DirtyNoWorkersAvailableError DirtyProtocolError DirtyTimeoutError DirtyWorkerError
+    """,
+    "gunicorn.dirty.protocol": """
+        BinaryProtocol DirtyProtocol HEADER_FORMAT HEADER_SIZE MAGIC MAX_MESSAGE_SIZE
+        MSG_TYPE_CHUNK MSG_TYPE_END MSG_TYPE_ERROR MSG_TYPE_FROM_STR MSG_TYPE_REQUEST
+        MSG_TYPE_RESPONSE MSG_TYPE_STASH MSG_TYPE_STATUS MSG_TYPE_TO_STR STASH_OP_CLEAR
+        STASH_OP_DELETE STASH_OP_DELETE_TABLE STASH_OP_ENSURE STASH_OP_EXISTS STASH_OP_GET
+        STASH_OP_INFO STASH_OP_KEYS STASH_OP_PUT STASH_OP_TABLES VERSION make_chunk_message
+        make_end_message make_error_response make_request make_response make_stash_message
+    """,
+    "gunicorn.dirty.stash": """
+        StashClient StashError StashKeyNotFoundError StashTable StashTableNotFoundError clear
+        delete delete_table ensure exists get get_stash_socket_path info keys put
+        set_stash_socket_path table tables
+    """,
+    "gunicorn.dirty.tlv": """
+        MAX_BYTES_SIZE MAX_DICT_SIZE MAX_LIST_SIZE MAX_STRING_SIZE TLVEncoder TYPE_BOOL
+        TYPE_BYTES TYPE_DICT TYPE_FLOAT64 TYPE_INT64 TYPE_LIST TYPE_NONE TYPE_STRING
+    """,
+    "gunicorn.dirty.worker": "DirtyWorker",
     "gunicorn.http": "get_parser",
     "gunicorn.http.body": "Body ChunkedReader EOFReader LengthReader",
     "gunicorn.http.errors": """
@@ -120,6 +152,33 @@ PRESENT = {
 
 IMPORTED = {
     "gunicorn.app.base": "Arbiter",
+    "gunicorn.dirty": "",
+    "gunicorn.dirty.app": """
+        DirtyApp get_app_workers_attribute load_dirty_app load_dirty_apps parse_dirty_app_spec
+    """,
+    "gunicorn.dirty.arbiter": "DirtyArbiter",
+    "gunicorn.dirty.client": """
+        DirtyAsyncStreamIterator DirtyClient DirtyStreamIterator close_dirty_client
+        close_dirty_client_async get_dirty_client get_dirty_client_async get_dirty_socket_path
+        set_dirty_socket_path
+    """,
+    "gunicorn.dirty.errors": """
+        DirtyAppError DirtyAppNotFoundError DirtyConnectionError DirtyError
+        DirtyNoWorkersAvailableError DirtyProtocolError DirtyTimeoutError DirtyWorkerError
+    """,
+    "gunicorn.dirty.protocol": """
+        BinaryProtocol DirtyProtocol HEADER_FORMAT HEADER_SIZE MAGIC MAX_MESSAGE_SIZE
+        MSG_TYPE_CHUNK MSG_TYPE_END MSG_TYPE_ERROR MSG_TYPE_FROM_STR MSG_TYPE_REQUEST
+        MSG_TYPE_RESPONSE MSG_TYPE_STASH MSG_TYPE_STATUS MSG_TYPE_TO_STR STASH_OP_CLEAR
+        STASH_OP_DELETE STASH_OP_DELETE_TABLE STASH_OP_ENSURE STASH_OP_EXISTS STASH_OP_GET
+        STASH_OP_INFO STASH_OP_KEYS STASH_OP_PUT STASH_OP_TABLES VERSION make_chunk_message
+        make_end_message make_error_response make_request make_response make_stash_message
+    """,
+    "gunicorn.dirty.tlv": """
+        MAX_BYTES_SIZE MAX_DICT_SIZE MAX_LIST_SIZE MAX_STRING_SIZE TLVEncoder TYPE_BOOL
+        TYPE_BYTES TYPE_DICT TYPE_FLOAT64 TYPE_INT64 TYPE_LIST TYPE_NONE TYPE_STRING
+    """,
+    "gunicorn.dirty.worker": "DirtyWorker",
     "gunicorn.http": "Message Request RequestParser",
     "gunicorn.workers.ggevent": """
         Pool StreamServer base_environ hub monkey pywsgi socket ssl_context
@@ -139,6 +198,22 @@ ABSENT = {
         "settings are rows of gunicorn._settings, without a metaclass": "SettingMeta",
         "gunicorn.reloader has them": "reloader_engines",
         "HTTP/2 is not there yet": "validate_http2_stream_limit",
+    },
+    "gunicorn.dirty.arbiter": {
+        "gunicorn.dirty.protocol has them": """
+            STASH_OP_CLEAR STASH_OP_DELETE STASH_OP_DELETE_TABLE STASH_OP_ENSURE STASH_OP_EXISTS
+            STASH_OP_GET STASH_OP_INFO STASH_OP_KEYS STASH_OP_PUT STASH_OP_TABLES
+        """,
+        "web workers may not change the number of dirty workers": "MANAGE_OP_ADD MANAGE_OP_REMOVE",
+    },
+    "gunicorn.dirty.protocol": {
+        "MSG_TYPE_TO_STR has the names": """
+            MSG_TYPE_CHUNK_STR MSG_TYPE_END_STR MSG_TYPE_ERROR_STR MSG_TYPE_MANAGE_STR
+            MSG_TYPE_REQUEST_STR MSG_TYPE_RESPONSE_STR MSG_TYPE_STASH_STR MSG_TYPE_STATUS_STR
+        """,
+        "web workers may not change the number of dirty workers; gunicornc asks the master": """
+            MANAGE_OP_ADD MANAGE_OP_REMOVE MSG_TYPE_MANAGE make_manage_message
+        """,
     },
     "gunicorn.http.body": {
         "the engine's limits are the settings'": """

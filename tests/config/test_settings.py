@@ -210,7 +210,8 @@ def test_bad_number_of_flag(refused, name, flags, kind):
     flag = flags.split()[-1]
     said, code = refused(f"{flag}=many")
     assert code == 2
-    assert f"error: argument {flags.replace(' ', '/')}: invalid int value: 'many'" in said
+    number = "int_or_auto" if name == "workers" else "int"
+    assert f"error: argument {flags.replace(' ', '/')}: invalid {number} value: 'many'" in said
     said, code = refused(f"{flag}=-1")
     assert code == 1
     assert f"Invalid value for {name}: -1 ({flag}): Value must be positive" in said
@@ -265,7 +266,7 @@ def test_bad_value_in_variable(refused):
     assert "Invalid value for user: 'nosuchuser' (GUNICORN_CMD_ARGS --user): No such user" in said
     said, code = refused(env={"GUNICORN_CMD_ARGS": "--workers many"})
     assert code == 2
-    assert "argument -w/--workers: invalid int value: 'many' (in GUNICORN_CMD_ARGS)" in said
+    assert "argument -w/--workers: invalid int_or_auto value: 'many' (in GUNICORN_CMD_ARGS)" in said
     said, code = refused(env={"GUNICORN_CMD_ARGS": "--name 'open"})
     assert code == 1
     assert "GUNICORN_CMD_ARGS: No closing quotation" in said

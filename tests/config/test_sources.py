@@ -258,7 +258,7 @@ def test_what_cannot_be_served_is_an_error(refused, arguments, said):
     [
         (["--http-protocols", "h2,h1"], "HTTP/2 is not available"),
         (["--request-timeout", "30"], "request_timeout: after 30 s nothing is left to end, for "),
-        (["--dirty-workers", "1", "--dirty-app", "a:B"], "dirty workers are not available"),
+        (["--dirty-workers", "1"], "dirty_workers: none is started without dirty_apps"),
         (["--log-level", "verbose"], "loglevel 'verbose' is unknown"),
         (["--access-logformat", "%h %l"], "access_log_format '%h %l' has a mistake"),
         (["--access-logformat", "%(h)s 100%"], "access_log_format '%(h)s 100%' has a mistake"),

@@ -116,6 +116,24 @@ def test_nginx_with_tls_over_a_unix_socket(site):
     assert max(map(int, numbers)) == 5, "nginx keeps its connection open"
 
 
+def test_nginx_by_fastcgi(site):
+    port = free_port()
+    conf = site.install("nginx/shop-fastcgi.conf", site.directory / "shop.conf")
+    site.edit(conf, {"listen 80;": f"listen 127.0.0.1:{port};"})
+    with open(site.home / "gunicorn.conf.py", "a") as file:
+        file.write("def pre_request(worker, req): worker.log.info('nr %s', req.req_number)\n")
+    command = nginx_command(site, conf)
+    site.start(*gunicorn_command(), "-w", "1", "--protocol", "fastcgi", "shop:app", cwd=site.home)
+    site.start(*command)
+    wait_until(lambda: site.socket.exists() and connects(port), "both are there", PATIENCE)
+    with Connection(("127.0.0.1", port)) as client:
+        for _ in range(5):
+            response = client.request(headers=[("Host", "shop.example")])
+            assert response.body.decode().split()[1:] == ["http", "shop.example", "None"]
+    numbers = re.findall(r"nr (\d+)", (site.directory / "output.log").read_text())
+    assert max(map(int, numbers)) == 5, "nginx keeps its connection open"
+
+
 def test_nginx_over_tcp(site):
     port, behind = free_port(), free_port()
     conf = site.install("nginx/shop-tcp.conf", site.directory / "shop.conf")

@@ -18,11 +18,6 @@ def name_wrapped(app: str) -> str:
     return f"helpers.wrapped:app({app!r})"
 
 
-def arguments(kind: str, options: list[str], app: str) -> tuple[list[str], str]:
-    """What a server of a worker class is started with for a WSGI application."""
-    return options, name_wrapped(app) if kind == "asgi" else app
-
-
 def app(name: str):
     """Return an ASGI application that runs the WSGI one of that name."""
     return Wrapped(import_app(name))
@@ -36,7 +31,7 @@ class Wrapped:
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":
-            raise ValueError(f"no {scope['type']} here")
+            return  # no lifespan
         environ = make_environ(scope, await read(receive))
         answer = Answer(asyncio.get_running_loop(), send)
         await in_thread(answer.run, self.wsgi, environ)
@@ -82,14 +77,15 @@ async def in_thread(function, *args) -> None:
 
 def make_environ(scope, body: bytes) -> dict:
     """The environ of PEP 3333."""
+    query = scope["query_string"].decode("latin-1")
     client = scope["client"] or ("", "")
     server = scope["server"] or ("", "")
     environ = {
         "REQUEST_METHOD": scope["method"],
         "SCRIPT_NAME": "",
         "PATH_INFO": scope["path"].encode().decode("latin-1"),
-        "RAW_URI": scope["raw_path"].decode("latin-1"),
-        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "RAW_URI": scope["raw_path"].decode("latin-1") + (f"?{query}" if query else ""),
+        "QUERY_STRING": query,
         "SERVER_NAME": server[0],
         "SERVER_PORT": str(server[1]),
         "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
@@ -102,6 +98,7 @@ def make_environ(scope, body: bytes) -> dict:
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
+        "wsgi.file_wrapper": pieces_of,
     }
     for name, value in scope["headers"]:
         key = name.decode("latin-1").upper().replace("-", "_")
@@ -110,6 +107,11 @@ def make_environ(scope, body: bytes) -> dict:
         text = value.decode("latin-1")
         environ[key] = f"{environ[key]},{text}" if key in environ else text
     return environ
+
+
+def pieces_of(file, size: int = 65536):
+    """The items of a file."""
+    return iter(lambda: file.read(size), b"")
 
 
 class Answer:

@@ -10,6 +10,7 @@ import pytest
 from helpers.server import Server
 from helpers.status_port import Port
 from helpers.wire import Connection, render, wait_until
+from helpers.wrapped import name_wrapped
 
 PLAIN = ["-k", "process.plain.PlainWorker"]
 
@@ -96,6 +97,8 @@ def master(tmp_path):
         **options,
     ) -> Master:
         options.setdefault("expect_trouble", True)
+        if "asgi" in args:
+            app = name_wrapped(app)
         kind = PLAIN if plain else []
         number = [] if workers is None else ["-w", str(workers)]
         off = [] if control else ["--no-control-socket"]

@@ -29,6 +29,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 from helpers.server import FATAL, WORKER_ARGS, Server  # noqa: E402
 from helpers.tls import Authority  # noqa: E402
+from helpers.wrapped import name_wrapped  # noqa: E402
 from process.crowd import APP, IN_USE, Crowd, Loss  # noqa: E402
 
 RECYCLING = "max_requests = 2000\nmax_requests_jitter = 500\n"
@@ -321,7 +322,8 @@ def soak(kind: str, seconds: float, options) -> bool:
         (cwd / "in_use.py").write_text(IN_USE)
         (cwd / "crowded.py").write_text(APP)
         (cwd / "gunicorn.conf.py").write_text(GOOD % 0 + RECYCLING)
-        arguments += ["-w", str(WORKERS), "--no-control-socket", "crowded:app"]
+        arguments += ["-w", str(WORKERS), "--no-control-socket"]
+        arguments.append(name_wrapped("crowded:app") if kind == "asgi" else "crowded:app")
         server = Server(arguments, cwd, expect_trouble=True).start(WORKERS)
         one = Soak(server, options.seed)
         report.say(f"{kind}{' with TLS' * bool(tls)}, {seconds:.0f} s, seed {options.seed}")

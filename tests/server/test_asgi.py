@@ -15,6 +15,7 @@ import time
 from urllib.parse import quote
 
 import pytest
+from helpers import fastcgi_record, uwsgi_packet
 from helpers.server import Server
 from helpers.wire import Closed, chunked, render, wait_until
 
@@ -593,3 +594,51 @@ def test_nothing_is_left_of_requests(server):
             connection.send(render("POST", "/echo", [("Content-Length", "9")], b"") + b"abc")
             connection.read_head()
     wait_until(lambda: len(os.listdir(f"/proc/{pid}/fd")) <= before + 1, "descriptors are closed")
+
+
+# Behind a gateway
+
+
+GATEWAYS = {"uwsgi": uwsgi_packet.request, "fastcgi": fastcgi_record.request}
+
+
+@pytest.mark.parametrize("protocol", GATEWAYS)
+def test_the_scope_behind_a_gateway(asgi, protocol):
+    server = asgi(f"--protocol={protocol}")
+    render_request = GATEWAYS[protocol]
+
+    def ask(*args, **variables):
+        with server.connect() as connection:
+            connection.send(render_request(*args, **variables))
+            if protocol == "uwsgi":
+                return connection.read_response()
+            return fastcgi_record.read_response(connection)
+
+    response = ask(
+        "PUT",
+        "/scope/b%20%C3%A4%2541?q=%20",
+        b"x",
+        SERVER_PROTOCOL="HTTP/2.0",
+        HTTPS="on",
+        SCRIPT_NAME="/scope",
+        PATH_INFO="/b \u00e4%41".encode(),
+    )
+    scope = ast.literal_eval(response.body.decode())
+    expected = {
+        "type": "http",
+        "http_version": "2",
+        "method": "PUT",
+        "scheme": "https",
+        "path": "/scope/b \u00e4%41",
+        "raw_path": b"/scope/b%20%C3%A4%2541",
+        "root_path": "/scope",
+        "query_string": b"q=%20",
+        "client": ("192.0.2.7", 51234),
+        "server": ("www.example.com", 8080),
+        "headers": [(b"content-length", b"1"), (b"host", b"example.com")],
+    }
+    assert {key: scope[key] for key in expected} == expected
+    assert ask("POST", "/echo", BODY * 3).body == BODY * 3
+    assert ask("POST", "/messages", b"").status == 200
+    response = ask(uri="/scope/a", SERVER_PORT="x")
+    assert ast.literal_eval(response.body.decode())["server"] == server.address

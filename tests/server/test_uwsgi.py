@@ -4,21 +4,20 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import signal
-import socket
-import subprocess
 import time
 
 import pytest
 from helpers.held import worker_of
-from helpers.server import free_port
+from helpers.nginx import NGINX, Nginx
 from helpers.status_port import Port
 from helpers.uwsgi_packet import packet, request, variables
 from helpers.wire import Connection, render, wait_until
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 UWSGI = "--protocol=uwsgi"
+
+#: The engine treats packets alike for all worker classes.
+pytestmark = pytest.mark.parametrize("worker", ["sync", "gevent"], indirect=True, scope="session")
 
 
 def ask(server, data, method="GET"):
@@ -84,6 +83,10 @@ def test_the_environ(server):
         ),
         ({"REQUEST_URI": None, "PATH_INFO": "/%41"}, {"PATH_INFO": "/%41", "RAW_URI": "/%41"}),
         ({"REQUEST_URI": "/%41", "PATH_INFO": None}, {"PATH_INFO": "/A", "RAW_URI": "/%41"}),
+        (
+            {"SCRIPT_NAME": "/a", "PATH_INFO": None, "REQUEST_URI": "/a"},
+            {"SCRIPT_NAME": "", "PATH_INFO": "/a"},
+        ),
         ({"UWSGI_OWN": "a", "Mixed.case": b"\xe9"}, {"UWSGI_OWN": "a", "Mixed.case": "\xe9"}),
         ({"SERVER_PROTOCOL": "HTTP/2.0"}, {"SERVER_PROTOCOL": "HTTP/2.0"}),
         ({"REMOTE_ADDR": "2001:DB8::1"}, {"REMOTE_ADDR": "2001:DB8::1"}),
@@ -352,86 +355,19 @@ def test_draining(gunicorn):
 
 # nginx in front
 
-NGINX_CONF = """
-daemon off;
-master_process off;
-worker_processes 1;
-pid {directory}/nginx.pid;
-error_log {directory}/nginx-error.log;
-events {{ worker_connections 64; accept_mutex off; }}
-http {{
-  access_log off;
-  client_body_temp_path {directory}/body;
-  proxy_temp_path {directory}/proxy;
-  fastcgi_temp_path {directory}/fastcgi;
-  uwsgi_temp_path {directory}/uwsgi;
-  scgi_temp_path {directory}/scgi;
-  client_max_body_size 0;
-  server {{
-    listen 127.0.0.1:{port};
-    location / {{
-      uwsgi_param QUERY_STRING $query_string;
-      uwsgi_param REQUEST_METHOD $request_method;
-      uwsgi_param CONTENT_TYPE $content_type;
-      uwsgi_param CONTENT_LENGTH $content_length;
-      uwsgi_param REQUEST_URI $request_uri;
-      uwsgi_param PATH_INFO $document_uri;
-      uwsgi_param DOCUMENT_ROOT $document_root;
-      uwsgi_param SERVER_PROTOCOL $server_protocol;
-      uwsgi_param REQUEST_SCHEME $scheme;
-      uwsgi_param HTTPS $https if_not_empty;
-      uwsgi_param REMOTE_ADDR $remote_addr;
-      uwsgi_param REMOTE_PORT $remote_port;
-      uwsgi_param SERVER_PORT $server_port;
-      uwsgi_param SERVER_NAME $server_name;
-      uwsgi_buffering {buffering};
-      uwsgi_request_buffering {buffering};
-      uwsgi_pass {upstream};
-    }}
-  }}
-}}
-"""
-
-
-@pytest.fixture
-def nginx(tmp_path):
-    """nginx(upstream, buffering): its address; it sends all requests to `upstream`."""
-    processes = []
-
-    def start(upstream, buffering):
-        port = free_port()
-        conf = tmp_path / "nginx.conf"
-        conf.write_text(
-            NGINX_CONF.format(directory=tmp_path, upstream=upstream, port=port, buffering=buffering)
-        )
-        processes.append(
-            subprocess.Popen([NGINX, "-e", str(tmp_path / "nginx-start.log"), "-c", str(conf)])
-        )
-
-        def listens():
-            with socket.socket() as sock:
-                return sock.connect_ex(("127.0.0.1", port)) == 0
-
-        wait_until(listens, "nginx listens")
-        return ("127.0.0.1", port)
-
-    yield start
-    for process in processes:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-
 
 @pytest.fixture(params=["tcp", "unix"])
-def behind_nginx(request, gunicorn, nginx, tmp_path):
-    """behind_nginx(app, buffering): a connection to an nginx in front of a server of its own."""
+def behind_nginx(request, gunicorn, tmp_path):
+    """behind_nginx(app, buffering): a server, and the address of an nginx in front of it."""
+    with Nginx(tmp_path) as nginx:
 
-    def start(app, buffering):
-        unix = f"unix:{tmp_path}/uwsgi.sock"
-        server = gunicorn(app, UWSGI, bind=[unix if request.param == "unix" else "127.0.0.1:0"])
-        address = f"127.0.0.1:{server.address[1]}"
-        return server, nginx(unix if request.param == "unix" else address, buffering)
+        def start(app, buffering):
+            unix = f"unix:{tmp_path}/uwsgi.sock"
+            server = gunicorn(app, UWSGI, bind=[unix if request.param == "unix" else "127.0.0.1:0"])
+            upstream = unix if request.param == "unix" else f"127.0.0.1:{server.address[1]}"
+            return server, nginx.start("uwsgi", upstream, buffering)
 
-    return start
+        yield start
 
 
 @pytest.mark.skipif(not NGINX, reason="nginx is not installed")

@@ -41,7 +41,9 @@ enum { ASGI_METHODS(METHOD_INDEX) ASGI_METHOD_COUNT };
     X(query_string, "query_string")                                                                \
     X(raw_path, "raw_path")                                                                        \
     X(reason, "reason")                                                                            \
+    X(root_path, "root_path")                                                                      \
     X(scheme, "scheme")                                                                            \
+    X(server, "server")                                                                            \
     X(state, "state")                                                                              \
     X(status, "status")                                                                            \
     X(subprotocol, "subprotocol")                                                                  \

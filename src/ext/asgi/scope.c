@@ -1,5 +1,6 @@
 #include "ext/asgi/scope.h"
 
+#include "ext/asgi/scope_gateway.h"
 #include "ext/worker/proxied_about.h"
 #include "proto/websocket/handshake.h"
 #include "serve/request/stream.h"
@@ -171,7 +172,8 @@ PyObject *scope_build(struct worker *worker, const struct request *request, bool
         websocket ? put_websocket : put_http;
     if (put_own(worker, scope, request) == 0 && put_line(worker, scope, request) == 0 &&
         put_client(worker, scope, request) == 0 && put_state(asgi, scope) == 0 &&
-        put(scope, ASGI_NAME(asgi, headers), fields(asgi, request)) == 0)
+        put(scope, ASGI_NAME(asgi, headers), fields(asgi, request)) == 0 &&
+        (!request->cgi || scope_gateway(asgi, scope, request) == 0))
         return scope;
     Py_DECREF(scope);
     return NULL;

@@ -1,6 +1,5 @@
 #include "ext/master/arbiter_host.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -17,8 +16,13 @@ static const char *const event_names[ARBITER_EVENT_COUNT] = {
     [ARBITER_EVENT_WOKEN] = "woken",
     [ARBITER_EVENT_SIGNALLED] = "signalled",
     [ARBITER_EVENT_WAITING] = "waiting",
+    [ARBITER_EVENT_BACKLOG] = "backlog",
+    [ARBITER_EVENT_SCALED] = "scaled",
     [ARBITER_EVENT_WORKER_DIED] = "worker_died",
     [ARBITER_EVENT_STRANGER_DIED] = "stranger_died",
+    [ARBITER_EVENT_SPAWN_DIRTY] = "spawn_dirty",
+    [ARBITER_EVENT_DIRTY_READY] = "dirty_ready",
+    [ARBITER_EVENT_DIRTY_DIED] = "dirty_died",
     [ARBITER_EVENT_READY] = "ready",
     [ARBITER_EVENT_COUNTED] = "counted",
     [ARBITER_EVENT_TIMED_OUT] = "timed_out",
@@ -185,21 +189,25 @@ static int host_manage(void *ctx)
 
 static int host_spawn(void *ctx, enum child_kind kind, unsigned count)
 {
-    assert(kind == CHILD_WORKER);
-    (void)kind, (void)count; /* spawn_workers() asks `missing` again: it may be overridden */
-    return call(ctx, "spawn_workers");
+    (void)count; /* spawn_workers() asks `missing` again: it may be overridden */
+    return kind == CHILD_DIRTY ? done(report(ctx, ARBITER_EVENT_SPAWN_DIRTY, "()"))
+                               : call(ctx, "spawn_workers");
 }
 
 static int host_kill(void *ctx, const struct child *child, int signo)
 {
     PyObject *owner = ((struct arbiter_object *)ctx)->owner;
 
-    return done(PyObject_CallMethod(owner, "kill_worker", "ii", (int)child->pid, signo));
+    if (child->kind == CHILD_WORKER)
+        return done(PyObject_CallMethod(owner, "kill_worker", "ii", (int)child->pid, signo));
+    arbiter_kill(arbiter_of(ctx), child->pid, signo); /* it cannot fail: the process is ours */
+    return 0;
 }
 
-static unsigned host_between_workers(void *ctx)
+/* An event that returns a number. */
+static unsigned count(void *ctx, enum arbiter_event event)
 {
-    PyObject *count = report(ctx, ARBITER_EVENT_WAITING, "()");
+    PyObject *count = report(ctx, event, "()");
     unsigned long number = count ? PyLong_AsUnsignedLong(count) : 0;
 
     Py_XDECREF(count);
@@ -210,8 +218,32 @@ static unsigned host_between_workers(void *ctx)
     return (unsigned)number;
 }
 
+static unsigned host_between_workers(void *ctx)
+{
+    return count(ctx, ARBITER_EVENT_WAITING);
+}
+
+static unsigned host_backlog(void *ctx)
+{
+    return count(ctx, ARBITER_EVENT_BACKLOG);
+}
+
+static int host_scaled(void *ctx, enum scale_decision decision, unsigned before,
+                       const struct scale_sample *sample)
+{
+    const struct scale *scale = &arbiter_of(ctx)->scale;
+
+    return done(report(ctx, ARBITER_EVENT_SCALED, "(sIIIdIdI)", scale_decision_name(decision),
+                       before, scale->target, sample->waiting, (double)scale->waited_ms / 1000.0,
+                       sample->busy, sample->processors, sample->room));
+}
+
 static int host_died(void *ctx, const struct arbiter_death *death)
 {
+    if (death->child.kind == CHILD_DIRTY)
+        return done(report(ctx, ARBITER_EVENT_DIRTY_DIED, "(iisd)", (int)death->child.pid,
+                           death->status, child_phase_name(death->child.phase),
+                           (double)death->pause_ms / 1000.0));
     return done(report(ctx, ARBITER_EVENT_WORKER_DIED, "(iisIKdsLIN)", (int)death->child.pid,
                        death->status, child_phase_name(death->child.phase), death->child.generation,
                        (unsigned long long)death->requests, (double)death->pause_ms / 1000.0,
@@ -226,7 +258,10 @@ static int host_stranger_died(void *ctx, pid_t pid, int status)
 
 static int host_ready(void *ctx, const struct child *child)
 {
-    return done(report(ctx, ARBITER_EVENT_READY, "(iI)", (int)child->pid, child->generation));
+    enum arbiter_event event =
+        child->kind == CHILD_DIRTY ? ARBITER_EVENT_DIRTY_READY : ARBITER_EVENT_READY;
+
+    return done(report(ctx, event, "(iI)", (int)child->pid, child->generation));
 }
 
 static int host_timed_out(void *ctx, const struct child *child, int64_t silent_ms)
@@ -320,6 +355,8 @@ const struct arbiter_host arbiter_host_python = {
     .manage = host_manage,
     .spawn = host_spawn,
     .between_workers = host_between_workers,
+    .backlog = host_backlog,
+    .scaled = host_scaled,
     .kill = host_kill,
     .died = host_died,
     .stranger_died = host_stranger_died,

@@ -4,8 +4,11 @@
 #include "ext/core/settings.h"
 #include "ext/master/arbiter_host.h"
 #include "ext/master/slot_type.h"
+#include "proc/loop/scaler.h"
 #include "proc/loop/signals.h"
 #include "proc/port/report.h"
+
+#include <unistd.h>
 
 /* ---- the object ---- */
 
@@ -239,6 +242,35 @@ static PyObject *py_fork(PyObject *op, PyObject *age_object)
     return object ? Py_BuildValue("iN", (int)pid, object) : NULL;
 }
 
+static PyObject *py_fork_dirty(PyObject *op, PyObject *age_object)
+{
+    struct arbiter_object *self = (struct arbiter_object *)op;
+    unsigned long age = PyLong_AsUnsignedLong(age_object);
+    struct slot *none;
+
+    if ((age == (unsigned long)-1 && PyErr_Occurred()) || !master_of(op))
+        return NULL;
+    pid_t pid = arbiter_fork(&self->arbiter, CHILD_DIRTY, (uint32_t)age, &arbiter_host_fork, &none);
+    return pid < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(pid);
+}
+
+static PyObject *py_dirty_ready(PyObject *op, PyObject *pid_object)
+{
+    long pid = PyLong_AsLong(pid_object);
+
+    if ((pid == -1 && PyErr_Occurred()) || !master_of(op))
+        return NULL;
+    return result_of(arbiter_ready(of(op), (pid_t)pid));
+}
+
+static PyObject *py_wake(PyObject *op, PyObject *unused)
+{
+    ssize_t ignored = write(of(op)->wake_pipe[1], "", 1); /* a full pipe wakes it, too */
+
+    (void)unused, (void)ignored;
+    Py_RETURN_NONE;
+}
+
 static PyObject *py_kill(PyObject *op, PyObject *args)
 {
     int pid, signo;
@@ -333,6 +365,12 @@ static PyObject *py_fork_failed(PyObject *op, PyObject *unused)
     return PyFloat_FromDouble((double)arbiter_fork_failed(of(op), CHILD_WORKER) / 1000.0);
 }
 
+static PyObject *py_dirty_fork_failed(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    return PyFloat_FromDouble((double)arbiter_fork_failed(of(op), CHILD_DIRTY) / 1000.0);
+}
+
 static PyObject *py_new_generation(PyObject *op, PyObject *unused)
 {
     (void)unused;
@@ -404,6 +442,11 @@ static PyMethodDef arbiter_methods[] = {
      "drain(limit, hurried): waits until all workers are gone, at most `limit` seconds."},
     {"fork", py_fork, METH_O,
      "fork(age): returns (pid, slot), with pid 0 in the worker. Raises OSError."},
+    {"fork_dirty", py_fork_dirty, METH_O,
+     "fork_dirty(age): forks a dirty arbiter; returns its pid, 0 in it. Raises OSError."},
+    {"dirty_ready", py_dirty_ready, METH_O, "dirty_ready(pid): a dirty arbiter takes calls."},
+    {"dirty_fork_failed", py_dirty_fork_failed, METH_NOARGS, "As fork_failed(), of its kind."},
+    {"wake", py_wake, METH_NOARGS, "In a child: the master's loop does a round."},
     {"kill", py_kill, METH_VARARGS, "kill(pid, sig): os.kill(), and the registry knows of it."},
     {"let_go", py_let_go, METH_NOARGS,
      "let_go(): the workers stop as if this master were dead; for the end."},
@@ -437,9 +480,20 @@ static PyMethodDef arbiter_methods[] = {
       "Bytes beyond which a worker is aborted; 0: none.")                                          \
     X(NUMBER, max_unavailable, kinds[CHILD_WORKER].goal.max_unavailable,                           \
       "How many are recycled at a time; 0: all.")                                                  \
-    X(NUMBER, target, kinds[CHILD_WORKER].goal.target, "How many workers there should be.")        \
+    X(NUMBER, workers_max, scale.limits.most,                                                      \
+      "How many workers there may be, if their number follows the load. In force with `least`.")   \
+    X(MS, scale_up_wait, scale.limits.up_wait_ms,                                                  \
+      "Seconds that requests may wait before a worker is added.")                                  \
+    X(MS, scale_down_idle, scale.limits.down_idle_ms,                                              \
+      "Seconds after which a worker that is not needed is stopped.")                               \
+    X(MS, processors, scale.limits.processors_ms,                                                  \
+      "Processors that the server may use; 0: unknown.")                                           \
     X(NUMBER, max_queue, max_queue,                                                                \
-      "Waiting requests beyond which a worker is full, for /ready; 0: no limit.")
+      "Waiting requests beyond which a worker is full, for /ready; 0: no limit.")                  \
+    X(NUMBER, dirty_target, kinds[CHILD_DIRTY].goal.target,                                        \
+      "How many dirty arbiters there should be.")                                                  \
+    X(MS, dirty_graceful_timeout, kinds[CHILD_DIRTY].graceful_ms,                                  \
+      "Seconds that a dirty arbiter told to stop may take.")
 
 #define SETTING_INDEX(kind, name, field, doc) ARBITER_##name,
 #define SETTING_ROW(kind, name, field, doc) SETTING(struct arbiter, kind, #name, field),
@@ -465,6 +519,31 @@ static PyObject *get_memory_limit(PyObject *op, void *unused)
 {
     (void)unused;
     return PyLong_FromLongLong(oom_limit(&of(op)->oom));
+}
+
+static PyObject *get_target(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLong(workers_of(op)->goal.target);
+}
+
+static PyObject *get_least(PyObject *op, void *unused)
+{
+    (void)unused;
+    return PyLong_FromUnsignedLong(of(op)->scale.limits.least);
+}
+
+static int set_least(PyObject *op, PyObject *value, void *unused)
+{
+    long least = value ? PyLong_AsLong(value) : 0;
+
+    (void)unused;
+    if (least == -1 && PyErr_Occurred())
+        return -1;
+    scaler_limit(of(op), least < 0                  ? 0
+                         : least < SCOREBOARD_SLOTS ? (unsigned)least
+                                                    : SCOREBOARD_SLOTS);
+    return 0;
 }
 
 static PyObject *get_generation(PyObject *op, void *unused)
@@ -528,6 +607,8 @@ static PyGetSetDef arbiter_getset[] = {
      "The descriptor of the listener of the status port, which stays its owner's; -1: none.", NULL},
     {"status_paused", get_status_paused, set_status_paused,
      "Whether another master answers at the status port.", NULL},
+    {"target", get_target, NULL, "How many workers there should be now.", NULL},
+    {"least", get_least, set_least, "How many workers there should be at least.", NULL},
     {"generation", get_generation, NULL, "The number of the present configuration.", NULL},
     {"proven", get_proven, NULL, "Whether a worker of this generation has been ready.", NULL},
     {"master_pipe", get_master_pipe, NULL,

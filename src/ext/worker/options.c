@@ -3,6 +3,7 @@
 #include "ext/core/settings.h"
 #include "proto/proxy.h"
 #include "serve/conn/http1.h"
+#include "serve/conn/protocol.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -40,10 +41,12 @@ static const struct setting table[] = {
     OPTION(NUMBER, "websocket_max_message_size", engine.websocket_message_max),
     OPTION(MS, "websocket_ping_interval", engine.websocket_ping_interval_ms),
     OPTION(MS, "websocket_ping_timeout", engine.websocket_ping_timeout_ms),
+    OPTION(FLAG, "proxy_protocol_required", engine.proxy_required),
     OPTION(FLAG, "check_client", engine.check_client),
     OPTION(FLAG, "sendfile", engine.sendfile),
     OPTION(MS, "timeout", timeout_ms),
     OPTION(NUMBER, "workers", workers),
+    OPTION(NUMBER, "workers_max", workers_max),
     OPTION(FLAG, "reuse_port", reuse_port),
     OPTION(TEXT, "tmp_upload_dir", tmp_upload_dir),
     SETTINGS_END,
@@ -94,19 +97,28 @@ static int add_gateway(struct options *self, struct str text)
 {
     if (trust_add(&self->gateways, text) == TRUST_OK)
         return 0;
-    PyErr_Format(PyExc_ValueError, "uwsgi_allow_ips: %.100s is no address or network", text.p);
+    PyErr_Format(PyExc_ValueError, "%s_allow_ips: %.100s is no address or network",
+                 self->engine.protocol->name, text.p);
     return -1;
 }
 
 static int read_protocol(struct options *self, PyObject *cfg)
 {
-    PyObject *protocol = PyObject_GetAttrString(cfg, "protocol");
-    if (!protocol)
-        return -1;
-    if (PyUnicode_CompareWithASCIIString(protocol, "uwsgi") == 0)
-        self->engine.protocol = &uwsgi_protocol;
-    Py_DECREF(protocol);
-    return each_text(PyObject_GetAttrString(cfg, "uwsgi_allow_ips"), add_gateway, self);
+    static const struct {
+        const struct protocol *protocol;
+        const char *peers; /* the setting that names those that may speak it */
+    } gateways[] = {{&uwsgi_protocol, "uwsgi_allow_ips"}, {&fastcgi_protocol, "fastcgi_allow_ips"}};
+    PyObject *name = PyObject_GetAttrString(cfg, "protocol");
+    int result = name ? 0 : -1;
+    for (size_t i = 0; result == 0 && i < sizeof(gateways) / sizeof(gateways[0]); i++) {
+        const struct protocol *protocol = gateways[i].protocol;
+        if (PyUnicode_CompareWithASCIIString(name, protocol->name) != 0)
+            continue;
+        self->engine.protocol = protocol;
+        result = each_text(PyObject_GetAttrString(cfg, gateways[i].peers), add_gateway, self);
+    }
+    Py_XDECREF(name);
+    return result;
 }
 
 static int read_proxying(struct options *self, PyObject *cfg)
@@ -201,7 +213,7 @@ int options_read(struct options *self, PyObject *cfg)
     if (settings_read(table, self, cfg) < 0 || read_forwarding(self, cfg) < 0 ||
         read_proxying(self, cfg) < 0 || read_protocol(self, cfg) < 0 || choose_tmp_dir(self) < 0)
         return -1;
-    self->engine.shared = self->workers > 1 && !self->reuse_port;
+    self->engine.shared = (self->workers > 1 || self->workers_max > 1) && !self->reuse_port;
     self->engine.sign_of_life_ms = beat_ms(self->timeout_ms);
     self->engine.forwarded = &self->forwarded;
     self->engine.trust = &self->trust;

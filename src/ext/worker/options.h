@@ -14,7 +14,7 @@ struct options {
     char *tmp_dir;
     char *tmp_upload_dir;
     uint32_t timeout_ms;
-    uint32_t workers;
+    uint32_t workers, workers_max;
     bool reuse_port;
 };
 

@@ -249,20 +249,27 @@ static int put_scheme(struct worker *worker, PyObject *environ, const struct req
                           request->head.https ? NAME(state, https) : NAME(state, http));
 }
 
-/* With another coding before "chunked" the application is left to see that the body has it. */
-static bool hides_chunks(const struct request *request)
+static bool is_chunked(const struct request *request)
+{
+    return (request->head.seen & field_bit(FIELD_TRANSFER_ENCODING)) != 0;
+}
+
+/* With another coding before "chunked" the application is left to see that the body has it. Where
+ * there are no chunks, no byte means that there is no body. */
+static bool hides_framing(const struct request *request)
 {
     return request->head.framing == HEAD_UNTIL_END && request->body.complete &&
-           !request->head.coded;
+           !request->head.coded && (is_chunked(request) || request->body.stored > 0);
 }
 
 /* A body that is here whole has a length (RFC 3875 §4.1.2), and its chunks are gone. */
 static int put_body_size(struct worker *worker, PyObject *environ, const struct request *request)
 {
     struct core_state *state = worker->state;
-    if (!hides_chunks(request))
+    if (!hides_framing(request))
         return 0;
-    if (PyDict_DelItem(environ, state->header_keys[FIELD_TRANSFER_ENCODING]) < 0)
+    if (is_chunked(request) &&
+        PyDict_DelItem(environ, state->header_keys[FIELD_TRANSFER_ENCODING]) < 0)
         return -1;
     return put(environ, state->header_keys[FIELD_CONTENT_LENGTH],
                PyUnicode_FromFormat("%llu", (unsigned long long)request->body.stored));
@@ -308,7 +315,7 @@ static int put_tls(struct worker *worker, PyObject *environ, struct tls *tls)
 /* The size of a body that was sent in chunks and is here whole; else None. */
 static PyObject *chunked_size(const struct request *request)
 {
-    if (!hides_chunks(request))
+    if (!hides_framing(request))
         return Py_NewRef(Py_None);
     return PyLong_FromUnsignedLongLong(request->body.stored);
 }

@@ -54,19 +54,20 @@ struct child {
     uint32_t generation; /* of the configuration it was forked with */
     enum child_phase phase;
     bool slow_boot_logged;
-    bool watching;      /* look_at is set */
-    bool replacing;     /* its turn to be replaced has come */
-    bool born_big;      /* beyond a limit of memory as soon as it was ready: not held to it */
-    enum reason due;    /* why it is RETIRING */
-    enum reason reason; /* why it has to stop */
-    int64_t forked_at;  /* ms of CLOCK_MONOTONIC, as the others */
-    int64_t since;      /* when the phase began */
-    int64_t spared_to;  /* no time-out before this: the machine slept */
-    int64_t look_at;    /* when to see whether a watched worker has become idle */
-    int64_t expires_at; /* end of max_lifetime, 0: none */
-    int64_t memory;     /* bytes it occupied when that was last looked at; 0: never */
-    int64_t asked_at;   /* when a worker with threads was asked for a sign of life … */
-    int64_t asked_sign; /* … and the last sign that it had given then */
+    bool watching;        /* look_at is set */
+    bool replacing;       /* its turn to be replaced has come */
+    bool born_big;        /* beyond a limit of memory as soon as it was ready: not held to it */
+    enum reason due;      /* why it is RETIRING */
+    enum reason reason;   /* why it has to stop */
+    int64_t forked_at;    /* ms of CLOCK_MONOTONIC, as the others */
+    int64_t since;        /* when the phase began */
+    int64_t spared_to;    /* no time-out before this: the machine slept */
+    int64_t look_at;      /* when to see whether a watched worker has become idle */
+    int64_t expires_at;   /* end of max_lifetime, 0: none */
+    int64_t processor_ms; /* of processor time, when the load was last looked at; 0: never */
+    int64_t memory;       /* bytes it occupied when that was last looked at; 0: never */
+    int64_t asked_at;     /* when a worker with threads was asked for a sign of life … */
+    int64_t asked_sign;   /* … and the last sign that it had given then */
     struct slot
         *slot; /* of a worker; NULL for any other kind, and if the host forked it by itself */
 };

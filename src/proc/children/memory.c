@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 /* /proc/PID/statm begins with size, resident and shared, in pages. */
@@ -37,4 +38,19 @@ int64_t memory_of(pid_t pid)
     if (!read_statm(pid, &resident, &shared))
         return -1;
     return (resident > shared ? resident - shared : 0) * sysconf(_SC_PAGESIZE);
+}
+
+int64_t memory_available(void)
+{
+    char text[512];
+    long long kilobytes;
+    int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return -1;
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    const char *line = strstr(text, "MemAvailable:");
+    return line && sscanf(line, "MemAvailable: %lld", &kilobytes) == 1 ? kilobytes * 1024 : -1;
 }

@@ -16,4 +16,7 @@ int64_t memory_resident(pid_t pid);
  */
 int64_t memory_of(pid_t pid);
 
+/* Memory that new processes can have without others losing theirs. */
+int64_t memory_available(void);
+
 #endif

@@ -4,6 +4,7 @@
 #include "proc/loop/fork.h"
 #include "proc/loop/moment.h"
 #include "proc/loop/pipe.h"
+#include "proc/loop/scaler.h"
 #include "proc/loop/signals.h"
 #include "proc/loop/watch.h"
 
@@ -24,6 +25,7 @@ static void open_pollables(struct arbiter *a)
     a->wake.fd = a->wake_pipe[0];
     a->wake.events = POLLIN;
     pollables_add(&a->pollables, &a->wake);
+    scaler_open(a);
 }
 
 int arbiter_open(struct arbiter *a, const struct arbiter_host *host, void *ctx)
@@ -220,6 +222,7 @@ static int hear_children(struct arbiter *a)
         if (i < a->children.count && a->children.list[i].pid != pid)
             i--; /* a callback took it out of the registry */
     }
+    scaler_rouse(a, now);
     return 0;
 }
 

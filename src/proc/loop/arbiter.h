@@ -7,6 +7,7 @@
 #include "proc/children/children.h"
 #include "proc/children/oom.h"
 #include "proc/children/recycle.h"
+#include "proc/children/scale.h"
 #include "proc/children/scoreboard.h"
 #include "proc/loop/pollable.h"
 
@@ -55,6 +56,12 @@ struct arbiter_host {
     int (*spawn)(void *ctx, enum child_kind kind, unsigned count);
     /* Requests that wait for a worker, and are in none. NULL: there is no such place. */
     unsigned (*between_workers)(void *ctx);
+    /* Connections that the kernel keeps for the workers. NULL: not known. */
+    unsigned (*backlog)(void *ctx);
+    /* The number of workers follows the load: the decision, the number before it, and the figures.
+     * NULL: nobody is interested. */
+    int (*scaled)(void *ctx, enum scale_decision decision, unsigned before,
+                  const struct scale_sample *sample);
     /* Send a signal to a child, by arbiter_kill(). */
     int (*kill)(void *ctx, const struct child *child, int signo);
     int (*died)(void *ctx, const struct arbiter_death *death);
@@ -122,6 +129,14 @@ struct arbiter_kind {
     bool served;         /* one has been ready since the start */
 };
 
+/* See scaler.h. */
+struct arbiter_scaler {
+    struct pollable timer;
+    unsigned room;                       /* workers for which there is memory … */
+    int64_t room_at;                     /* … and when that was looked at; 0: never */
+    uint64_t decisions[SCALE_DECISIONS]; /* since the start */
+};
+
 struct arbiter {
     struct scoreboard board;
     struct children children;
@@ -137,6 +152,8 @@ struct arbiter {
     int64_t timeout_ms;       /* 0: none */
     int64_t boot_ms; /* a child may take so long to boot; 0: ARBITER_BOOT_FACTOR times timeout */
     struct recycle_limits limits;
+    struct scale scale; /* the number of workers, if it follows the load */
+    struct arbiter_scaler scaler;
     int64_t tick_ms;     /* run every duty at least this often; 0: only when there is cause */
     int64_t watchdog_ms; /* call between() at least this often; 0: no */
     bool draining;       /* arbiter_drain(): nothing new */

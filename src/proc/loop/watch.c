@@ -12,22 +12,28 @@ static int64_t silence_deadline(const struct arbiter *a, const struct child *chi
     return moment_later(moment_later(busy, child->asked_at) + a->timeout_ms, child->spared_to);
 }
 
+/* Whether a watched worker is looked at all the time, for its memory or for its load. */
+static bool looks_often(const struct arbiter *a)
+{
+    return recycle_weighs(&a->limits) || scale_is_on(&a->scale);
+}
+
 /* When a watched worker has been busy for too long, or is to be asked whether it still is busy. */
 static int64_t busy_deadline(const struct arbiter *a, const struct child *child)
 {
-    if (!child->watching || (a->timeout_ms == 0 && !recycle_weighs(&a->limits)))
+    if (!child->watching || (a->timeout_ms == 0 && !looks_often(a)))
         return INT64_MAX;
     int64_t busy = child_busy_since(child);
     if (busy == 0)
         return child->look_at;
     int64_t silent = silence_deadline(a, child, busy);
-    return recycle_weighs(&a->limits) ? moment_sooner(silent, child->look_at) : silent;
+    return looks_often(a) ? moment_sooner(silent, child->look_at) : silent;
 }
 
 /* How long a worker that is watched may be idle before it is seen. */
 static int64_t look_ms(const struct arbiter *a)
 {
-    return recycle_weighs(&a->limits) ? RECYCLE_LOOK_MS : a->timeout_ms;
+    return looks_often(a) ? RECYCLE_LOOK_MS : a->timeout_ms;
 }
 
 /* How long a worker may take to boot; 0: for ever. */
@@ -46,6 +52,8 @@ static int64_t boot_deadline(const struct arbiter *a, const struct child *child)
 {
     int64_t ms = tells_of_slow_boot(a, child) ? a->timeout_ms : boot_limit(a);
 
+    if (child->kind == CHILD_DIRTY)
+        return INT64_MAX; /* it times its own workers */
     return ms == 0 ? INT64_MAX : moment_later(child->forked_at + ms, child->spared_to);
 }
 
@@ -191,10 +199,10 @@ static int look_at_watched(struct arbiter *a, struct child *child, int64_t now)
 {
     pid_t pid = child->pid;
 
-    if (!recycle_weighs(&a->limits) || child->look_at > now)
+    if (!looks_often(a) || child->look_at > now)
         return look_at_busy(a, child, now);
     child->look_at = now + RECYCLE_LOOK_MS;
-    int result = weigh(a, child, now);
+    int result = recycle_weighs(&a->limits) ? weigh(a, child, now) : 0;
     child = children_find(&a->children, pid); /* the host may have forgotten it */
     if (result < 0 || !child || child->phase > CHILD_STOPPING)
         return result;

@@ -221,6 +221,11 @@ static void report_master(const struct arbiter *a, struct writer *out)
         labelled(out, "workers", "phase", child_phase_name(i), phases[i]);
     gauge(out, "workers_wanted", a->kinds[CHILD_WORKER].goal.target,
           "Workers that there should be.");
+    family(out, "scale_decisions", "counter", "",
+           "Decisions about the number of workers that follows the load.");
+    for (int i = SCALE_STAY + 1; i < SCALE_DECISIONS; i++)
+        labelled(out, "scale_decisions_total", "decision", scale_decision_name(i),
+                 a->scaler.decisions[i]);
     counter(out, "workers_started", "", a->forks, "Workers forked.");
     family(out, "worker_deaths", "counter", "", "Workers that ended, by reason.");
     for (int i = REASON_NONE + 1; i < REASON_COUNT; i++)

@@ -162,7 +162,7 @@ static void http1_refuse_client(struct engine *engine, struct conn *conn, enum m
                                 int status, const char *text)
 {
     if (!conn->request)
-        conn->request = request_get(engine, conn, &http1_stream, BUDGET_REQUEST);
+        conn->request = request_get(engine, conn, conn->protocol->form->stream, BUDGET_REQUEST);
     if (conn->request)
         refuse(engine, conn, reason, status, text);
     else
@@ -229,8 +229,8 @@ static bool body_goes_on(struct engine *engine, struct conn *conn)
 
 static void went_on(struct engine *engine, struct conn *conn, enum body_progress progress)
 {
-    const struct chunked *chunked = &http1_state(conn->request)->chunked;
     const char *text;
+    int status;
     switch (progress) {
     case BODY_COMPLETE:
     case BODY_STREAMS:
@@ -240,9 +240,9 @@ static void went_on(struct engine *engine, struct conn *conn, enum body_progress
         await_body(engine, conn);
         break;
     case BODY_MALFORMED:
-        text = chunked_error_text(chunked);
+        status = conn->protocol->form->body_fault(conn->request, &text);
         log_invalid(engine, conn, text);
-        refuse(engine, conn, CLOSE_MALFORMED, chunked_error_status(chunked), text);
+        refuse(engine, conn, CLOSE_MALFORMED, status, text);
         break;
     case BODY_TOO_LARGE:
         refuse_body(engine, conn);
@@ -339,7 +339,7 @@ static bool adopt(struct engine *engine, struct conn *conn, struct request *requ
     uint64_t since_ms = ready_ns / 1000000; /* the clock is the same in all processes */
     uint32_t most_ms = engine->options.max_queue_ms;
     conn->request = request;
-    request->stream = &http1_stream;
+    request->stream = conn->protocol->form->stream;
     if (conn->state != CONN_OPEN || !turn_to(engine, conn, PHASE_HEAD))
         return false;
     enum http1_result result = conn->protocol->form->parse_again(request, head_size);
@@ -404,7 +404,7 @@ static void go_on_with_room(struct engine *engine, struct conn *conn)
 static bool attach_request(struct engine *engine, struct conn *conn)
 {
     if (!conn->request)
-        conn->request = request_get(engine, conn, &http1_stream, BUDGET_REQUEST);
+        conn->request = request_get(engine, conn, conn->protocol->form->stream, BUDGET_REQUEST);
     if (conn->request)
         return true;
     if (errno == ENOBUFS) {
@@ -745,5 +745,11 @@ const struct protocol http1_protocol = {
 const struct protocol uwsgi_protocol = {
     .name = "uwsgi",
     .form = &uwsgi_form,
+    ONE_AFTER_THE_OTHER,
+};
+
+const struct protocol fastcgi_protocol = {
+    .name = "fastcgi",
+    .form = &fastcgi_form,
     ONE_AFTER_THE_OTHER,
 };

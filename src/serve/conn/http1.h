@@ -25,4 +25,10 @@ extern const struct protocol http1_protocol;
  */
 extern const struct protocol uwsgi_protocol;
 
+/*
+ * FastCGI (nginx's fastcgi_pass), role responder: the same with requests and answers in records,
+ * and as many requests on a connection as the gateway likes: see fastcgi.c and fastcgi_stream.c.
+ */
+extern const struct protocol fastcgi_protocol;
+
 #endif

@@ -52,8 +52,8 @@ static enum chunked_result decode_input(struct request *request, size_t limit, c
 {
     size_t consumed, raw = request->input_size - request->input_at;
     *data = request->input + request->input_at;
-    enum chunked_result result = chunked_decode(&http1_state(request)->chunked, *data,
-                                                raw < limit ? raw : limit, &consumed, produced);
+    enum chunked_result result = http1_form_of(request)->decode(
+        request, *data, raw < limit ? raw : limit, &consumed, produced);
     request->input_at += (uint32_t)consumed;
     return result;
 }
@@ -83,13 +83,12 @@ static enum body_progress begin_length(struct request *request)
 enum body_progress http1_body_begin(struct request *request)
 {
     struct body *body = &request->body;
-    const struct http1_limits *limits = &request->engine->options.limits;
     bool chunked = request->head.framing == HEAD_UNTIL_END;
     if (!body_declare(request))
         return BODY_TOO_LARGE;
     bool expects = request->head.expect_continue && request->input_at == request->input_size;
     if (chunked)
-        chunked_init(&http1_state(request)->chunked, limits->field_size, limits->fields);
+        http1_form_of(request)->begin_body(request);
     enum body_progress progress = chunked ? store_chunks(request) : begin_length(request);
     if (expects && progress == BODY_PARTIAL)
         http1_go_on(request);
@@ -111,14 +110,21 @@ enum body_progress http1_body_received(struct request *request, size_t n)
     return body->complete ? BODY_COMPLETE : BODY_PARTIAL;
 }
 
+static ssize_t send_aside(const struct conn *conn, struct str bytes)
+{
+    return conn->tls ? tls_send_aside(conn->tls, bytes.p, bytes.n)
+                     : socket_send(conn->io.fd, bytes.p, bytes.n);
+}
+
+bool http1_send_aside(struct request *request, struct str bytes)
+{
+    return send_aside(request->conn, bytes) == (ssize_t)bytes.n;
+}
+
 void http1_go_on(struct request *request)
 {
-    struct conn *conn = request->conn;
-    struct str interim = HTTP1_CONTINUE;
     /* A socket that cannot take 25 bytes before anything was answered has no reader. */
-    ssize_t sent = conn->tls ? tls_send_aside(conn->tls, interim.p, interim.n)
-                             : socket_send(conn->io.fd, interim.p, interim.n);
-    if (sent < 0 && errno != EAGAIN)
+    if (send_aside(request->conn, HTTP1_CONTINUE) < 0 && errno != EAGAIN)
         request->response.broken = true;
 }
 

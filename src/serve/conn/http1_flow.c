@@ -133,12 +133,11 @@ static enum body_progress begin_length(struct request *request)
 
 static enum body_progress begin_chunks(struct request *request)
 {
-    struct chunked *chunked = &http1_state(request)->chunked;
-    const struct http1_limits *limits = &request->engine->options.limits;
+    const struct http1_form *form = http1_form_of(request);
     char *data = request->input + request->input_at;
     size_t consumed, produced, there = request->input_size - request->input_at;
-    chunked_init(chunked, limits->field_size, limits->fields);
-    enum chunked_result result = chunked_decode(chunked, data, there, &consumed, &produced);
+    form->begin_body(request);
+    enum chunked_result result = form->decode(request, data, there, &consumed, &produced);
     request->input_at += (uint32_t)consumed;
     if (result == CHUNKED_ERROR)
         return BODY_MALFORMED;
@@ -181,12 +180,13 @@ static void cut_short(struct engine *engine, struct conn *conn, bool broken)
 
 static bool add_chunks(struct request *request, char *data, size_t n)
 {
-    struct chunked *chunked = &http1_state(request)->chunked;
+    const struct http1_form *form = http1_form_of(request);
     size_t consumed, produced;
-    enum chunked_result result = chunked_decode(chunked, data, n, &consumed, &produced);
+    enum chunked_result result = form->decode(request, data, n, &consumed, &produced);
     if (result == CHUNKED_ERROR) {
-        inflow_fail(request, INFLOW_MALFORMED, chunked_error_status(chunked),
-                    chunked_error_text(chunked));
+        const char *text;
+        int status = form->body_fault(request, &text);
+        inflow_fail(request, INFLOW_MALFORMED, status, text);
         return false;
     }
     memmove(data + produced, data + consumed, n - consumed);
@@ -272,6 +272,7 @@ static void time_output(struct engine *engine, struct request *request)
 {
     uint32_t ms = engine->options.send_timeout_ms;
     request->flow.out_at = ms > 0 ? engine->now_ms + ms : 0;
+    request->flow.untaken = socket_untaken(request->conn->io.fd);
 }
 
 void flow_attend(struct engine *engine, struct request *request)
@@ -324,7 +325,8 @@ static void look_at_input(struct engine *engine, struct conn *conn)
     }
 }
 
-/* The client takes nothing: the rest of the answer is thrown away. */
+/* The client takes nothing: the rest of the answer is thrown away. The socket is shut now, for the
+ * application may not hear of it for long. */
 static void give_up_output(struct engine *engine, struct conn *conn)
 {
     struct outq *out = &conn->request->out;
@@ -334,13 +336,25 @@ static void give_up_output(struct engine *engine, struct conn *conn)
     struct part *rest = outq_clear(out);
     pthread_mutex_unlock(&out->lock);
     engine_discard(engine, rest);
+    request_interrupt(conn->request, true);
     client_left(engine, conn, true);
+}
+
+/* The system reports a socket as writable only when much of its buffer is empty. */
+static bool takes_some(const struct request *request)
+{
+    return socket_untaken(request->conn->io.fd) + PACE_BYTES <= request->flow.untaken;
 }
 
 static void look_at_output(struct engine *engine, struct conn *conn)
 {
-    conn->request->flow.out_at = 0;
-    if (atomic_load(&conn->request->out.pending)) /* else the application's thread has sent it */
+    struct request *request = conn->request;
+    request->flow.out_at = 0;
+    if (!atomic_load(&request->out.pending)) /* the application's thread has sent it */
+        return;
+    if (takes_some(request))
+        time_output(engine, request);
+    else
         give_up_output(engine, conn);
 }
 

@@ -66,10 +66,33 @@ static void fault(struct request *request, struct http1_fault *fault)
     http1_error_page_text(parser, request->input, fault->page, sizeof(fault->page));
 }
 
+static void begin_body(struct request *request)
+{
+    const struct http1_limits *limits = &request->engine->options.limits;
+    chunked_init(&http1_state(request)->chunked, limits->field_size, limits->fields);
+}
+
+static enum chunked_result decode(struct request *request, char *data, size_t size,
+                                  size_t *consumed, size_t *produced)
+{
+    return chunked_decode(&http1_state(request)->chunked, data, size, consumed, produced);
+}
+
+static int body_fault(struct request *request, const char **text)
+{
+    const struct chunked *chunked = &http1_state(request)->chunked;
+    *text = chunked_error_text(chunked);
+    return chunked_error_status(chunked);
+}
+
 const struct http1_form http1_form = {
+    .stream = &http1_stream,
     .parse = parse,
     .parse_again = parse,
     .apply = apply,
     .no_room = no_room,
     .fault = fault,
+    .begin_body = begin_body,
+    .decode = decode,
+    .body_fault = body_fault,
 };

@@ -1,6 +1,7 @@
 #ifndef SERVE_CONN_HTTP1_PRIVATE_H
 #define SERVE_CONN_HTTP1_PRIVATE_H
 
+#include "proto/fastcgi.h"
 #include "proto/http1/chunked.h"
 #include "proto/http1/parse.h"
 #include "proto/uwsgi.h"
@@ -8,6 +9,8 @@
 #include "serve/conn/protocol.h"
 #include "serve/request/request.h"
 #include "serve/request/stream.h"
+
+#include <sys/uio.h>
 
 /* What the files of HTTP/1 share. */
 
@@ -22,10 +25,12 @@ struct http1_fault {
 };
 
 /*
- * How the head of a request is written: as HTTP/1 has it, or as a packet of uwsgi. All else of a
- * connection that has one request after the other is the same for both, and so are the answers.
+ * How requests are written: as HTTP/1 has them, as packets of uwsgi or as records of FastCGI. All
+ * else of a connection that has one request after the other is the same for all.
  */
 struct http1_form {
+    const struct stream_ops *stream; /* how answers are written */
+
     /* The head from the socket, of which `size` bytes are there. HTTP1_ERROR: fault() says why. */
     enum http1_result (*parse)(struct request *request, size_t size);
 
@@ -39,9 +44,16 @@ struct http1_form {
     void (*no_room)(struct request *request, bool too_long);
 
     void (*fault)(struct request *request, struct http1_fault *fault);
+
+    /* The rest is for bodies that show where they end (HEAD_UNTIL_END), if the form has any: before
+     * the first byte; as chunked_decode(); and why that failed: a status and words, static. */
+    void (*begin_body)(struct request *request);
+    enum chunked_result (*decode)(struct request *request, char *data, size_t size,
+                                  size_t *consumed, size_t *produced);
+    int (*body_fault)(struct request *request, const char **text);
 };
 
-extern const struct http1_form http1_form, uwsgi_form;
+extern const struct http1_form http1_form, uwsgi_form, fastcgi_form;
 
 /* http1_head.c: whether the other end, behind what a PROXY header says, is one of `trust`. */
 bool http1_is_from(const struct conn *conn, const struct trust *trust);
@@ -51,13 +63,19 @@ bool http1_is_https(const struct conn *conn);
 
 /* What a request is to HTTP/1: in request->state. */
 struct http1_state {
-    struct http1_parser parser; /* zeroed where the form has another */
+    struct http1_parser parser; /* zeroed where the form has another, but for keep_alive */
     union {
         struct chunked chunked;
         struct uwsgi_state {
             struct uwsgi packet;
             bool forbidden, too_long, no_memory;
         } uwsgi;
+        struct fastcgi_state {
+            struct fastcgi records;
+            uint64_t body; /* bytes of it so far */
+            uint32_t kept; /* bytes of the head that stand in the input: see fastcgi.c */
+            uint8_t fault; /* enum fault of fastcgi.c */
+        } fastcgi;
     };
     bool gateway; /* the other end is one that wants neither chunks nor interim answers */
 };
@@ -67,6 +85,11 @@ _Static_assert(sizeof(struct http1_state) <= REQUEST_STATE_SIZE, "it has room in
 static inline struct http1_state *http1_state(struct request *request)
 {
     return (struct http1_state *)&request->state;
+}
+
+static inline const struct http1_form *http1_form_of(const struct request *request)
+{
+    return request->conn->protocol->form;
 }
 
 /* http1_body.c: a body on its way in */
@@ -84,12 +107,26 @@ enum body_progress http1_body_received(struct request *request, size_t n);
 
 ssize_t http1_body_read(struct request *request, char *out, size_t n);
 
-/* "100 Continue", at once: nothing else of its answer is on the way yet. */
+/* A few bytes, at once, before anything of the answer: whether the socket takes them. */
+bool http1_send_aside(struct request *request, struct str bytes);
+
+/* The same for "100 Continue". */
 void http1_go_on(struct request *request);
 
 /* http1_stream.c */
 
-extern const struct stream_ops http1_stream;
+extern const struct stream_ops http1_stream, fastcgi_stream;
+
+/* The server's own fields for the answer, without those that the application has set. */
+struct str http1_own_fields(const struct request *request);
+
+/* Small answers leave as one piece of memory: joins parts behind the first, which is the end of
+ * response->head, if they have room there. */
+void http1_join(struct response *response, struct iovec *parts, int *count);
+
+bool http1_is_gone(struct request *request);
+void http1_watch(struct request *request);
+void http1_interrupt(struct request *request, bool both);
 
 /* The input of a client has ended while its request waits. Whether it listens is not to be seen by
  * that; a system that nobody listens on answers an interim response with a reset. Leader only. */

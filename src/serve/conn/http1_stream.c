@@ -32,13 +32,18 @@ static void choose_framing(struct request *request)
 }
 
 /* The first line is that of Server, if there is one. */
-static struct str own_fields_but_server(const struct engine *engine)
+static struct str without_server(struct str own)
 {
-    struct str own = engine->options.own_fields;
     const char *end = own.n > 7 && str_ieq((struct str){own.p, 7}, STR("server:"))
                           ? memchr(own.p, '\n', own.n)
                           : NULL;
     return end ? (struct str){end + 1, (size_t)(own.p + own.n - end - 1)} : own;
+}
+
+struct str http1_own_fields(const struct request *request)
+{
+    struct str own = request->engine->options.own_fields;
+    return request->response.has_server ? without_server(own) : own;
 }
 
 /* Writes what goes before the fields into the gap; returns where the head begins. */
@@ -49,8 +54,7 @@ static char *put_prefix(struct request *request)
         .major = request->head.major,
         .minor = request->head.minor,
         .status = {response->head, response->status_size},
-        .own = response->has_server ? own_fields_but_server(request->engine)
-                                    : request->engine->options.own_fields,
+        .own = http1_own_fields(request),
         .date = response->has_date ? NULL : clock_date(),
         .connection = response->upgrade      ? HTTP1_UPGRADE
                       : response->keep_alive ? HTTP1_KEEP_ALIVE
@@ -78,8 +82,7 @@ static struct iovec take_head(struct request *request)
     return (struct iovec){begin, (size_t)(response->head + response->head_size - begin)};
 }
 
-/* Small answers leave as one piece of memory. */
-static void join(struct response *response, struct iovec *parts, int *count)
+void http1_join(struct response *response, struct iovec *parts, int *count)
 {
     size_t more = 0;
     for (int i = 1; i < *count; i++)
@@ -125,7 +128,7 @@ static bool write_body(struct request *request, const char *data, size_t n, void
     if (count == 0)
         return true;
     if (has_head && n <= OUT_COPY_MAX) {
-        join(response, parts, &count);
+        http1_join(response, parts, &count);
         if (count == 1)
             body = -1;
     }
@@ -195,7 +198,7 @@ static void ask(struct request *request)
     http1_go_on(request);
 }
 
-static bool is_gone(struct request *request)
+bool http1_is_gone(struct request *request)
 {
     int fd = request->conn->io.fd;
     enum socket_peer peer = socket_peer(fd);
@@ -214,7 +217,7 @@ void http1_ask(struct engine *engine, struct request *request)
 }
 
 /* The loop alone sees it. The client's input may have ended long ago. */
-static void watch(struct request *request)
+void http1_watch(struct request *request)
 {
     struct engine *engine = request->engine;
     struct conn *conn = request->conn;
@@ -226,7 +229,7 @@ static void watch(struct request *request)
     pthread_mutex_unlock(&request->out.lock);
 }
 
-static void interrupt(struct request *request, bool both)
+void http1_interrupt(struct request *request, bool both)
 {
     shutdown(request->conn->io.fd, both ? SHUT_RDWR : SHUT_RD);
 }
@@ -238,8 +241,8 @@ const struct stream_ops http1_stream = {
     .interim = interim,
     .go_on = http1_go_on,
     .read = http1_body_read,
-    .is_gone = is_gone,
-    .watch = watch,
-    .interrupt = interrupt,
+    .is_gone = http1_is_gone,
+    .watch = http1_watch,
+    .interrupt = http1_interrupt,
     .share = send_by_copies,
 };

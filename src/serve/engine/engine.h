@@ -42,8 +42,9 @@ struct engine_options {
     const struct forwarded *forwarded; /* borrowed */
     const struct trust *trust;         /* borrowed: forwarded_allow_ips */
     const struct trust *proxies;       /* borrowed: proxy_allow_ips */
-    const struct trust *gateways;      /* borrowed: uwsgi_allow_ips */
+    const struct trust *gateways;      /* borrowed: uwsgi_allow_ips or fastcgi_allow_ips */
     unsigned proxy_versions;           /* bits of enum proxy_version; 0: no PROXY header is read */
+    bool proxy_required;               /* a connection without one is refused */
     uint32_t keepalive_ms;             /* 0: one request a connection */
     uint32_t header_timeout_ms;        /* from the first wait until a head is whole; 0: never */
     uint32_t send_timeout_ms;          /* in which a client takes PACE_BYTES at least; 0: never */

@@ -62,9 +62,8 @@ bool body_declare(struct request *request)
 {
     struct body *body = &request->body;
     body->framing = request->head.framing;
-    if (body->framing == HEAD_LENGTH)
-        body->wanted = request->head.content_length;
-    return body->framing != HEAD_LENGTH || !body_is_too_large(request, body->wanted);
+    body->wanted = request->head.content_length;
+    return !body_is_too_large(request, body->wanted);
 }
 
 static int store(struct body *body, const char *data, uint64_t n, uint64_t total, const char *dir)

@@ -31,12 +31,12 @@ enum request_phase {
     PHASE_FLUSH,   /* the answer is complete, the client has not taken all of it */
 };
 
-enum { REQUEST_STATE_SIZE = 96 }; /* bytes of a protocol's own state in a request */
+enum { REQUEST_STATE_SIZE = 144 }; /* bytes of a protocol's own state in a request */
 
 /* The body of a request, as the application reads it (RFC 9112 §6). */
 struct body {
     enum head_framing framing;
-    uint64_t wanted;      /* HEAD_LENGTH: declared bytes */
+    uint64_t wanted;      /* declared bytes; 0 when none are */
     uint64_t taken;       /* bytes that the application has read */
     struct spool spool;   /* the buffered bytes, unless they are in the input */
     const char *in_place; /* a body that arrived with its head: in the input buffer */
@@ -83,6 +83,7 @@ struct flow {
     uint64_t queue_at; /* when it has waited too long for a thread */
     uint64_t in_at;    /* when the pace of its body is looked at */
     uint64_t out_at;   /* when its client has taken nothing for too long */
+    uint32_t untaken;  /* what stood in its socket when that was set */
     uint8_t why;       /* enum metrics_close: for which its connection will be closed */
 };
 

@@ -1,0 +1,72 @@
+"""What the master and a dirty arbiter have in common: the board on which it shows its state.
+
+The board is memory that the master maps before the fork; a dirty worker closes its copy. The master
+takes nothing there for granted: a description that is no JSON is none.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SOCKET_VARIABLE = "GUNICORN_DIRTY_SOCKET"  # of the environment: the path of the arbiter's socket
+
+#: The figures, each a word of 8 bytes. src/proc/port/report.c has the same.
+TAKES_CALLS, WORKERS, RUNNING, WAITING, OK, ERRORS, TIMEOUTS, CRASHES, REFUSED, DEATHS = range(10)
+LAST = 10  # set by the master: the server stops, and no arbiter follows this one
+FIGURES = 16
+GAUGES = (TAKES_CALLS, WORKERS, RUNNING, WAITING, LAST)
+
+_FIGURES_SIZE = 8 * FIGURES
+_TEXT = _FIGURES_SIZE + 8  # where the description begins, after its length
+SIZE = 64 * 1024  # bytes of a board
+TEXT_MAX = SIZE - _TEXT
+
+
+class Board:
+    """The board of one dirty arbiter at a time; its counters go on with the next."""
+
+    def __init__(self) -> None:
+        import mmap
+
+        self.memory = mmap.mmap(-1, SIZE)
+        self._view = memoryview(self.memory)
+        self.figures = self._view[:_FIGURES_SIZE].cast("Q")
+
+    def clear(self) -> None:
+        """Forget the arbiter; its counters stay."""
+        for gauge in GAUGES:
+            self.figures[gauge] = 0
+        self._length()[0] = 0
+
+    def describe(self, description: dict[str, Any]) -> None:
+        """Show a description; one that is too long is left out."""
+        import json
+
+        text = json.dumps(description).encode()
+        if len(text) > TEXT_MAX:
+            text = b"{}"
+        self._length()[0] = 0
+        self._view[_TEXT : _TEXT + len(text)] = text
+        self._length()[0] = len(text)
+
+    def description(self) -> dict[str, Any]:
+        """Return the description; an empty one if there is none, or while it is written."""
+        import json
+
+        size = min(self._length()[0], TEXT_MAX)
+        try:
+            found = json.loads(bytes(self._view[_TEXT : _TEXT + size]))
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _length(self) -> memoryview:
+        return self._view[_FIGURES_SIZE:_TEXT].cast("Q")
+
+    def close(self) -> None:
+        """Unmap it."""
+        self.figures.release()
+        self._view.release()
+        self.memory.close()

@@ -1,0 +1,216 @@
+"""A dirty worker: the process that has loaded dirty applications and runs their actions."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+
+from gunicorn import _logfiles, util
+
+from . import protocol
+from ._calls import CallThread
+from .app import find_class, load_dirty_app
+from .errors import DirtyProtocolError
+from .tlv import TLVEncoder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gunicorn.config import Config
+    from gunicorn.glogging import Logger
+
+BOOT_ERROR = 3  # the exit status of a worker that cannot load its applications
+
+# Messages to the arbiter, by the types of the protocol.
+CLASSES = protocol.MSG_TYPE_REQUEST  # the classes are imported: their attributes
+READY = protocol.MSG_TYPE_RESPONSE  # the applications are loaded
+LEAVING = protocol.MSG_TYPE_END  # the worker wants to stop, and takes no further call
+SEAT = protocol.MSG_TYPE_CHUNK  # a thread waits for calls: its socket comes with the message
+
+SIGNALS = [
+    getattr(signal, f"SIG{name}")
+    for name in ("HUP", "QUIT", "INT", "TERM", "TTIN", "TTOU", "USR1", "USR2", "CHLD", "ABRT")
+]
+
+
+class DirtyWorker:
+    """A dirty worker.
+
+    Hooks use `pid`, `age`, `cfg`, `log`, `app_paths` (those it is to load) and, in the worker,
+    `apps` (path to object).
+    """
+
+    def __init__(
+        self,
+        age: int,
+        ppid: int,
+        app_paths: list[str],
+        cfg: Config,
+        log: Logger,
+        control: socket.socket,
+    ) -> None:
+        self.age = age
+        self.pid: int | str = "[booting]"
+        self.ppid = ppid
+        self.app_paths = app_paths
+        self.cfg = cfg
+        self.log = log
+        self.booted = False
+        self.aborted = False
+        self.alive = True
+        self.apps: dict[str, Any] = {}
+        self._control = control
+        self._kept: Any = None
+        self._speaking = threading.Lock()
+
+    def __str__(self) -> str:
+        return f"<DirtyWorker {self.pid}>"
+
+    def keep(self, kept: Any) -> None:
+        """Keep an object of the arbiter's for as long as the process lives."""
+        self._kept = kept
+
+    def live(self) -> None:
+        """Be the worker, and end the process, without the end of the interpreter."""
+        status = 1
+        try:
+            self.init_process()
+            status = 0
+        except SystemExit as exc:
+            status = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+        except BaseException:
+            self.log.exception("Exception in dirty worker process")
+            status = 1 if self.booted else BOOT_ERROR
+        finally:
+            _flush()
+            os._exit(status & 0xFF)
+
+    def init_process(self) -> None:
+        """Be the worker, until the arbiter has it stop or is gone. Raises SystemExit."""
+        self.pid = os.getpid()
+        os.environ.update(self.cfg.env or {})
+        util.set_owner_process(self.cfg.uid, self.cfg.gid, initgroups=self.cfg.initgroups)
+        util.seed()
+        self._init_stack_dump()
+        self.load_apps()
+        self.cfg.dirty_worker_init(self)
+        self.booted = True
+        self.run()
+
+    def _init_stack_dump(self) -> None:
+        """On SIGABRT, which ends a stuck call, the stacks of all threads go to the error log."""
+        import faulthandler
+
+        faulthandler.disable()
+        try:
+            faulthandler.enable(file=_logfiles.error_descriptor(self.log), all_threads=True)
+        except (OSError, ValueError, RuntimeError):
+            self.log.debug("No stacks will be written on SIGABRT", exc_info=True)
+
+    # ---- applications ----
+
+    def load_apps(self) -> None:
+        """Load the applications that the arbiter chooses. Raises what they raise."""
+        try:
+            classes = {path: _attributes(find_class(path)) for path in self.app_paths}
+            self.say(CLASSES, classes)
+            self.app_paths = self._hear()
+            self.apps = {path: load_dirty_app(path) for path in self.app_paths}
+            for path, app in self.apps.items():
+                app.init()
+                self.log.info("Initialized dirty app: %s", path)
+        except Exception:
+            self.log.exception("Failed to load dirty apps")
+            raise SystemExit(BOOT_ERROR) from None
+
+    def _hear(self) -> Any:
+        """Receive the arbiter's answer to the classes: the paths to load."""
+        try:
+            _, _, payload = protocol.receive(self._control)
+        except (EOFError, OSError):
+            raise SystemExit(0) from None  # it is gone, or does not need this worker
+        return TLVEncoder.decode_full(payload)
+
+    def close_apps(self) -> None:
+        """Close the applications; what they raise is logged."""
+        for path, app in self.apps.items():
+            try:
+                app.close()
+            except Exception:
+                self.log.exception("Error closing dirty app %s", path)
+
+    # ---- the arbiter ----
+
+    def say(self, kind: int, value: Any = None, fds: tuple[int, ...] = ()) -> None:
+        """Send a message to the arbiter, with descriptors. Raises OSError."""
+        payload = TLVEncoder.encode(value)
+        message = protocol.header_of(kind, 0, len(payload)) + payload
+        with self._speaking:
+            if fds:
+                sent = socket.send_fds(self._control, [message], fds)
+                message = message[sent:]
+            self._control.sendall(message)
+
+    def offer(self, seat: socket.socket) -> bool:
+        """Offer the end of a thread's socket to the arbiter. False: the arbiter is gone."""
+        try:
+            self.say(SEAT, None, (seat.fileno(),))
+        except OSError:
+            return False
+        return True
+
+    def run(self) -> None:
+        """Run calls in threads. The main thread waits for signals, and for the arbiter's end."""
+        try:
+            self.say(READY)
+            for number in range(max(1, self.cfg.dirty_threads)):
+                CallThread(self, number).start()
+            signal.signal(signal.SIGTERM, self._leave)
+            self._wait()
+        except (EOFError, OSError, DirtyProtocolError):
+            pass  # the arbiter has closed its end
+        finally:
+            self.alive = False
+            self.close_apps()
+
+    def _wait(self) -> None:
+        while True:
+            protocol.receive(self._control)
+
+    # ---- signals ----
+
+    def init_signals(self) -> None:
+        """Take the signals: TERM waits for the calls that run, QUIT and INT do not."""
+        for signo in SIGNALS:
+            signal.signal(signo, signal.SIG_DFL)
+        signal.signal(signal.SIGQUIT, self._quit)
+        signal.signal(signal.SIGINT, self._quit)
+        signal.signal(signal.SIGUSR1, self._reopen)
+
+    def _leave(self, signo: int, frame: Any) -> None:
+        try:
+            self.say(LEAVING)
+        except OSError:
+            self._quit(signo, frame)
+
+    def _quit(self, signo: int, frame: Any) -> None:
+        raise SystemExit(0)
+
+    def _reopen(self, signo: int, frame: Any) -> None:
+        self.log.reopen_files()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+
+
+def _attributes(kind: type) -> dict[str, Any]:
+    workers, stashes = getattr(kind, "workers", None), getattr(kind, "stashes", ())
+    return {"workers": workers, "stashes": [str(name) for name in stashes]}
