@@ -418,12 +418,48 @@ def test_request_timeout(troubled, asgi, tmp_path):
     assert seen(server, 1) == ["cancelled"]
 
 
+def test_request_that_goes_on_after_its_cancellation(asgi, tmp_path):
+    """Is logged again after the grace, and its worker replaced."""
+    server = asgi(
+        *("--request-timeout", "0.2", "--request-timeout-grace", "0.3"), expect_trouble=True
+    )
+    first = server.request(target="/pid").body
+    with server.connect() as connection:
+        connection.send(render(target=f"/stubborn?{tmp_path / 'end'}"))
+        server.wait_for_log(
+            r"GET /stubborn.* has been running for \S+ s, and its task did not end within "
+            r"request_timeout_grace \(0.3 s\) of its cancellation.*\n.*in stubborn"
+        )
+        wait_until(lambda: server.request(target="/pid").body != first, "a successor answers")
+        (tmp_path / "end").touch()
+        assert connection.read_response().body == b"at last"
+    assert "C code" not in server.log
+
+
 def test_grace_after_the_client_has_left(asgi):
     server = asgi("--asgi-disconnect-grace-period", "1")
     with server.connect() as connection:
         connection.send(render(target="/sleep?30"))
         server.wait_running()
     assert seen(server, 1) == ["cancelled"]
+
+
+@pytest.mark.parametrize("path", ["/block?1", "/block_late?1"])
+def test_blocked_loop_is_reported(asgi, path):
+    """With the task, its request, and its stack; once."""
+    server = asgi("--loop-block-warning", "0.2")
+    assert server.request(target=path).body == b"blocked"
+    server.wait_for_log(
+        r"event loop has been blocked for 0.2 s \(loop_block_warning\) by the task '\S+' of the "
+        rf"request GET {path.partition('?')[0]}\S*: (.*\n)+.* in block\n"
+    )
+    assert server.log.count("loop_block_warning") == 1
+
+
+def test_loop_that_turns_is_not_reported(asgi):
+    server = asgi("--loop-block-warning", "0.1")
+    assert server.request(target="/sleep?0.6").body == b"slept"
+    assert "loop_block_warning" not in server.log
 
 
 def test_blocked_loop_hands_over(asgi):

@@ -6,6 +6,8 @@
 #include "ext/core/methods.h"
 #include "ext/worker/worker.h"
 
+#include <pthread.h>
+
 /* Methods of gunicorn.workers._asgi.Half, the Python half of an ASGI worker's engine. */
 #define ASGI_METHODS(X)                                                                            \
     X(cancel_task)                                                                                 \
@@ -17,6 +19,7 @@
     X(task_failed)                                                                                 \
     X(incomplete)                                                                                  \
     X(task_overdue)                                                                                \
+    X(task_stuck)                                                                                  \
     X(pairs)                                                                                       \
     X(scopes)
 
@@ -37,6 +40,7 @@ enum { ASGI_METHODS(METHOD_INDEX) ASGI_METHOD_COUNT };
     X(method, "method")                                                                            \
     X(more_body, "more_body")                                                                      \
     X(one_zero, "1.0")                                                                             \
+    X(two, "2")                                                                                    \
     X(path, "path")                                                                                \
     X(query_string, "query_string")                                                                \
     X(raw_path, "raw_path")                                                                        \
@@ -63,6 +67,7 @@ enum asgi_name {
 /* The part of a worker that only ASGI applications need. */
 struct asgi {
     PyObject *half;
+    pthread_t thread; /* of the loop */
     PyObject *methods[ASGI_METHOD_COUNT];
     PyObject *names[ASGI_NAME_COUNT];
     PyObject *templates;           /* a list of scopes: one a listener, and that of a rehearsal */
@@ -71,9 +76,10 @@ struct asgi {
     PyObject *task_type;           /* asyncio.Task, and how it is called; NULL: by create_task() */
     PyObject *task_keywords;
     PyObject *loop;
-    PyObject *tasks; /* a set: of requests, also of those whose answer is complete */
-    PyObject *done;  /* an awaitable that has completed */
-    PyObject *empty; /* b"" */
+    PyObject
+        *tasks;     /* a dict: tasks that have waited, also of complete answers, and their scopes */
+    PyObject *done; /* an awaitable that has completed */
+    PyObject *empty;                                                  /* b"" */
     PyObject *request_message, *disconnect_message, *receive_message; /* templates */
     struct list channels;                                             /* those that are there */
     struct pairs pairs;

@@ -4,7 +4,20 @@
 #include "ext/asgi/run.h"
 #include "ext/worker/ops.h"
 
-static const struct app_ops asgi_ops = {.run = run_request, .events = run_events, WORKER_OPS};
+#include <signal.h>
+
+/* The handler in Python reports the task; a thread of the engine may not. */
+static void report_blocked_loop(void *app)
+{
+    pthread_kill(asgi_of(app)->thread, SIGURG);
+}
+
+static const struct app_ops asgi_ops = {
+    .run = run_request,
+    .events = run_events,
+    .loop_blocked = report_blocked_loop,
+    WORKER_OPS,
+};
 
 /* A worker begins and ends */
 
@@ -80,6 +93,7 @@ static int asgi_open(struct worker *worker)
         PyErr_NoMemory();
         return -1;
     }
+    asgi->thread = pthread_self();
     list_init(&asgi->channels);
     if (make_names(asgi) < 0 || make_messages(asgi) < 0 || pairs_init(&asgi->pairs) < 0 ||
         open_half(worker, asgi) < 0 || make_templates(worker, asgi) < 0)

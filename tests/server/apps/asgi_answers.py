@@ -1,6 +1,7 @@
 """An ASGI application for test_asgi.py: each path does one thing."""
 
 import asyncio
+import contextlib
 import json
 import os
 import time
@@ -183,6 +184,19 @@ async def block(scope, receive, send):
     await answer(send, b"blocked")
 
 
+async def block_late(scope, receive, send):
+    await asyncio.sleep(0)
+    await block(scope, receive, send)
+
+
+async def stubborn(scope, receive, send):
+    """Goes on although it is cancelled, until the process has the file of the query."""
+    while not os.path.exists(scope["query_string"]):
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.05)
+    await answer(send, b"at last")
+
+
 async def context(scope, receive, send):
     before = VARIABLE.get()
     VARIABLE.set("set by a request")
@@ -227,5 +241,6 @@ PATHS = {
     "raise_before": raise_before, "raise_between": raise_between, "nothing": nothing,
     "start_only": start_only, "half": half, "wrong": wrong, "status": status, "fields": fields,
     "closing": closing, "flood": flood, "pieces": pieces, "sleep": sleep, "block": block,
+    "block_late": block_late, "stubborn": stubborn,
     "context": context, "tasks": tasks, "send_path": send_path, "hints": hints, "pid": pid,
 }  # fmt: skip
