@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 _HERE = os.path.dirname(__file__)
 SPEC_VERSION = "2.5"
+#: Fields that frame, route or describe an answer (RFC 9110, 6.5.1).
+_NO_TRAILERS = frozenset(
+    b"authorization cache-control connection content-encoding content-length content-range "
+    b"content-type host keep-alive set-cookie te trailer transfer-encoding upgrade".split()
+)
 #: Exceptions of frameworks that say that the client has left.
 _LEFT = ("ClientDisconnect", "ClientDisconnected", "WebSocketDisconnect")
 
@@ -35,6 +40,8 @@ class Half:
         self.context = contextvars.copy_context()
         #: Tasks of requests that have waited, also of those whose answer is complete: scopes.
         self.tasks: dict = {}
+        #: Extensions of a request that takes trailers.
+        self.trailers_extension = {**_http(False)["extensions"], "http.response.trailers": {}}
         self._cancelled: weakref.WeakSet = weakref.WeakSet()
         #: How a task is made that runs at once, as Python has it from 3.12 on.
         self.task_type = asyncio.Task if sys.version_info >= (3, 12) else None
@@ -178,6 +185,21 @@ class Half:
             "wsgi.url_scheme": scope["scheme"],
         }
 
+    def trailers(self, headers) -> bytes:
+        """Return lines of trailers. Raises ValueError for those that may not be there."""
+        from gunicorn.http import wsgi
+
+        lines = []
+        for name, value in headers:
+            if name.lower() in _NO_TRAILERS:
+                raise ValueError(f"{name!r} may not be a trailer (RFC 9110, 6.5.1)")
+            if not wsgi.is_token(name.decode("latin-1")):
+                raise ValueError(f"{name!r} is no name of a trailer")
+            if not wsgi.is_value(value.decode("latin-1")):
+                raise ValueError(f"trailer {name!r} has an invalid value")
+            lines.append(b"%b: %b\r\n" % (name, value.strip(b" \t")))
+        return b"".join(lines)
+
     def pairs(self, headers) -> list[tuple[str, str]]:
         """Return headers as WSGI has them."""
         return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
@@ -188,7 +210,11 @@ def _http(tls) -> dict:
         "type": "http",
         "method": "GET",
         "scheme": "https" if tls else "http",
-        "extensions": {"http.response.early_hint": {}, "http.response.pathsend": {}},
+        "extensions": {
+            "http.response.early_hint": {},
+            "http.response.pathsend": {},
+            "http.response.zerocopysend": {},
+        },
     }
 
 

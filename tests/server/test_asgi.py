@@ -74,7 +74,11 @@ def test_scope(server):
         client = connection.sock.getsockname()
         connection.send(render("PUT", "/scope/b%20%C3%A4%2F?q=%20&r", headers, b"x"))
         scope = ast.literal_eval(connection.read_response().body.decode())
-    assert scope.pop("extensions").keys() == {"http.response.early_hint", "http.response.pathsend"}
+    assert scope.pop("extensions").keys() == {
+        "http.response.zerocopysend",
+        "http.response.early_hint",
+        "http.response.pathsend",
+    }
     assert scope == {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.5"},
@@ -379,6 +383,37 @@ def test_pathsend(server, tmp_path):
     with server.connect() as connection:
         for _ in range(2):
             assert connection.request(target=f"/send_path?{path}").body == BODY
+
+
+def test_zerocopysend(server, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(BODY)
+    with server.connect() as connection:
+        for _ in range(2):
+            body = connection.request(target=f"/send_pieces?{path}").body
+            assert body == BODY[:5] + b"word" + BODY[10:]
+
+
+@pytest.mark.parametrize("te", ["trailers", "gzip;q=0.5, Trailers;x"])
+def test_trailers(server, te):
+    with server.connect() as connection:
+        connection.send(render(target="/trailing", headers=[("TE", te)]) + render())
+        assert connection.read_head().header("transfer-encoding") == "chunked"
+        rest = b"4\r\nbody\r\n0\r\nx-sum: 4\r\nx-known: 1\r\n\r\n"
+        assert connection.read(len(rest)) == rest
+        assert connection.read_response().body == b"hello"
+
+
+@pytest.mark.parametrize("te", ["gzip", "trailersx"])
+def test_trailers_are_for_those_who_take_them(server, te):
+    with server.connect() as connection:
+        for headers in ([], [("TE", te)]):
+            assert connection.request(target="/trailing", headers=headers).body == b"body"
+
+
+def test_trailers_http_1_0(server):
+    response = server.request(target="/trailing", version="1.0", headers=[("TE", "trailers")])
+    assert response.body == b"body"
 
 
 def test_early_hints(server):

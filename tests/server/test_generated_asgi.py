@@ -47,6 +47,9 @@ others = st.sampled_from(
         {"type": "http.response.pathsend", "path": "/dev/null"},
         {"type": "http.response.early_hint", "links": [b"</a>; rel=preload"]},
         {"type": "http.response.informational", "status": 103, "headers": []},
+        {"type": "http.response.trailers", "headers": [(b"x-sum", b"1")]},
+        {"type": "http.response.trailers", "headers": [(b"host", b"a")], "more_trailers": True},
+        {"type": "http.response.zerocopysend", "file": 1},
         {"type": "http.disconnect"},
         {"type": "websocket.accept"},
         {},
@@ -101,7 +104,7 @@ def test_generated_asgi_applications(tmp_path):
 def converse(server, number, script, method, size, framing, ending):
     """One request, and another that finds the worker well."""
     with server.connect() as connection:
-        fields = [("X-Script", repr(script))]
+        fields = [("X-Script", repr(script)), ("TE", "trailers")]
         body = bytes(size)
         if framing == "chunked":
             fields.append(("Transfer-Encoding", "chunked"))

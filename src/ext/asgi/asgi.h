@@ -20,6 +20,7 @@
     X(incomplete)                                                                                  \
     X(task_overdue)                                                                                \
     X(task_stuck)                                                                                  \
+    X(trailers)                                                                                    \
     X(pairs)                                                                                       \
     X(scopes)
 
@@ -31,7 +32,10 @@ enum { ASGI_METHODS(METHOD_INDEX) ASGI_METHOD_COUNT };
     X(bytes, "bytes")                                                                              \
     X(client, "client")                                                                            \
     X(code, "code")                                                                                \
+    X(count, "count")                                                                              \
     X(disconnect, "http.disconnect")                                                               \
+    X(extensions, "extensions")                                                                    \
+    X(file, "file")                                                                                \
     X(headers, "headers")                                                                          \
     X(http, "http")                                                                                \
     X(http_version, "http_version")                                                                \
@@ -39,6 +43,8 @@ enum { ASGI_METHODS(METHOD_INDEX) ASGI_METHOD_COUNT };
     X(links, "links")                                                                              \
     X(method, "method")                                                                            \
     X(more_body, "more_body")                                                                      \
+    X(more_trailers, "more_trailers")                                                              \
+    X(offset, "offset")                                                                            \
     X(one_zero, "1.0")                                                                             \
     X(two, "2")                                                                                    \
     X(path, "path")                                                                                \
@@ -53,6 +59,7 @@ enum { ASGI_METHODS(METHOD_INDEX) ASGI_METHOD_COUNT };
     X(subprotocol, "subprotocol")                                                                  \
     X(subprotocols, "subprotocols")                                                                \
     X(text, "text")                                                                                \
+    X(trailers, "trailers")                                                                        \
     X(type, "type")                                                                                \
     X(ws, "ws")                                                                                    \
     X(wss, "wss")
@@ -70,6 +77,7 @@ struct asgi {
     pthread_t thread; /* of the loop */
     PyObject *methods[ASGI_METHOD_COUNT];
     PyObject *names[ASGI_NAME_COUNT];
+    PyObject *trailers_extension;  /* a dict for scope["extensions"] */
     PyObject *templates;           /* a list of scopes: one a listener, and that of a rehearsal */
     PyObject *websocket_templates; /* the same */
     PyObject *context;             /* a contextvars.Context: that of the worker's start */

@@ -58,6 +58,7 @@ static int open_half(struct worker *worker, struct asgi *asgi)
     asgi->loop = PyObject_GetAttrString(asgi->half, "loop");
     asgi->tasks = PyObject_GetAttrString(asgi->half, "tasks");
     asgi->context = PyObject_GetAttrString(asgi->half, "context");
+    asgi->trailers_extension = PyObject_GetAttrString(asgi->half, "trailers_extension");
     asgi->task_type = PyObject_GetAttrString(asgi->half, "task_type");
     if (asgi->task_type == Py_None)
         Py_CLEAR(asgi->task_type);
@@ -111,6 +112,7 @@ static int asgi_visit(struct worker *worker, visitproc visit, void *arg)
     Py_VISIT(asgi->templates);
     Py_VISIT(asgi->websocket_templates);
     Py_VISIT(asgi->context);
+    Py_VISIT(asgi->trailers_extension);
     Py_VISIT(asgi->task_type);
     Py_VISIT(asgi->loop);
     Py_VISIT(asgi->tasks);
@@ -133,6 +135,7 @@ static void asgi_clear(struct worker *worker)
     Py_CLEAR(asgi->templates);
     Py_CLEAR(asgi->websocket_templates);
     Py_CLEAR(asgi->context);
+    Py_CLEAR(asgi->trailers_extension);
     Py_CLEAR(asgi->task_type);
     Py_CLEAR(asgi->task_keywords);
     Py_CLEAR(asgi->loop);

@@ -1,6 +1,7 @@
 #include "ext/asgi/scope.h"
 
 #include "ext/asgi/scope_gateway.h"
+#include "ext/asgi/trailers.h"
 #include "ext/worker/proxied_about.h"
 #include "proto/websocket/handshake.h"
 #include "serve/request/stream.h"
@@ -157,6 +158,10 @@ static PyObject *subprotocols(const struct request *request)
 
 static int put_http(struct worker *worker, PyObject *scope, const struct request *request)
 {
+    struct asgi *asgi = asgi_of(worker);
+    if (trailers_are_wanted(request) &&
+        PyDict_SetItem(scope, ASGI_NAME(asgi, extensions), asgi->trailers_extension) < 0)
+        return -1;
     if (put_method(worker, scope, request) < 0)
         return -1;
     return put_scheme(worker, scope, request, ASGI_http, ASGI_https);

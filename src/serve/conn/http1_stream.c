@@ -142,9 +142,24 @@ static bool write_file(struct request *request, int file, off_t offset, uint64_t
     return n == 0 || !response->chunked || write_text(request, HTTP1_CHUNK_END);
 }
 
+static bool write_trailers(struct request *request)
+{
+    struct iovec parts[] = {
+        part_of(STR("0\r\n")),
+        part_of(request->response.trailers),
+        part_of(STR("\r\n")),
+    };
+    bool kept;
+    return send_parts(request, parts, 3, -1, NULL, &kept) == 0;
+}
+
 static bool finish(struct request *request)
 {
-    return !request->response.chunked || write_text(request, HTTP1_LAST_CHUNK);
+    const struct response *response = &request->response;
+    if (!response->chunked)
+        return true;
+    return response->trailers.n > 0 ? write_trailers(request)
+                                    : write_text(request, HTTP1_LAST_CHUNK);
 }
 
 static bool interim(struct request *request, int status, struct str fields)
