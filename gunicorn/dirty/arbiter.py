@@ -169,7 +169,7 @@ class DirtyArbiter:
     # ---- callers ----
 
     def _accept(self) -> None:
-        for _ in range(ACCEPTS):
+        for _ in range(0 if self.leaving else ACCEPTS):
             try:
                 sock, _ = self._place.listener.accept()
             except BlockingIOError:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from helpers.server import server_has
-from helpers.wire import wait_until
+from helpers.wire import STEP_TIMEOUT, wait_until
 from process.conftest import Master, alive, end
 from process.dirty_app import JOBS
 
@@ -37,6 +37,7 @@ from gunicorn.dirty import (
 )
 
 OTHER = "process.dirty_app:Other"
+PATIENCE = 4 * STEP_TIMEOUT  # seconds; no call takes as long
 ONE = "process.dirty_app:One"
 BROKEN = "process.dirty_app:Broken"
 
@@ -63,7 +64,7 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in path.read_text().split()]
 
 
-def client_of(one, timeout=30.0) -> DirtyClient:
+def client_of(one, timeout=PATIENCE) -> DirtyClient:
     return DirtyClient(socket_of(one), timeout)
 
 
@@ -71,7 +72,7 @@ def client_of(one, timeout=30.0) -> DirtyClient:
 def dirty(master):
     """dirty(...): a master with dirty workers, and a client of theirs."""
 
-    def start(*args, config=None, env=None, timeout=30.0, **others):
+    def start(*args, config=None, env=None, timeout=PATIENCE, **others):
         settings = options(**others)
         one = master(*args, *settings, config=config, env=env)
         return one, client_of(one, timeout)
@@ -544,7 +545,7 @@ class Caller(threading.Thread):
         self.over = threading.Event()
 
     def run(self):
-        client = DirtyClient(self.path)
+        client = DirtyClient(self.path, PATIENCE)
         while not self.over.is_set():
             try:
                 self.results.append(client.execute(JOBS, "environ", "COLOUR"))
@@ -576,8 +577,8 @@ def test_a_reload_loads_new_code_and_loses_no_call(dirty):
         for caller in callers:
             caller.over.set()
             caller.join()
-    assert [failure for caller in callers for failure in caller.failures] == []
-    assert len(arbiters(one)) == 1
+    assert [failure for caller in callers for failure in caller.failures] == [], one.log
+    wait_until(lambda: len(arbiters(one)) == 1, "one arbiter is left")
     assert one.stop() == 0
 
 
