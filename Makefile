@@ -182,11 +182,12 @@ valgrind: $(VENV)/.testing ## Run the engine without Python under valgrind
 	$(MESON) compile -C $(BUILD)/unit echo
 	ECHO=$(abspath $(BUILD)/unit/src/demo/echo) $(BIN)/pytest -n 2 $(ARGS) tests/faults/test_valgrind.py
 
-autobahn: $(READY) ## Run Autobahn's WebSocket cases against the demo (CASES="1.* 7.*", PYTHON2=)
+autobahn: $(INSTALLED) ## Run Autobahn's WebSocket cases, SERVER=gunicorn or echo (CASES="1.* 7.*", PYTHON2=)
 	tools/prerequisites.sh $(PYTHON) build
 	test -f $(BUILD)/unit/build.ninja || $(MESON) setup $(BUILD)/unit $(PLAIN_SETUP) -Dtests=enabled
 	$(MESON) compile -C $(BUILD)/unit echo
-	$(BIN)/python tools/autobahn.py $(BUILD)/unit/src/demo/echo $(BUILD)/autobahn $(foreach case,$(CASES),'$(case)')
+	$(BIN)/python tools/autobahn.py $(if $(filter echo,$(SERVER)),$(BUILD)/unit/src/demo/echo,$(BIN)/gunicorn) \
+	    $(BUILD)/autobahn $(foreach case,$(CASES),'$(case)')
 
 faults: $(VENV)/.testing ## Have each call of the system fail, with every error, at several places
 	FAULTS=all $(BIN)/pytest -n 2 $(ARGS) tests/faults/test_refused.py

@@ -1,25 +1,7 @@
 /* A connection through the whole engine: world.h. */
 #include "world.h"
 
-#include <sys/socket.h>
-
-static ssize_t plain_send(int fd, unsigned kind, const void *data, size_t n)
-{
-    (void)kind;
-    return send(fd, data, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
-static ssize_t plain_recv(int fd, void *data, size_t n)
-{
-    return recv(fd, data, n, MSG_DONTWAIT);
-}
-
-static void plain_end(int fd)
-{
-    shutdown(fd, SHUT_WR);
-}
-
-static const struct wire plain = {plain_send, plain_recv, plain_end};
+static const struct wire plain = {.send = plain_send, .recv = plain_recv, .end = plain_end};
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {

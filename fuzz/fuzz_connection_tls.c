@@ -118,7 +118,11 @@ static void tls_client_end(int fd)
         shutdown(fd, SHUT_WR);
 }
 
-static const struct wire wire = {tls_client_send, tls_client_recv, tls_client_end};
+static const struct wire wire = {
+    .send = tls_client_send,
+    .recv = tls_client_recv,
+    .end = tls_client_end,
+};
 
 /* The server's side */
 

@@ -7,6 +7,7 @@
 #include "proc/children/recycle.h"
 #include "proc/dump/dump.h"
 #include "proc/loop/arbiter.h"
+#include "proc/loop/scaler.h"
 #include "proc/port/report.h"
 #include "serve/dispatch/exchange.h"
 
@@ -15,9 +16,11 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 enum {
     WORKERS = 4,
+    MOST_WORKERS = 6,
     FIRST_PID = 1 << 23, /* Linux gives no number so high */
     TURNS = 16,          /* after which the master sleeps, if nothing happens */
     STEPS = 100,         /* of an input */
@@ -59,6 +62,9 @@ int __wrap_kill(pid_t pid, int signo);
 pid_t __wrap_wait4(pid_t pid, int *status, int options, struct rusage *usage);
 int64_t __wrap_memory_of(pid_t pid);
 int64_t __wrap_memory_resident(pid_t pid);
+int64_t __wrap_memory_available(void);
+int64_t __wrap_processor_time(pid_t pid);
+int64_t __wrap_processor_delay(pid_t pid);
 
 uint64_t __wrap_clock_ns(void)
 {
@@ -85,7 +91,23 @@ pid_t __wrap_wait4(pid_t pid, int *status, int options, struct rusage *usage)
 
 int64_t __wrap_memory_of(pid_t pid)
 {
+    require(pid == getpid() || children_find(&world.arbiter.children, pid) != NULL);
+    return (int64_t)take(3);
+}
+
+int64_t __wrap_processor_time(pid_t pid)
+{
     require(children_find(&world.arbiter.children, pid) != NULL);
+    return (int64_t)take(1) * world.now / 1000;
+}
+
+int64_t __wrap_processor_delay(pid_t pid)
+{
+    return __wrap_processor_time(pid);
+}
+
+int64_t __wrap_memory_available(void)
+{
     return (int64_t)take(3);
 }
 
@@ -387,10 +409,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
     world.arbiter.limits.max_rss = 1 << 22;
     world.arbiter.limits.max_rss_hard = 1 << 23;
     world.arbiter.max_queue = 5;
-    world.arbiter.kinds[CHILD_WORKER].goal.target = WORKERS;
+    world.arbiter.scale.limits =
+        (struct scale_limits){.most = MOST_WORKERS, .up_wait_ms = 100, .down_idle_ms = 2000};
+    scaler_limit(&world.arbiter, WORKERS);
     make_turns();
-    for (int i = 0; i < STEPS && world.size > 0; i++)
+    for (int i = 0; i < STEPS && world.size > 0; i++) {
         step();
+        require(world.arbiter.scale.target >= WORKERS);
+        require(world.arbiter.scale.target <= MOST_WORKERS);
+    }
     exchange_close(&world.exchange);
     dump_close(&world.dump);
     arbiter_close(&world.arbiter);

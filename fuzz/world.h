@@ -38,14 +38,22 @@ struct answer {
     bool checked;  /* `body` is known */
 };
 
-/* How a client's bytes travel. None of it waits. */
+/* How a client's bytes travel, and the protocol that they are of. None of it waits. */
 struct wire {
     /* As send() and recv(). `kind`, 0 to 2, is a way to send that the input chose. */
     ssize_t (*send)(int fd, unsigned kind, const void *data, size_t n);
     ssize_t (*recv)(int fd, void *data, size_t n);
     /* Says that nothing more comes. */
     void (*end)(int fd);
+    const struct protocol *protocol; /* NULL: HTTP/1 */
+    unsigned proxy_versions;         /* of PROXY headers that may come first */
+    void (*check)(void);             /* of the answers; NULL: answers_check() */
 };
+
+/* A socket as it is. */
+ssize_t plain_send(int fd, unsigned kind, const void *data, size_t n);
+ssize_t plain_recv(int fd, void *data, size_t n);
+void plain_end(int fd);
 
 struct world {
     const struct wire *wire;

@@ -1,8 +1,9 @@
-"""Run Autobahn's fuzzing client, 517 cases of RFC 6455 and RFC 7692, against the echo demo.
+"""Run Autobahn's fuzzing client, 517 cases of RFC 6455 and RFC 7692, against an echo.
 
-    autobahn.py ECHO DIRECTORY [CASES...]
+    autobahn.py SERVER DIRECTORY [CASES...]
 
-ECHO is the demo's binary; CASES as Autobahn has them ("1.*", "7.3.2"), all of them if there are
+SERVER is the binary of the demo, `echo`, or the command `gunicorn`, which serves an ASGI
+application; CASES as Autobahn has them ("1.*", "7.3.2"), all of them if there are
 none. The package autobahntestsuite runs on Python 2.7 alone: the interpreter is PYTHON2, or
 python2.7 on the PATH, and the package is installed below DIRECTORY, as is the report. Exits with 1
 when a case fails or is not strict, and with 2 when there is no such interpreter.
@@ -60,9 +61,16 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start(echo: str, port: int) -> subprocess.Popen:
-    """Return the demo's process when it accepts connections."""
-    process = subprocess.Popen([echo, "--websocket", str(port)])
+def command_of(server: str, port: int) -> list[str]:
+    if Path(server).name != "gunicorn":
+        return [server, "--websocket", str(port)]
+    path = str(Path(__file__).parent)
+    return [server, "-k", "asgi", "-b", f"127.0.0.1:{port}", "--pythonpath", path, "asgi_echo:app"]
+
+
+def start(server: str, port: int) -> subprocess.Popen:
+    """Return the server's process when it accepts connections."""
+    process = subprocess.Popen(command_of(server, port))
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         try:
@@ -70,7 +78,7 @@ def start(echo: str, port: int) -> subprocess.Popen:
             return process
         except OSError:
             time.sleep(0.05)
-    sys.exit("autobahn: the demo does not start")
+    sys.exit("autobahn: the server does not start")
 
 
 def run_cases(wstest: Path, directory: Path, port: int, cases: list[str]) -> None:
@@ -103,13 +111,13 @@ def report(directory: Path) -> int:
     return len(bad)
 
 
-def main(echo: str, name: str, *cases: str) -> int:
+def main(server: str, name: str, *cases: str) -> int:
     interpreter = find_interpreter()
     directory = Path(name).resolve()
     wstest = install(interpreter, directory)
     shutil.rmtree(directory / "report", ignore_errors=True)
     port = free_port()
-    process = start(echo, port)
+    process = start(server, port)
     try:
         run_cases(wstest, directory, port, list(cases))
     finally:

@@ -43,7 +43,7 @@ class Sharing:
         """
         if arbiter.cfg.preload_app:
             return
-        if arbiter.num_workers > 1:
+        if max(arbiter.num_workers, arbiter.cfg.workers_max) > 1:
             load(arbiter.worker_class)
         if self._generation == generation:
             return

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 
 #include <stdint.h>
+#include <string.h>
 
 struct block {
     struct block *next;
@@ -90,6 +91,20 @@ void blocks_put(struct blocks *blocks, void *block, size_t size)
         mem_free(block);
     else if (!keep(blocks, block, size))
         mem_unmap(block, size);
+}
+
+void *blocks_resize(struct blocks *blocks, void *block, size_t old, size_t size)
+{
+    if (old < BLOCK_MIN && size < BLOCK_MIN)
+        return mem_realloc(block, size);
+    if (old >= BLOCK_MIN && size > BLOCK_MAX && size > old)
+        return mem_remap(block, old, size);
+    void *other = blocks_get(blocks, size);
+    if (other) {
+        memcpy(other, block, old < size ? old : size);
+        blocks_put(blocks, block, old);
+    }
+    return other;
 }
 
 static void unmap_all(struct block *block, size_t size)

@@ -37,6 +37,10 @@ size_t blocks_round(size_t size);
 void *blocks_get(struct blocks *blocks, size_t size);
 void blocks_put(struct blocks *blocks, void *block, size_t size);
 
+/* The block with its first bytes in another of those sizes, which are not 0; NULL leaves it as it
+ * was. */
+void *blocks_resize(struct blocks *blocks, void *block, size_t old, size_t size);
+
 /* Frees the buffers that are kept. */
 void blocks_trim(struct blocks *blocks);
 

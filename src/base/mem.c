@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -55,6 +56,30 @@ void mem_unmap(void *block, size_t size)
 {
     munmap(block, size);
 }
+
+#ifdef MREMAP_MAYMOVE
+
+void *mem_remap(void *block, size_t size, size_t larger)
+{
+    if (mem_must_fail())
+        return NULL;
+    void *moved = mremap(block, size, larger, MREMAP_MAYMOVE);
+    return moved == MAP_FAILED ? NULL : moved;
+}
+
+#else
+
+void *mem_remap(void *block, size_t size, size_t larger)
+{
+    void *moved = mem_map(larger);
+    if (moved) {
+        memcpy(moved, block, size);
+        mem_unmap(block, size);
+    }
+    return moved;
+}
+
+#endif
 
 void mem_trim(void)
 {

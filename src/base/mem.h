@@ -21,6 +21,9 @@ void mem_free(void *block);
 void *mem_map(size_t size);
 void mem_unmap(void *block, size_t size);
 
+/* The same pages, and more of them, perhaps elsewhere; NULL leaves them as they were. */
+void *mem_remap(void *block, size_t size, size_t larger);
+
 /* Returns the unused memory of the heaps to the system, where the C library can. */
 void mem_trim(void);
 

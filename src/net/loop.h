@@ -92,6 +92,12 @@ static inline void loop_arm(struct loop *loop, struct io *io, unsigned interest)
         loop->ops->arm(loop, io, interest);
 }
 
+/* Whether bytes that are left in a socket raise no event until more come. */
+static inline bool loop_remembers_edges(const struct loop *loop)
+{
+    return !loop->ops->arm;
+}
+
 /*
  * For a caller that has stopped early: the present readiness of io is reported again, edge or not.
  * Thread-safe.

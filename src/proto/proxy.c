@@ -157,6 +157,7 @@ const char *proxy_error_text(const struct proxy *proxy)
         [PROXY_BAD_TRANSPORT] = HEADER "unknown transport protocol",
         [PROXY_TOO_LONG] = HEADER "longer than 16384 bytes",
         [PROXY_NO_ADDRESS] = HEADER "shorter than the addresses of its family",
+        [PROXY_BAD_PATH] = HEADER "control character in the path of a Unix socket",
         [PROXY_BAD_TLV] = HEADER "malformed TLV",
         [PROXY_REPEATED_TLV] = HEADER "a TLV that must be unique occurs twice",
         [PROXY_BAD_CRC] = HEADER "wrong CRC32c",

@@ -51,6 +51,7 @@ enum proxy_error {
     PROXY_BAD_TRANSPORT,
     PROXY_TOO_LONG,
     PROXY_NO_ADDRESS, /* the block is shorter than the addresses of its family */
+    PROXY_BAD_PATH,   /* of a Unix socket: with a control character */
     PROXY_BAD_TLV,    /* one goes beyond what contains it, or its value is malformed */
     PROXY_REPEATED_TLV,
     PROXY_BAD_CRC,

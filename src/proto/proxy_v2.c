@@ -182,10 +182,13 @@ static void read_inet(struct proxy *proxy, const char *block, size_t size)
     proxy->server.port = big16(block + 2 * size + 2);
 }
 
-static void read_unix(struct proxy *proxy, const char *block)
+static enum proxy_result read_unix(struct proxy *proxy, const char *block)
 {
     proxy->client.path = (struct str){block, strnlen(block, PATH_SIZE)};
     proxy->server.path = (struct str){block + PATH_SIZE, strnlen(block + PATH_SIZE, PATH_SIZE)};
+    if (has_controls(proxy->client.path) || has_controls(proxy->server.path))
+        return proxy_refuse(proxy, PROXY_BAD_PATH);
+    return PROXY_OK;
 }
 
 static size_t addresses_size(unsigned family)
@@ -198,24 +201,24 @@ static size_t addresses_size(unsigned family)
     return sizes[family];
 }
 
-static void read_addresses(struct proxy *proxy, const char *block, unsigned family, bool dgram)
+static enum proxy_result read_addresses(struct proxy *proxy, const char *block, unsigned family,
+                                        bool dgram)
 {
     switch (family) {
     case FAMILY_INET:
         proxy->family = PROXY_INET;
         proxy->protocol = dgram ? "UDP4" : "TCP4";
         read_inet(proxy, block, 4);
-        break;
+        return PROXY_OK;
     case FAMILY_INET6:
         proxy->family = PROXY_INET6;
         proxy->protocol = dgram ? "UDP6" : "TCP6";
         read_inet(proxy, block, 16);
-        break;
+        return PROXY_OK;
     default:
         proxy->family = PROXY_UNIX;
         proxy->protocol = "UNIX";
-        read_unix(proxy, block);
-        break;
+        return read_unix(proxy, block);
     }
 }
 
@@ -234,7 +237,8 @@ static enum proxy_result read_block(struct proxy *proxy, const char *data, unsig
     }
     if (block.n < size)
         return proxy_refuse(proxy, PROXY_NO_ADDRESS);
-    read_addresses(proxy, block.p, family, transport == TRANSPORT_DGRAM);
+    if (read_addresses(proxy, block.p, family, transport == TRANSPORT_DGRAM) != PROXY_OK)
+        return PROXY_ERROR;
     return read_tlvs(proxy, data, (struct str){block.p + size, block.n - size});
 }
 

@@ -25,6 +25,7 @@ from helpers.wire import render, wait_until
 
 SECONDS = float(os.environ.get("ATTACK_SECONDS", "2"))
 
+MOST_WORKERS = 5  # a worker may lie about its load
 #: Share of a core that the master may take meanwhile.
 MASTER_CPU = 0.5
 CRASH = re.compile(
@@ -106,6 +107,7 @@ def look(port: Port) -> None:
     assert port.get("/ready")[0] in (200, 503)
     figures = port.figures()
     assert all(value >= 0 for value in figures.values())
+    assert 3 <= figures["gunicorn_workers_wanted", None] <= MOST_WORKERS
     for worker in json.loads(port.text("/workers"))["workers"]:
         for request in worker.get("requests", ()):
             assert 0 <= request["seconds"] and isinstance(request["path"], str)
@@ -137,7 +139,7 @@ class Stacks(threading.Thread):
 
 @pytest.mark.parametrize("kind", ["sync", "gthread"])
 def test_a_worker_writes_over_all_that_it_shares(server, kind):
-    one, port = server(kind)
+    one, port = server(kind, "--workers-max", str(MOST_WORKERS), "--scale-down-idle", "1")
     load = [Load(one) for _ in range(3)]
     with innocents(3) as others:
         for client in load:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import random
 import re
 import select
 import signal
@@ -13,6 +14,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -415,6 +417,50 @@ def test_clients_that_stall_and_flood_hold_up_nobody(controlled):
     assert time.monotonic() - start < 10
     for sock in [*stalled, flood]:
         sock.close()
+
+
+def test_reloads_amid_clients_that_misbehave(controlled):
+    """Each of them floods, stalls, sends garbage or leaves, while the master reloads and forks."""
+    one, path = controlled(workers=2)
+    over = threading.Event()
+
+    def misbehave(number):
+        chance = random.Random(number)
+        while not over.is_set():
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(0.1)
+                sock.connect(path)
+                sock.sendall(chance.choice(NASTY))
+                if chance.random() < 0.5:
+                    sock.recv(100)
+
+    crowd = [threading.Thread(target=misbehave, args=(number,)) for number in range(6)]
+    for member in crowd:
+        member.start()
+    try:
+        for number in range(1, 6):
+            one.process.send_signal(signal.SIGHUP)
+            wait_until(lambda n=number: one.log.count("Hang up") >= n, "a reload", 20)
+            assert one.get()
+    finally:
+        over.set()
+        for member in crowd:
+            member.join()
+    assert len(booted(path, 2)) == 2
+    assert ask(path, "config check")["changes"] == []
+    assert "Traceback" not in one.log
+
+
+def encoded(command):
+    return ControlProtocol.encode_message({"id": 1, "command": command})
+
+
+NASTY = [
+    b"\xff\xff\xff\xff", b"\0", b"GET / HTTP/1.1\r\n\r\n", struct.pack(">I", 5000) + b"[" * 5000,
+    encoded("show workers") * 50, encoded("stack 0") + encoded("help"), encoded("config check"),
+    encoded("config check") * 3 + b"\0\0", encoded("worker kill 1"), encoded("log level \ud800"),
+    encoded("log level info"), encoded("show stats")[:-1],
+]  # fmt: skip
 
 
 @needs_root

@@ -10,7 +10,8 @@ import socket
 import pytest
 from helpers.gate import Gate
 from helpers.status_port import Port
-from helpers.wire import wait_until
+from helpers.tls import TlsConnection
+from helpers.wire import render, wait_until
 
 OPTIONS = ["--workers-max", "4", "--scale-down-idle", "1"]
 
@@ -73,6 +74,23 @@ def test_a_burst_and_back(master, kind):
     counted = decisions(one)
     assert (counted["up"], counted["down_idle"]) == (3, 3)
     assert "was sent SIGKILL" not in one.log
+
+
+def test_clients_that_wait_in_the_kernel(master, authority):
+    """Over TLS a busy worker takes no client, not even if it is the only one."""
+    args = authority.issue().args
+    one = master(*OPTIONS, *args, app="process.status_app:app", plain=False)
+    with Gate() as gate:
+        clients = []
+        for count in range(1, 5):  # each but the first waits for another worker
+            clients.append(TlsConnection(one.address, authority.client()))
+            clients[-1].send(render(target=f"/hold{gate.path}"))
+            gate.wait(count)
+        assert changes(one) == [2, 3, 4]
+        gate.open()
+        for client in clients:
+            assert client.read_response().status == 200
+            client.close()
 
 
 def test_signals_move_the_least_number(master):

@@ -20,6 +20,11 @@ from helpers.wire import Connection, render, wait_until
 
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
 
+#: The header is read before any worker class sees the connection.
+pytestmark = pytest.mark.parametrize(
+    "worker", ["gthread", "gevent"], indirect=True, scope="session"
+)
+
 GET = render("GET", "/", [("Host", "a")])
 KEYS = re.compile("REMOTE_|PROXY_|wsgi.url_scheme")
 
@@ -205,6 +210,7 @@ MALFORMED = {
     "command": (v2(0x22, TCP4, INET), "the command is neither LOCAL nor PROXY"),
     "family": (v2(PROXY, 0x41, INET), "unknown address family"),
     "short": (v2(PROXY, TCP6, INET), "shorter than the addresses of its family"),
+    "path": (v2(PROXY, UNIX, b"/a\nb".ljust(216, b"\0")), "control character in the path"),
     "tlv": (v2(PROXY, TCP4, INET + b"\2\0\5ab"), "malformed TLV"),
     "controls": (v2(PROXY, TCP4, INET + proxy_header.tlv(2, b"a\nb")), "malformed TLV"),
     "crc": (v2(PROXY, TCP4, INET + proxy_header.tlv(3, b"\0\0\0\0")), "wrong CRC32c"),
@@ -260,6 +266,25 @@ def test_in_pieces_while_the_server_stops(gunicorn):
         connection.send(header[20:] + GET)
         assert variables(connection.read_response()) == expected
     assert server.wait() == 0
+
+
+@pytest.mark.parametrize("sent", [GET, b"PROPFIND / HTTP/1.1\r\n\r\n", b"P", b"\x16\x03\x01"])
+def test_a_header_that_is_required(shared, sent):
+    """Without one there is no request; health checks of proxies have one."""
+    server = shared(
+        "echo", "--proxy-protocol=auto", "--proxy-protocol-required", expect_trouble=True
+    )
+    start = len(server.log)
+    with server.connect() as connection:
+        connection.send(sent)
+        connection.end_of_input()
+        response = connection.read_response()
+        connection.expect_closed()
+    assert response.status == 400
+    server.wait_for_log("there is none, which proxy_protocol_required demands", start=start)
+    with server.connect() as connection:
+        connection.send(v2(LOCAL, UNSPEC) + GET)
+        assert variables(connection.read_response()) == unnamed(connection)
 
 
 # proxy_allow_ips

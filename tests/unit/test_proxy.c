@@ -196,6 +196,9 @@ static void binary_headers(void **state)
         {BYTES(SIGNATURE "\x21\x31\0\xd8"
                          "/run/cli" ZEROS100 "/run/srv" ZEROS100),
          "UNIX 232 /run/cli 0 /run/srv 0"},
+        {BYTES(SIGNATURE "\x21\x31\0\xd8"
+                         "/run/cl\n" ZEROS100 "/run/srv" ZEROS100),
+         HEADER "control character in the path of a Unix socket"},
         {BYTES(SIGNATURE "\x20\0\0\0GET"), "LOCAL 16 - 0 - 0"},
         {BYTES(SIGNATURE "\x20\x11\0\x0c" INET4), "LOCAL 28 - 0 - 0"},
         {BYTES(SIGNATURE "\x20\xff\0\3\xff\xff\xff"), "LOCAL 19 - 0 - 0"},

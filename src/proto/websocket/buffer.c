@@ -30,9 +30,14 @@ void ws_buffer_free(struct ws_buffer *buffer)
     ws_buffer_init(buffer, buffer->limit, buffer->memory);
 }
 
-static size_t at_least(size_t a, size_t b)
+/* Doubled until it is enough. */
+static size_t grown(size_t capacity, size_t enough)
 {
-    return a > b ? a : b;
+    if (capacity < WS_BUFFER_FIRST)
+        capacity = WS_BUFFER_FIRST;
+    while (capacity < enough)
+        capacity *= 2;
+    return capacity;
 }
 
 bool ws_buffer_reserve(struct ws_buffer *buffer, size_t wanted)
@@ -43,8 +48,7 @@ bool ws_buffer_reserve(struct ws_buffer *buffer, size_t wanted)
         wanted = most - buffer->size;
     if (wanted <= buffer->capacity - buffer->size && buffer->capacity > buffer->size)
         return true;
-    size_t capacity =
-        at_least(buffer->size + wanted, at_least(2 * buffer->capacity, WS_BUFFER_FIRST));
+    size_t capacity = grown(buffer->capacity, buffer->size + (wanted > 0 ? wanted : 1));
     if (capacity > most)
         capacity = most;
     char *data =

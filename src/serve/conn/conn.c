@@ -332,8 +332,20 @@ static void open_for_requests(struct engine *engine, struct conn *conn)
         conn_await(engine, conn, 0);
 }
 
+/* ALPN has chosen (RFC 7301); without it, or with another name, the listener's protocol stays. */
+static void choose_protocol(struct engine *engine, struct conn *conn)
+{
+    struct str chosen;
+    const struct protocol *const *at = engine->options.alpn;
+    chosen.p = at ? tls_protocol(conn->tls, &chosen.n) : NULL;
+    for (; chosen.p && *at; at++)
+        if (str_eq(chosen, (struct str){(*at)->name, strlen((*at)->name)}))
+            conn->protocol = *at;
+}
+
 static void handshake_done(struct engine *engine, struct conn *conn)
 {
+    choose_protocol(engine, conn);
     metrics_add(&engine->metrics->handshakes, 1);
     if (tls_resumed(conn->tls))
         metrics_add(&engine->metrics->handshakes_resumed, 1);
@@ -376,21 +388,24 @@ static void proxy_done(struct engine *engine, struct conn *conn)
         open_for_requests(engine, conn);
 }
 
-/*
- * The bytes of a header that is not whole stay in the socket. Where the loop remembers no edges it
- * would report them without end: the timer looks for the rest.
- */
-static void await_rest(struct engine *engine, struct conn *conn)
+/* The timer looks for the rest. */
+static void look_later(struct engine *engine, struct conn *conn)
 {
     uint32_t most_ms = engine->options.header_timeout_ms;
     uint64_t at = engine->now_ms + PROXY_LOOK_MS;
+    bool last = most_ms > 0 && conn->since_ms + most_ms < at;
+    set_deadline(engine, conn, last ? conn->since_ms + most_ms : at);
+}
+
+/* The bytes of a header that is not whole stay in the socket. A loop that remembers no edges would
+ * report them without end. */
+static void await_rest(struct engine *engine, struct conn *conn)
+{
     conn->readable = false;
     if (conn_watch(engine, conn) < 0)
         conn_close_because(engine, conn, CLOSE_ERROR);
-    else if (most_ms > 0 && conn->since_ms + most_ms < at)
-        set_deadline(engine, conn, conn->since_ms + most_ms);
-    else
-        set_deadline(engine, conn, at);
+    else if (!loop_remembers_edges(engine->loop))
+        look_later(engine, conn);
 }
 
 /* Answers without TLS, also where TLS would have followed. */

@@ -9,13 +9,28 @@
 #include <string.h>
 
 /* Memory: the reader's, the deflater's and that of messages, charged to the worker's budget. */
+
+static void *resize(struct blocks *blocks, void *block, size_t old, size_t size)
+{
+    if (old == size)
+        return block;
+    if (old == 0)
+        return blocks_get(blocks, size);
+    if (size > 0)
+        return blocks_resize(blocks, block, old, size);
+    blocks_put(blocks, block, old);
+    return NULL;
+}
+
 static void *charged_resize(void *owner, void *block, size_t old, size_t size)
 {
     struct duplex *duplex = owner;
     size_t held = atomic_load_explicit(&duplex->held, memory_order_relaxed);
+    old = blocks_round(old);
+    size = blocks_round(size);
     if (size > old && !budget_take(duplex->budget, BUDGET_REQUEST, held, size - old))
         return NULL;
-    void *resized = ws_memory_heap.resize(NULL, block, old, size);
+    void *resized = resize(&duplex->budget->blocks, block, old, size);
     if (size > 0 && resized == NULL) {
         if (size > old)
             budget_give(duplex->budget, size - old);

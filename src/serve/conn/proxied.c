@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdalign.h>
+#include <stddef.h>
 #include <string.h>
 
 struct str proxied_text(const struct proxied *proxied, enum proxied_text which)
@@ -26,13 +27,31 @@ static size_t size_of(const uint8_t lengths[PROXIED_TEXTS])
     return size;
 }
 
+static bool family_valid(const struct peer *peer)
+{
+    return peer->family == AF_INET || peer->family == AF_INET6 || peer->family == AF_UNIX;
+}
+
+/* Read as bytes: other values than 0 and 1 are no bool. */
+static bool flags_valid(const char *block)
+{
+    static const size_t flags[] = {offsetof(struct proxied, tls),
+                                   offsetof(struct proxied, certificate),
+                                   offsetof(struct proxied, verified)};
+    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+        if ((uint8_t)block[flags[i]] > 1)
+            return false;
+    return true;
+}
+
 bool proxied_valid(const void *block, size_t size)
 {
     struct proxied header;
-    if (size < sizeof(header))
+    if (size < sizeof(header) || !flags_valid(block))
         return false;
     memcpy(&header, block, sizeof(header));
-    return header.size == size && size_of(header.lengths) == size &&
+    return header.size == size && size_of(header.lengths) == size && family_valid(&header.proxy) &&
+           family_valid(&header.server) &&
            memchr(header.protocol, '\0', sizeof(header.protocol)) != NULL;
 }
 
@@ -144,11 +163,27 @@ static enum proxied_result accept_header(struct engine *engine, struct conn *con
                                                                                : PROXIED_GONE;
 }
 
-/* The client has closed amid something that may begin a header, or is one. */
-static enum proxied_result cut_short(const struct proxy *proxy, const char **why)
+static enum proxied_result no_header(const struct engine *engine, const char **why)
 {
+    *why = "Invalid PROXY header: there is none, which proxy_protocol_required demands";
+    return engine->options.proxy_required ? PROXIED_MALFORMED : PROXIED_READ;
+}
+
+/* The client has closed amid something that may begin a header, or is one. */
+static enum proxied_result cut_short(const struct engine *engine, const struct proxy *proxy,
+                                     const char **why)
+{
+    if (proxy->version == 0)
+        return no_header(engine, why);
     *why = "Invalid PROXY header: the connection ends within it";
-    return proxy->version == 0 ? PROXIED_READ : PROXIED_MALFORMED;
+    return PROXIED_MALFORMED;
+}
+
+/* A loop that does not remember edges is not asked while a part of the header is there. */
+static bool has_ended(const struct conn *conn)
+{
+    return atomic_load_explicit(&conn->gone, memory_order_relaxed) ||
+           socket_peer(conn->io.fd) != PEER_THERE;
 }
 
 static enum proxied_result judge(struct engine *engine, struct conn *conn, char *data, size_t size,
@@ -162,14 +197,12 @@ static enum proxied_result judge(struct engine *engine, struct conn *conn, char 
     case PROXY_OK:
         return accept_header(engine, conn, &proxy, data);
     case PROXY_ABSENT:
-        return PROXIED_READ;
+        return no_header(engine, why);
     case PROXY_ERROR:
         *why = proxy_error_text(&proxy);
         return PROXIED_MALFORMED;
     default:
-        if (atomic_load_explicit(&conn->gone, memory_order_relaxed))
-            return cut_short(&proxy, why);
-        return PROXIED_PARTIAL;
+        return has_ended(conn) ? cut_short(engine, &proxy, why) : PROXIED_PARTIAL;
     }
 }
 
@@ -181,4 +214,16 @@ enum proxied_result proxied_read(struct engine *engine, struct conn *conn, const
     if (n < 0 && errno == EAGAIN)
         return PROXIED_WAITS;
     return n > 0 ? judge(engine, conn, data, (size_t)n, why) : PROXIED_GONE;
+}
+
+bool proxied_is_from(const struct conn *conn, const struct trust *trust)
+{
+    const struct peer *peer = conn->proxied ? &conn->proxied->proxy : &conn->peer;
+    return conn->listener->local || conn->listener->inner ||
+           trust_has(trust, peer->address, peer->family == AF_INET6 ? 16 : 4);
+}
+
+bool proxied_is_https(const struct conn *conn)
+{
+    return conn->tls || (conn->proxied && conn->proxied->tls);
 }
