@@ -78,8 +78,9 @@ static unsigned count_needed(const struct scale_sample *s)
 {
     unsigned by_threads = divide_up(s->running + s->waiting, s->threads);
     double by_time = s->processors > 0 ? s->processors / SCALE_PROCESSORS_FULL : 0;
-    unsigned whole =
-        by_time < (double)SCALE_WORKERS ? (unsigned)by_time + (by_time > (unsigned)by_time) : SCALE_WORKERS;
+    unsigned whole = by_time < (double)SCALE_WORKERS
+                         ? (unsigned)by_time + (by_time > (unsigned)by_time)
+                         : SCALE_WORKERS;
 
     return by_threads > whole ? by_threads : whole;
 }
