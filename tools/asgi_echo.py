@@ -2,6 +2,10 @@
 
 
 async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"Ask for a WebSocket.\n"})
+        return
     assert scope["type"] == "websocket"
     await receive()
     await send({"type": "websocket.accept"})
