@@ -84,11 +84,11 @@ MEMORY = $(patsubst %,tests/server/test_%.py,connection http1 limits wsgi_answer
 RACES = $(patsubst %,tests/server/test_%.py,concurrency deadlines slow_clients standby stopping) \
         tests/process/test_dispatch.py tests/attack/test_memory_budget.py
 
-.PHONY: help run build test test-control unit pytest tls tls-system compare asan tsan sanitized valgrind autobahn faults fuzz testssl soak siege scribble side-by-side bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
+.PHONY: help run build test test-control unit pytest tls tls-system compare asan tsan sanitized valgrind autobahn faults fuzz testssl soak siege scribble side-by-side bench bench-websocket instructions picture lint format wheel sdist wheel-test deploy-check docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 $(READY):
 	tools/prerequisites.sh $(PYTHON) build
@@ -223,6 +223,10 @@ bench: $(INSTALLED) ## Compare with nginx and other Python servers (ARGS=--help)
 	tools/prerequisites.sh $(PYTHON) build bench
 	$(PIP) install -q 'gevent>=24.10.1' eventlet tornado
 	$(BIN)/python bench/run.py $(ARGS)
+
+bench-websocket: $(INSTALLED) ## Compare what WebSockets cost in ASGI servers (ARGS=--help)
+	tools/prerequisites.sh $(PYTHON) build
+	$(BIN)/python bench/websocket.py $(ARGS)
 
 instructions: $(INSTALLED) ## Count the instructions of a request (ARGS="--against OTHER/.venv")
 	tools/prerequisites.sh $(PYTHON) build valgrind

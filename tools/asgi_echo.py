@@ -1,10 +1,13 @@
 """An ASGI application that sends each message of a WebSocket back."""
 
+BODY = b"Hello, world!"
+
 
 async def app(scope, receive, send):
     if scope["type"] == "http":
-        await send({"type": "http.response.start", "status": 200})
-        await send({"type": "http.response.body", "body": b"Ask for a WebSocket.\n"})
+        headers = [(b"content-length", b"%d" % len(BODY))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": BODY})
         return
     assert scope["type"] == "websocket"
     await receive()
