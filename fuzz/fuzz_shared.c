@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 enum {
     WORKERS = 4,
@@ -61,6 +62,9 @@ int __wrap_kill(pid_t pid, int signo);
 pid_t __wrap_wait4(pid_t pid, int *status, int options, struct rusage *usage);
 int64_t __wrap_memory_of(pid_t pid);
 int64_t __wrap_memory_resident(pid_t pid);
+int64_t __wrap_memory_available(void);
+int64_t __wrap_processor_time(pid_t pid);
+int64_t __wrap_processor_delay(pid_t pid);
 
 uint64_t __wrap_clock_ns(void)
 {
@@ -87,7 +91,23 @@ pid_t __wrap_wait4(pid_t pid, int *status, int options, struct rusage *usage)
 
 int64_t __wrap_memory_of(pid_t pid)
 {
+    require(pid == getpid() || children_find(&world.arbiter.children, pid) != NULL);
+    return (int64_t)take(3);
+}
+
+int64_t __wrap_processor_time(pid_t pid)
+{
     require(children_find(&world.arbiter.children, pid) != NULL);
+    return (int64_t)take(1) * world.now / 1000;
+}
+
+int64_t __wrap_processor_delay(pid_t pid)
+{
+    return __wrap_processor_time(pid);
+}
+
+int64_t __wrap_memory_available(void)
+{
     return (int64_t)take(3);
 }
 

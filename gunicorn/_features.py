@@ -10,6 +10,11 @@ from gunicorn.errors import ConfigError
 def _fatal(cfg):
     if cfg.protocol not in ("http", "uwsgi", "fastcgi"):
         yield f"protocol: {cfg.protocol!r} is unknown; there are http, uwsgi and fastcgi"
+    if cfg.http2_cleartext in ("upgrade", "both"):
+        yield (
+            f"http2_cleartext: {cfg.http2_cleartext!r} is not available; with prior-knowledge "
+            "a proxy begins with HTTP/2 at once"
+        )
     if cfg.proxy_protocol_required and cfg.proxy_protocol == "off":
         yield "proxy_protocol_required: no header is read, for proxy_protocol is off"
 
@@ -21,8 +26,8 @@ def _missing(cfg):
             f"request_timeout: after {cfg.request_timeout:g} s nothing is left to end, for "
             f"timeout ({cfg.timeout} s) has killed the worker before"
         )
-    if "h2" in cfg.http_protocols:
-        yield "HTTP/2 is not available in this version; clients are served HTTP/1.1"
+    if cfg.http2_cleartext != "off" and ("h2" not in cfg.http_protocols or cfg.is_ssl):
+        yield "http2_cleartext: it needs h2 among http_protocols, and listeners without TLS"
     if cfg.dirty_workers > 0 and not cfg.dirty_apps:
         yield "dirty_workers: none is started without dirty_apps"
     if cfg.was_set("ssl_context") and not cfg.is_ssl:

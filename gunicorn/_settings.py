@@ -503,6 +503,9 @@ SECTIONS = {
             "A worker whose request goes on for so long after request_timeout is replaced, its "
             "successor being ready first.",
             unit="seconds", since=OURS),
+        Row("loop_block_warning", "--loop-block-warning", SECONDS, 1,
+            "After an event loop of an asgi worker has been blocked for so long, the task that "
+            "blocks it is logged with its stack; 0 never.", unit="seconds", since=OURS),
         Row("max_queue", "--max-queue", INT, 0,
             "How many requests may wait in a worker; further ones are answered with 503. "
             "0 is no limit.", unit="requests", since=OURS),

@@ -86,10 +86,9 @@ def make(conf):
 
 
 def _alpn_protocols(conf) -> list[str]:
-    if by_engine(conf):
-        return ["http/1.1"]
-    if "h2" not in (conf.http_protocols or ()):
-        return []
+    has_http2 = "h2" in (conf.http_protocols or ()) and conf.protocol == "http"
+    if not has_http2:
+        return ["http/1.1"] if by_engine(conf) else []
     from gunicorn.config import ALPN_PROTOCOL_MAP
 
     return [ALPN_PROTOCOL_MAP[name] for name in conf.http_protocols if name in ALPN_PROTOCOL_MAP]

@@ -73,8 +73,7 @@ Records of your own become metrics, too:
 #: Of whole sections.
 SECTION_NOTES = {
     "HTTP/2": """\
-HTTP/2 is not available in this version: with `h2` among `http_protocols` a line says so, and clients are
-served HTTP/1.1. nginx in front speaks it to browsers. The settings are accepted.
+See [HTTP/2](http2.md), also for when it is of use.
 """,
     "Control": """\
 The socket at which [gunicornc](operations.md#the-control-socket-gunicornc) asks the master.
@@ -460,6 +459,15 @@ request_timeout_grace = 5  # together below timeout
 ```
 
 For requests that catch every exception, or hang in C code.
+""",
+    "loop_block_warning": """\
+```python
+loop_block_warning = 0.2  # during development
+```
+
+While a task blocks the loop (`time.sleep()`, a driver of a database that waits, much computing), the engine still accepts, reads,
+sends and enforces time-outs, other workers take the requests that wait, and only the requests of this worker stand still. The line has
+the stack of the task. Requests have to run meanwhile: an idle worker is not watched.
 """,
     "max_queue": """\
 ```python

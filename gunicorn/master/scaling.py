@@ -8,11 +8,12 @@ def backlog(arbiter) -> int:
 
 def scaled(arbiter, decision: str, before: int, target: int, *figures) -> None:
     """The C core has decided, by its figures: log it with the reason."""
-    waiting, wait, busy, processors, room = figures
+    waiting, wait, busy, processors, delayed, room = figures
     log, most = arbiter.log.info, arbiter.cfg.workers_max
     need = f"{waiting} requests wait, for about {wait:.2f} s, and all of {busy} workers are busy"
+    use = f"they use {_short(processors)} processors, and wait for {_short(delayed)}"
     if decision == "up":
-        log("Workers: %s, one more. %s; %s processors are used", target, need, _short(processors))
+        log("Workers: %s, one more. %s; %s", target, need, use)
     elif decision == "down_idle":
         log("Workers: %s, one less. It was not needed for scale_down_idle", target)
     elif decision == "down_memory":
@@ -23,8 +24,7 @@ def scaled(arbiter, decision: str, before: int, target: int, *figures) -> None:
         log("Workers: %s, no more. %s; there is memory for %s", before, need, room)
     else:
         usable = _short(arbiter._core.processors)
-        log("Workers: %s, no more. %s; so are %s of %s processors", before, need,
-            _short(processors), usable)  # fmt: skip
+        log("Workers: %s, no more. %s; %s of %s", before, need, use, usable)
 
 
 def _short(number: float) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
+import signal
 import sys
 import weakref
 
@@ -12,7 +14,13 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+_HERE = os.path.dirname(__file__)
 SPEC_VERSION = "2.5"
+#: Fields that frame, route or describe an answer (RFC 9110, 6.5.1).
+_NO_TRAILERS = frozenset(
+    b"authorization cache-control connection content-encoding content-length content-range "
+    b"content-type host keep-alive set-cookie te trailer transfer-encoding upgrade".split()
+)
 #: Exceptions of frameworks that say that the client has left.
 _LEFT = ("ClientDisconnect", "ClientDisconnected", "WebSocketDisconnect")
 
@@ -30,11 +38,15 @@ class Half:
         self.create_task = loop.create_task
         #: Of the worker's start: each task begins with a copy.
         self.context = contextvars.copy_context()
-        #: Tasks of requests, also of those whose answer is complete.
-        self.tasks: set = set()
+        #: Tasks of requests that have waited, also of those whose answer is complete: scopes.
+        self.tasks: dict = {}
+        #: Extensions of a request that takes trailers.
+        self.trailers_extension = {**_http(False)["extensions"], "http.response.trailers": {}}
         self._cancelled: weakref.WeakSet = weakref.WeakSet()
         #: How a task is made that runs at once, as Python has it from 3.12 on.
         self.task_type = asyncio.Task if sys.version_info >= (3, 12) else None
+        if self.cfg.loop_block_warning:
+            signal.signal(signal.SIGURG, self.loop_blocked)
 
     def scopes(self, tls, websocket) -> list[dict]:
         """Return a scope for each listener, with all that every request, or WebSocket, has.
@@ -110,16 +122,48 @@ class Half:
 
     def task_overdue(self, task, scope, age) -> None:
         """Log that a request is over its deadline, and where its task waits."""
-        import traceback
+        limit = f"over request_timeout ({self.cfg.request_timeout:g} s). Its task is cancelled."
+        self._log_overdue(task, scope, age, limit)
 
-        frames = _frames(task.get_coro())
-        stack = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames)
-        self.log.error(
-            "Request %s %s has been running for %.1f s, over request_timeout (%g s). Its task is "
-            "cancelled. Its stack:\n%s",
-            *(*_line(scope), age, self.cfg.request_timeout),
-            "".join(stack.format()).rstrip() or "  (unknown)",
+    def task_stuck(self, task, scope, age) -> None:
+        """Log that a request goes on although its task was cancelled."""
+        limit = (
+            "and its task did not end within request_timeout_grace "
+            f"({self.cfg.request_timeout_grace:g} s) of its cancellation. This worker is replaced."
         )
+        self._log_overdue(task, scope, age, limit)
+
+    def _log_overdue(self, task, scope, age, limit) -> None:
+        self.log.error(
+            "Request %s %s has been running for %.1f s, %s Its stack:\n%s",
+            *(*_line(scope), age, limit, _stack_text(_frames(task.get_coro()))),
+        )
+
+    def loop_blocked(self, _signo, frame) -> None:
+        """Log which task blocks the event loop, in the midst of it: the handler of SIGURG."""
+        task = asyncio.current_task(self.loop)
+        frames = []
+        while frame is not None and os.path.dirname(frame.f_code.co_filename) != _HERE:
+            frames.append(frame)
+            frame = frame.f_back
+        self.log.warning(
+            "The event loop has been blocked for %g s (loop_block_warning) by %s: no other task "
+            "of this worker runs. Move what blocks to a thread, by asyncio.to_thread() or the "
+            "framework's way. Its stack:\n%s",
+            *(self.cfg.loop_block_warning, self._name_of(task), _stack_text(frames[::-1])),
+        )
+
+    def _name_of(self, task) -> str:
+        if task is None:
+            return "a callback"
+        slot = self.worker.slot
+        if task in self.tasks:
+            request = " of the request {} {}".format(*_line(self.tasks[task]))
+        elif slot is not None and slot.method:  # it has not waited yet
+            request = f" of the request {slot.method} {slot.path}"
+        else:
+            request = ""
+        return f"the task {task.get_name()!r}{request}"
 
     def environ(self, scope) -> dict:
         """Return an environ for hooks and loggers, as a WSGI server has it."""
@@ -141,6 +185,21 @@ class Half:
             "wsgi.url_scheme": scope["scheme"],
         }
 
+    def trailers(self, headers) -> bytes:
+        """Return lines of trailers. Raises ValueError for those that may not be there."""
+        from gunicorn.http import wsgi
+
+        lines = []
+        for name, value in headers:
+            if name.lower() in _NO_TRAILERS:
+                raise ValueError(f"{name!r} may not be a trailer (RFC 9110, 6.5.1)")
+            if not wsgi.is_token(name.decode("latin-1")):
+                raise ValueError(f"{name!r} is no name of a trailer")
+            if not wsgi.is_value(value.decode("latin-1")):
+                raise ValueError(f"trailer {name!r} has an invalid value")
+            lines.append(b"%b: %b\r\n" % (name, value.strip(b" \t")))
+        return b"".join(lines)
+
     def pairs(self, headers) -> list[tuple[str, str]]:
         """Return headers as WSGI has them."""
         return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
@@ -151,7 +210,11 @@ def _http(tls) -> dict:
         "type": "http",
         "method": "GET",
         "scheme": "https" if tls else "http",
-        "extensions": {"http.response.early_hint": {}, "http.response.pathsend": {}},
+        "extensions": {
+            "http.response.early_hint": {},
+            "http.response.pathsend": {},
+            "http.response.zerocopysend": {},
+        },
     }
 
 
@@ -191,6 +254,13 @@ def _says_that_client_left(exc) -> bool:
             return all(map(_says_that_client_left, members))
         exc = exc.__cause__ or exc.__context__
     return False
+
+
+def _stack_text(frames) -> str:
+    import traceback
+
+    stack = traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames)
+    return "".join(stack.format()).rstrip() or "  (unknown)"
 
 
 def _frames(coroutine) -> list[FrameType]:

@@ -74,10 +74,6 @@ class LoopWorker(Worker):
 
     def run(self) -> None:
         """Serve until the worker is told to stop."""
-        if "h2" in self.cfg.http_protocols:
-            self.log.warning(
-                "The %s worker does not support HTTP/2: HTTP/1.1 is served.", self.name
-            )
         _overrides.warn_of_wrapped(self)
         self._winding_up = False
         self._engine = _core.Engine(self, loop=True, wait=self.wait)

@@ -22,8 +22,6 @@ class SyncWorker(Worker):
 
     def run(self) -> None:
         """Serve until the worker is told to stop."""
-        if "h2" in self.cfg.http_protocols:
-            self.log.warning("The sync worker does not support HTTP/2: HTTP/1.1 is served.")
         _overrides.warn_of_wrapped(self)
         self._engine = _core.Engine(self)
         try:

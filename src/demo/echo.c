@@ -2,16 +2,18 @@
  * The engine with no Python: answers "Hello" to a request without a body and the body to one that
  * has any. Serves on loopback until SIGTERM or SIGINT:
  *
- *     echo [--later | --websocket] [--threads N] [--loop NAME] [--certificates FILE --key FILE]
- * [PORT]
+ *     echo [--later | --websocket] [--http2] [--threads N] [--loop NAME]
+ *          [--certificates FILE --key FILE] [PORT]
  *
- * --later: see echo_later.h. --websocket: see echo_websocket.h. The files are PEM; with them it
- * speaks TLS.
+ * --later: see echo_later.h. --websocket: see echo_websocket.h. --http2: by prior knowledge, or
+ * offered by ALPN. The files are PEM; with them it speaks TLS.
  */
 #include "base/mem.h"
 #include "demo/echo_later.h"
 #include "demo/echo_websocket.h"
 #include "net/tls/tls.h"
+#include "serve/conn/http1.h"
+#include "serve/conn/http2.h"
 #include "serve/engine/host.h"
 #include "serve/request/response.h"
 
@@ -138,7 +140,18 @@ static int listen_on(uint16_t port)
     return fd;
 }
 
-static void speak_tls(const char *certificates, const char *key)
+static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *size,
+                           const unsigned char *offered, unsigned offered_size, void *argument)
+{
+    static const unsigned char own[] = "\2h2\10http/1.1";
+    (void)ssl;
+    (void)argument;
+    int result = SSL_select_next_proto((unsigned char **)(uintptr_t)out, size, own, sizeof(own) - 1,
+                                       offered, offered_size);
+    return result == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
+}
+
+static void speak_tls(const char *certificates, const char *key, bool http2)
 {
     struct tls_context_options options = {.ktls = true};
     char error[256];
@@ -152,12 +165,14 @@ static void speak_tls(const char *certificates, const char *key)
         fprintf(stderr, "echo: %s\n", error);
         exit(1);
     }
+    if (http2)
+        SSL_CTX_set_alpn_select_cb(ssl_ctx, choose_protocol, NULL);
     engine_set_tls(engine, 0, tls_context_create(ssl_ctx, &options));
     SSL_CTX_free(ssl_ctx);
 }
 
 struct arguments {
-    bool later, websocket;
+    bool later, websocket, http2;
     uint32_t threads;
     const char *loop, *certificates, *key;
     uint16_t port;
@@ -166,13 +181,10 @@ struct arguments {
 static struct arguments read_arguments(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"later", no_argument, NULL, 'l'},
-        {"websocket", no_argument, NULL, 'w'},
-        {"threads", required_argument, NULL, 't'},
-        {"loop", required_argument, NULL, 'b'},
-        {"certificates", required_argument, NULL, 'c'},
-        {"key", required_argument, NULL, 'k'},
-        {0},
+        {"later", no_argument, NULL, 'l'},      {"websocket", no_argument, NULL, 'w'},
+        {"http2", no_argument, NULL, '2'},      {"threads", required_argument, NULL, 't'},
+        {"loop", required_argument, NULL, 'b'}, {"certificates", required_argument, NULL, 'c'},
+        {"key", required_argument, NULL, 'k'},  {0},
     };
     struct arguments arguments = {.threads = 1, .port = 8000};
     for (int name; (name = getopt_long(argc, argv, "", options, NULL)) >= 0;) {
@@ -180,6 +192,8 @@ static struct arguments read_arguments(int argc, char **argv)
             arguments.later = true;
         else if (name == 'w')
             arguments.websocket = true;
+        else if (name == '2')
+            arguments.http2 = true;
         else if (name == 't')
             arguments.threads = (uint32_t)atoi(optarg);
         else if (name == 'b')
@@ -214,6 +228,7 @@ int main(int argc, char **argv)
 {
     static const struct forwarded forwarded;
     static const struct trust trust;
+    static const struct protocol *const protocols[] = {&http2_protocol, &http1_protocol, NULL};
     struct arguments arguments = read_arguments(argc, argv);
     int listener = listen_on(arguments.port);
     struct engine_options options = {
@@ -230,6 +245,10 @@ int main(int argc, char **argv)
         .at_head = arguments.later,
         .websocket_message_max = 16 * 1024 * 1024,
     };
+    if (arguments.http2 && arguments.certificates)
+        options.alpn = protocols;
+    else if (arguments.http2)
+        options.protocol = &http2_protocol;
     if (arguments.later) {
         ops.run = later_run;
         ops.events = later_events;
@@ -248,7 +267,7 @@ int main(int argc, char **argv)
         return 1;
     }
     if (arguments.certificates && arguments.key)
-        speak_tls(arguments.certificates, arguments.key);
+        speak_tls(arguments.certificates, arguments.key, arguments.http2);
     signal(SIGPIPE, SIG_IGN); /* sendfile() */
     signal(SIGTERM, stop);
     signal(SIGINT, stop);

@@ -86,15 +86,25 @@ static void put_end(char *out, uint16_t id, enum status status)
     memcpy(out + FASTCGI_HEADER_SIZE, body, BODY_SIZE);
 }
 
+static size_t put_unknown(char *out, uint8_t type)
+{
+    const char body[BODY_SIZE] = {(char)type};
+    put_header(out, UNKNOWN_TYPE, 0, BODY_SIZE);
+    memcpy(out + FASTCGI_HEADER_SIZE, body, BODY_SIZE);
+    return FASTCGI_HEADER_SIZE + BODY_SIZE;
+}
+
 void fastcgi_stdout(char out[FASTCGI_HEADER_SIZE], uint16_t id, uint16_t content)
 {
     put_header(out, STDOUT, id, content);
 }
 
-void fastcgi_end(char out[FASTCGI_END_SIZE], uint16_t id)
+size_t fastcgi_end(char out[FASTCGI_END_SIZE], uint16_t id, bool last)
 {
     put_header(out, STDOUT, id, 0);
     put_end(out + FASTCGI_HEADER_SIZE, id, REQUEST_COMPLETE);
+    size_t size = 2 * FASTCGI_HEADER_SIZE + BODY_SIZE;
+    return last ? size + put_unknown(out + size, 0) : size;
 }
 
 static enum fastcgi_event refuse_request(struct fastcgi *fastcgi, enum status status)
@@ -106,10 +116,7 @@ static enum fastcgi_event refuse_request(struct fastcgi *fastcgi, enum status st
 
 static enum fastcgi_event refuse_type(struct fastcgi *fastcgi)
 {
-    const char body[BODY_SIZE] = {(char)fastcgi->type};
-    put_header(fastcgi->answer, UNKNOWN_TYPE, 0, BODY_SIZE);
-    memcpy(fastcgi->answer + FASTCGI_HEADER_SIZE, body, BODY_SIZE);
-    fastcgi->answer_size = FASTCGI_HEADER_SIZE + BODY_SIZE;
+    fastcgi->answer_size = (uint16_t)put_unknown(fastcgi->answer, fastcgi->type);
     return FASTCGI_ANSWER;
 }
 

@@ -86,9 +86,13 @@ enum fastcgi_error fastcgi_params(struct cgi *cgi, struct head *head, char *data
 /* Writes the header of a STDOUT record with `content` bytes (1 to FASTCGI_CONTENT_MAX). */
 void fastcgi_stdout(char out[FASTCGI_HEADER_SIZE], uint16_t id, uint16_t content);
 
-/* The end of the output and of the request: two records. */
-#define FASTCGI_END_SIZE 24
-void fastcgi_end(char out[FASTCGI_END_SIZE], uint16_t id);
+/*
+ * The end of the output and of the request: two records; returns their size. `last`: the connection
+ * ends, too, and its end cannot leave with them. A record that means nothing stands behind: nginx
+ * uses no connection again on which something follows the end of a request.
+ */
+#define FASTCGI_END_SIZE 40
+size_t fastcgi_end(char out[FASTCGI_END_SIZE], uint16_t id, bool last);
 
 const char *fastcgi_error_text(enum fastcgi_error error);
 

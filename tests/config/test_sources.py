@@ -244,6 +244,7 @@ def test_wsgi_app(directory, monkeypatch, capsys):
     "arguments,said",
     [
         (["--protocol", "gopher"], "'gopher' is unknown"),
+        (["--http2-cleartext", "upgrade"], "http2_cleartext: 'upgrade' is not available"),
     ],
 )
 def test_what_cannot_be_served_is_an_error(refused, arguments, said):
@@ -256,7 +257,7 @@ def test_what_cannot_be_served_is_an_error(refused, arguments, said):
 @pytest.mark.parametrize(
     "arguments,said",
     [
-        (["--http-protocols", "h2,h1"], "HTTP/2 is not available"),
+        (["--http2-cleartext", "prior-knowledge"], "http2_cleartext: it needs h2 among "),
         (["--request-timeout", "30"], "request_timeout: after 30 s nothing is left to end, for "),
         (["--dirty-workers", "1"], "dirty_workers: none is started without dirty_apps"),
         (["--log-level", "verbose"], "loglevel 'verbose' is unknown"),

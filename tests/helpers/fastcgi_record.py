@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 
 from helpers.uwsgi_packet import Pairs, variables
@@ -100,6 +101,14 @@ def parsed(output: bytes) -> Response:
 
 def read_response(connection: Connection, number: int = 1) -> Response:
     return parsed(read_output(connection, number))
+
+
+def expect_end(connection: Connection) -> None:
+    """The server closes a connection that the proxy would keep: on a Unix socket a record of no
+    meaning says so, as the end of the connection may come later than that of the request."""
+    if connection.sock.family == socket.AF_UNIX:
+        assert read_record(connection) == (UNKNOWN, 0, bytes(8))
+    connection.expect_closed()
 
 
 def ask(server, data: bytes) -> Response:

@@ -122,6 +122,7 @@ class Answer:
         self.send = send
         self.start: dict | None = None
         self.begun = False
+        self.left: int | None = None  # bytes of the body, where its length is given
 
     def run(self, wsgi, environ) -> None:
         """Give the answer, all of it."""
@@ -130,7 +131,8 @@ class Answer:
             for item in items:
                 if item:
                     self.write(item)
-            self.send_body(b"", more=False)
+            if self.left != 0:
+                self.send_body(b"", more=False)
         finally:
             if hasattr(items, "close"):
                 items.close()
@@ -139,6 +141,8 @@ class Answer:
         """As PEP 3333 has it."""
         if exc_info and self.begun:
             raise exc_info[1]
+        length = [value for name, value in headers if name.lower() == "content-length"]
+        self.left = int(length[0]) or None if length else None
         self.start = {
             "type": "http.response.start",
             "status": int(status[:3]),
@@ -147,8 +151,10 @@ class Answer:
         return self.write
 
     def write(self, data: bytes) -> None:
-        """Send a part of the body, which others follow."""
-        self.send_body(data, more=True)
+        """Send a part of the body; it is the last one where no byte is left of its length."""
+        if self.left is not None:
+            self.left -= len(data)
+        self.send_body(data, more=self.left != 0)
 
     def send_body(self, data: bytes, *, more: bool) -> None:
         if not self.begun:

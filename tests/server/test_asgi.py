@@ -74,7 +74,11 @@ def test_scope(server):
         client = connection.sock.getsockname()
         connection.send(render("PUT", "/scope/b%20%C3%A4%2F?q=%20&r", headers, b"x"))
         scope = ast.literal_eval(connection.read_response().body.decode())
-    assert scope.pop("extensions").keys() == {"http.response.early_hint", "http.response.pathsend"}
+    assert scope.pop("extensions").keys() == {
+        "http.response.zerocopysend",
+        "http.response.early_hint",
+        "http.response.pathsend",
+    }
     assert scope == {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.5"},
@@ -381,6 +385,37 @@ def test_pathsend(server, tmp_path):
             assert connection.request(target=f"/send_path?{path}").body == BODY
 
 
+def test_zerocopysend(server, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(BODY)
+    with server.connect() as connection:
+        for _ in range(2):
+            body = connection.request(target=f"/send_pieces?{path}").body
+            assert body == BODY[:5] + b"word" + BODY[10:]
+
+
+@pytest.mark.parametrize("te", ["trailers", "gzip;q=0.5, Trailers;x"])
+def test_trailers(server, te):
+    with server.connect() as connection:
+        connection.send(render(target="/trailing", headers=[("TE", te)]) + render())
+        assert connection.read_head().header("transfer-encoding") == "chunked"
+        rest = b"4\r\nbody\r\n0\r\nx-sum: 4\r\nx-known: 1\r\n\r\n"
+        assert connection.read(len(rest)) == rest
+        assert connection.read_response().body == b"hello"
+
+
+@pytest.mark.parametrize("te", ["gzip", "trailersx"])
+def test_trailers_are_for_those_who_take_them(server, te):
+    with server.connect() as connection:
+        for headers in ([], [("TE", te)]):
+            assert connection.request(target="/trailing", headers=headers).body == b"body"
+
+
+def test_trailers_http_1_0(server):
+    response = server.request(target="/trailing", version="1.0", headers=[("TE", "trailers")])
+    assert response.body == b"body"
+
+
 def test_early_hints(server):
     with server.connect() as connection:
         connection.send(render(target="/hints"))
@@ -418,12 +453,48 @@ def test_request_timeout(troubled, asgi, tmp_path):
     assert seen(server, 1) == ["cancelled"]
 
 
+def test_request_that_goes_on_after_its_cancellation(asgi, tmp_path):
+    """Is logged again after the grace, and its worker replaced."""
+    server = asgi(
+        *("--request-timeout", "0.2", "--request-timeout-grace", "0.3"), expect_trouble=True
+    )
+    first = server.request(target="/pid").body
+    with server.connect() as connection:
+        connection.send(render(target=f"/stubborn?{tmp_path / 'end'}"))
+        server.wait_for_log(
+            r"GET /stubborn.* has been running for \S+ s, and its task did not end within "
+            r"request_timeout_grace \(0.3 s\) of its cancellation.*\n.*in stubborn"
+        )
+        wait_until(lambda: server.request(target="/pid").body != first, "a successor answers")
+        (tmp_path / "end").touch()
+        assert connection.read_response().body == b"at last"
+    assert "C code" not in server.log
+
+
 def test_grace_after_the_client_has_left(asgi):
     server = asgi("--asgi-disconnect-grace-period", "1")
     with server.connect() as connection:
         connection.send(render(target="/sleep?30"))
         server.wait_running()
     assert seen(server, 1) == ["cancelled"]
+
+
+@pytest.mark.parametrize("path", ["/block?1", "/block_late?1"])
+def test_blocked_loop_is_reported(asgi, path):
+    """With the task, its request, and its stack; once."""
+    server = asgi("--loop-block-warning", "0.2")
+    assert server.request(target=path).body == b"blocked"
+    server.wait_for_log(
+        r"event loop has been blocked for 0.2 s \(loop_block_warning\) by the task '\S+' of the "
+        rf"request GET {path.partition('?')[0]}\S*: (.*\n)+.* in block\n"
+    )
+    assert server.log.count("loop_block_warning") == 1
+
+
+def test_loop_that_turns_is_not_reported(asgi):
+    server = asgi("--loop-block-warning", "0.1")
+    assert server.request(target="/sleep?0.6").body == b"slept"
+    assert "loop_block_warning" not in server.log
 
 
 def test_blocked_loop_hands_over(asgi):

@@ -21,6 +21,7 @@ from helpers.fastcgi_record import (
     UNKNOWN_ROLE,
     ask,
     begin,
+    expect_end,
     pairs,
     read_output,
     read_record,
@@ -240,6 +241,16 @@ def test_an_answer_that_is_too_short_has_no_end(shared):
         connection.send(request(uri="/too_short", keep=True))
         with pytest.raises(Closed):
             read_output(connection)
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_a_connection_that_ends_though_the_proxy_keeps_it(gunicorn, tmp_path, local):
+    bind = [f"unix:{tmp_path}/s" if local else "127.0.0.1:0"]
+    server = gunicorn("echo", FASTCGI, "--keep-alive", "0", bind=bind)
+    with server.connect() as connection:
+        connection.send(request(keep=True))
+        assert read_response(connection).status == 200
+        expect_end(connection)
 
 
 # Refusals

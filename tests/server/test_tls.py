@@ -176,14 +176,6 @@ def test_alpn_without_http_1(server, authority):
         assert connection.request().body == b"ok"
 
 
-def test_http2_is_not_promised(secure, authority):
-    server = secure("--http-protocols", "h2,h1")
-    context = authority.client()
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    with server.connect(context=context) as connection:
-        assert connection.sock.selected_alpn_protocol() == "http/1.1"
-
-
 def test_unix_socket(gunicorn, pair, client, tmp_path):
     server = gunicorn("secure", *pair.args, bind=[f"unix:{tmp_path}/s"])
     with TlsConnection(server.address, client) as connection:

@@ -209,8 +209,12 @@ static void output(void **state)
     char header[FASTCGI_HEADER_SIZE], end[FASTCGI_END_SIZE];
     fastcgi_stdout(header, 258, 515);
     assert_memory_equal(header, "\1\6\1\2\2\3\0\0", sizeof header);
-    fastcgi_end(end, 1);
-    assert_memory_equal(end, "\1\6\0\1\0\0\0\0\1\3\0\1\0\x08\0\0\0\0\0\0\0\0\0\0", sizeof end);
+    static const char whole[FASTCGI_END_SIZE] = "\1\6\0\1\0\0\0\0\1\3\0\1\0\x08\0\0\0\0\0\0\0\0\0\0"
+                                                "\1\x0b\0\0\0\x08\0\0";
+    assert_int_equal(fastcgi_end(end, 1, false), 24);
+    assert_memory_equal(end, whole, 24);
+    assert_int_equal(fastcgi_end(end, 1, true), sizeof end);
+    assert_memory_equal(end, whole, sizeof end);
 }
 
 int main(void)

@@ -312,7 +312,12 @@ static void test_processors_that_are_used_up(void **state)
 
     sample.processors = 7.5;
     assert_int_equal(decide(sample), SCALE_HELD_PROCESSOR);
+    sample.now += SCALE_LOG_MS;
+    sample.processors = 1;
+    sample.delayed = 6.5; /* other programs have them */
+    assert_int_equal(decide(sample), SCALE_HELD_PROCESSOR);
     sample.now += SCALE_MS;
+    sample.delayed = 0;
     sample.processors = -1; /* not known */
     assert_int_equal(decide(sample), SCALE_UP);
 }
@@ -404,7 +409,8 @@ static void test_false_figures(void **state)
                                       1 + words[5] % 9,
                                       words[0] * 1000000000ull,
                                       words[1] / 3.0 - 5,
-                                      words[2]};
+                                      words[2] / 7.0,
+                                      words[3]};
 
         decide(sample);
         assert_in_range(scale.target, 2, 4);

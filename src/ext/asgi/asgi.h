@@ -6,6 +6,8 @@
 #include "ext/core/methods.h"
 #include "ext/worker/worker.h"
 
+#include <pthread.h>
+
 /* Methods of gunicorn.workers._asgi.Half, the Python half of an ASGI worker's engine. */
 #define ASGI_METHODS(X)                                                                            \
     X(cancel_task)                                                                                 \
@@ -17,6 +19,8 @@
     X(task_failed)                                                                                 \
     X(incomplete)                                                                                  \
     X(task_overdue)                                                                                \
+    X(task_stuck)                                                                                  \
+    X(trailers)                                                                                    \
     X(pairs)                                                                                       \
     X(scopes)
 
@@ -28,7 +32,10 @@ enum { ASGI_METHODS(METHOD_INDEX) ASGI_METHOD_COUNT };
     X(bytes, "bytes")                                                                              \
     X(client, "client")                                                                            \
     X(code, "code")                                                                                \
+    X(count, "count")                                                                              \
     X(disconnect, "http.disconnect")                                                               \
+    X(extensions, "extensions")                                                                    \
+    X(file, "file")                                                                                \
     X(headers, "headers")                                                                          \
     X(http, "http")                                                                                \
     X(http_version, "http_version")                                                                \
@@ -36,7 +43,10 @@ enum { ASGI_METHODS(METHOD_INDEX) ASGI_METHOD_COUNT };
     X(links, "links")                                                                              \
     X(method, "method")                                                                            \
     X(more_body, "more_body")                                                                      \
+    X(more_trailers, "more_trailers")                                                              \
+    X(offset, "offset")                                                                            \
     X(one_zero, "1.0")                                                                             \
+    X(two, "2")                                                                                    \
     X(path, "path")                                                                                \
     X(query_string, "query_string")                                                                \
     X(raw_path, "raw_path")                                                                        \
@@ -49,6 +59,7 @@ enum { ASGI_METHODS(METHOD_INDEX) ASGI_METHOD_COUNT };
     X(subprotocol, "subprotocol")                                                                  \
     X(subprotocols, "subprotocols")                                                                \
     X(text, "text")                                                                                \
+    X(trailers, "trailers")                                                                        \
     X(type, "type")                                                                                \
     X(ws, "ws")                                                                                    \
     X(wss, "wss")
@@ -63,17 +74,20 @@ enum asgi_name {
 /* The part of a worker that only ASGI applications need. */
 struct asgi {
     PyObject *half;
+    pthread_t thread; /* of the loop */
     PyObject *methods[ASGI_METHOD_COUNT];
     PyObject *names[ASGI_NAME_COUNT];
+    PyObject *trailers_extension;  /* a dict for scope["extensions"] */
     PyObject *templates;           /* a list of scopes: one a listener, and that of a rehearsal */
     PyObject *websocket_templates; /* the same */
     PyObject *context;             /* a contextvars.Context: that of the worker's start */
     PyObject *task_type;           /* asyncio.Task, and how it is called; NULL: by create_task() */
     PyObject *task_keywords;
     PyObject *loop;
-    PyObject *tasks; /* a set: of requests, also of those whose answer is complete */
-    PyObject *done;  /* an awaitable that has completed */
-    PyObject *empty; /* b"" */
+    PyObject
+        *tasks;     /* a dict: tasks that have waited, also of complete answers, and their scopes */
+    PyObject *done; /* an awaitable that has completed */
+    PyObject *empty;                                                  /* b"" */
     PyObject *request_message, *disconnect_message, *receive_message; /* templates */
     struct list channels;                                             /* those that are there */
     struct pairs pairs;

@@ -36,6 +36,7 @@ void channel_release(struct channel *channel)
     Py_XDECREF(channel->scope);
     Py_XDECREF(channel->task);
     Py_XDECREF(channel->timer);
+    Py_XDECREF(channel->trailers);
     Py_XDECREF(channel->headers);
     Py_XDECREF(channel->reason);
     PyMem_Free(channel);

@@ -40,13 +40,16 @@ struct channel {
     bool starting;   /* run() has not returned: it puts the connection back */
     bool body_given; /* the application has received the end of the body */
     bool client_left;
-    bool disconnected; /* the application was given http.disconnect, or an OSError; or
-                          websocket.disconnect */
-    bool connected;    /* the application was given websocket.connect */
-    bool receives;     /* it has taken a message since its client has left */
-    uint16_t code;     /* of websocket.disconnect */
-    PyObject *reason;  /* the same; NULL: none */
-    PyObject *headers; /* the application's, for hooks and loggers in Python */
+    bool disconnected;    /* the application was given http.disconnect, or an OSError; or
+                             websocket.disconnect */
+    bool connected;       /* the application was given websocket.connect */
+    bool receives;        /* it has taken a message since its client has left */
+    uint16_t code;        /* of websocket.disconnect */
+    PyObject *reason;     /* the same; NULL: none */
+    bool trailers_follow; /* the start of the answer has announced them */
+    bool body_sent;       /* they come next */
+    PyObject *trailers;   /* lines; NULL: none yet */
+    PyObject *headers;    /* the application's, for hooks and loggers in Python */
 };
 
 /* A request that an ASGI application runs. */

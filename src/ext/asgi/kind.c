@@ -4,7 +4,20 @@
 #include "ext/asgi/run.h"
 #include "ext/worker/ops.h"
 
-static const struct app_ops asgi_ops = {.run = run_request, .events = run_events, WORKER_OPS};
+#include <signal.h>
+
+/* The handler in Python reports the task; a thread of the engine may not. */
+static void report_blocked_loop(void *app)
+{
+    pthread_kill(asgi_of(app)->thread, SIGURG);
+}
+
+static const struct app_ops asgi_ops = {
+    .run = run_request,
+    .events = run_events,
+    .loop_blocked = report_blocked_loop,
+    WORKER_OPS,
+};
 
 /* A worker begins and ends */
 
@@ -45,6 +58,7 @@ static int open_half(struct worker *worker, struct asgi *asgi)
     asgi->loop = PyObject_GetAttrString(asgi->half, "loop");
     asgi->tasks = PyObject_GetAttrString(asgi->half, "tasks");
     asgi->context = PyObject_GetAttrString(asgi->half, "context");
+    asgi->trailers_extension = PyObject_GetAttrString(asgi->half, "trailers_extension");
     asgi->task_type = PyObject_GetAttrString(asgi->half, "task_type");
     if (asgi->task_type == Py_None)
         Py_CLEAR(asgi->task_type);
@@ -80,6 +94,7 @@ static int asgi_open(struct worker *worker)
         PyErr_NoMemory();
         return -1;
     }
+    asgi->thread = pthread_self();
     list_init(&asgi->channels);
     if (make_names(asgi) < 0 || make_messages(asgi) < 0 || pairs_init(&asgi->pairs) < 0 ||
         open_half(worker, asgi) < 0 || make_templates(worker, asgi) < 0)
@@ -97,6 +112,7 @@ static int asgi_visit(struct worker *worker, visitproc visit, void *arg)
     Py_VISIT(asgi->templates);
     Py_VISIT(asgi->websocket_templates);
     Py_VISIT(asgi->context);
+    Py_VISIT(asgi->trailers_extension);
     Py_VISIT(asgi->task_type);
     Py_VISIT(asgi->loop);
     Py_VISIT(asgi->tasks);
@@ -119,6 +135,7 @@ static void asgi_clear(struct worker *worker)
     Py_CLEAR(asgi->templates);
     Py_CLEAR(asgi->websocket_templates);
     Py_CLEAR(asgi->context);
+    Py_CLEAR(asgi->trailers_extension);
     Py_CLEAR(asgi->task_type);
     Py_CLEAR(asgi->task_keywords);
     Py_CLEAR(asgi->loop);

@@ -103,7 +103,7 @@ static void fail(struct channel *channel)
 static void forget_task(struct channel *channel)
 {
     PyObject *raised = PyErr_GetRaisedException();
-    if (PySet_Discard(asgi_of(channel->worker)->tasks, channel->task) < 0)
+    if (PyDict_DelItem(asgi_of(channel->worker)->tasks, channel->task) < 0)
         PyErr_WriteUnraisable(channel->task);
     Py_CLEAR(channel->task);
     PyErr_SetRaisedException(raised);
@@ -179,7 +179,7 @@ static PyObject *start_task(struct channel *channel)
 
 static int watch_task(struct channel *channel, PyObject *task)
 {
-    if (PySet_Add(asgi_of(channel->worker)->tasks, task) < 0)
+    if (PyDict_SetItem(asgi_of(channel->worker)->tasks, task, channel->scope) < 0)
         return -1;
     PyObject *function = channel_function_new(channel, done_call);
     PyObject *added =
@@ -330,8 +330,11 @@ static void log_overdue(struct channel *channel)
     struct asgi *asgi = asgi_of(channel->worker);
     const struct request *request = channel_request(channel);
     double age = (double)(clock_ns() - request->begun_ns) / 1e9;
-    PyObject *logged = METHODS_CALL(asgi->methods, task_overdue, Py_NewRef(channel->task),
-                                    Py_NewRef(channel->scope), PyFloat_FromDouble(age));
+    PyObject *task = Py_NewRef(channel->task), *scope = Py_NewRef(channel->scope);
+    PyObject *seconds = PyFloat_FromDouble(age);
+    PyObject *logged = request->deadline.stuck
+                           ? METHODS_CALL(asgi->methods, task_stuck, task, scope, seconds)
+                           : METHODS_CALL(asgi->methods, task_overdue, task, scope, seconds);
     if (!logged)
         PyErr_WriteUnraisable(asgi->half);
     Py_XDECREF(logged);
@@ -340,8 +343,13 @@ static void log_overdue(struct channel *channel)
 static void end_overdue(struct channel *channel)
 {
     struct engine *engine = channel->worker->engine;
-    if (!channel->task || channel->cancelled != NOT_CANCELLED)
+    if (!channel->task)
         return;
+    if (channel->cancelled != NOT_CANCELLED) {
+        if (channel_request(channel)->deadline.stuck)
+            log_overdue(channel);
+        return;
+    }
     if (atomic_load(&engine->out_of_time)) {
         channel_cancel(channel, CANCELLED_AT_STOP);
         return;

@@ -1,6 +1,7 @@
 #include "ext/asgi/scope.h"
 
 #include "ext/asgi/scope_gateway.h"
+#include "ext/asgi/trailers.h"
 #include "ext/worker/proxied_about.h"
 #include "proto/websocket/handshake.h"
 #include "serve/request/stream.h"
@@ -48,16 +49,25 @@ static int put_method(struct worker *worker, PyObject *scope, const struct reque
                text_value(&worker->texts, method.p, method.n));
 }
 
+/* As ASGI has it: "2", where SERVER_PROTOCOL is HTTP/2.0. The template has 1.1. */
+static int put_version(struct asgi *asgi, PyObject *scope, const struct head *head)
+{
+    PyObject *version = ASGI_NAME(asgi, two);
+    if (head->major == 1 && head->minor == 0)
+        version = ASGI_NAME(asgi, one_zero);
+    else if (head->major < 2)
+        return 0;
+    return PyDict_SetItem(scope, ASGI_NAME(asgi, http_version), version);
+}
+
 static int put_line(struct worker *worker, PyObject *scope, const struct request *request)
 {
     struct asgi *asgi = asgi_of(worker);
     const struct head *head = &request->head;
     struct str path = head_slice(request->input, head->path, head->path_len);
     struct str query = head_slice(request->input, head->query, head->query_len);
-    if (head->major == 1 && head->minor == 0 &&
-        PyDict_SetItem(scope, ASGI_NAME(asgi, http_version), ASGI_NAME(asgi, one_zero)) < 0)
-        return -1;
-    if (put(scope, ASGI_NAME(asgi, path), decoded_path(worker, path)) < 0 ||
+    if (put_version(asgi, scope, head) < 0 ||
+        put(scope, ASGI_NAME(asgi, path), decoded_path(worker, path)) < 0 ||
         put(scope, ASGI_NAME(asgi, raw_path), pairs_bytes(&asgi->pairs, path)) < 0)
         return -1;
     if (query.n == 0)
@@ -148,6 +158,10 @@ static PyObject *subprotocols(const struct request *request)
 
 static int put_http(struct worker *worker, PyObject *scope, const struct request *request)
 {
+    struct asgi *asgi = asgi_of(worker);
+    if (trailers_are_wanted(request) &&
+        PyDict_SetItem(scope, ASGI_NAME(asgi, extensions), asgi->trailers_extension) < 0)
+        return -1;
     if (put_method(worker, scope, request) < 0)
         return -1;
     return put_scheme(worker, scope, request, ASGI_http, ASGI_https);

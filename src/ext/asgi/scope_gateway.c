@@ -50,18 +50,7 @@ static int put_server(struct asgi *asgi, PyObject *scope, const struct request *
     return put(scope, ASGI_NAME(asgi, server), host ? Py_BuildValue("(Nl)", host, number) : NULL);
 }
 
-/* As ASGI has it: "2", where SERVER_PROTOCOL is HTTP/2.0. */
-static int put_version(struct asgi *asgi, PyObject *scope, const struct request *request)
-{
-    if (request->head.major < 2)
-        return 0;
-    return put(scope, ASGI_NAME(asgi, http_version),
-               PyUnicode_FromFormat("%d", (int)request->head.major));
-}
-
 int scope_gateway(struct asgi *asgi, PyObject *scope, const struct request *request)
 {
-    if (put_path(asgi, scope, request) < 0 || put_server(asgi, scope, request) < 0)
-        return -1;
-    return put_version(asgi, scope, request);
+    return put_path(asgi, scope, request) < 0 ? -1 : put_server(asgi, scope, request);
 }

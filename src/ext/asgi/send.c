@@ -1,6 +1,7 @@
 #include "ext/asgi/send.h"
 
 #include "ext/asgi/message.h"
+#include "ext/asgi/trailers.h"
 #include "proto/status.h"
 #include "serve/request/later.h"
 #include "serve/request/response.h"
@@ -109,6 +110,13 @@ void send_remember(struct channel *channel, PyObject *pairs)
         Py_XSETREF(channel->headers, Py_NewRef(pairs));
 }
 
+static int note_trailers(struct channel *channel, PyObject *message)
+{
+    int follow = message_flag(asgi_of(channel->worker), message, ASGI_trailers);
+    channel->trailers_follow = follow > 0;
+    return follow < 0 ? -1 : 0;
+}
+
 int send_start(struct channel *channel, PyObject *message)
 {
     struct response *response = &channel_request(channel)->response;
@@ -126,6 +134,8 @@ int send_start(struct channel *channel, PyObject *message)
         response->own_fields_yield = true;
         result = add_fields(channel, pairs);
     }
+    if (result == 0)
+        result = note_trailers(channel, message);
     if (result == 0)
         send_remember(channel, pairs);
     else
@@ -158,6 +168,19 @@ static int check_length(const struct channel *channel, size_t n, bool more)
     return 0;
 }
 
+/* The last item of a body is sent, or the last but trailers. */
+static int end_body(struct channel *channel)
+{
+    channel->body_sent = true;
+    if (channel->trailers_follow)
+        return 0;
+    enum response_error error = response_finish(channel_request(channel));
+    if (error != RESPONSE_OK)
+        return send_error(channel, error, Py_None);
+    channel_finish(channel, CHANNEL_COMPLETE);
+    return 0;
+}
+
 /* `body` is a bytes object, or NULL for none. */
 static int write_body(struct channel *channel, PyObject *body, bool more)
 {
@@ -174,17 +197,14 @@ static int write_body(struct channel *channel, PyObject *body, bool more)
     }
     request->response.streamed |= more;
     Py_XINCREF(body);
+    bool last = !more && !channel->trailers_follow;
     enum response_error error =
-        response_write(request, body ? PyBytes_AS_STRING(body) : NULL, n, body, &kept, !more);
+        response_write(request, body ? PyBytes_AS_STRING(body) : NULL, n, body, &kept, last);
     if (!kept)
         Py_XDECREF(body);
-    if (error == RESPONSE_OK && !more)
-        error = response_finish(request);
     if (error != RESPONSE_OK)
         return send_error(channel, error, Py_None);
-    if (!more)
-        channel_finish(channel, CHANNEL_COMPLETE);
-    return 0;
+    return more ? 0 : end_body(channel);
 }
 
 int send_body(struct channel *channel, PyObject *message)
@@ -192,6 +212,8 @@ int send_body(struct channel *channel, PyObject *message)
     struct asgi *asgi = asgi_of(channel->worker);
     if (!channel_request(channel)->response.started)
         return out_of_order(channel, "http.response.body", "was sent before 'http.response.start'");
+    if (channel->body_sent)
+        return out_of_order(channel, "http.response.body", "was sent after the end of the body");
     PyObject *body = message_bytes(asgi, message, ASGI_body);
     int more = message_flag(asgi, message, ASGI_more_body);
     if (PyErr_Occurred()) {
@@ -223,12 +245,7 @@ static int send_open_file(struct channel *channel, int file, uint64_t size)
     if (check_length(channel, (size_t)size, false) < 0)
         return -1;
     enum response_error error = response_file(request, file, 0, size);
-    if (error == RESPONSE_OK)
-        error = response_finish(request);
-    if (error != RESPONSE_OK)
-        return send_error(channel, error, Py_None);
-    channel_finish(channel, CHANNEL_COMPLETE);
-    return 0;
+    return error == RESPONSE_OK ? end_body(channel) : send_error(channel, error, Py_None);
 }
 
 static int send_path(struct channel *channel, PyObject *path)
@@ -259,6 +276,100 @@ static int send_file(struct channel *channel, PyObject *message)
     int sent = channel->call ? send_path(channel, path) : client_has_left(channel);
     Py_DECREF(path);
     return sent;
+}
+
+/* http.response.zerocopysend */
+
+/* A part of an open file. */
+struct piece {
+    int file;
+    int64_t offset, count; /* -1: from where it stands; all that follows */
+    bool more;
+};
+
+static int64_t number_or_none(struct asgi *asgi, PyObject *message, enum asgi_name name)
+{
+    long number = message_number(asgi, message, name, -1);
+    if (number < -1 && !PyErr_Occurred())
+        PyErr_Format(PyExc_ValueError, "%U of an ASGI message is %ld", asgi->names[name], number);
+    return number;
+}
+
+static int read_piece(struct asgi *asgi, PyObject *message, struct piece *piece)
+{
+    PyObject *file = PyDict_GetItemWithError(message, ASGI_NAME(asgi, file));
+    if (!file && !PyErr_Occurred())
+        PyErr_SetString(PyExc_TypeError, "ASGI message 'http.response.zerocopysend' has no file");
+    if (!file)
+        return -1;
+    piece->file = PyObject_AsFileDescriptor(file);
+    if (piece->file < 0)
+        return -1;
+    piece->offset = number_or_none(asgi, message, ASGI_offset);
+    piece->count = number_or_none(asgi, message, ASGI_count);
+    piece->more = message_flag(asgi, message, ASGI_more_body) > 0;
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* Where it begins and how long it is, by the file: 0, or -1 with an exception. */
+static int fit_piece(struct piece *piece)
+{
+    struct stat status;
+    bool stands = piece->offset < 0;
+    if (stands)
+        piece->offset = lseek(piece->file, 0, SEEK_CUR);
+    if (piece->offset < 0 || fstat(piece->file, &status) < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    int64_t rest = status.st_size > piece->offset ? status.st_size - piece->offset : 0;
+    if (piece->count < 0 || piece->count > rest)
+        piece->count = rest;
+    if (stands)
+        (void)lseek(piece->file, piece->offset + piece->count, SEEK_SET);
+    return 0;
+}
+
+static int send_piece(struct channel *channel, const struct piece *piece)
+{
+    struct request *request = channel_request(channel);
+    if (check_length(channel, (size_t)piece->count, piece->more) < 0)
+        return -1;
+    request->response.streamed |= piece->more;
+    enum response_error error =
+        response_file(request, piece->file, (off_t)piece->offset, (uint64_t)piece->count);
+    if (error != RESPONSE_OK)
+        return send_error(channel, error, Py_None);
+    return piece->more ? 0 : end_body(channel);
+}
+
+static int send_zero_copy(struct channel *channel, PyObject *message)
+{
+    struct piece piece;
+    if (!channel_request(channel)->response.started || channel->body_sent)
+        return out_of_order(channel, "http.response.zerocopysend", "is no part of a body here");
+    if (read_piece(asgi_of(channel->worker), message, &piece) < 0 || fit_piece(&piece) < 0)
+        return -1;
+    return channel->call ? send_piece(channel, &piece) : client_has_left(channel);
+}
+
+/* http.response.trailers */
+
+static int send_trailers(struct channel *channel, PyObject *message)
+{
+    if (!channel->body_sent)
+        return out_of_order(channel, "http.response.trailers",
+                            "has to follow the body of an answer whose start has 'trailers': True");
+    int more = trailers_take(channel, message);
+    if (more != 0)
+        return more < 0 ? -1 : 0;
+    if (!channel->call)
+        return client_has_left(channel);
+    struct request *request = channel_request(channel);
+    if (trailers_are_wanted(request))
+        request->response.trailers = message_bytes_view(channel->trailers);
+    channel->trailers_follow = false;
+    return end_body(channel);
 }
 
 /* Interim answers */
@@ -335,6 +446,10 @@ static int dispatch(struct channel *channel, PyObject *type, PyObject *message)
         return send_start(channel, message);
     if (PyUnicode_CompareWithASCIIString(type, "http.response.pathsend") == 0)
         return send_file(channel, message);
+    if (PyUnicode_CompareWithASCIIString(type, "http.response.zerocopysend") == 0)
+        return send_zero_copy(channel, message);
+    if (PyUnicode_CompareWithASCIIString(type, "http.response.trailers") == 0)
+        return send_trailers(channel, message);
     if (PyUnicode_CompareWithASCIIString(type, "http.response.early_hint") == 0)
         return send_interim(channel, 103, link_headers(asgi_of(channel->worker), message));
     if (PyUnicode_CompareWithASCIIString(type, "http.response.informational") == 0)

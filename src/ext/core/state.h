@@ -10,6 +10,11 @@
     X(wsgi_url_scheme, "wsgi.url_scheme")                                                          \
     X(wsgi_input, "wsgi.input")                                                                    \
     X(wsgi_early_hints, "wsgi.early_hints")                                                        \
+    X(http_version, "HTTP_VERSION")                                                                \
+    X(http2_version, "2")                                                                          \
+    X(http2_weight, "gunicorn.http2.priority_weight")                                              \
+    X(http2_depends_on, "gunicorn.http2.priority_depends_on")                                      \
+    X(http2_send_trailers, "gunicorn.http2.send_trailers")                                         \
     X(gunicorn_socket, "gunicorn.socket")                                                          \
     X(gunicorn_deadline, "gunicorn.deadline")                                                      \
     X(request_method, "REQUEST_METHOD")                                                            \

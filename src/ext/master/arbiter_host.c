@@ -233,9 +233,9 @@ static int host_scaled(void *ctx, enum scale_decision decision, unsigned before,
 {
     const struct scale *scale = &arbiter_of(ctx)->scale;
 
-    return done(report(ctx, ARBITER_EVENT_SCALED, "(sIIIdIdI)", scale_decision_name(decision),
+    return done(report(ctx, ARBITER_EVENT_SCALED, "(sIIIdIddI)", scale_decision_name(decision),
                        before, scale->target, sample->waiting, (double)scale->waited_ms / 1000.0,
-                       sample->busy, sample->processors, sample->room));
+                       sample->busy, sample->processors, sample->delayed, sample->room));
 }
 
 static int host_died(void *ctx, const struct arbiter_death *death)

@@ -3,6 +3,7 @@
 #include "ext/core/settings.h"
 #include "proto/proxy.h"
 #include "serve/conn/http1.h"
+#include "serve/conn/http2.h"
 #include "serve/conn/protocol.h"
 
 #include <stdlib.h>
@@ -27,6 +28,7 @@ static const struct setting table[] = {
     OPTION(MS, "send_timeout", engine.send_timeout_ms),
     OPTION(MS, "request_timeout", engine.request_timeout_ms),
     OPTION(MS, "request_timeout_grace", engine.request_grace_ms),
+    OPTION(MS, "loop_block_warning", engine.loop_block_ms),
     OPTION(MS, "graceful_timeout", engine.graceful_ms),
     OPTION(NUMBER, "body_min_rate", engine.body_min_rate),
     OPTION(NUMBER, "limit_request_body", engine.body_max),
@@ -41,6 +43,10 @@ static const struct setting table[] = {
     OPTION(NUMBER, "websocket_max_message_size", engine.websocket_message_max),
     OPTION(MS, "websocket_ping_interval", engine.websocket_ping_interval_ms),
     OPTION(MS, "websocket_ping_timeout", engine.websocket_ping_timeout_ms),
+    OPTION(NUMBER, "http2_max_concurrent_streams", engine.http2.streams),
+    OPTION(NUMBER, "http2_initial_window_size", engine.http2.window),
+    OPTION(NUMBER, "http2_max_frame_size", engine.http2.frame_size),
+    OPTION(NUMBER, "http2_max_header_list_size", engine.http2.header_list_size),
     OPTION(FLAG, "proxy_protocol_required", engine.proxy_required),
     OPTION(FLAG, "check_client", engine.check_client),
     OPTION(FLAG, "sendfile", engine.sendfile),
@@ -119,6 +125,34 @@ static int read_protocol(struct options *self, PyObject *cfg)
     }
     Py_XDECREF(name);
     return result;
+}
+
+static int note_http2(struct options *self, struct str text)
+{
+    self->http2 |= str_eq(text, STR("h2"));
+    return 0;
+}
+
+/* gunicorn has HTTP/2 without TLS only if the listeners have none, and TLS where ALPN chooses it.
+ */
+static int read_http2(struct options *self, PyObject *cfg)
+{
+    static const struct protocol *const by_alpn[] = {&http2_protocol, &http1_protocol, NULL};
+    PyObject *mode = PyObject_GetAttrString(cfg, "http2_cleartext");
+    if (!mode)
+        return -1;
+    bool off = PyUnicode_CompareWithASCIIString(mode, "off") == 0;
+    bool expected = PyUnicode_CompareWithASCIIString(mode, "prior-knowledge") == 0;
+    Py_DECREF(mode);
+    if (each_text(PyObject_GetAttrString(cfg, "http_protocols"), note_http2, self) < 0)
+        return -1;
+    if (!self->http2 || self->engine.protocol)
+        return 0;
+    self->engine.alpn = by_alpn;
+    self->engine.http2_expected = expected;
+    if (!off)
+        self->engine.protocol = &cleartext_protocol;
+    return 0;
 }
 
 static int read_proxying(struct options *self, PyObject *cfg)
@@ -211,7 +245,8 @@ int options_read(struct options *self, PyObject *cfg)
 {
     self->engine = (struct engine_options){.standby = true};
     if (settings_read(table, self, cfg) < 0 || read_forwarding(self, cfg) < 0 ||
-        read_proxying(self, cfg) < 0 || read_protocol(self, cfg) < 0 || choose_tmp_dir(self) < 0)
+        read_proxying(self, cfg) < 0 || read_protocol(self, cfg) < 0 || read_http2(self, cfg) < 0 ||
+        choose_tmp_dir(self) < 0)
         return -1;
     self->engine.shared = (self->workers > 1 || self->workers_max > 1) && !self->reuse_port;
     self->engine.sign_of_life_ms = beat_ms(self->timeout_ms);

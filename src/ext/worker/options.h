@@ -16,6 +16,7 @@ struct options {
     uint32_t timeout_ms;
     uint32_t workers, workers_max;
     bool reuse_port;
+    bool http2; /* among http_protocols */
 };
 
 /* Reads a gunicorn.config.Config. 0, or -1 with an exception; options_free() in either case. */

@@ -376,9 +376,10 @@ int timeout_init(struct worker *worker, PyObject *overdue)
     worker->stacks_fd = -1;
     if (worker->engine->deadlines.timeout_ms == 0)
         return 0;
-    PyObject *watched = METHODS_CALL(
-        worker->methods, watch_deadlines, Py_NewRef(worker->threaded ? Py_None : overdue),
-        PyLong_FromLong(DEADLINE_SIGNAL), PyLong_FromLong(STACKS_SIGNAL));
+    bool by_signal = !worker->threaded && !worker->engine->ops->events;
+    PyObject *watched =
+        METHODS_CALL(worker->methods, watch_deadlines, Py_NewRef(by_signal ? overdue : Py_None),
+                     PyLong_FromLong(DEADLINE_SIGNAL), PyLong_FromLong(STACKS_SIGNAL));
     if (!watched)
         return -1;
     PyObject *error, *current;

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { HTTP2_WEIGHT = 16 };
+
 /* All of them steal `value`, which may be NULL with an exception. 0 or -1. */
 
 static int put(PyObject *environ, PyObject *key, PyObject *value)
@@ -225,6 +227,19 @@ static int put_request_line(struct worker *worker, PyObject *environ, const stru
     return put(environ, NAME(state, raw_uri), text_value(&worker->texts, target.p, target.n));
 }
 
+/* gunicorn's names. Weights are those of RFC 7540 §5.3.5, as clients are asked to send none. */
+static int put_http2(struct worker *worker, PyObject *environ, struct wsgi_call *call)
+{
+    struct core_state *state = worker->state;
+    if (call->base.request->head.major < 2)
+        return 0;
+    if (PyDict_SetItem(environ, NAME(state, http_version), NAME(state, http2_version)) < 0 ||
+        PyDict_SetItem(environ, NAME(state, http2_send_trailers), call->send_trailers) < 0 ||
+        put(environ, NAME(state, http2_weight), PyLong_FromLong(HTTP2_WEIGHT)) < 0)
+        return -1;
+    return put(environ, NAME(state, http2_depends_on), PyLong_FromLong(0));
+}
+
 static int put_objects(struct worker *worker, PyObject *environ, struct wsgi_call *call)
 {
     struct core_state *state = worker->state;
@@ -233,6 +248,8 @@ static int put_objects(struct worker *worker, PyObject *environ, struct wsgi_cal
         return -1;
     if (call->base.deadline &&
         PyDict_SetItem(environ, NAME(state, gunicorn_deadline), call->base.deadline) < 0)
+        return -1;
+    if (put_http2(worker, environ, call) < 0)
         return -1;
     if (!call->input)
         return 0;

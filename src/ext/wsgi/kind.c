@@ -21,7 +21,11 @@ static bool make_callables(struct wsgi_call *call)
         call->write = bound_new(state, write_call, &call->base);
     if (!call->early_hints)
         call->early_hints = bound_new(state, early_hints_call, &call->base);
-    return call->start_response && call->write && call->early_hints;
+    bool has_trailers = call->base.request->head.major >= 2;
+    if (has_trailers && !call->send_trailers)
+        call->send_trailers = bound_new(state, send_trailers_call, &call->base);
+    return call->start_response && call->write && call->early_hints &&
+           (!has_trailers || call->send_trailers);
 }
 
 static int prepare(struct wsgi_call *call)
@@ -57,6 +61,8 @@ static void end(struct wsgi_call *call)
     call_keep_or_cut(&call->start_response, bound_detach);
     call_keep_or_cut(&call->write, bound_detach);
     call_keep_or_cut(&call->early_hints, bound_detach);
+    if (call->send_trailers)
+        call_keep_or_cut(&call->send_trailers, bound_detach);
     call_end(&call->base, request);
 }
 
@@ -66,6 +72,7 @@ static int wsgi_visit_call(struct call *base, visitproc visit, void *arg)
     Py_VISIT(call->start_response);
     Py_VISIT(call->write);
     Py_VISIT(call->early_hints);
+    Py_VISIT(call->send_trailers);
     return 0;
 }
 
@@ -75,6 +82,7 @@ static void wsgi_free_call(struct call *base)
     Py_XDECREF(call->start_response);
     Py_XDECREF(call->write);
     Py_XDECREF(call->early_hints);
+    Py_XDECREF(call->send_trailers);
 }
 
 static void answer(struct wsgi_call *call)

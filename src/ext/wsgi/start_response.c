@@ -294,7 +294,39 @@ PyObject *write_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObj
     Py_RETURN_NONE;
 }
 
-/* RFC 8297, for HTTP/1.1 clients and before the head: the lines are made in Python. */
+/* The lines of the fields that the application gives, made in Python: new, or NULL when the request
+ * has ended meanwhile. */
+static PyObject *lines_of(PyObject *self, struct wsgi_call *call, PyObject *fields)
+{
+    PyObject *lines =
+        METHODS_CALL(wsgi_of(call->base.worker)->methods, early_hints, Py_NewRef(fields));
+    if (!lines || !bound_call(self)) {
+        Py_XDECREF(lines);
+        return NULL;
+    }
+    if (!PyBytes_Check(lines)) {
+        PyErr_Format(PyExc_TypeError, "lines of fields %R are no bytes", lines);
+        Py_DECREF(lines);
+        return NULL;
+    }
+    worker_check_process(call->base.worker, call->base.request);
+    return lines;
+}
+
+static struct str text_of(PyObject *bytes)
+{
+    return (struct str){PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes)};
+}
+
+static PyObject *result_of(struct wsgi_call *call, enum response_error error, PyObject *culprit)
+{
+    if (error == RESPONSE_OK)
+        Py_RETURN_NONE;
+    start_response_raise(call, error, culprit);
+    return NULL;
+}
+
+/* RFC 8297, for HTTP/1.1 clients and before the head. */
 PyObject *early_hints_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     struct wsgi_call *call = wsgi_call_of(self);
@@ -304,28 +336,33 @@ PyObject *early_hints_call(PyObject *self, PyObject *const *args, size_t nargsf,
         PyErr_SetString(PyExc_TypeError, "wsgi.early_hints() takes one list of headers");
         return NULL;
     }
-    const struct head *head = &call->base.request->head;
-    if (call->base.request->response.sent_head || (head->major == 1 && head->minor == 0))
+    struct request *request = call->base.request;
+    const struct head *head = &request->head;
+    if (request->response.sent_head || (head->major == 1 && head->minor == 0))
         Py_RETURN_NONE;
-    PyObject *lines =
-        METHODS_CALL(wsgi_of(call->base.worker)->methods, early_hints, Py_NewRef(args[0]));
-    if (!lines || !bound_call(self)) { /* ended meanwhile */
-        Py_XDECREF(lines);
+    PyObject *lines = lines_of(self, call, args[0]);
+    if (!lines)
         return NULL;
-    }
-    if (!PyBytes_Check(lines)) {
-        PyErr_Format(PyExc_TypeError, "early hints %R are no bytes", lines);
-        Py_DECREF(lines);
-        return NULL;
-    }
-    worker_check_process(call->base.worker, call->base.request);
-    enum response_error error =
-        response_interim(call->base.request, 103,
-                         (struct str){PyBytes_AS_STRING(lines), (size_t)PyBytes_GET_SIZE(lines)});
+    enum response_error error = response_interim(request, 103, text_of(lines));
     Py_DECREF(lines);
-    if (error != RESPONSE_OK) {
-        start_response_raise(call, error, self);
+    return result_of(call, error, self);
+}
+
+/* Fields behind the body, for HTTP/2: the last call counts. */
+PyObject *send_trailers_call(PyObject *self, PyObject *const *args, size_t nargsf,
+                             PyObject *kwnames)
+{
+    struct wsgi_call *call = wsgi_call_of(self);
+    if (!call)
+        return NULL;
+    if (PyVectorcall_NARGS(nargsf) != 1 || kwnames) {
+        PyErr_SetString(PyExc_TypeError, "gunicorn.http2.send_trailers() takes one list of fields");
         return NULL;
     }
-    Py_RETURN_NONE;
+    PyObject *lines = lines_of(self, call, args[0]);
+    if (!lines)
+        return NULL;
+    enum response_error error = response_trailers(call->base.request, text_of(lines));
+    Py_DECREF(lines);
+    return result_of(call, error, self);
 }

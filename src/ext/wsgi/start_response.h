@@ -8,6 +8,8 @@ PyObject *start_response_call(PyObject *self, PyObject *const *args, size_t narg
                               PyObject *kwnames);
 PyObject *write_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 PyObject *early_hints_call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames);
+PyObject *send_trailers_call(PyObject *self, PyObject *const *args, size_t nargsf,
+                             PyObject *kwnames);
 
 /* Sends an item of the body. 0, or -1 with an exception. */
 int start_response_write(struct wsgi_call *call, PyObject *item, bool last);

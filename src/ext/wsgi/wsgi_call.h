@@ -11,8 +11,9 @@ struct wsgi_call {
     PyObject *start_response;
     PyObject *write;
     PyObject *early_hints;
-    PyObject *input;  /* NULL: the request has no body */
-    PyObject *status; /* the application's, for hooks and the access log */
+    PyObject *send_trailers; /* NULL until a request by HTTP/2 comes */
+    PyObject *input;         /* NULL: the request has no body */
+    PyObject *status;        /* the application's, for hooks and the access log */
     PyObject *headers;
     PyObject *given;   /* arguments of handle_request(): addresses and the socket */
     PyObject *environ; /* of a request that is described */

@@ -64,7 +64,8 @@ struct child {
     int64_t spared_to;    /* no time-out before this: the machine slept */
     int64_t look_at;      /* when to see whether a watched worker has become idle */
     int64_t expires_at;   /* end of max_lifetime, 0: none */
-    int64_t processor_ms; /* of processor time, when the load was last looked at; 0: never */
+    int64_t processor_ms; /* its processor time at the last sample of the load; 0: none yet */
+    int64_t delay_ms;     /* the same of its delay */
     int64_t memory;       /* bytes it occupied when that was last looked at; 0: never */
     int64_t asked_at;     /* when a worker with threads was asked for a sign of life … */
     int64_t asked_sign;   /* … and the last sign that it had given then */

@@ -117,7 +117,7 @@ static bool uses_all_processors(const struct scale *scale, const struct scale_sa
 {
     double usable = (double)scale->limits.processors_ms / 1000.0;
 
-    return usable > 0 && s->processors >= usable * SCALE_PROCESSORS_FULL;
+    return usable > 0 && s->processors + s->delayed >= usable * SCALE_PROCESSORS_FULL;
 }
 
 /* Why one more is not possible; SCALE_UP if it is. */

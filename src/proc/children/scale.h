@@ -28,7 +28,7 @@ enum {
     SCALE_LOG_MS = 60000,  /* between two reports that a worker more is not possible */
 };
 
-/* Workers that take more of the processors are not helped by one more. */
+/* Workers that use, or wait for, more of the processors are not helped by one more. */
 #define SCALE_PROCESSORS_FULL 0.9
 
 struct scale_limits {
@@ -46,6 +46,7 @@ struct scale_sample {
     unsigned threads;  /* requests that a worker runs at a time, 1 or greater */
     uint64_t begun;    /* requests begun since the start */
     double processors; /* that the workers have used since the last sample; negative: not known */
+    double delayed;    /* processors that they were ready to use, and others had */
     unsigned room;     /* workers for which there is memory */
 };
 

@@ -82,6 +82,16 @@ static int64_t time_used(struct child *child)
     return before > 0 && after > before ? after - before : 0;
 }
 
+/* The time in which its main thread was ready to run and did not since the last sample, in ms. Of
+ * workers with threads, the main thread runs no request. */
+static int64_t time_delayed(struct child *child)
+{
+    int64_t before = child->delay_ms, after = processor_delay(child->pid);
+
+    child->delay_ms = after;
+    return before > 0 && after > before ? after - before : 0;
+}
+
 static void add_worker(struct scale_sample *sample, const struct slot *slot)
 {
     unsigned threads = metrics_level(&slot->metrics->threads);
@@ -111,7 +121,7 @@ static unsigned count_outside(const struct arbiter *a, const struct scale_sample
 static struct scale_sample take_sample(struct arbiter *a, int64_t now)
 {
     struct scale_sample sample = {.now = now, .threads = 1};
-    int64_t ms = now - a->scale.last.now, used = 0;
+    int64_t ms = now - a->scale.last.now, used = 0, delayed = 0;
 
     for (size_t i = 0; i < a->children.count; i++) {
         struct child *child = &a->children.list[i];
@@ -120,9 +130,11 @@ static struct scale_sample take_sample(struct arbiter *a, int64_t now)
             continue;
         add_worker(&sample, child->slot);
         used += time_used(child);
+        delayed += time_delayed(child);
     }
     sample.waiting += count_outside(a, &sample);
     sample.processors = ms > 0 ? (double)used / (double)ms : -1;
+    sample.delayed = ms > 0 ? (double)delayed / (double)ms : 0;
     sample.room = look_at_room(a, now);
     return sample;
 }

@@ -1,6 +1,7 @@
 #include "proto/http2/session.h"
 
 #include "base/mem.h"
+#include "proto/http2/frames.h"
 
 #include <nghttp2/nghttp2.h>
 #include <stdatomic.h>
@@ -13,6 +14,8 @@ enum {
     STREAMS_BEYOND = 4096,       /* more at a time end the connection: see on_begin_headers() */
     FIELDS_ON_STACK = 64,
     STATUS_SIZE = 4,
+    REASON_SIZE = 80,
+    RESETS_KNOWN = 128,        /* streams that we have reset, which we know */
     SETTINGS_VALUE_AT = 9 + 2, /* bytes before the first value in a frame of SETTINGS */
 };
 
@@ -26,13 +29,19 @@ struct http2_session {
     bool awaits_head;
     bool began;                 /* the first frame was sent */
     bool over;                  /* nothing more is read */
+    bool leaves;                /* the client begins no more streams */
     bool torn;                  /* see http2_free() */
     struct http2_session *next; /* of those that are torn */
     uint32_t streams;
     const char *violation;
+    char reason[REASON_SIZE];
     uint64_t now_ms, flood_ms; /* the time, and since when these are counted */
     uint32_t resets, idle_frames;
-    const uint8_t *out; /* a frame that was not copied whole */
+    struct http2_frames frames;
+    int32_t last_id;             /* of a request */
+    int32_t known[RESETS_KNOWN]; /* see is_late() */
+    uint32_t known_count;        /* may be more */
+    const uint8_t *out;          /* a frame that was not copied whole */
     size_t out_size;
 };
 
@@ -126,6 +135,37 @@ static struct str str_of(const uint8_t *p, size_t n)
     return (struct str){(const char *)p, n};
 }
 
+static void end_with(struct http2_session *session, uint32_t code)
+{
+    nghttp2_session_terminate_session(session->ng, code);
+}
+
+/*
+ * A frame for a stream that the client has ended itself. Others may have been on their way when we
+ * reset their stream, and are passed over (RFC 9113 §5.1).
+ */
+static bool is_late(struct http2_session *session, int32_t id)
+{
+    if (id > session->last_id || id % 2 == 0 || session->known_count > RESETS_KNOWN ||
+        nghttp2_session_find_stream(session->ng, id))
+        return false;
+    for (uint32_t i = 0; i < session->known_count; i++)
+        if (session->known[i] == id)
+            return false;
+    return true;
+}
+
+/* nghttp2 passes over these. */
+static void look_at_frame(struct http2_session *session)
+{
+    uint8_t type = http2_frames_type(&session->frames);
+    int32_t id = http2_frames_id(&session->frames);
+    if ((type == NGHTTP2_DATA || type == NGHTTP2_HEADERS) && is_late(session, id))
+        end_with(session, NGHTTP2_STREAM_CLOSED);
+    if (type == NGHTTP2_PRIORITY && (id == 0 || http2_frames_loop(&session->frames)))
+        end_with(session, NGHTTP2_PROTOCOL_ERROR);
+}
+
 static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *frame, void *user)
 {
     struct http2_session *session = user;
@@ -154,6 +194,7 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
     session->awaits_head = true;
     if (!is_request(frame))
         return 0;
+    session->last_id = id;
     session->in = (struct http2_head){.limits = session->settings.limits,
                                       .list_max = session->settings.header_list_size};
     if (session->streams < session->settings.streams && !session->over)
@@ -234,6 +275,8 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
             count_idle_frame(session);
     } else if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK)) {
         session->events.ponged(session->context);
+    } else if (frame->hd.type == NGHTTP2_GOAWAY) {
+        session->leaves = true;
     }
     return 0;
 }
@@ -267,14 +310,38 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t code, void 
     return 0;
 }
 
+/* nghttp2 has found an error of the connection, and says which. */
+static void note_violation(struct http2_session *session, const nghttp2_goaway *frame)
+{
+    if (frame->error_code == NGHTTP2_NO_ERROR || session->violation)
+        return;
+    const char *blank = frame->opaque_data_len > 0 ? " " : "";
+    snprintf(session->reason, sizeof(session->reason), "%s%s%.*s",
+             nghttp2_http2_strerror(frame->error_code), blank, (int)frame->opaque_data_len,
+             (const char *)frame->opaque_data);
+    session->violation = session->reason;
+    session->over = true;
+}
+
+static void note_reset(struct http2_session *session, int32_t id, uint32_t code)
+{
+    if (session->known_count < RESETS_KNOWN)
+        session->known[session->known_count] = id;
+    session->known_count++;
+    if (code != NGHTTP2_NO_ERROR)
+        count_reset(session);
+}
+
 /* The client need not send the rest of a request that is answered (RFC 9113 §8.1). */
 static int on_frame_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
 {
     struct http2_session *session = user;
     uint8_t type = frame->hd.type;
     int32_t id = frame->hd.stream_id;
-    if (type == NGHTTP2_RST_STREAM && frame->rst_stream.error_code != NGHTTP2_NO_ERROR)
-        count_reset(session);
+    if (type == NGHTTP2_RST_STREAM)
+        note_reset(session, id, frame->rst_stream.error_code);
+    if (type == NGHTTP2_GOAWAY)
+        note_violation(session, &frame->goaway);
     if ((type == NGHTTP2_DATA || type == NGHTTP2_HEADERS) &&
         (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
         nghttp2_session_get_stream_remote_close(ng, id) == 0)
@@ -361,6 +428,7 @@ struct http2_session *http2_new(const struct http2_settings *settings,
     if (!session)
         return NULL;
     *session = (struct http2_session){.events = *events, .context = context, .settings = *settings};
+    http2_frames_init(&session->frames);
     if (open_session(session) && submit_settings(session))
         return session;
     http2_free(session);
@@ -398,17 +466,44 @@ static const char *reason_of(ssize_t error)
                                                  : nghttp2_strerror((int)error);
 }
 
+static void feed(struct http2_session *session, const char *data, size_t n)
+{
+    if (n == 0 || session->over)
+        return;
+    ssize_t used = nghttp2_session_mem_recv(session->ng, (const uint8_t *)data, n);
+    if (used >= 0 || session->over)
+        return;
+    session->over = true;
+    session->violation = reason_of(used);
+}
+
+/* Frames that are looked at when nghttp2 knows all that was before them. */
+static bool is_of_interest(const struct http2_frames *frames)
+{
+    uint8_t type = http2_frames_type(frames);
+    return type == NGHTTP2_DATA || type == NGHTTP2_HEADERS || type == NGHTTP2_PRIORITY;
+}
+
+static bool may_read(const struct http2_session *session)
+{
+    return !session->over && !(session->leaves && session->streams == 0);
+}
+
 bool http2_receive(struct http2_session *session, const char *data, size_t n, uint64_t now_ms)
 {
+    size_t fed = 0, at = 0;
+    bool found;
     session->now_ms = now_ms;
-    if (session->over)
-        return false;
-    ssize_t used = nghttp2_session_mem_recv(session->ng, (const uint8_t *)data, n);
-    if (used < 0 && !session->over) {
-        session->over = true;
-        session->violation = reason_of(used);
+    while (at < n && !session->over) {
+        at += http2_frames_next(&session->frames, data + at, n - at, &found);
+        if (!found || !is_of_interest(&session->frames))
+            continue;
+        feed(session, data + fed, at - fed);
+        fed = at;
+        look_at_frame(session);
     }
-    return !session->over && nghttp2_session_want_read(session->ng);
+    feed(session, data + fed, n - fed);
+    return may_read(session);
 }
 
 /* The first frame that is sent names fewer streams than nghttp2 allows. */
@@ -455,10 +550,14 @@ bool http2_is_full(const struct http2_session *session)
     return nghttp2_session_get_outbound_queue_size(session->ng) > HTTP2_OUTBOUND_MAX;
 }
 
+bool http2_wants_write(const struct http2_session *session)
+{
+    return session->out_size > 0 || nghttp2_session_want_write(session->ng);
+}
+
 bool http2_is_over(const struct http2_session *session)
 {
-    bool reads = !session->over && nghttp2_session_want_read(session->ng);
-    return !reads && session->out_size == 0 && !nghttp2_session_want_write(session->ng);
+    return !may_read(session) && !http2_wants_write(session);
 }
 
 bool http2_awaits_head(const struct http2_session *session)
@@ -593,6 +692,14 @@ void http2_resume(struct http2_session *session, int32_t id)
 void http2_consume(struct http2_session *session, int32_t id, size_t n)
 {
     nghttp2_session_consume_stream(session->ng, id, n);
+}
+
+void http2_disown(struct http2_session *session, int32_t id)
+{
+    if (session->heading && session->heading == owner_of(session, id))
+        session->heading = NULL;
+    if (nghttp2_session_set_stream_user_data(session->ng, id, NULL) == 0)
+        session->streams--;
 }
 
 void http2_reset(struct http2_session *session, int32_t id, uint32_t code)

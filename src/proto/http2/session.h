@@ -88,6 +88,9 @@ size_t http2_send(struct http2_session *session, char *out, size_t room);
 /* Whether a client that does not read has made us keep so much that it is not to be read from. */
 bool http2_is_full(const struct http2_session *session);
 
+/* http2_send() has something. */
+bool http2_wants_write(const struct http2_session *session);
+
 /* Neither side has anything more to say. */
 bool http2_is_over(const struct http2_session *session);
 
@@ -115,6 +118,9 @@ void http2_resume(struct http2_session *session, int32_t id);
 
 /* n bytes of a body have been taken: the client may send as many more. */
 void http2_consume(struct http2_session *session, int32_t id, size_t n);
+
+/* No event of this stream is given any more. */
+void http2_disown(struct http2_session *session, int32_t id);
 
 /* RST_STREAM, with a code of RFC 9113 §7. */
 void http2_reset(struct http2_session *session, int32_t id, uint32_t code);

@@ -332,8 +332,20 @@ static void open_for_requests(struct engine *engine, struct conn *conn)
         conn_await(engine, conn, 0);
 }
 
+/* ALPN has chosen (RFC 7301); without it, or with another name, the listener's protocol stays. */
+static void choose_protocol(struct engine *engine, struct conn *conn)
+{
+    struct str chosen;
+    const struct protocol *const *at = engine->options.alpn;
+    chosen.p = at ? tls_protocol(conn->tls, &chosen.n) : NULL;
+    for (; chosen.p && *at; at++)
+        if (str_eq(chosen, (struct str){(*at)->name, strlen((*at)->name)}))
+            conn->protocol = *at;
+}
+
 static void handshake_done(struct engine *engine, struct conn *conn)
 {
+    choose_protocol(engine, conn);
     metrics_add(&engine->metrics->handshakes, 1);
     if (tls_resumed(conn->tls))
         metrics_add(&engine->metrics->handshakes_resumed, 1);

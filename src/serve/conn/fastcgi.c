@@ -1,6 +1,7 @@
 #include "proto/fastcgi.h"
 
 #include "serve/conn/gateway.h"
+#include "serve/conn/proxied.h"
 #include "serve/engine/engine.h"
 
 #include <errno.h>
@@ -177,7 +178,7 @@ static enum http1_result parse(struct request *request, size_t size)
     if (state_of(request)->kept == 0) {
         if (!begin(request))
             return refuse(request, FAULT_NO_MEMORY);
-        if (!http1_is_from(request->conn, request->engine->options.gateways))
+        if (!proxied_is_from(request->conn, request->engine->options.gateways))
             return refuse(request, FAULT_FORBIDDEN);
     }
     return read_records(request);

@@ -7,6 +7,7 @@
 #include "serve/request/response.h"
 
 #include <errno.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /*
@@ -59,10 +60,9 @@ static char *put(char *p, struct str text)
 static char *put_prefix(struct request *request)
 {
     struct response *response = &request->response;
-    struct str status = {response->head, response->status_size}, own = STR("");
-    bool dated = !response->bare && !response->has_date;
-    if (!response->bare)
-        own = http1_own_fields(request);
+    struct str status = {response->head, response->status_size};
+    struct str own = response_own_fields(request);
+    bool dated = response_has_own_date(response);
     size_t size = STATUS_SIZE + status.n + 2 + own.n + (dated ? DATE_SIZE + CLOCK_DATE_SIZE : 0);
     char *begin = response->head + response->gap - size;
     char *p = put(begin + STATUS_SIZE, status); /* first: it stands in the same memory */
@@ -88,10 +88,38 @@ static struct iovec take_head(struct request *request)
     return (struct iovec){begin, (size_t)(response->head + response->head_size - begin)};
 }
 
-static bool send_all(struct request *request, struct iovec *parts, int count)
+/* The gateway would use the connection again, of which it cannot be told that it ends: it must not
+ * have time to send another request. */
+static bool ends_early(struct request *request)
 {
+    return http1_state(request)->parser.keep_alive && !request->response.keep_alive;
+}
+
+static size_t put_end(struct request *request, char end[FASTCGI_END_SIZE])
+{
+    bool last = ends_early(request) && request->conn->listener->local;
+    return fastcgi_end(end, id_of(request), last);
+}
+
+/* Over TCP the end of the connection leaves in one packet with that of the request. */
+static bool send_end(struct request *request, struct iovec *parts, int count)
+{
+    if (send_parts_more(request, parts, count) < 0)
+        return false;
+    if (!atomic_load(&request->out.pending))
+        shutdown(request->conn->io.fd, SHUT_WR);
+    return true;
+}
+
+static bool send_all(struct request *request, struct iovec *parts, int count, bool ends)
+{
+    const struct conn *conn = request->conn;
     bool kept;
-    return count == 0 || send_parts(request, parts, count, -1, NULL, &kept) == 0;
+    if (count == 0)
+        return true;
+    if (ends && ends_early(request) && !conn->listener->local && !conn->tls)
+        return send_end(request, parts, count);
+    return send_parts(request, parts, count, -1, NULL, &kept) == 0;
 }
 
 /* Head and body in one record, with the records of the end behind them. */
@@ -107,12 +135,11 @@ static bool send_small(struct request *request, struct iovec head, const char *d
     if (n > 0)
         parts[count++] = (struct iovec){(void *)data, n};
     if (ends) {
-        fastcgi_end(end, id_of(request));
-        parts[count++] = (struct iovec){end, FASTCGI_END_SIZE};
+        parts[count++] = (struct iovec){end, put_end(request, end)};
     }
     if (n <= OUT_COPY_MAX)
         http1_join(&request->response, parts, &count);
-    return send_all(request, parts, count);
+    return send_all(request, parts, count, ends);
 }
 
 /* Some records of the n bytes; returns how many bytes are left, or -1. */
@@ -130,10 +157,9 @@ static ssize_t send_some(struct request *request, const char *data, size_t n, bo
         n -= size;
     }
     if (ends && n == 0) {
-        fastcgi_end(end, id_of(request));
-        parts[count++] = (struct iovec){end, FASTCGI_END_SIZE};
+        parts[count++] = (struct iovec){end, put_end(request, end)};
     }
-    return send_all(request, parts, count) ? (ssize_t)n : -1;
+    return send_all(request, parts, count, ends && n == 0) ? (ssize_t)n : -1;
 }
 
 static bool send_records(struct request *request, const char *data, size_t n, bool ends)

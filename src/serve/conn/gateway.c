@@ -1,6 +1,7 @@
 #include "serve/conn/gateway.h"
 
 #include "proto/cgi.h"
+#include "serve/conn/proxied.h"
 #include "serve/engine/engine.h"
 
 #include <arpa/inet.h>
@@ -40,7 +41,7 @@ void gateway_apply(struct request *request)
 {
     struct str address = cgi_value(request->cgi, request->input, CGI_REMOTE_ADDR);
     struct str port = cgi_value(request->cgi, request->input, CGI_REMOTE_PORT);
-    request->head.https |= http1_is_https(request->conn);
+    request->head.https |= proxied_is_https(request->conn);
     if (address.n > 0)
         request->conn->peer = peer_of(address, port);
 }

@@ -31,30 +31,10 @@ static bool is_coming(struct request *request)
     return request->inflow.used && inflow_state(request) == INFLOW_GOES_ON;
 }
 
-/* Bytes a second that a body has to keep up while the application waits for it; 0: any. */
-static uint32_t least_rate(const struct engine *engine)
-{
-    uint32_t rate = engine->options.body_min_rate;
-    return rate == 0 && engine->drained ? BODY_RATE : rate;
-}
-
-/* When to look next, or 0 when the body is too slow now. */
-static uint64_t look_at_pace(struct engine *engine, struct request *request)
-{
-    uint64_t rate = least_rate(engine), most = rate > 0 ? BODY_WINDOW_MS : BODY_TIMEOUT_MS;
-    uint64_t waited_ms = inflow_waited(request, false);
-    if (waited_ms < most)
-        return engine->now_ms + most - waited_ms;
-    if (rate == 0 || request->inflow.arrived < rate * most / 1000)
-        return 0;
-    inflow_waited(request, true);
-    return engine->now_ms + most;
-}
-
 /* Bytes have come. Without a rate none of the time before counts. */
 static void time_input(struct engine *engine, struct request *request)
 {
-    if (least_rate(engine) > 0)
+    if (inflow_least_rate(engine) > 0)
         return;
     inflow_waited(request, true);
     request->flow.in_at = engine->now_ms + BODY_TIMEOUT_MS;
@@ -167,7 +147,7 @@ static void await(struct engine *engine, struct conn *conn)
     conn->readable = false;
     loop_arm(engine->loop, &conn->io, writes ? LOOP_READ | LOOP_WRITE : LOOP_READ);
     if (conn->request->flow.in_at == 0)
-        conn->request->flow.in_at = look_at_pace(engine, conn->request);
+        conn->request->flow.in_at = inflow_look(engine, conn->request);
     set_timer(engine, conn);
 }
 
@@ -317,9 +297,9 @@ void flow_sent(struct engine *engine, struct conn *conn, enum outq_result result
 static void look_at_input(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
-    request->flow.in_at = is_coming(request) ? look_at_pace(engine, request) : 0;
+    request->flow.in_at = is_coming(request) ? inflow_look(engine, request) : 0;
     if (request->flow.in_at == 0 && is_coming(request)) {
-        because(request, least_rate(engine) > 0 ? CLOSE_BODY_RATE : CLOSE_BODY_TIMEOUT);
+        because(request, inflow_least_rate(engine) > 0 ? CLOSE_BODY_RATE : CLOSE_BODY_TIMEOUT);
         inflow_fail(request, INFLOW_TOO_SLOW, 408, "The request body did not arrive in time");
         end_input(engine, conn);
     }

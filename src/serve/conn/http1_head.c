@@ -6,18 +6,6 @@
 
 /* The head of a request as HTTP/1 has it. */
 
-bool http1_is_from(const struct conn *conn, const struct trust *trust)
-{
-    const struct peer *peer = conn->proxied ? &conn->proxied->proxy : &conn->peer;
-    return conn->listener->local || conn->listener->inner ||
-           trust_has(trust, peer->address, peer->family == AF_INET6 ? 16 : 4);
-}
-
-bool http1_is_https(const struct conn *conn)
-{
-    return conn->tls || (conn->proxied && conn->proxied->tls);
-}
-
 static enum http1_result parse(struct request *request, size_t size)
 {
     enum http1_result result = http1_parse(&http1_state(request)->parser, &request->head,
@@ -32,10 +20,10 @@ static enum http1_result apply(struct request *request)
     const struct engine_options *options = &request->engine->options;
     struct http1_parser *parser = &http1_state(request)->parser;
     bool trusted = forwarded_needs_trust(options->forwarded, &request->head) &&
-                   http1_is_from(request->conn, options->trust);
+                   proxied_is_from(request->conn, options->trust);
     request->must_close = parser->must_close;
     return http1_apply_forwarded(parser, options->forwarded, &request->head, request->input,
-                                 trusted, http1_is_https(request->conn));
+                                 trusted, proxied_is_https(request->conn));
 }
 
 static void no_room(struct request *request, bool too_long)

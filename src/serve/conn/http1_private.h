@@ -55,12 +55,6 @@ struct http1_form {
 
 extern const struct http1_form http1_form, uwsgi_form, fastcgi_form;
 
-/* http1_head.c: whether the other end, behind what a PROXY header says, is one of `trust`. */
-bool http1_is_from(const struct conn *conn, const struct trust *trust);
-
-/* Whether the client's bytes were encrypted, here or by the sender of a PROXY header. */
-bool http1_is_https(const struct conn *conn);
-
 /* What a request is to HTTP/1: in request->state. */
 struct http1_state {
     struct http1_parser parser; /* zeroed where the form has another, but for keep_alive */
@@ -116,9 +110,6 @@ void http1_go_on(struct request *request);
 /* http1_stream.c */
 
 extern const struct stream_ops http1_stream, fastcgi_stream;
-
-/* The server's own fields for the answer, without those that the application has set. */
-struct str http1_own_fields(const struct request *request);
 
 /* Small answers leave as one piece of memory: joins parts behind the first, which is the end of
  * response->head, if they have room there. */

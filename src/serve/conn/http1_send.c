@@ -4,6 +4,7 @@
 #include "net/transport.h"
 #include "serve/engine/engine.h"
 #include "serve/engine/limits.h"
+#include "serve/request/store.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,135 +50,6 @@ static ssize_t send_now(struct request *request, struct iovec *parts, int count,
         return n;
     }
     return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : failed(request);
-}
-
-/* Bytes that the application holds, and of which a part may be queued without a copy. */
-struct held {
-    void *ref; /* NULL: copied */
-    size_t size;
-};
-
-static int store_in_memory(struct outq *q, const struct iovec *part, struct held held)
-{
-    if (held.ref && part->iov_len > OUT_COPY_MAX)
-        return outq_ref(q, part->iov_base, part->iov_len, held.ref, held.size) < 0 ? -1 : 1;
-    return outq_copy(q, part->iov_base, part->iov_len);
-}
-
-/*
- * Without the lock, and the interpreter is for others meanwhile if it is much: only this thread
- * appends. The leader, who sends refusals, has no interpreter and little to send.
- */
-static int write_to_file(struct request *request, const struct iovec *part)
-{
-    struct engine *engine = request->engine;
-    struct outq *q = &request->out;
-    bool much = part->iov_len > SPOOL_ATTACHED_MAX;
-    pthread_mutex_unlock(&q->lock);
-    request->blocked += much;
-    if (much)
-        engine_detach(engine);
-    int result = outq_spool_write(q, part->iov_base, part->iov_len, engine->options.tmp_dir);
-    int error = errno;
-    if (much)
-        engine_attach(engine);
-    request->blocked -= much;
-    pthread_mutex_lock(&q->lock);
-    errno = error;
-    return result;
-}
-
-static int store_in_file(struct request *request, const struct iovec *part)
-{
-    struct outq *q = &request->out;
-    if (q->kept + part->iov_len > request->engine->out_spool_max) {
-        errno = EFBIG;
-        return -1;
-    }
-    if (write_to_file(request, part) < 0)
-        return -1;
-    return outq_spool_append(q, part->iov_len);
-}
-
-/* Bytes of this answer that may wait for its client. */
-static uint64_t window_of(const struct request *request)
-{
-    uint64_t window = request->engine->options.stream_window;
-    if (!request->response.streamed || window == 0)
-        window = UINT64_MAX;
-    return window;
-}
-
-/*
- * A client that takes a stream as fast as it is made is waited for, as nothing is gained by a
- * queue: what the application makes is still in the processor's cache when it is sent, and its
- * memory is used again. Whether this client is one shows in a moment, once until it has caught up.
- */
-static bool may_be_fast(const struct request *request)
-{
-    return request->response.streamed && !request->response.slow;
-}
-
-static bool never_waits(const struct request *request)
-{
-    return request->engine->ops->events;
-}
-
-/* The client has so much before it already that a further item of a stream waits. */
-static bool is_ahead(const struct request *request, size_t n)
-{
-    const struct outq *q = &request->out;
-    uint64_t waits = q->memory + q->kept;
-    if (never_waits(request)) /* its items wait by response_room() */
-        return false;
-    return may_be_fast(request) || (waits > 0 && waits + n > window_of(request));
-}
-
-/* Once there is a file all goes there until it is sent, in one part. */
-static bool goes_to_memory(const struct request *request, size_t n)
-{
-    const struct outq *q = &request->out;
-    uint64_t most = OUT_MEMORY_MAX, window = window_of(request);
-    if (window > most && window < UINT64_MAX)
-        most = window;
-    return q->kept == 0 && (q->memory == 0 || q->memory + n <= most);
-}
-
-/* No file can be had, or it takes no more. */
-static void log_file_error(struct engine *engine, int error)
-{
-    if (error != ENOBUFS && error != EMFILE && engine_may_log(&engine->room_logged_ms))
-        engine_note(engine, NOTE_ERROR, "Cannot keep an answer in a file of tmp_upload_dir: %s",
-                    strerror(error));
-}
-
-enum { STORE_AHEAD = -2 }; /* not for want of room */
-
-/*
- * With the lock: one part into the queue. 1: stored, with the ref; 0: stored; else it has to wait.
- * To memory as long as there is some, then to a file; without a file to memory beyond that bound,
- * for the budget has one of its own.
- */
-static int store(struct request *request, const struct iovec *part, struct held held)
-{
-    struct outq *q = &request->out;
-    if (is_ahead(request, part->iov_len))
-        return STORE_AHEAD;
-    if (goes_to_memory(request, part->iov_len)) {
-        int stored = store_in_memory(q, part, held);
-        if (stored >= 0)
-            return stored;
-    }
-    if (store_in_file(request, part) == 0)
-        return 0;
-    if (errno == EFBIG)
-        return STORE_AHEAD;
-    log_file_error(request->engine, errno);
-    int stored = store_in_memory(q, part, held);
-    if (stored < 0)
-        engine_short(request->engine,
-                     "Answers wait for their clients, and the slowest clients are closed");
-    return stored;
 }
 
 /* With the lock: sends what the socket takes now; *taken grows by that. */
@@ -274,7 +146,7 @@ static int wait_for_client(struct request *request, bool ahead)
     struct outq *q = &request->out;
     if (request_phase(request) != PHASE_RUNNING)
         return gone(request);
-    bool briefly = may_be_fast(request);
+    bool briefly = store_may_be_fast(request);
     uint64_t before = briefly ? 0 : taken_by_client(request);
     int most_ms = briefly ? STREAM_FAST_MS : patience_ms(engine->options.send_timeout_ms);
     if (!ahead)
@@ -346,8 +218,8 @@ static int overflow(struct request *request)
 static bool needs_attention(struct request *request)
 {
     struct outq *q = &request->out;
-    bool needs = never_waits(request) && request_phase(request) == PHASE_RUNNING && !q->timed &&
-                 atomic_load(&q->pending);
+    bool needs = store_never_waits(request) && request_phase(request) == PHASE_RUNNING &&
+                 !q->timed && atomic_load(&q->pending);
     q->timed |= needs;
     return needs;
 }
@@ -360,8 +232,8 @@ static int store_parts(struct request *request, struct iovec *parts, int count, 
     for (int i = 0; i < count; i++) {
         int stored = 0;
         while (parts[i].iov_len > 0 &&
-               (stored = store(request, &parts[i], i == body ? held : none)) < 0)
-            if (never_waits(request)
+               (stored = store_part(request, &parts[i], i == body ? held : none)) < 0)
+            if (store_never_waits(request)
                     ? overflow(request) < 0
                     : make_place(request, parts + i, count - i, stored == STORE_AHEAD) < 0)
                 return -1;
@@ -534,13 +406,13 @@ int send_file(struct request *request, int file, off_t offset, uint64_t n)
     int result = 0;
     if (n <= SEND_ATTACHED_MAX)
         result = send_file_now(request, file, &offset, &n);
-    else if (!never_waits(request)) /* else the engine sends it, turn by turn */
+    else if (!store_never_waits(request)) /* else the engine sends it, turn by turn */
         result = send_file_detached(request, file, &offset, &n);
     if (result < 0 || n == 0)
         return result;
     if (store_file(request, file, offset, n) == 0)
         return 0;
-    if (never_waits(request))
+    if (store_never_waits(request))
         return overflow(request);
     return request->response.broken ? -1 : send_file_waiting(request, file, offset, n);
 }

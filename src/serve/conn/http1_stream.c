@@ -31,21 +31,6 @@ static void choose_framing(struct request *request)
                            !atomic_load_explicit(&request->engine->draining, memory_order_relaxed);
 }
 
-/* The first line is that of Server, if there is one. */
-static struct str without_server(struct str own)
-{
-    const char *end = own.n > 7 && str_ieq((struct str){own.p, 7}, STR("server:"))
-                          ? memchr(own.p, '\n', own.n)
-                          : NULL;
-    return end ? (struct str){end + 1, (size_t)(own.p + own.n - end - 1)} : own;
-}
-
-struct str http1_own_fields(const struct request *request)
-{
-    struct str own = request->engine->options.own_fields;
-    return request->response.has_server ? without_server(own) : own;
-}
-
 /* Writes what goes before the fields into the gap; returns where the head begins. */
 static char *put_prefix(struct request *request)
 {
@@ -54,8 +39,8 @@ static char *put_prefix(struct request *request)
         .major = request->head.major,
         .minor = request->head.minor,
         .status = {response->head, response->status_size},
-        .own = http1_own_fields(request),
-        .date = response->has_date ? NULL : clock_date(),
+        .own = response_own_fields(request),
+        .date = response_has_own_date(response) ? clock_date() : NULL,
         .connection = response->upgrade      ? HTTP1_UPGRADE
                       : response->keep_alive ? HTTP1_KEEP_ALIVE
                                              : HTTP1_CLOSE,
@@ -63,10 +48,6 @@ static char *put_prefix(struct request *request)
     };
     if (response->bare || http1_state(request)->gateway)
         prefix.major = prefix.minor = 1; /* the head may be malformed, or tell of another hop */
-    if (response->bare) {
-        prefix.own = STR("");
-        prefix.date = NULL;
-    }
     return http1_write_prefix(response->head + response->gap, &prefix);
 }
 
@@ -161,9 +142,24 @@ static bool write_file(struct request *request, int file, off_t offset, uint64_t
     return n == 0 || !response->chunked || write_text(request, HTTP1_CHUNK_END);
 }
 
+static bool write_trailers(struct request *request)
+{
+    struct iovec parts[] = {
+        part_of(STR("0\r\n")),
+        part_of(request->response.trailers),
+        part_of(STR("\r\n")),
+    };
+    bool kept;
+    return send_parts(request, parts, 3, -1, NULL, &kept) == 0;
+}
+
 static bool finish(struct request *request)
 {
-    return !request->response.chunked || write_text(request, HTTP1_LAST_CHUNK);
+    const struct response *response = &request->response;
+    if (!response->chunked)
+        return true;
+    return response->trailers.n > 0 ? write_trailers(request)
+                                    : write_text(request, HTTP1_LAST_CHUNK);
 }
 
 static bool interim(struct request *request, int status, struct str fields)

@@ -215,3 +215,15 @@ enum proxied_result proxied_read(struct engine *engine, struct conn *conn, const
         return PROXIED_WAITS;
     return n > 0 ? judge(engine, conn, data, (size_t)n, why) : PROXIED_GONE;
 }
+
+bool proxied_is_from(const struct conn *conn, const struct trust *trust)
+{
+    const struct peer *peer = conn->proxied ? &conn->proxied->proxy : &conn->peer;
+    return conn->listener->local || conn->listener->inner ||
+           trust_has(trust, peer->address, peer->family == AF_INET6 ? 16 : 4);
+}
+
+bool proxied_is_https(const struct conn *conn)
+{
+    return conn->tls || (conn->proxied && conn->proxied->tls);
+}

@@ -10,6 +10,7 @@
 
 struct conn;
 struct engine;
+struct trust;
 
 /* The texts of a PROXY header; each has at most PROXY_TEXT_MAX bytes, and none when not sent. */
 enum proxied_text {
@@ -63,5 +64,11 @@ enum proxied_result proxied_read(struct engine *engine, struct conn *conn, const
 bool proxied_adopt(struct engine *engine, struct conn *conn, const void *block);
 
 void proxied_free(struct engine *engine, struct conn *conn);
+
+/* Whether the other end, behind what a PROXY header says, is one of `trust`. */
+bool proxied_is_from(const struct conn *conn, const struct trust *trust);
+
+/* Whether the client's bytes were encrypted, here or by the sender of a PROXY header. */
+bool proxied_is_https(const struct conn *conn);
 
 #endif

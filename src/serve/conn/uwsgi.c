@@ -1,6 +1,7 @@
 #include "proto/uwsgi.h"
 
 #include "serve/conn/gateway.h"
+#include "serve/conn/proxied.h"
 #include "serve/engine/engine.h"
 
 /*
@@ -36,7 +37,7 @@ static enum http1_result parse_again(struct request *request, size_t size)
 /* Unlike a request that was handed over, whose peer is the client by now, it may be anybody's. */
 static enum http1_result parse(struct request *request, size_t size)
 {
-    if (http1_is_from(request->conn, request->engine->options.gateways))
+    if (proxied_is_from(request->conn, request->engine->options.gateways))
         return parse_again(request, size);
     uwsgi_state(request)->forbidden = true;
     return HTTP1_ERROR;

@@ -76,6 +76,10 @@ struct app_ops {
     /* One went on all through the grace: the worker is to be replaced. `unheard`: no thread has
      * looked since overdue(). Called likewise. */
     void (*give_up)(void *app, bool unheard);
+
+    /* The foreign loop is blocked (loop_block_warning). Called likewise. NULL: it is not watched.
+     */
+    void (*loop_blocked)(void *app);
 };
 
 #endif

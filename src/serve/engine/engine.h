@@ -8,11 +8,13 @@
 #include "net/timer.h"
 #include "proto/forwarded.h"
 #include "proto/http1/parse.h"
+#include "proto/http2/session.h"
 #include "serve/conn/conn.h"
 #include "serve/engine/app.h"
 #include "serve/engine/budget.h"
 #include "serve/engine/deadline.h"
 #include "serve/engine/events.h"
+#include "serve/engine/loop_watch.h"
 #include "serve/request/request.h"
 
 #include <assert.h>
@@ -38,7 +40,10 @@
 
 struct engine_options {
     struct http1_limits limits;
-    const struct protocol *protocol;   /* of the listeners; NULL: HTTP/1 */
+    const struct protocol *protocol;    /* of the listeners; NULL: HTTP/1 */
+    const struct protocol *const *alpn; /* NULL, or protocols that ALPN may choose, ended by NULL */
+    struct http2_settings http2;
+    bool http2_expected;               /* by cleartext_protocol, of clients that may speak it */
     const struct forwarded *forwarded; /* borrowed */
     const struct trust *trust;         /* borrowed: forwarded_allow_ips */
     const struct trust *proxies;       /* borrowed: proxy_allow_ips */
@@ -69,6 +74,7 @@ struct engine_options {
     uint32_t websocket_ping_timeout_ms;  /* after a ping, until a byte comes; 0: any time */
     uint32_t request_timeout_ms;         /* 0: a request may take as long as it likes */
     uint32_t request_grace_ms;           /* beyond which the worker is given up */
+    uint32_t loop_block_ms;              /* after which a blocked loop is reported; 0: never */
     uint32_t graceful_ms;                /* for a worker that has to stop; 0: any time */
     bool shared;                         /* other workers accept from the same listeners */
     bool sendfile;
@@ -225,6 +231,7 @@ struct engine {
     struct metrics own_metrics; /* when there is no master's */
 
     struct deadlines deadlines;
+    struct loop_watch loop_watch;
     atomic_bool given_up; /* a request is stuck: a successor takes over */
 
     struct access_log *access_log; /* owned; NULL: no log, or the application writes it */

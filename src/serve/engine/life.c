@@ -96,6 +96,24 @@ static void fit_connections(struct engine *engine)
                 (unsigned long long)wanted * 2 + 2 * BUDGET_DESCRIPTORS);
 }
 
+/* gunicorn's defaults. A body that streams has a window of its own, which has to hold that of the
+ * client. */
+static void complete_http2(struct engine_options *options)
+{
+    struct http2_settings *http2 = &options->http2;
+    http2->limits = &options->limits;
+    if (http2->streams == 0)
+        *http2 = (struct http2_settings){
+            .streams = 100,
+            .window = 65535,
+            .frame_size = 16384,
+            .header_list_size = 65536,
+            .limits = &options->limits,
+        };
+    if (options->at_head && http2->window > READ_AHEAD)
+        http2->window = READ_AHEAD;
+}
+
 struct engine *engine_create(const struct engine_options *options, const struct app_ops *ops,
                              void *app, const int *listeners, uint32_t count)
 {
@@ -108,6 +126,7 @@ struct engine *engine_create(const struct engine_options *options, const struct 
         engine->options.own_fields = STR("Server: gunicorn\r\n");
     if (!options->protocol)
         engine->options.protocol = &http1_protocol;
+    complete_http2(&engine->options);
     engine->born = forked_count;
     engine->metrics = options->metrics ? options->metrics : &engine->own_metrics;
     metrics_set(&engine->metrics->threads, options->loop_host ? 0 : options->threads);
@@ -123,6 +142,7 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     budget_init(&engine->budget, options->client_memory, options->client_disk);
     fit_connections(engine);
     deadlines_init(&engine->deadlines, options->request_timeout_ms, options->request_grace_ms);
+    engine->loop_watch.after_ms = engine->ops->loop_blocked ? options->loop_block_ms : 0;
     list_init(&engine->idle);
     list_init(&engine->crowd);
     list_init(&engine->active);

@@ -20,6 +20,7 @@ void loop_host_heard(struct engine *engine)
     char bytes[64];
     while (read(engine->ready.pipe[0], bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes))
         ;
+    loop_watch_answer(&engine->loop_watch);
 }
 
 /* The stand-by leads on until it sees that it is not needed any more; then it wakes the loop. */

@@ -43,6 +43,20 @@ static void look_at_deadlines(struct engine *engine)
         engine->ops->overdue(engine->app);
 }
 
+static void look_at_loop(struct engine *engine)
+{
+    switch (loop_watch_look(&engine->loop_watch, clock_ms())) {
+    case LOOP_TO_ASK:
+        ready_wake(&engine->ready);
+        break;
+    case LOOP_BLOCKED:
+        engine->ops->loop_blocked(engine->app);
+        break;
+    default:
+        break;
+    }
+}
+
 /* Threads of the application are at work, or a foreign loop may be blocked by it. */
 static bool is_busy(struct engine *engine)
 {
@@ -55,6 +69,14 @@ static bool is_busy(struct engine *engine)
 static int earlier(int a_ms, int b_ms)
 {
     return b_ms < 0 || (a_ms >= 0 && a_ms < b_ms) ? a_ms : b_ms;
+}
+
+/* Until the next look at deadlines and at the loop, in ms; -1: never. */
+static int next_look(const struct engine *engine)
+{
+    uint64_t now_ms = clock_ms();
+    return earlier(deadlines_wait(&engine->deadlines, now_ms),
+                   loop_watch_wait(&engine->loop_watch, now_ms));
 }
 
 /* Requests to be run, or events to be given. */
@@ -85,8 +107,9 @@ static void lead_step(struct engine *engine)
         }
         handover_accept(engine, false);
     }
-    engine_step(engine, earlier(again_ms, deadlines_wait(&engine->deadlines, clock_ms())));
+    engine_step(engine, earlier(again_ms, next_look(engine)));
     look_at_deadlines(engine);
+    look_at_loop(engine);
     /* A foreign loop is woken after each step, not to sleep on while the stand-by leads. */
     if (engine->options.loop_host || has_more(engine))
         ready_wake(&engine->ready);
@@ -150,7 +173,7 @@ static void sleep_while_loop_does(struct engine *engine)
     if (!engine->options.loop_host || atomic_load(&engine->metrics->running) == 0 ||
         !ready_empty(&engine->ready))
         return;
-    int most = deadlines_wait(&engine->deadlines, clock_ms());
+    int most = next_look(engine);
     socket_wait(loop_fd(engine->loop), POLLIN,
                 most >= 0 && most < STANDBY_SLEEP_MS ? most : STANDBY_SLEEP_MS);
 }
@@ -176,6 +199,10 @@ static void watch_while_busy(struct engine *engine)
         bool busy = is_busy(engine) || has_more(engine);
         if (busy)
             look_after(engine, before, &handover);
+        if (busy)
+            look_at_loop(engine);
+        else
+            loop_watch_rest(&engine->loop_watch);
         quiet = busy || progress_of(engine).answered != before.answered ? 0 : quiet + 1;
         if (!busy)
             handover_tell(engine, 0);

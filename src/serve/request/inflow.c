@@ -66,6 +66,32 @@ char *inflow_room(struct request *request, size_t *room)
     return into;
 }
 
+bool inflow_put(struct request *request, const char *data, size_t n)
+{
+    struct inflow *inflow = &request->inflow;
+    pthread_mutex_lock(&inflow->lock);
+    if (inflow->capacity - inflow->size < n && inflow->data) {
+        inflow->size -= inflow->at;
+        memmove(inflow->data, inflow->data + inflow->at, inflow->size);
+        inflow->at = 0;
+    }
+    bool fits = inflow->data && inflow->capacity - inflow->size >= n;
+    if (fits)
+        memcpy(inflow->data + inflow->size, data, n);
+    pthread_mutex_unlock(&inflow->lock);
+    return fits;
+}
+
+size_t inflow_waiting(struct request *request)
+{
+    struct inflow *inflow = &request->inflow;
+    pthread_mutex_lock(&inflow->lock);
+    size_t n = inflow->size - inflow->at;
+    inflow->full = n > inflow->capacity / 2;
+    pthread_mutex_unlock(&inflow->lock);
+    return n;
+}
+
 /* With the lock. The application waits no longer. */
 static void stop_waiting(struct inflow *inflow)
 {
@@ -118,6 +144,24 @@ uint64_t inflow_waited(struct request *request, bool begins_anew)
     uint64_t waited_ms = inflow->waited_ms + (inflow->wanted ? now - inflow->wanted_ms : 0);
     pthread_mutex_unlock(&inflow->lock);
     return waited_ms;
+}
+
+uint32_t inflow_least_rate(const struct engine *engine)
+{
+    uint32_t rate = engine->options.body_min_rate;
+    return rate == 0 && engine->drained ? BODY_RATE : rate;
+}
+
+uint64_t inflow_look(struct engine *engine, struct request *request)
+{
+    uint64_t rate = inflow_least_rate(engine), most = rate > 0 ? BODY_WINDOW_MS : BODY_TIMEOUT_MS;
+    uint64_t waited_ms = inflow_waited(request, false);
+    if (waited_ms < most)
+        return engine->now_ms + most - waited_ms;
+    if (rate == 0 || request->inflow.arrived < rate * most / 1000)
+        return 0;
+    inflow_waited(request, true);
+    return engine->now_ms + most;
 }
 
 /* Out of line: request_next() would save its locals for each request. */

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+struct engine;
 struct request;
 
 enum { BODY_LIMIT_TEXT = 128 };
@@ -65,11 +66,27 @@ char *inflow_room(struct request *request, size_t *room);
  */
 bool inflow_add(struct request *request, size_t n, size_t rest, bool ended);
 
+/* Copies n bytes of the body, which stand elsewhere, to where the next ones go: inflow_add() is to
+ * follow. False: there is no room for them. */
+bool inflow_put(struct request *request, const char *data, size_t n);
+
+/* How many of the bytes that have come wait for the application. If they are more than half of the
+ * window, body_take() calls engine_attend() when they no longer are. */
+size_t inflow_waiting(struct request *request);
+
 /* Whether body_take() has something to say. Any thread. */
 bool inflow_is_due(struct request *request);
 
 /* No more bytes come. `status` and `text` (constant) are for body_failure(). */
 void inflow_fail(struct request *request, enum inflow_end why, int status, const char *text);
+
+/* The pace of a body: see inflow_look(). */
+
+/* Bytes a second that a body has to keep up while the application waits for it; 0: any. */
+uint32_t inflow_least_rate(const struct engine *engine);
+
+/* When the pace is to be looked at next; 0: the body is too slow now. */
+uint64_t inflow_look(struct engine *engine, struct request *request);
 
 /* For how many ms in all the application has waited for bytes since the rate was looked at.
  * `begins_anew`: it is looked at now. */

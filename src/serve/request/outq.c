@@ -293,6 +293,35 @@ enum outq_result outq_flush(struct outq *q, int fd, struct tls *tls, struct part
     return OUTQ_EMPTY;
 }
 
+static ssize_t copy_part(const struct part *part, char *out, size_t n)
+{
+    if (n > part->left)
+        n = (size_t)part->left;
+    if (part->kind != PART_FILE)
+        return (ssize_t)(memcpy(out, part->data, n), n);
+    ssize_t got = pread(part->file->fd, out, n, part->offset);
+    if (got == 0)
+        errno = EPIPE; /* the file became shorter than promised */
+    return got > 0 ? got : -1;
+}
+
+ssize_t outq_take(struct outq *q, char *out, size_t n, struct part **done)
+{
+    size_t taken = 0;
+    while (q->head && taken < n) {
+        ssize_t got = copy_part(q->head, out + taken, n - taken);
+        if (got < 0)
+            return -1;
+        taken += (size_t)got;
+        advance(q, (uint64_t)got, done);
+    }
+    if (!q->head) {
+        q->timed = false;
+        atomic_store(&q->pending, false);
+    }
+    return (ssize_t)taken;
+}
+
 struct part *outq_clear(struct outq *q)
 {
     struct part *all = q->head;

@@ -98,6 +98,13 @@ enum outq_result { OUTQ_EMPTY, OUTQ_BLOCKED, OUTQ_MORE, OUTQ_BROKEN };
 enum outq_result outq_flush(struct outq *q, int fd, struct tls *tls, struct part **done,
                             uint64_t *taken);
 
+/*
+ * Copies up to n bytes from the head of the queue, for a protocol that sends them by itself: how
+ * many, 0 when nothing is queued, -1 with errno when a file cannot be read. Parts that are through
+ * go to *done. Needs the lock.
+ */
+ssize_t outq_take(struct outq *q, char *out, size_t n, struct part **done);
+
 /* Takes everything out, unsent. Needs the lock. */
 struct part *outq_clear(struct outq *q);
 

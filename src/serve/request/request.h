@@ -68,14 +68,15 @@ struct response {
     bool streamed;   /* its body comes in items as the application makes them: see stream_window */
     bool slow;       /* its client does not take them as fast */
     bool has_length;
-    bool full;          /* more was written than may wait for the client */
-    atomic_bool broken; /* the client has gone, seen by either side: further bytes are dropped */
-    bool finished;      /* complete, as its framing says */
-    bool skipped;       /* the client had gone: the application was not called */
-    uint64_t length;    /* declared */
-    uint64_t body_sent; /* body bytes accepted, framing not counted */
-    uint64_t stuck_ms;  /* since when its thread waits for room, about; 0: it does not */
-    uint64_t stuck_at;  /* bytes that the client had taken then */
+    bool full;           /* more was written than may wait for the client */
+    atomic_bool broken;  /* the client has gone, seen by either side: further bytes are dropped */
+    bool finished;       /* complete, as its framing says */
+    bool skipped;        /* the client had gone: the application was not called */
+    uint64_t length;     /* declared */
+    uint64_t body_sent;  /* body bytes accepted, framing not counted */
+    struct str trailers; /* lines that follow a chunked body; borrowed */
+    uint64_t stuck_ms;   /* since when its thread waits for room, about; 0: it does not */
+    uint64_t stuck_at;   /* bytes that the client had taken then */
 };
 
 /* The times of a request that runs later, for the leader: see http1_flow.h. 0: none. */

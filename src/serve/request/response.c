@@ -283,3 +283,30 @@ enum response_error response_interim(struct request *request, int status, struct
         return RESPONSE_OK;
     return request->stream->interim(request, status, fields) ? RESPONSE_OK : failure(request);
 }
+
+enum response_error response_trailers(struct request *request, struct str fields)
+{
+    const struct stream_ops *stream = request->stream;
+    if (!stream->trailers || request->response.finished || stream->trailers(request, fields))
+        return RESPONSE_OK;
+    return RESPONSE_NO_MEMORY;
+}
+
+/* The first line is that of Server, if there is one. */
+static struct str own_fields_but_server(const struct engine *engine)
+{
+    struct str own = engine->options.own_fields;
+    const char *end = own.n > 7 && str_ieq((struct str){own.p, 7}, STR("server:"))
+                          ? memchr(own.p, '\n', own.n)
+                          : NULL;
+    return end ? (struct str){end + 1, (size_t)(own.p + own.n - end - 1)} : own;
+}
+
+struct str response_own_fields(const struct request *request)
+{
+    const struct response *response = &request->response;
+    if (response->bare)
+        return STR("");
+    return response->has_server ? own_fields_but_server(request->engine)
+                                : request->engine->options.own_fields;
+}

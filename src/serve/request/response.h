@@ -54,4 +54,17 @@ void response_abort(struct request *request);
  * valid, each with its CRLF. */
 enum response_error response_interim(struct request *request, int status, struct str fields);
 
+/* Fields behind the body, as lines that are valid, each with its CRLF: dropped where the protocol
+ * has none, or when the body has ended. */
+enum response_error response_trailers(struct request *request, struct str fields);
+
+/* For streams: the lines of the server's own fields, and whether one with the date belongs to them.
+ */
+struct str response_own_fields(const struct request *request);
+
+static inline bool response_has_own_date(const struct response *response)
+{
+    return !response->has_date && !response->bare;
+}
+
 #endif

@@ -31,6 +31,10 @@ struct stream_ops {
     /* An interim answer, with lines of fields; before the head. */
     bool (*interim)(struct request *request, int status, struct str fields);
 
+    /* Fields behind the body, which has not ended: lines with CRLF. False: no memory. NULL: the
+     * protocol has none. */
+    bool (*trailers)(struct request *request, struct str fields);
+
     /* "100 Continue", without waiting: nothing else of the answer is on the way. */
     void (*go_on)(struct request *request);
 

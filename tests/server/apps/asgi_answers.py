@@ -1,6 +1,7 @@
 """An ASGI application for test_asgi.py: each path does one thing."""
 
 import asyncio
+import contextlib
 import json
 import os
 import time
@@ -183,6 +184,19 @@ async def block(scope, receive, send):
     await answer(send, b"blocked")
 
 
+async def block_late(scope, receive, send):
+    await asyncio.sleep(0)
+    await block(scope, receive, send)
+
+
+async def stubborn(scope, receive, send):
+    """Goes on although it is cancelled, until the process has the file of the query."""
+    while not os.path.exists(scope["query_string"]):
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.05)
+    await answer(send, b"at last")
+
+
 async def context(scope, receive, send):
     before = VARIABLE.get()
     VARIABLE.set("set by a request")
@@ -212,6 +226,25 @@ async def send_path(scope, receive, send):
     await send({"type": "http.response.pathsend", "path": path})
 
 
+async def send_pieces(scope, receive, send):
+    """Of the file of the query: its first five bytes, a word, and all from the tenth byte on."""
+    await send({"type": "http.response.start", "status": 200})
+    with open(scope["query_string"], "rb") as file:
+        piece = {"type": "http.response.zerocopysend", "file": file}
+        await send({**piece, "count": 5, "more_body": True})
+        await send({"type": "http.response.body", "body": b"word", "more_body": True})
+        await send({**piece, "offset": 10})
+
+
+async def trailing(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "trailers": True})
+    await send({"type": "http.response.body", "body": b"body"})
+    trailers = {"type": "http.response.trailers", "headers": [(b"x-sum", b"4")]}
+    await send({**trailers, "more_trailers": True})
+    headers = [(b"x-known", b"%d" % ("http.response.trailers" in scope["extensions"]))]
+    await send({**trailers, "headers": headers})
+
+
 async def hints(scope, receive, send):
     await send({"type": "http.response.early_hint", "links": [b"</a.css>; rel=preload"]})
     await answer(send, b"hinted")
@@ -227,5 +260,7 @@ PATHS = {
     "raise_before": raise_before, "raise_between": raise_between, "nothing": nothing,
     "start_only": start_only, "half": half, "wrong": wrong, "status": status, "fields": fields,
     "closing": closing, "flood": flood, "pieces": pieces, "sleep": sleep, "block": block,
-    "context": context, "tasks": tasks, "send_path": send_path, "hints": hints, "pid": pid,
+    "block_late": block_late, "stubborn": stubborn,
+    "context": context, "tasks": tasks, "send_path": send_path,
+    "send_pieces": send_pieces, "trailing": trailing, "hints": hints, "pid": pid,
 }  # fmt: skip

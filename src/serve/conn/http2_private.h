@@ -1,0 +1,113 @@
+#ifndef SERVE_CONN_HTTP2_PRIVATE_H
+#define SERVE_CONN_HTTP2_PRIVATE_H
+
+#include "proto/http2/session.h"
+#include "serve/conn/conn.h"
+#include "serve/engine/engine.h"
+#include "serve/request/request.h"
+#include "serve/request/stream.h"
+
+/* What the files of HTTP/2 share. */
+
+enum {
+    HTTP2_READ_SIZE = 16 * 1024,  /* bytes that are read at once, on the stack */
+    HTTP2_READ_TURN = 128 * 1024, /* bytes of one client before the others have their turn: frames
+                                     cost more than bytes */
+    HTTP2_SEND_SIZE = 32 * 1024,  /* bytes that are sent at once, on the stack; what the socket does
+                                     not take of them is kept */
+    HTTP2_SESSION = 24 * 1024,    /* bytes of a session, about */
+    HTTP2_WAIT_MS = 5,            /* until a thread whose client is slow looks again */
+    HTTP2_END_MS = 1000,          /* for clients to learn that the connection ends */
+    HTTP2_IDLE_MS = 2000,         /* where keepalive is 0: another stream may be on its way */
+};
+
+/* A connection: conn->session. All of it is the leader's. */
+struct http2_conn {
+    struct engine *engine;
+    struct conn *conn;
+    struct http2_session *session;
+    struct list streams; /* of struct http2_stream */
+    uint32_t running, receiving;
+    char *rest; /* owned; bytes that the socket has not taken yet; NULL: none */
+    size_t rest_at, rest_size, rest_capacity;
+    bool ended;  /* the client sends nothing more, or nothing is read because of an error */
+    bool broken; /* nothing more can be sent */
+    bool told;   /* the violation is in the log */
+    bool announced, ending, ponged; /* the two steps of GOAWAY, and the pong between them */
+    uint64_t idle_at, head_at, out_at, end_at; /* when each is over; 0: it is not waited for */
+    uint64_t next_at; /* none of the streams' times is over before; 0: there is none */
+};
+
+/* An interim answer that is to be sent. */
+struct http2_interim {
+    struct http2_interim *next;
+    int status;
+    size_t size;
+    char lines[];
+};
+
+/* A stream: in request->state. */
+struct http2_stream {
+    struct list link; /* in http2_conn.streams */
+    struct request *request;
+    int32_t id;
+    bool closed;       /* it is gone, and its number unknown */
+    bool begun;        /* the head was given to the session */
+    bool timed;        /* `at` is the client's, to take some of the answer */
+    uint64_t at;       /* when it has waited too long; 0: it does not */
+    uint64_t in_at;    /* when the pace of a body that streams is looked at; 0: never */
+    uint64_t credited; /* bytes of the body that the client was told to be taken */
+    uint32_t taken;    /* bytes of the answer that have left since `at` was set */
+    /* Under request->out.lock */
+    bool has_head;                  /* the head of the answer is complete */
+    bool whole;                     /* all of the answer is in the queue */
+    struct http2_interim *interims; /* owned */
+    struct str trailers;            /* owned */
+};
+
+_Static_assert(sizeof(struct http2_stream) <= REQUEST_STATE_SIZE, "it has room in a request");
+
+static inline struct http2_stream *http2_stream(const struct request *request)
+{
+    return (struct http2_stream *)(uintptr_t)&request->state;
+}
+
+static inline struct http2_conn *http2_of(const struct request *request)
+{
+    return request->conn->session;
+}
+
+/* http2_stream.c: the answers, by the threads that run the requests. */
+
+extern const struct stream_ops http2_stream_ops;
+
+/* Frees what the stream has beside the request. */
+void http2_stream_clear(struct request *request);
+
+/* http2_request.c: streams become requests. Leader only, as all that follows. */
+
+extern const struct http2_events http2_conn_events;
+
+/* Gives the session what the application has queued. */
+void http2_deliver(struct request *request);
+
+/* The application is through with it. */
+void http2_request_answered(struct request *request);
+
+/* Bytes of the body have been taken from the window. */
+void http2_credit(struct request *request);
+
+/* Answers it without the application. It must not be running. */
+void http2_refuse(struct request *request, int status, const char *text);
+
+/* Whatever of its times is over. When the next one is; 0: there is none. The request may be gone.
+ */
+uint64_t http2_request_expired(struct request *request);
+
+/* The client is gone, or sends nothing more: what is not whole is dropped. */
+void http2_abandon(struct http2_conn *h2, bool broken);
+
+/* Takes it from its connection, and back to the pool. */
+void http2_drop(struct request *request);
+
+#endif

@@ -1,0 +1,519 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "http2_client.h"
+#include "serve/conn/http2.h"
+#include "serve/conn/http2_private.h"
+#include "serve/conn/protocol.h"
+#include "serve/engine/limits.h"
+#include "serve/request/later.h"
+#include "served.h"
+
+#include <errno.h>
+
+/* The engine with HTTP/2 and a client of nghttp2: streams are requests. */
+
+enum { BIG = 3 * 1000 * 1000 };
+
+static struct h2_client client;
+static struct conn *conn;
+static char big[BIG];
+
+static struct engine_options http2_options(void)
+{
+    struct engine_options options = served_options();
+    options.protocol = &http2_protocol;
+    return options;
+}
+
+static void answer_path(struct request *request)
+{
+    struct str target = request_target(request);
+    served_put(request, target.p, target.n, NULL, &(bool){false});
+}
+
+static void open_with(const struct engine_options *options, void (*run)(struct request *request))
+{
+    served_open(options, run);
+    h2_open(&client);
+    conn = served_connect(false);
+}
+
+static void close_all(void)
+{
+    h2_close(&client);
+    served_close();
+}
+
+/* The server may have closed. */
+static void send_bytes(struct str bytes)
+{
+    while (bytes.n > 0) {
+        ssize_t n = send(served.client, bytes.p, bytes.n, MSG_NOSIGNAL);
+        if (n < 0 && errno != EAGAIN)
+            return;
+        bytes.p += n > 0 ? n : 0;
+        bytes.n -= n > 0 ? (size_t)n : 0;
+        served_turn();
+    }
+}
+
+/* A client of nghttp2 whose streams are closed reads no further GOAWAY. */
+static bool named_last;
+
+static void look_for_goaway(void)
+{
+    static const char last[] = "\0\0\10\7\0\0\0\0\0\0\0\0\3\0\0\0";
+    named_last |= memmem(served.output, served.output_size, last, sizeof(last)) != NULL;
+}
+
+/* Both sides go on until neither has anything to say. */
+static const char *talk(void)
+{
+    for (int quiet = 0; quiet < 3;) {
+        struct str bytes = h2_bytes(&client);
+        send_bytes(bytes);
+        bool ran = served_turn();
+        served.output_size = 0;
+        served_read();
+        look_for_goaway();
+        h2_receive(&client, served.output, served.output_size);
+        quiet = ran || bytes.n > 0 || served.output_size > 0 ? 0 : quiet + 1;
+    }
+    return h2_lines(&client);
+}
+
+/* The connection's next time is over. */
+static void expire(void)
+{
+    assert_true(conn->timer.deadline > 0);
+    assert_true(engine_lead(served.engine));
+    served.engine->now_ms = conn->timer.deadline;
+    conn_expired(served.engine, conn);
+    engine_yield(served.engine);
+}
+
+static unsigned activity(enum metrics_activity which)
+{
+    return served.engine->metrics->connections[which];
+}
+
+/* Requests and answers */
+
+static void streams_are_requests(void **state)
+{
+    struct engine_options options = http2_options();
+    (void)state;
+    open_with(&options, answer_path);
+    h2_get(&client, "/first");
+    h2_post(&client, "/second", "abc", 3);
+    const char *lines = talk();
+    assert_non_null(strstr(lines, "1 :status 200\n1 server gunicorn\n1 date "));
+    assert_non_null(strstr(lines, "1 closed 0 with 6: /first\n"));
+    assert_non_null(strstr(lines, "3 closed 0 with 7: /second\n"));
+    assert_int_equal(served.runs, 2);
+    assert_int_equal(conn->served, 2);
+    assert_int_equal(served.engine->in_flight, 0);
+    assert_int_equal(activity(ACTIVITY_IDLE), 1);
+    close_all();
+}
+
+static void answer_body(struct request *request)
+{
+    char body[64];
+    size_t n = 0;
+    for (ssize_t got; (got = body_read(request, body + n, sizeof(body) - n)) > 0;)
+        n += (size_t)got;
+    response_interim(request, 103, STR("Link: </a>\r\n"));
+    response_start(request, "201 Made", 8);
+    response_field(request, STR("X-A"), STR("b"));
+    response_write(request, body, n, NULL, &(bool){false}, false);
+    response_write(request, "!", 1, NULL, &(bool){false}, false);
+    response_trailers(request, STR("Sum: 1\r\n"));
+    response_finish(request);
+}
+
+static void bodies_fields_and_trailers_arrive(void **state)
+{
+    struct engine_options options = http2_options();
+    (void)state;
+    open_with(&options, answer_body);
+    h2_request(&client, ":method POST\n:scheme http\n:authority a\n:path /\nexpect 100-continue\n",
+               "abcde", 5, false);
+    const char *lines = talk();
+    assert_non_null(strstr(lines, "1 :status 100\n1 :status 103\n1 link </a>\n1 :status 201\n"));
+    assert_non_null(strstr(lines, "1 x-a b\n1 sum 1\n1 closed 0 with 6: abcde!\n"));
+    close_all();
+}
+
+static void answer_big(struct request *request)
+{
+    bool kept = false;
+    served_put(request, big, sizeof(big), &served, &kept);
+    served.releases -= kept;
+}
+
+static void big_answers_wait_for_their_windows(void **state)
+{
+    struct engine_options options = http2_options();
+    (void)state;
+    open_with(&options, answer_big);
+    nghttp2_settings_entry small = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1000};
+    nghttp2_submit_settings(client.ng, 0, &small, 1);
+    talk();
+    for (int i = 0; i < 3; i++)
+        h2_get(&client, "/");
+    struct str bytes = h2_bytes(&client);
+    served_send(bytes.p, bytes.n);
+    served_turn();
+    assert_int_equal(served.runs, 3); /* none of them holds the thread */
+    assert_int_equal(activity(ACTIVITY_FLUSH), 1);
+    const char *lines = talk();
+    for (int id = 1; id <= 5; id += 2) {
+        char closed[64];
+        snprintf(closed, sizeof(closed), "%d closed 0 with %d: ", id, BIG);
+        assert_non_null(strstr(lines, closed));
+    }
+    assert_int_equal(served.releases, 0); /* as many as were kept */
+    assert_int_equal(served.engine->budget.memory,
+                     HTTP2_SESSION +
+                         served.engine->pooled * (sizeof(struct request) + INPUT_SIZE +
+                                                  OUTPUT_SIZE + 32 * sizeof(struct head_field)));
+    close_all();
+}
+
+static void answer_cut_short(struct request *request)
+{
+    response_start(request, "200 OK", 6);
+    response_field(request, STR("Content-Length"), STR("10"));
+    response_write(request, "abc", 3, NULL, &(bool){false}, false);
+    response_finish(request);
+}
+
+static void an_answer_cut_short_is_reset(void **state)
+{
+    struct engine_options options = http2_options();
+    (void)state;
+    open_with(&options, answer_cut_short);
+    h2_get(&client, "/");
+    assert_non_null(strstr(talk(), "1 closed 2 with 3: abc"));
+    assert_true(served_is_open());
+    close_all();
+}
+
+/* Limits */
+
+static void a_body_has_its_limit(void **state)
+{
+    struct engine_options options = http2_options();
+    (void)state;
+    options.body_max = 5;
+    open_with(&options, answer_path);
+    h2_post(&client, "/a", "abcdef", 6);
+    h2_request(&client, ":method POST\n:scheme http\n:authority a\n:path /b\ncontent-length 6\n",
+               "abcdef", 6, false);
+    h2_post(&client, "/c", "abcde", 5);
+    const char *lines = talk();
+    assert_non_null(strstr(lines, "1 :status 413\n"));
+    assert_non_null(strstr(lines, "3 :status 413\n"));
+    assert_non_null(strstr(lines, "5 :status 200\n"));
+    assert_non_null(strstr(served.notes, "limit_request_body is 5"));
+    assert_int_equal(served.engine->metrics->refused[REFUSED_BODY_SIZE], 2);
+    close_all();
+}
+
+static void too_many_at_a_time_are_refused(void **state)
+{
+    struct engine_options options = http2_options();
+    (void)state;
+    options.limit_concurrency = 2;
+    open_with(&options, answer_path);
+    for (int i = 0; i < 4; i++)
+        h2_get(&client, "/");
+    const char *lines = talk();
+    assert_non_null(strstr(lines, "1 :status 200\n"));
+    assert_non_null(strstr(lines, "3 :status 200\n"));
+    assert_non_null(strstr(lines, "5 :status 503\n"));
+    assert_non_null(strstr(lines, "7 :status 503\n"));
+    assert_int_equal(served.engine->metrics->refused[REFUSED_CONCURRENCY], 2);
+    close_all();
+}
+
+/* They become ready, and no thread takes them. */
+static void wait_for_nobody(const struct engine_options *options, int count)
+{
+    open_with(options, answer_path);
+    for (int i = 0; i < count; i++)
+        h2_get(&client, "/");
+    struct str bytes = h2_bytes(&client);
+    assert_int_equal(send(served.client, bytes.p, bytes.n, 0), (int)bytes.n);
+    assert_true(engine_lead(served.engine));
+    engine_step(served.engine, 0);
+    engine_yield(served.engine);
+    assert_int_equal(served.engine->in_flight, count);
+}
+
+static void a_thread_comes_too_late(void **state)
+{
+    struct engine_options options = http2_options();
+    (void)state;
+    options.max_queue_ms = 1000;
+    wait_for_nobody(&options, 2);
+    assert_true(conn->timer.deadline > 0);
+    served.engine->now_ms += 2000;
+    expire();
+    const char *lines = talk();
+    assert_non_null(strstr(lines, "1 :status 503\n"));
+    assert_non_null(strstr(lines, "3 :status 503\n"));
+    assert_int_equal(served.engine->metrics->refused[REFUSED_QUEUE_TIME], 2);
+    assert_int_equal(served.runs, 0);
+    close_all();
+}
+
+static void what_is_reset_before_it_runs_does_not_run(void **state)
+{
+    struct engine_options options = http2_options();
+    (void)state;
+    wait_for_nobody(&options, 3);
+    nghttp2_submit_rst_stream(client.ng, 0, 3, NGHTTP2_CANCEL);
+    struct str bytes = h2_bytes(&client);
+    assert_int_equal(send(served.client, bytes.p, bytes.n, 0), (int)bytes.n);
+    assert_true(engine_lead(served.engine));
+    engine_step(served.engine, 0);
+    engine_yield(served.engine);
+    assert_int_equal(served.engine->in_flight, 2);
+    talk();
+    assert_int_equal(served.runs, 2);
+    close_all();
+}
+
+/* Endings */
+
+static void a_client_may_leave(void **state)
+{
+    struct engine_options options = http2_options();
+    (void)state;
+    wait_for_nobody(&options, 2);
+    close(served.client);
+    served.client = -1;
+    while (served_turn())
+        ;
+    assert_false(served_is_open());
+    assert_int_equal(served.engine->in_flight, 0);
+    close_all();
+}
+
+static void an_idle_one_is_told(void **state)
+{
+    struct engine_options options = http2_options();
+    (void)state;
+    open_with(&options, answer_path);
+    h2_get(&client, "/");
+    talk();
+    expire();
+    assert_non_null(strstr(talk(), "goaway 1 0\n"));
+    close(served.client);
+    served.client = -1;
+    while (served_turn() || served_is_open())
+        ;
+    assert_int_equal(served.engine->metrics->closed[CLOSE_KEEPALIVE], 1);
+    close_all();
+}
+
+/* A worker that ends takes what is on its way, and then names the last one. */
+static void the_end_comes_in_two_steps(void **state)
+{
+    struct engine_options options = http2_options();
+    (void)state;
+    open_with(&options, answer_path);
+    h2_get(&client, "/a");
+    talk();
+    h2_get(&client, "/raced");
+    struct str bytes = h2_bytes(&client);
+    engine_drain(served.engine);
+    served_turn();
+    served_send(bytes.p, bytes.n);
+    const char *lines = talk();
+    assert_non_null(strstr(lines, "goaway 2147483647 0\n"));
+    assert_non_null(strstr(lines, "3 closed 0 with 6: /raced\n"));
+    assert_true(named_last);
+    close(served.client);
+    served.client = -1;
+    while (served_turn() || served_is_open())
+        ;
+    close_all();
+}
+
+static void an_unfinished_one_makes_room(void **state)
+{
+    struct engine_options options = http2_options();
+    (void)state;
+    open_with(&options, answer_path);
+    h2_request(&client, ":method POST\n:scheme http\n:authority a\n:path /\n", "", 0, true);
+    talk();
+    assert_int_equal(activity(ACTIVITY_BODY), 1);
+    conn->mark_ms = 0;
+    assert_true(engine_lead(served.engine));
+    assert_true(engine_make_room(served.engine));
+    engine_yield(served.engine);
+    const char *lines = talk();
+    assert_non_null(strstr(lines, "1 :status 408\n"));
+    assert_non_null(strstr(lines, "goaway 1 0\n"));
+    assert_false(served_is_open());
+    close_all();
+}
+
+static void an_error_ends_the_connection(void **state)
+{
+    struct engine_options options = http2_options();
+    (void)state;
+    wait_for_nobody(&options, 1);
+    served_send("\0\0\1\6\0\0\0\0\0x", 10); /* a PING of one byte */
+    assert_non_null(strstr(talk(), "goaway 1 6\n"));
+    assert_non_null(strstr(served.notes, "Invalid request from ip=: HTTP/2: "));
+    assert_false(served_is_open());
+    assert_int_equal(served.engine->in_flight, 0);
+    close_all();
+}
+
+static void no_http2_is_refused(void **state)
+{
+    struct engine_options options = http2_options();
+    (void)state;
+    open_with(&options, answer_path);
+    served_say("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    served_answer();
+    assert_non_null(strstr(served.notes, "it does not begin as HTTP/2 does"));
+    close(served.client);
+    served.client = -1;
+    while (served_turn() || served_is_open())
+        ;
+    close_all();
+}
+
+/* Those that run from their head on */
+
+static void echo_on(struct request *request)
+{
+    char piece[1000];
+    for (;;) {
+        if (!response_room(request)) {
+            request_ask(request, REQUEST_ROOM);
+            return;
+        }
+        ssize_t n = body_take(request, piece, sizeof(piece));
+        if (n == BODY_NOT_YET) {
+            request_ask(request, REQUEST_BODY | REQUEST_GONE);
+            return;
+        }
+        if (n > 0 &&
+            response_write(request, piece, (size_t)n, NULL, &(bool){false}, false) == RESPONSE_OK)
+            continue;
+        if (n == BODY_END)
+            response_finish(request);
+        engine_finish(request->engine, request);
+        return;
+    }
+}
+
+static enum run_result begin_echo(struct request *request)
+{
+    response_start(request, "200 OK", 6);
+    echo_on(request);
+    return RUN_LATER;
+}
+
+static unsigned last_events;
+
+static void echo_events(struct request *request, unsigned events)
+{
+    last_events = events;
+    echo_on(request);
+}
+
+static void open_echo(void)
+{
+    struct engine_options options = http2_options();
+    options.at_head = true;
+    served_open_later(&options, begin_echo, echo_events);
+    h2_open(&client);
+    conn = served_connect(false);
+}
+
+static void bodies_stream(void **state)
+{
+    (void)state;
+    open_echo();
+    h2_post(&client, "/a", big, 200 * 1000);
+    h2_post(&client, "/b", big, sizeof(big));
+    const char *lines = talk();
+    assert_non_null(strstr(lines, "1 closed 0 with 200000: "));
+    assert_non_null(strstr(lines, "3 closed 0 with 3000000: "));
+    assert_int_equal(served.engine->in_flight, 0);
+    close_all();
+}
+
+static void a_reset_is_an_event(void **state)
+{
+    (void)state;
+    open_echo();
+    int32_t id =
+        h2_request(&client, ":method POST\n:scheme http\n:authority a\n:path /\n", "abc", 3, true);
+    talk();
+    assert_int_equal(served.engine->in_flight, 1);
+    nghttp2_submit_rst_stream(client.ng, 0, id, NGHTTP2_CANCEL);
+    talk();
+    assert_true(last_events & REQUEST_GONE);
+    assert_int_equal(served.engine->in_flight, 0);
+    assert_true(served_is_open());
+    close_all();
+}
+
+/* Memory */
+
+static void no_memory_is_survived(void **state)
+{
+    struct engine_options options = http2_options();
+    (void)state;
+    for (long count = 0, failed = 1; failed; count++) {
+        open_with(&options, answer_body);
+        mem_fail_once(count);
+        h2_post(&client, "/a", "abc", 3);
+        h2_get(&client, "/b");
+        talk();
+        failed = mem_failed();
+        mem_fail_never();
+        assert_int_equal(served.engine->in_flight, 0);
+        close_all();
+        assert_true(count < 1000);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(streams_are_requests),
+        cmocka_unit_test(bodies_fields_and_trailers_arrive),
+        cmocka_unit_test(big_answers_wait_for_their_windows),
+        cmocka_unit_test(an_answer_cut_short_is_reset),
+        cmocka_unit_test(a_body_has_its_limit),
+        cmocka_unit_test(too_many_at_a_time_are_refused),
+        cmocka_unit_test(a_thread_comes_too_late),
+        cmocka_unit_test(what_is_reset_before_it_runs_does_not_run),
+        cmocka_unit_test(a_client_may_leave),
+        cmocka_unit_test(an_idle_one_is_told),
+        cmocka_unit_test(the_end_comes_in_two_steps),
+        cmocka_unit_test(an_unfinished_one_makes_room),
+        cmocka_unit_test(an_error_ends_the_connection),
+        cmocka_unit_test(no_http2_is_refused),
+        cmocka_unit_test(bodies_stream),
+        cmocka_unit_test(a_reset_is_an_event),
+        cmocka_unit_test(no_memory_is_survived),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
