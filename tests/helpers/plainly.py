@@ -8,6 +8,7 @@ from __future__ import annotations
 STAYS = "what is waiting on a connection over TLS stays with its worker"
 SCHEME = "over TLS the scheme is https, unless a trusted proxy says otherwise"
 KEYS = "the environ has more keys over TLS"
+NGINX = "nginx speaks uwsgi and FastCGI without TLS"
 PLACE = "to have connected is to have a place: the handshake is done"
 
 PLAIN_ONLY: dict[str, str] = {
@@ -16,6 +17,14 @@ PLAIN_ONLY: dict[str, str] = {
     "test_binding.py::*": "looks at sockets and what is said of them",
     "test_differential.py::*": "compares plain bytes",
     "test_samples.py::*": "the samples bind as they say",
+    "test_fastcgi.py::*nginx*": NGINX,
+    "test_fastcgi.py::test_the_environ[[]*": SCHEME,
+    "test_fastcgi.py::test_a_proxy_that_reads_no_answers[[]*": "sends plain bytes",
+    "test_uwsgi.py::*nginx*": NGINX,
+    "test_uwsgi.py::test_the_environ[[]*": SCHEME,
+    "test_uwsgi.py::test_variables[[]*": SCHEME,
+    "test_uwsgi.py::test_hooks[[]*": SCHEME,
+    "test_uwsgi.py::test_a_request_that_another_worker_takes[[]*": STAYS,
     "test_concurrency.py::test_worker_connections[[]*": PLACE,
     "test_faults.py::test_descriptors_are_used_up[[]*": PLACE,
     "test_connection.py::test_urgent_data_does_no_harm[[]*": "TLS knows no urgent data",

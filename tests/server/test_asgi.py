@@ -212,6 +212,29 @@ def test_body_that_breaks_off(asgi):
     assert seen(server, 2) == ["http.disconnect", "OSError"]
 
 
+def test_upload_that_the_application_does_not_receive(server):
+    """Reading stops: the client waits, and the answer is not held up."""
+    with server.connect() as connection:
+        length = [("Content-Length", str(1 << 30))]
+        connection.send(render("POST", "/sleep?2", length, b""))
+        sent = send_while_taken(connection.sock)
+        assert sent < 32 << 20  # the buffers of both sockets, and 64 KiB
+        connection.sock.settimeout(30)
+        assert connection.read_response().body == b"slept"
+        connection.expect_closed()
+
+
+def send_while_taken(sock) -> int:
+    """Send until nothing is taken for a moment; the bytes that were."""
+    sock.settimeout(0.5)
+    sent = 0
+    try:
+        while True:
+            sent += sock.send(bytes(65536))
+    except TimeoutError:
+        return sent
+
+
 def test_malformed_chunks(server):
     with server.connect() as connection:
         connection.send(render("POST", "/messages", [("Transfer-Encoding", "chunked")]))
@@ -434,6 +457,21 @@ def test_context_of_each_request_is_that_of_the_start(server):
             assert answer == ["unset", "set by a request", True]
 
 
+def test_context_with_large_bodies_and_pipelining(server):
+    with server.connect() as connection:
+        connection.send(render("POST", "/context", body=bytes(100_000)) * 3)
+        for _ in range(3):
+            answer = json.loads(connection.read_response("POST").body)
+            assert answer == ["unset", "set by a request", True]
+
+
+def test_background_work_goes_on_when_the_client_has_left(asgi):
+    """A complete answer is the end of the client's part: nothing cancels what comes after it."""
+    server = asgi("--asgi-disconnect-grace-period", "0")
+    assert server.request(target="/background").body == b"done"
+    wait_until(lambda: "the background task ran" in server.stdout, "the task's end")
+
+
 def test_background_work_delays_nothing(asgi):
     server = asgi()
     with server.connect() as connection:
@@ -533,6 +571,25 @@ def test_requests_are_cancelled_at_graceful_timeout(asgi):
         connection.expect_closed()
     assert server.stdout.split("\n")[:2] == ["cancelled", "the shutdown ran"]
     server.wait_for_log("Worker graceful timeout .*GET /sleep")
+
+
+def test_stop_does_not_wait_for_endless_background_work(asgi):
+    server = asgi("--graceful-timeout", "4")
+    assert server.request(target="/background?3600").body == b"done"
+    assert server.stop() == 0
+    assert "the shutdown ran" in server.stdout
+    assert "the background task ran" not in server.stdout
+
+
+def test_stop_while_the_loop_is_blocked(asgi):
+    """The task that blocks it is ended, and the shutdown runs."""
+    server = asgi("--graceful-timeout", "4")
+    with server.connect() as connection:
+        connection.send(render(target="/block?60"))
+        server.wait_running()
+        assert server.stop() == 0
+    assert "the shutdown ran" in server.stdout
+    server.wait_for_log("Worker graceful timeout .*GET /block")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT])

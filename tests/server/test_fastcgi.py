@@ -32,7 +32,7 @@ from helpers.fastcgi_record import (
 )
 from helpers.nginx import NGINX, Nginx
 from helpers.uwsgi_packet import variables
-from helpers.wire import Closed, Connection, render
+from helpers.wire import Closed, Connection, render, wait_until
 
 FASTCGI = "--protocol=fastcgi"
 
@@ -309,6 +309,15 @@ def test_a_request_that_does_not_go_on(refusing):
         start = time.monotonic()
         connection.expect_closed()
     assert time.monotonic() - start > 1
+
+
+def test_a_proxy_that_reads_no_answers(gunicorn):
+    """Its records are not answered without end, and others are served."""
+    server = gunicorn("echo", FASTCGI, "--send-timeout", "1", expect_trouble=True)
+    values = record(GET_VALUES, pairs([("FCGI_MPXS_CONNS", "")]), 0) * 1000
+    with Connection(server.address, receive_buffer=4096) as connection:
+        wait_until(lambda: not connection.send_if_open(values), "it is closed")
+    assert ask(server, request()).status == 200
 
 
 def test_a_body_that_is_too_large(shared):

@@ -110,15 +110,20 @@ enum body_progress http1_body_received(struct request *request, size_t n)
     return body->complete ? BODY_COMPLETE : BODY_PARTIAL;
 }
 
-static ssize_t send_aside(const struct conn *conn, struct str bytes)
+/* All of them, or none. 0, or -1 with errno. */
+static int send_aside(const struct conn *conn, struct str bytes)
 {
-    return conn->tls ? tls_send_aside(conn->tls, bytes.p, bytes.n)
-                     : socket_send(conn->io.fd, bytes.p, bytes.n);
+    if (conn->tls)
+        return tls_send_aside(conn->tls, bytes.p, bytes.n);
+    ssize_t sent = socket_send(conn->io.fd, bytes.p, bytes.n);
+    if (sent >= 0 && (size_t)sent < bytes.n) /* the rest would not follow */
+        errno = EPIPE;
+    return sent == (ssize_t)bytes.n ? 0 : -1;
 }
 
 bool http1_send_aside(struct request *request, struct str bytes)
 {
-    return send_aside(request->conn, bytes) == (ssize_t)bytes.n;
+    return send_aside(request->conn, bytes) == 0;
 }
 
 void http1_go_on(struct request *request)

@@ -62,6 +62,8 @@ void standby_arm(struct engine *engine)
 void engine_drain(struct engine *engine)
 {
     atomic_store(&engine->draining, true);
+    if (engine->options.loop_host) /* which may be blocked: the stand-by looks at the descriptor */
+        loop_wake(engine->loop);
     engine_kick(engine);
     ready_wake(&engine->ready);
 }

@@ -89,7 +89,7 @@ async def after(scope, receive, send):
 
 async def background(scope, receive, send):
     await answer(send, b"done")
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(float(scope["query_string"] or 0.5))
     print("the background task ran", flush=True)
 
 
