@@ -84,7 +84,7 @@ MEMORY = $(patsubst %,tests/server/test_%.py,connection http1 limits wsgi_answer
 RACES = $(patsubst %,tests/server/test_%.py,concurrency deadlines slow_clients standby stopping) \
         tests/process/test_dispatch.py tests/attack/test_memory_budget.py
 
-.PHONY: help run build test test-control unit pytest tls tls-system compare asan tsan sanitized valgrind autobahn faults fuzz testssl soak siege scribble side-by-side bench bench-websocket instructions picture lint format wheel sdist wheel-test deploy-check docs clean
+.PHONY: help run build test test-control unit pytest tls tls-system compare asan tsan sanitized valgrind autobahn faults fuzz cross testssl soak siege scribble side-by-side bench bench-websocket instructions picture lint format wheel sdist wheel-test deploy-check docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -110,6 +110,10 @@ $(VENV)/.testing: $(INSTALLED)
 
 $(VENV)/.lint: $(READY) tools/lint-requirements.txt
 	$(PIP) install -q -r tools/lint-requirements.txt
+	touch $@
+
+$(VENV)/.cross: $(READY) tools/cross-requirements.txt
+	$(PIP) install -q -r tools/cross-requirements.txt
 	touch $@
 
 $(VENV)/.release: $(READY) tools/release-requirements.txt
@@ -198,6 +202,10 @@ fuzz: $(VENV)/.testing ## Run each fuzz target for TIME=60 seconds
 	    -Dfuzz=true -Db_lto=false -Db_lundef=false -Dbuildtype=debugoptimized
 	$(MESON) compile -C $(BUILD)/fuzz
 	tools/run_fuzz.sh $(BUILD)/fuzz $(TIME) $(BIN)/python
+
+cross: $(VENV)/.cross ## Compile the C code for other platforms (ARGS="aarch64-linux-musl")
+	tools/prerequisites.sh $(PYTHON) build
+	$(WITH_PATH) $(BIN)/python tools/cross_compile.py $(BUILD)/cross $(ARGS)
 
 testssl: $(VENV)/.testing ## Have testssl.sh try all it knows against TLS
 	tools/prerequisites.sh $(PYTHON) testssl

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 
 SOCKET_VARIABLE = "GUNICORN_DIRTY_SOCKET"  # of the environment: the path of the arbiter's socket
 
-#: The figures, each a word of 8 bytes. src/proc/port/report.c has the same.
+#: The figures, each a word of 8 bytes.
 TAKES_CALLS, WORKERS, RUNNING, WAITING, OK, ERRORS, TIMEOUTS, CRASHES, REFUSED, DEATHS = range(10)
-LAST = 10  # set by the master: the server stops, and no arbiter follows this one
+# Set by the master: the server stops, and no arbiter follows; the number of workers, with TTIN.
+LAST, TARGET = 10, 11
 FIGURES = 16
-GAUGES = (TAKES_CALLS, WORKERS, RUNNING, WAITING, LAST)
+GAUGES = (TAKES_CALLS, WORKERS, RUNNING, WAITING, LAST, TARGET)
+REPORTED = (WORKERS, RUNNING, WAITING, OK, ERRORS, TIMEOUTS, CRASHES, REFUSED, DEATHS)
 
 _FIGURES_SIZE = 8 * FIGURES
 _TEXT = _FIGURES_SIZE + 8  # where the description begins, after its length

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import types
 
 from gunicorn import __version__, util
 from gunicorn._settings import ROWS, Computed
@@ -71,7 +72,7 @@ class Setting:
         super().__init_subclass__(**kwargs)
         if cls.name is None:
             return
-        if isinstance(vars(cls).get("validator"), type(lambda: None)):
+        if isinstance(vars(cls).get("validator"), types.FunctionType):
             cls.validator = staticmethod(cls.validator)
         cls.desc = (cls.desc or "").strip()
         cls.short = cls.short or cls.desc.partition("\n")[0]
@@ -133,54 +134,32 @@ class Setting:
 _NO_VALUE = ("store_true", "store_const")
 
 
-class TableSetting(Setting):
+class _ComputedDefault:
+    """A default that depends on the machine: computed each time that it is read."""
+
+    def __init__(self, function):
+        self._function = function
+
+    def __get__(self, setting, owner):
+        return self._function()
+
+
+class _TableSetting(Setting):
     """A setting of the table in `_settings`."""
 
-    def __init__(self, row, order):
-        self.name = row.name
-        self.section = row.section
-        self.cli = row.cli
-        self.validator = row.kind.validator
-        self.type = row.type
-        self.meta = row.meta
-        self.action = row.action
-        self.nargs = row.nargs
-        self.const = row.const
-        self.short = self.desc = row.help
-        self.unit = row.unit
-        self.since = row.since
-        self.order = order
-        self.row = row
-        self._init_default()
-
-    def _init_default(self):
-        self.default = self.row.default
-        if self.default is None or callable(self.default):  # a hook of ours needs no check
+    def __init__(self):
+        if callable(self.default):  # a hook of ours needs no check
             self.value = self.default
         else:
-            self.set(self.default)
-
-    def __call__(self):
-        """A copy with the default as its value, as if this were the setting's class."""
-        twin = self.copy()
-        if isinstance(twin.value, (list, dict)):
-            twin.value = twin.value.copy()
-        return twin
+            super().__init__()
+            if isinstance(self.value, (list, dict)):  # each object has its own
+                self.value = self.value.copy()
 
 
-class ComputedSetting(TableSetting):
+class _ComputedSetting(_TableSetting):
     """A setting of the table whose default depends on the machine."""
 
-    def _init_default(self):
-        self.default_text = self.row.default.text
-        self.variable = self.row.default.variable
-
-    @property
-    def default(self):
-        return self.row.default.function()
-
-    def __call__(self):
-        twin = self.copy()
+    def __init__(self):
         given = os.environ.get(self.variable) if self.variable else None
         source = f"environment variable {self.variable}" if given else None
         try:
@@ -189,38 +168,75 @@ class ComputedSetting(TableSetting):
             raise ConfigError(
                 f"Invalid value for {self.name}: {given!r} ({source}): {exc}"
             ) from exc
-        twin.set(default, source)
-        return twin
+        self.set(default, source)
 
 
-def _setting_of(row, order):
-    kind = ComputedSetting if isinstance(row.default, Computed) else TableSetting
-    return kind(row, order)
-
-
-KNOWN_SETTINGS.extend(_setting_of(row, order) for order, row in enumerate(ROWS))
-
-
-# Classes of gunicorn's that are not called as their setting is.
-_OTHER_CLASSES = {
-    "BacklogMetric": "enable_backlog_metric", "ConfigCheck": "check_config", "ConfigFile": "config",
-    "Env": "raw_env", "NewSSLContext": "ssl_context", "NumWorkersChanged": "nworkers_changed",
-    "PasteGlobalConf": "raw_paste_global_conf", "ProxyAllowFrom": "proxy_allow_ips",
-    "SecureSchemeHeader": "secure_scheme_headers", "SyslogTo": "syslog_addr",
-    "UWSGIAllowFrom": "uwsgi_allow_ips", "WorkerThreads": "threads",
+# gunicorn's names of classes that do not follow from the setting's.
+_CLASS_NAMES = {
+    "accesslog": "AccessLog", "asgi_disconnect_grace_period": "ASGIDisconnectGracePeriod",
+    "asgi_lifespan": "ASGILifespan", "asgi_loop": "ASGILoop", "ca_certs": "CACerts",
+    "casefold_http_method": "CasefoldHTTPMethod", "certfile": "CertFile",
+    "check_config": "ConfigCheck", "config": "ConfigFile",
+    "enable_backlog_metric": "BacklogMetric", "errorlog": "ErrorLog",
+    "forwarded_allow_ips": "ForwardedAllowIPS", "http2_cleartext": "HTTP2Cleartext",
+    "http2_initial_window_size": "HTTP2InitialWindowSize",
+    "http2_max_concurrent_streams": "HTTP2MaxConcurrentStreams",
+    "http2_max_frame_size": "HTTP2MaxFrameSize",
+    "http2_max_header_list_size": "HTTP2MaxHeaderListSize", "http_protocols": "HTTPProtocols",
+    "keyfile": "KeyFile", "logconfig": "LogConfig", "logconfig_dict": "LogConfigDict",
+    "logconfig_json": "LogConfigJson", "nworkers_changed": "NumWorkersChanged",
+    "permit_unconventional_http_method": "PermitUnconventionalHTTPMethod",
+    "permit_unconventional_http_version": "PermitUnconventionalHTTPVersion",
+    "post_fork": "Postfork", "pre_fork": "Prefork", "proc_name": "Procname",
+    "proxy_allow_ips": "ProxyAllowFrom", "pythonpath": "PythonPath", "raw_env": "Env",
+    "raw_paste_global_conf": "PasteGlobalConf", "secure_scheme_headers": "SecureSchemeHeader",
+    "ssl_context": "NewSSLContext", "ssl_version": "SSLVersion",
+    "suppress_ragged_eofs": "SuppressRaggedEOFs", "syslog_addr": "SyslogTo",
+    "threads": "WorkerThreads", "uwsgi_allow_ips": "UWSGIAllowFrom",
+    "websocket_max_message_size": "WebSocketMaxMessageSize", "wsgi_app": "WSGIApp",
 }  # fmt: skip
 
 
-def __getattr__(name):
-    """Settings by the names that their classes have in gunicorn, such as AccessLogFormat.
+def _class_name(setting):
+    return _CLASS_NAMES.get(setting) or "".join(map(str.capitalize, setting.split("_")))
 
-    Software of others reads their defaults.
-    """
-    wanted = _OTHER_CLASSES.get(name, name).replace("_", "").lower()
-    for known in KNOWN_SETTINGS:
-        if isinstance(known, TableSetting) and known.name.replace("_", "") == wanted:
-            return known
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def _unbound(value):
+    """Return a value for a class whose functions are no methods."""
+    return staticmethod(value) if callable(value) and not isinstance(value, type) else value
+
+
+def _attributes(row):
+    computed = isinstance(row.default, Computed)
+    return {
+        "__module__": __name__,
+        "name": row.name,
+        "section": row.section,
+        "cli": row.cli,
+        "validator": _unbound(row.kind.validator),
+        "type": _unbound(row.type),
+        "meta": row.meta,
+        "action": row.action,
+        "nargs": row.nargs,
+        "const": row.const,
+        "desc": row.help,
+        "unit": row.unit,
+        "since": row.since,
+        "default": _ComputedDefault(row.default.function) if computed else _unbound(row.default),
+        "default_text": row.default.text if computed else None,
+        "variable": row.default.variable if computed else None,
+    }
+
+
+def _define(row):
+    """Make the class of a setting, as a name of this module; being a Setting, it is known."""
+    base = _ComputedSetting if isinstance(row.default, Computed) else _TableSetting
+    name = _class_name(row.name)
+    globals()[name] = type(name, (base,), _attributes(row))
+
+
+for _row in ROWS:
+    _define(_row)
 
 
 def make_settings(ignore=None):

@@ -54,7 +54,9 @@ def _or_dash(value: Any) -> Any:
 
 def _all(data: dict[str, Any]) -> str:
     master = f"master {data['arbiter']['pid']}\n\n"
-    return master + _workers({"workers": data["web_workers"]})
+    dirty = data.get("dirty_workers") or []
+    more = f"\n\n{_dirty_table(dirty)}" if dirty else ""
+    return master + _workers({"workers": data["web_workers"]}) + more
 
 
 def _workers(data: dict[str, Any]) -> str:
@@ -67,7 +69,33 @@ def _workers(data: dict[str, Any]) -> str:
 def _dirty(data: dict[str, Any]) -> str:
     if not data.get("enabled"):
         return "no dirty workers are configured"
-    return json.dumps(data, indent=2)
+    lines = [f"dirty arbiter {data['pid']}", "", _dirty_table(data["workers"]), ""]
+    for app in data["apps"]:
+        limit = app.get("worker_count")
+        wanted = "all" if limit is None else limit
+        lines.append(f"{app['import_path']}: {app['current_workers']} workers, wants {wanted}")
+    return "\n".join(lines)
+
+
+DIRTY_TITLES = ("PID", "AGE", "PHASE", "CALLS", "RUNNING", "APPS")
+
+
+def _dirty_table(workers: list[dict[str, Any]]) -> str:
+    rows = [_dirty_row(worker) for worker in workers]
+    return table(DIRTY_TITLES, rows) + f"\n\n{len(rows)} dirty workers"
+
+
+def _dirty_row(worker: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the cells of a dirty worker; gunicorn's have no phase and no calls."""
+    booted = "ready" if worker.get("booted") else "booting"
+    return (
+        worker["pid"],
+        worker["age"],
+        worker.get("phase", booted),
+        _or_dash(worker.get("calls")),
+        _or_dash(worker.get("running")),
+        ", ".join(worker.get("apps", [])),
+    )
 
 
 def _values(data: dict[str, Any]) -> str:

@@ -39,6 +39,10 @@ def names_in(head: bytes | bytearray) -> tuple[str, str]:
     return values[0], values[1]
 
 
+class Again(Exception):
+    """The call has not begun, and is for the next arbiter."""
+
+
 class Call:
     """A call, of which the header was read. Gone: its caller has left."""
 
@@ -59,6 +63,9 @@ class Call:
             self._name = f"{app}.{action}"
             while not await self._run_on(await self._seat(app)):
                 pass
+        except Again:
+            await self._line.skip()
+            await self._line.send_message(protocol.MSG_TYPE_AGAIN, self._number, b"")
         except DirtyError as exc:
             await self._line.skip()
             await self._fail(exc, REFUSED)
@@ -68,6 +75,8 @@ class Call:
         seat = self._arbiter.pool.take(app)
         if seat is not None:
             return seat
+        if self._arbiter.has_successor():
+            raise Again
         waiter = self._arbiter.wait(app, self._line)
         try:
             with self._arbiter.counted(WAITING):

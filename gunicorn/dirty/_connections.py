@@ -2,7 +2,8 @@
 
 A call is sent again over another connection only if the arbiter cannot have received all of it: if
 the connection breaks while the call is sent, or is reset before the answer begins. An arbiter
-that is about to stop takes no further call from an idle connection, so a reload loses none.
+that is about to stop takes no further call from an idle connection, and answers calls in its queue
+by AGAIN, so a reload loses none.
 """
 
 from __future__ import annotations
@@ -145,12 +146,16 @@ def call(
         try:
             sock.settimeout(limit.left())
             protocol.send(sock, kind, next(_ids), payload)
-            return sock, read(sock, limit)
+            answer = read(sock, limit)
         except lost:
             sock.close()
+            continue
         except BaseException as exc:
             sock.close()
             raise _translated(exc, limit) from exc
+        if answer.kind != protocol.MSG_TYPE_AGAIN:
+            return sock, answer
+        sock.close()
 
 
 def read(sock: socket.socket, limit: Limit) -> Answer:
@@ -219,14 +224,18 @@ async def _call_async(path: str, kind: int, payload: bytes) -> tuple[socket.sock
         sock = await take_async(path)
         try:
             await _send_async(sock, kind, payload)
-            return sock, await _read_async(sock)
+            answer = await _read_async(sock)
         except (BrokenPipeError, ConnectionResetError):
             sock.close()
+            continue
         except BaseException as exc:
             sock.close()
             if isinstance(exc, (OSError, EOFError)):
                 raise _broken(exc) from exc
             raise
+        if answer.kind != protocol.MSG_TYPE_AGAIN:
+            return sock, answer
+        sock.close()
 
 
 async def _read_next_async(sock: socket.socket) -> Answer:

@@ -73,6 +73,11 @@ class Waiter:
         self.line = line
         self.seat: asyncio.Future[Seat] = asyncio.get_running_loop().create_future()
 
+    def give_up(self, reason: Exception) -> None:
+        """Have the call wait no longer."""
+        if not self.seat.done():
+            self.seat.set_exception(reason)
+
 
 class Pool:
     """The workers of an arbiter. `limits` has the applications: how many workers load each."""
@@ -118,9 +123,12 @@ class Pool:
         return max(1, *(limit or 1 for limit in self.limits.values()))
 
     def surplus(self) -> Member | None:
-        """Return the oldest worker if there are too many."""
+        """Return a worker if there are too many, the oldest of the least needed."""
         serving = self.serving()
-        return serving[0] if len(serving) > self.target else None
+        return min(serving, key=self._limited) if len(serving) > self.target else None
+
+    def _limited(self, member: Member) -> int:
+        return sum(self.limits[app] is not None for app in member.apps)
 
     def booting(self) -> bool:
         """Whether a worker boots."""
@@ -155,8 +163,7 @@ class Pool:
 
     def _refuse(self, app: str) -> None:
         for waiter in self._queues[app]:
-            if not waiter.seat.done():
-                waiter.seat.set_exception(DirtyNoWorkersAvailableError(app))
+            waiter.give_up(DirtyNoWorkersAvailableError(app))
         self._queues[app].clear()
 
     def _may_run(self, app: str) -> bool:

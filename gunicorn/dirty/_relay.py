@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 BLOCK = 256 * 1024  # bytes
 STALL = 30.0  # seconds in which a process that reads or writes a message has to move on
 
-_HANG_UP = getattr(select, "POLLRDHUP", 0) | select.POLLHUP
-
 
 class Gone(Exception):
     """The process at the other end of a line has closed it, or does not move on.
@@ -59,9 +57,9 @@ class Line:
             self.sock.shutdown(socket.SHUT_RD)
 
     def is_closed(self) -> bool:
-        """Whether the other end is closed, whatever is still to be read."""
+        """Whether the other end is closed, and not only one direction."""
         poll = select.poll()
-        poll.register(self.sock.fileno(), _HANG_UP)
+        poll.register(self.sock.fileno(), select.POLLHUP)
         return bool(poll.poll(0))
 
     async def read(self, size: int, limit: float | None = STALL) -> bytearray:

@@ -16,8 +16,9 @@ import signal
 import socket
 import sys
 
-from gunicorn._dirty import DEATHS, LAST, TAKES_CALLS, WORKERS
+from gunicorn._dirty import DEATHS, LAST, TAKES_CALLS, TARGET, WORKERS
 
+from ._call import Again
 from ._callers import Caller
 from ._control import Control
 from ._pool import BOOTING, GONE, LEAVING, READY, STOPPING, Member, Pool
@@ -169,7 +170,7 @@ class DirtyArbiter:
     # ---- callers ----
 
     def _accept(self) -> None:
-        for _ in range(ACCEPTS):
+        for _ in range(0 if self.leaving else ACCEPTS):
             try:
                 sock, _ = self._place.listener.accept()
             except BlockingIOError:
@@ -453,7 +454,8 @@ class DirtyArbiter:
         elif signo == signal.SIGUSR1:
             self._reopen_logs()
         elif signo == signal.SIGTTIN:
-            self.set_target(self.pool.target + 1)
+            wanted, self.board.figures[TARGET] = self.board.figures[TARGET], 0
+            self.set_target(wanted or self.pool.target + 1)
         elif signo == signal.SIGTTOU:
             self.set_target(self.pool.target - 1)
 
@@ -477,13 +479,19 @@ class DirtyArbiter:
         if self.leaving:
             return
         self._close_door()
-        if not self.board.figures[LAST]:
+        if self.has_successor():
             self.tables.hand_on()
+            for waiter in self.pool.waiting():
+                waiter.give_up(Again())
         for caller in list(self._callers):
             caller.leave()
         if not self._callers:
             self._stop_workers()
         self._loop.call_later(self.cfg.dirty_graceful_timeout, self._quit)
+
+    def has_successor(self) -> bool:
+        """Whether another arbiter takes the calls now."""
+        return self.leaving and not self.board.figures[LAST]
 
     def _close_door(self) -> None:
         self.leaving = True

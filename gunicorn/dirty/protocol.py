@@ -4,7 +4,8 @@ A message is a header of 16 bytes and a payload of at most 64 MiB, a value of `g
 
     magic "GD" | version (1 byte) | type (1 byte) | length of the payload (4) | id of the call (8)
 
-A call is a REQUEST; it is answered by a RESPONSE, an ERROR, or any number of CHUNKs and an END.
+A call is a REQUEST; it is answered by a RESPONSE, an ERROR, or any number of CHUNKs and an END. If
+the arbiter stops before the call has begun, the answer is AGAIN: the next arbiter is to run it.
 Numbers are big-endian. The id of an answer is that of its call.
 """
 
@@ -29,6 +30,7 @@ MSG_TYPE_RESPONSE = 0x02
 MSG_TYPE_ERROR = 0x03
 MSG_TYPE_CHUNK = 0x04
 MSG_TYPE_END = 0x05
+MSG_TYPE_AGAIN = 0x06
 MSG_TYPE_STASH = 0x10
 MSG_TYPE_STATUS = 0x11
 
@@ -38,6 +40,7 @@ MSG_TYPE_TO_STR = {
     MSG_TYPE_ERROR: "error",
     MSG_TYPE_CHUNK: "chunk",
     MSG_TYPE_END: "end",
+    MSG_TYPE_AGAIN: "again",
     MSG_TYPE_STASH: "stash",
     MSG_TYPE_STATUS: "status",
 }

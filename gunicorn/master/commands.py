@@ -13,6 +13,7 @@ import signal
 import time
 
 from gunicorn.master import check
+from gunicorn.master import dirty as dirty_arbiters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,14 +145,21 @@ def _run(arbiter, words: list[str]) -> dict:
 def show_all(arbiter) -> dict:
     """The master and its workers."""
     workers = [{"type": "web", **worker} for worker in _workers(arbiter)]
+    dirty = dirty_arbiters.describe(arbiter)
     return {
         "arbiter": {"pid": arbiter.pid, "type": "arbiter", "role": "master"},
         "web_workers": workers,
         "web_worker_count": len(workers),
-        "dirty_arbiter": None,
-        "dirty_workers": [],
-        "dirty_worker_count": 0,
+        "dirty_arbiter": _dirty_arbiter(dirty["pid"]),
+        "dirty_workers": dirty["workers"],
+        "dirty_worker_count": len(dirty["workers"]),
     }
+
+
+def _dirty_arbiter(pid: int | None) -> dict | None:
+    if pid is None:
+        return None
+    return {"pid": pid, "type": "dirty_arbiter", "role": "dirty master"}
 
 
 def show_workers(arbiter) -> dict:
@@ -188,8 +196,8 @@ def _with_names(one: dict) -> dict:
 
 
 def show_dirty(arbiter) -> dict:
-    """The dirty workers: there are none."""
-    return {"enabled": False, "pid": None, "workers": [], "apps": []}
+    """The dirty arbiter, its workers and its applications."""
+    return dirty_arbiters.describe(arbiter)
 
 
 def show_config(arbiter) -> dict:
@@ -220,7 +228,7 @@ def show_stats(arbiter) -> dict:
         "workers_spawned": stats["workers_spawned"],
         "workers_killed": stats["workers_killed"],
         "reloads": stats["reloads"],
-        "dirty_arbiter_pid": None,
+        "dirty_arbiter_pid": dirty_arbiters.describe(arbiter)["pid"],
     }
 
 
@@ -325,9 +333,24 @@ def _number(text: str, kind: str) -> int:
     return int(text)
 
 
-def dirty(arbiter, text: str = "1") -> dict:
-    """There are no dirty workers."""
-    return NO_DIRTY
+def dirty_add(arbiter, text: str = "1") -> dict:
+    """More dirty workers, until a reload."""
+    count = _count(text)
+    changed = dirty_arbiters.change(arbiter, count)
+    if changed is None:
+        return NO_DIRTY
+    spawned = changed["target_workers"] - changed["previous"]
+    return {"success": True, "operation": "add", "requested": count, "spawned": spawned, **changed}
+
+
+def dirty_remove(arbiter, text: str = "1") -> dict:
+    """Fewer dirty workers, until a reload, down to the number that the applications need."""
+    count = _count(text)
+    changed = dirty_arbiters.change(arbiter, -count)
+    if changed is None:
+        return NO_DIRTY
+    gone = changed["previous"] - changed["target_workers"]
+    return {"success": True, "operation": "remove", "requested": count, "removed": gone, **changed}
 
 
 # ---- the server ----
@@ -391,8 +414,8 @@ COMMANDS: dict[str, tuple[Callable[..., dict[str, Any]], str, int, str]] = {
     "worker kill": (worker_kill, "PID", 1, "stop one worker gracefully; another replaces it"),
     "drain": (drain, "SLOT", 1, "replace one worker; it serves until its successor is ready"),
     "stack": (stack, "SLOT", 1, "the Python stacks of one worker"),
-    "dirty add": (dirty, "[N]", 1, "N dirty workers more"),
-    "dirty remove": (dirty, "[N]", 1, "N dirty workers fewer"),
+    "dirty add": (dirty_add, "[N]", 1, "N dirty workers more"),
+    "dirty remove": (dirty_remove, "[N]", 1, "N dirty workers fewer"),
     "reload": (reload, "", 0, "read the configuration again, replace the workers (HUP)"),
     "reopen": (reopen, "", 0, "open the log files anew (USR1)"),
     "log level": (log_level, "LEVEL", 1, "the level of the error log, until the next reload"),

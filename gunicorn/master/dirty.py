@@ -13,13 +13,15 @@ import signal
 import socket
 import sys
 
-from gunicorn._dirty import LAST, SOCKET_VARIABLE, TAKES_CALLS, Board
+from gunicorn._dirty import LAST, REPORTED, SOCKET_VARIABLE, TAKES_CALLS, TARGET, WAITING, Board
 from gunicorn.master import ending, titles, worker_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import IO, Any
 
+MOST = 4096  # dirty workers that an operator may ask for
+WORD = 2**64 - 1
 BACKLOG = 1024  # callers that wait until they are accepted
 
 
@@ -73,7 +75,7 @@ class Dirty:
         for one in (self.listener, self._stash):
             if one is not None:
                 one.close()
-        for board in (*self.boards.values(), *self._spare):
+        for board in self.all_boards():
             board.close()
         self.listener = self.path = self._stash = None
         self.boards, self._spare = {}, []
@@ -89,6 +91,10 @@ class Dirty:
             "stash": self._stash,
             "proves": proves,
         }
+
+    def all_boards(self) -> list[Board]:
+        """Return the boards, with the counters of arbiters that have ended."""
+        return [*self.boards.values(), *self._spare]
 
     def take_board(self) -> Board:
         """Return a board that no arbiter uses."""
@@ -200,6 +206,64 @@ def stop_last(arbiter) -> None:
         for board in arbiter._dirty.boards.values():
             board.figures[LAST] = 1
         kill(arbiter, signal.SIGTERM)
+
+
+# ---- for operators ----
+
+
+def figures(arbiter) -> tuple[int, ...]:
+    """Return the figures of struct dirty_figures; an empty tuple if there are no dirty workers."""
+    boards = arbiter._dirty.all_boards()
+    return tuple(sum(board.figures[one] for board in boards) & WORD for one in REPORTED if boards)
+
+
+def describe(arbiter) -> dict[str, Any]:
+    """Return the dirty arbiter that takes calls, its workers and its applications."""
+    pid, board = _present(arbiter)
+    if board is None:
+        return {"enabled": False, "pid": None, "workers": [], "apps": []}
+    shown = board.description()
+    workers, limits = shown.get("workers", []), shown.get("limits", {})
+    return {
+        "enabled": True,
+        "pid": pid,
+        "workers": workers,
+        "target": shown.get("target"),
+        "waiting": board.figures[WAITING],
+        "apps": [_app(path, limit, workers) for path, limit in limits.items()],
+    }
+
+
+def _present(arbiter) -> tuple[int, Board] | tuple[None, None]:
+    """Return the youngest arbiter that takes calls, else the youngest, with its board."""
+    boards = arbiter._dirty.boards
+    serving = {pid: board for pid, board in boards.items() if board.figures[TAKES_CALLS]}
+    for pid, board in reversed((serving or boards).items()):
+        return pid, board
+    return None, None
+
+
+def _app(path: str, limit: int | None, workers: list[dict[str, Any]]) -> dict[str, Any]:
+    pids = [one["pid"] for one in workers if path in one["apps"]]
+    return {
+        "import_path": path,
+        "worker_count": limit,
+        "current_workers": len(pids),
+        "worker_pids": pids,
+    }
+
+
+def change(arbiter, change: int) -> dict[str, Any] | None:
+    """Have more dirty workers, or fewer, until a reload. None: there are none."""
+    pid, board = _present(arbiter)
+    shown = board.description() if board is not None else {}
+    if pid is None or board is None or "target" not in shown:
+        return None
+    before = board.figures[TARGET] or shown["target"]
+    target = min(max(shown["floor"], before + change), MOST)
+    board.figures[TARGET] = target
+    os.kill(pid, signal.SIGTTIN)
+    return {"previous": before, "target_workers": target}
 
 
 # ---- in the new process ----

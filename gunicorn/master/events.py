@@ -7,6 +7,7 @@ master's loop. The duties that subclasses override are methods of the arbiter it
 from gunicorn.master import dirty, notify
 from gunicorn.master.deaths import stranger_died, worker_died
 from gunicorn.master.dirty import died as dirty_died
+from gunicorn.master.dirty import figures as dirty_figures
 from gunicorn.master.dirty import ready as dirty_ready
 from gunicorn.master.dirty import spawn as spawn_dirty
 from gunicorn.master.exchanges import waiting
@@ -26,6 +27,7 @@ __all__ = [
     "commanded",
     "counted",
     "dirty_died",
+    "dirty_figures",
     "dirty_ready",
     "due",
     "forked",

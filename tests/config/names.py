@@ -206,6 +206,12 @@ ABSENT = {
         """,
         "web workers may not change the number of dirty workers": "MANAGE_OP_ADD MANAGE_OP_REMOVE",
     },
+    "gunicorn.dirty.stash": {
+        "gunicorn.dirty.protocol has them": """
+            STASH_OP_CLEAR STASH_OP_DELETE STASH_OP_DELETE_TABLE STASH_OP_ENSURE STASH_OP_EXISTS
+            STASH_OP_GET STASH_OP_INFO STASH_OP_KEYS STASH_OP_PUT STASH_OP_TABLES
+        """,
+    },
     "gunicorn.dirty.protocol": {
         "MSG_TYPE_TO_STR has the names": """
             MSG_TYPE_CHUNK_STR MSG_TYPE_END_STR MSG_TYPE_ERROR_STR MSG_TYPE_MANAGE_STR

@@ -318,3 +318,23 @@ def test_setting_of_the_users_own(load, monkeypatch):
     assert load().colour == "red"
     assert load("--colour", "blue").colour == "blue"
     assert load().settings["colour"].short == "The colour of everything."
+
+
+def test_settings_are_classes(load, monkeypatch):
+    """A subclass of a setting is the setting from then on, as in gunicorn."""
+    from gunicorn import config
+
+    assert issubclass(config.Bind, config.Setting)
+    assert config.Bind in config.KNOWN_SETTINGS
+    assert config.Bind.default == ["127.0.0.1:8000"]
+    assert isinstance(load().settings["keyfile"], config.KeyFile)
+    assert config.PreRequest.default is config.PreRequest().get()
+    monkeypatch.setenv("WEB_CONCURRENCY", "7")
+    assert (config.Workers.default, config.Workers().value) == (7, 7)
+    monkeypatch.setattr(config, "KNOWN_SETTINGS", list(config.KNOWN_SETTINGS))
+
+    class Timeout(config.Timeout):
+        default = 5
+
+    assert load().timeout == 5
+    assert load("--timeout", "6").timeout == 6

@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import stat
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +16,12 @@ from pathlib import Path
 
 import pytest
 from helpers.server import server_has
-from helpers.wire import wait_until
+from helpers.status_port import Port
+from helpers.wire import STEP_TIMEOUT, wait_until
 from process.conftest import Master, alive, end
 from process.dirty_app import JOBS
 
+from gunicorn.ctl.client import ControlClient
 from gunicorn.dirty import (
     DirtyAppError,
     DirtyAppNotFoundError,
@@ -37,6 +41,7 @@ from gunicorn.dirty import (
 )
 
 OTHER = "process.dirty_app:Other"
+PATIENCE = 4 * STEP_TIMEOUT  # seconds; no call takes as long
 ONE = "process.dirty_app:One"
 BROKEN = "process.dirty_app:Broken"
 
@@ -63,7 +68,7 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in path.read_text().split()]
 
 
-def client_of(one, timeout=30.0) -> DirtyClient:
+def client_of(one, timeout=PATIENCE) -> DirtyClient:
     return DirtyClient(socket_of(one), timeout)
 
 
@@ -71,7 +76,7 @@ def client_of(one, timeout=30.0) -> DirtyClient:
 def dirty(master):
     """dirty(...): a master with dirty workers, and a client of theirs."""
 
-    def start(*args, config=None, env=None, timeout=30.0, **others):
+    def start(*args, config=None, env=None, timeout=PATIENCE, **others):
         settings = options(**others)
         one = master(*args, *settings, config=config, env=env)
         return one, client_of(one, timeout)
@@ -354,7 +359,7 @@ def test_the_stash_outlives_reloads(dirty, tmp_path):
         assert stash.get("kept", "big") == big
         assert stash.get("kept", 7, "lost") is None
         assert sorted(stash.tables()) == ["empty", "kept"]
-        (arbiter,) = arbiters(one)
+        arbiter = arbiters(one)[-1]
         os.kill(arbiter, signal.SIGKILL)
         one.wait_gone([arbiter])
         assert stash.tables() == []
@@ -544,7 +549,7 @@ class Caller(threading.Thread):
         self.over = threading.Event()
 
     def run(self):
-        client = DirtyClient(self.path)
+        client = DirtyClient(self.path, PATIENCE)
         while not self.over.is_set():
             try:
                 self.results.append(client.execute(JOBS, "environ", "COLOUR"))
@@ -576,23 +581,25 @@ def test_a_reload_loads_new_code_and_loses_no_call(dirty):
         for caller in callers:
             caller.over.set()
             caller.join()
-    assert [failure for caller in callers for failure in caller.failures] == []
-    assert len(arbiters(one)) == 1
+    assert [failure for caller in callers for failure in caller.failures] == [], one.log
+    wait_until(lambda: len(arbiters(one)) == 1, "one arbiter is left")
     assert one.stop() == 0
 
 
-def test_a_call_that_runs_during_a_reload_is_answered(dirty, gate):
+def test_calls_that_run_and_wait_during_a_reload_are_answered(dirty, gate):
     one, client = dirty(workers=1)
-    with ThreadPoolExecutor(1) as threads:
-        call = threads.submit(client.execute, JOBS, "wait", gate.path)
+    with ThreadPoolExecutor(2) as threads:
+        running = threads.submit(client.execute, JOBS, "wait", gate.path)
         gate.wait()
+        waiting = threads.submit(client.execute, JOBS, "echo", 1)
+        wait_until(lambda: figures_of(one)["calls_waiting"] == 1, "it waits")
         (old,) = arbiters(one)
         one.kill(signal.SIGHUP)
-        wait_until(lambda: one.log.count("Dirty arbiter listening") == 2, "the next one serves", 30)
+        assert waiting.result() == 1, "by the next arbiter: the worker is still busy"
         assert client.execute(JOBS, "echo", 1) == 1
         assert old in arbiters(one)
         gate.open()
-        assert isinstance(call.result(), int)
+        assert isinstance(running.result(), int)
     one.wait_gone([old])
     assert one.stop() == 0
 
@@ -733,6 +740,92 @@ def test_without_a_dirty_arbiter_the_client_says_so(monkeypatch):
     monkeypatch.delenv("GUNICORN_DIRTY_SOCKET", raising=False)
     with pytest.raises(DirtyError, match="dirty_workers and dirty_apps"):
         get_dirty_client()
+
+
+# ---- figures and gunicornc ----
+
+
+def figures_of(one) -> dict[str, float]:
+    text = Port.private(one.pid).get("/metrics")[1]
+    lines = [
+        line.rpartition(" ") for line in text.splitlines() if line.startswith("gunicorn_dirty")
+    ]
+    return {name.removeprefix("gunicorn_dirty_"): float(value) for name, _, value in lines}
+
+
+def test_figures(dirty, gate):
+    one, client = dirty(workers=1, dirty_timeout=2)
+    with ThreadPoolExecutor(2) as threads:
+        assert client.execute(JOBS, "echo", 1) == 1
+        busy = threads.submit(client.execute, JOBS, "wait", gate.path)
+        gate.wait()
+        waiting = threads.submit(client.execute, JOBS, "echo", 2)
+        wait_until(lambda: figures_of(one)["calls_waiting"] == 1, "a call waits")
+        assert figures_of(one)["calls_running"] == 1
+        gate.open()
+        busy.result()
+        waiting.result()
+    for action, args in (("raise_error", ("x",)), ("leave", (1,)), ("sleep", (60,))):
+        with pytest.raises(DirtyError):
+            client.execute(JOBS, action, *args)
+    with pytest.raises(DirtyAppNotFoundError):
+        client.execute("no:App", "echo")
+    wait_until(lambda: figures_of(one)["worker_deaths_total"] == 1, "its death is counted")
+    results = ("answered", "failed", "timed_out", "crashed", "refused")
+    found = figures_of(one)
+    counts = [found[f'calls_total{{result="{result}"}}'] for result in results]
+    assert counts == [3, 1, 1, 1, 1]
+    assert (found["calls_running"], found["calls_waiting"]) == (0, 0)
+    old = arbiters(one)
+    one.kill(signal.SIGHUP)
+    one.wait_gone(old)
+    wait_until(lambda: len(arbiters(one)) == 1, "it is collected")
+    assert client.execute(JOBS, "echo", 1) == 1
+    wait_until(
+        lambda: figures_of(one)['calls_total{result="answered"}'] == 4, "counters outlive a reload"
+    )
+
+
+def test_operators_see_and_change_the_dirty_workers(master):
+    one = master(*options((JOBS, f"{OTHER}:2"), workers=2), control=True)
+    path = one.wait_for_log(r"Control socket: (\S+)")[1]
+
+    def ask(command):
+        with ControlClient(path) as control:
+            return control.send_command(command)
+
+    def settled(count):
+        workers = ask("show dirty")["workers"]
+        return workers if [worker["phase"] for worker in workers] == ["ready"] * count else None
+
+    workers = wait_until(lambda: settled(2), "both have booted")
+    shown = ask("show dirty")
+    assert shown["pid"] == arbiters(one)[0] == ask("show stats")["dirty_arbiter_pid"]
+    assert [worker["age"] for worker in workers] == [1, 2]
+    assert workers[0]["apps"] == [JOBS, OTHER] and workers[0]["booted"] is True
+    pids = [worker["pid"] for worker in workers]
+    assert shown["apps"] == [
+        {"import_path": JOBS, "worker_count": None, "current_workers": 2, "worker_pids": pids},
+        {"import_path": OTHER, "worker_count": 2, "current_workers": 2, "worker_pids": pids},
+    ]
+    assert ask("show all")["dirty_worker_count"] == 2
+    added = ask("dirty add 2")
+    assert (added["success"], added["spawned"], added["target_workers"]) == (True, 2, 4)
+    workers = wait_until(lambda: settled(4), "four have booted")
+    assert [worker["apps"] for worker in workers[2:]] == [[JOBS], [JOBS]]
+    client = client_of(one)
+    client.execute(JOBS, "echo", 1)
+    wait_until(lambda: sum(worker["calls"] for worker in settled(4)) == 1, "the call is counted")
+    removed = ask("dirty remove 9")
+    assert (removed["removed"], removed["target_workers"]) == (2, 2), "an application wants two"
+    workers = wait_until(lambda: settled(2), "two are left")
+    assert [worker["apps"] for worker in workers] == [[JOBS, OTHER]] * 2
+    run = subprocess.run(
+        [sys.executable, "-m", "gunicorn.ctl.cli", "-s", path, "-c", "show dirty"],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert "PID" in run.stdout and f"{OTHER}: 2 workers, wants 2" in run.stdout
+    assert one.stop() == 0
 
 
 # ---- worker classes ----

@@ -99,8 +99,7 @@ void channel_finish(struct channel *channel, enum channel_phase phase)
 {
     struct asgi_call *call = channel->call;
     struct worker *worker = channel->worker;
-    PyObject *raised[3];
-    PyErr_Fetch(&raised[0], &raised[1], &raised[2]);
+    PyObject *raised = PyErr_GetRaisedException();
     report(channel);
     struct request *request = call->base.request;
     channel->phase = phase;
@@ -114,7 +113,7 @@ void channel_finish(struct channel *channel, enum channel_phase phase)
     awaitable_wake(&channel->readers);
     awaitable_wake(&channel->writers);
     channel_release(channel);
-    PyErr_Restore(raised[0], raised[1], raised[2]);
+    PyErr_SetRaisedException(raised);
 }
 
 void channel_cancel(struct channel *channel, enum channel_cancel why)

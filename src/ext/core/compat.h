@@ -34,6 +34,20 @@ static inline void PyErr_SetRaisedException(PyObject *exception)
         PyErr_Clear();
 }
 
+/* From 3.12 on, the characters of a string are always there. */
+static inline int compat_unicode_ready(PyObject *text)
+{
+    return PyUnicode_READY(text);
+}
+
+#else
+
+static inline int compat_unicode_ready(PyObject *text)
+{
+    (void)text;
+    return 0;
+}
+
 #endif
 
 #endif

@@ -23,6 +23,7 @@ static const char *const event_names[ARBITER_EVENT_COUNT] = {
     [ARBITER_EVENT_SPAWN_DIRTY] = "spawn_dirty",
     [ARBITER_EVENT_DIRTY_READY] = "dirty_ready",
     [ARBITER_EVENT_DIRTY_DIED] = "dirty_died",
+    [ARBITER_EVENT_DIRTY_FIGURES] = "dirty_figures",
     [ARBITER_EVENT_READY] = "ready",
     [ARBITER_EVENT_COUNTED] = "counted",
     [ARBITER_EVENT_TIMED_OUT] = "timed_out",
@@ -238,6 +239,21 @@ static int host_scaled(void *ctx, enum scale_decision decision, unsigned before,
                        sample->busy, sample->processors, sample->delayed, sample->room));
 }
 
+static bool host_dirty_figures(void *ctx, struct dirty_figures *f)
+{
+    PyObject *values = report(ctx, ARBITER_EVENT_DIRTY_FIGURES, "()");
+    bool known = values && PyTuple_GET_SIZE(values) > 0;
+
+    if (known)
+        known = PyArg_ParseTuple(values, "KKKKKKKKK:dirty_figures", &f->workers, &f->running,
+                                 &f->waiting, &f->answered, &f->failed, &f->timed_out, &f->crashed,
+                                 &f->refused, &f->deaths);
+    if (PyErr_Occurred())
+        PyErr_WriteUnraisable(((struct arbiter_object *)ctx)->owner);
+    Py_XDECREF(values);
+    return known;
+}
+
 static int host_died(void *ctx, const struct arbiter_death *death)
 {
     if (death->child.kind == CHILD_DIRTY)
@@ -355,6 +371,7 @@ const struct arbiter_host arbiter_host_python = {
     .manage = host_manage,
     .spawn = host_spawn,
     .between_workers = host_between_workers,
+    .dirty_figures = host_dirty_figures,
     .backlog = host_backlog,
     .scaled = host_scaled,
     .kill = host_kill,

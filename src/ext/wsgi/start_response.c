@@ -11,10 +11,8 @@ static bool latin1(PyObject *text, const char *what, PyObject *name, struct str 
         PyErr_Format(PyExc_TypeError, "%s %.100R: %.100R is not a string", what, name, text);
         return false;
     }
-#if PY_VERSION_HEX < 0x030C0000
-    if (PyUnicode_READY(text) < 0)
+    if (compat_unicode_ready(text) < 0)
         return false;
-#endif
     if (PyUnicode_KIND(text) != PyUnicode_1BYTE_KIND) {
         PyErr_Format(PyExc_ValueError, "%s %.100R: characters outside Latin-1", what, name);
         return false;

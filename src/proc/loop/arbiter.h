@@ -37,6 +37,12 @@ struct arbiter_death {
     int64_t peak; /* bytes of its memory at most, shared ones included */
 };
 
+/* The figures of all dirty workers. Counters go on over the lives of their arbiters. */
+struct dirty_figures {
+    unsigned long long workers, running, waiting;
+    unsigned long long answered, failed, timed_out, crashed, refused, deaths;
+};
+
 /* The part of an answer to a command that the master has to wait for. */
 struct arbiter_rest {
     pid_t stack_of; /* the stacks of this worker follow the first members of `data`; 0: none */
@@ -56,6 +62,8 @@ struct arbiter_host {
     int (*spawn)(void *ctx, enum child_kind kind, unsigned count);
     /* Requests that wait for a worker, and are in none. NULL: there is no such place. */
     unsigned (*between_workers)(void *ctx);
+    /* False: there are no dirty workers. NULL: the same. */
+    bool (*dirty_figures)(void *ctx, struct dirty_figures *figures);
     /* Connections that the kernel keeps for the workers. NULL: not known. */
     unsigned (*backlog)(void *ctx);
     /* The number of workers follows the load: the decision, the number before it, and the figures.

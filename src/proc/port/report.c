@@ -233,6 +233,24 @@ static void report_master(const struct arbiter *a, struct writer *out)
     gauge(out, "ready", report_ready(a, NULL), "1 while /ready says so.");
 }
 
+static void report_dirty(const struct arbiter *a, struct writer *out)
+{
+    struct dirty_figures f;
+
+    if (!a->host->dirty_figures || !a->host->dirty_figures(a->ctx, &f))
+        return;
+    gauge(out, "dirty_workers", f.workers, "Dirty workers that take calls.");
+    gauge(out, "dirty_calls_running", f.running, "Calls that dirty workers run.");
+    gauge(out, "dirty_calls_waiting", f.waiting, "Calls that wait for a dirty worker.");
+    family(out, "dirty_calls", "counter", "", "Calls of dirty workers, by result.");
+    labelled(out, "dirty_calls_total", "result", "answered", f.answered);
+    labelled(out, "dirty_calls_total", "result", "failed", f.failed);
+    labelled(out, "dirty_calls_total", "result", "timed_out", f.timed_out);
+    labelled(out, "dirty_calls_total", "result", "crashed", f.crashed);
+    labelled(out, "dirty_calls_total", "result", "refused", f.refused);
+    counter(out, "dirty_worker_deaths", "", f.deaths, "Dirty workers that ended unasked.");
+}
+
 void report_metrics(const struct arbiter *a, struct writer *out, int64_t now)
 {
     struct metrics totals;
@@ -244,6 +262,7 @@ void report_metrics(const struct arbiter *a, struct writer *out, int64_t now)
     report_requests(out, &totals);
     report_connections(out, &totals);
     report_each_worker(a, out, now);
+    report_dirty(a, out);
     writer_text(out, "# EOF\n");
 }
 

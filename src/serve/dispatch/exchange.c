@@ -169,15 +169,13 @@ bool exchange_send(const struct exchange *exchange, struct parcel *parcel)
 /* The descriptors of a message, in the order in which they were sent; how many there are. */
 static int detach_fds(struct msghdr *message, int fds[PARCEL_FDS])
 {
+    const struct cmsghdr *control = CMSG_FIRSTHDR(message); /* there is room for no other */
+    if (!control || control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS)
+        return 0;
     int count = 0;
-    for (struct cmsghdr *control = CMSG_FIRSTHDR(message); control;
-         control = CMSG_NXTHDR(message, control)) {
-        if (control->cmsg_level != SOL_SOCKET || control->cmsg_type != SCM_RIGHTS)
-            continue;
-        size_t size = control->cmsg_len - CMSG_LEN(0);
-        for (size_t at = 0; at + sizeof(int) <= size && count < PARCEL_FDS; at += sizeof(int))
-            memcpy(&fds[count++], CMSG_DATA(control) + at, sizeof(int));
-    }
+    size_t size = control->cmsg_len - CMSG_LEN(0);
+    for (size_t at = 0; at + sizeof(int) <= size && count < PARCEL_FDS; at += sizeof(int))
+        memcpy(&fds[count++], CMSG_DATA(control) + at, sizeof(int));
     return count;
 }
 
