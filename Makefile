@@ -279,6 +279,7 @@ wheel: $(VENV)/.release ## Build a wheel for this Python in dist/
 	$(PIP) wheel -q --no-build-isolation --no-deps --config-settings=build-dir=$(BUILD)/wheel \
 	    -w $(BUILD)/raw .
 	$(WITH_PATH) $(BIN)/auditwheel repair -w dist $(BUILD)/raw/*.whl
+	$(BIN)/python tools/make_shim.py "$$(sed -n "s/^  version: '\(.*\)',/\1/p" meson.build)" dist
 
 sdist: $(VENV)/.release ## Pack the sources of the last commit in dist/
 	$(WITH_PATH) $(BIN)/python -m build -q --sdist --no-isolation -o dist .
