@@ -14,6 +14,7 @@ COUNT ?= 5000
 JOBS ?= 6
 WERROR ?= false
 SANITIZE ?= none
+PORTABLE ?= false
 STACKS ?= watched
 SELECT ?=
 ARGS ?=
@@ -42,6 +43,9 @@ SOURCES = $(shell find src gunicorn packaging -type f ! -name '*.pyc') \
           meson.build meson.options pyproject.toml tools/package_files.py
 
 SETUP = -Dwerror=$(WERROR)
+ifeq ($(PORTABLE),true)
+SETUP += -Dportable=true
+endif
 ifneq ($(SANITIZE),none)
 SETUP += -Db_sanitize=$(SANITIZE) -Db_lto=false -Db_lundef=false -Dbuildtype=debugoptimized
 endif
@@ -84,7 +88,7 @@ MEMORY = $(patsubst %,tests/server/test_%.py,connection http1 limits wsgi_answer
 RACES = $(patsubst %,tests/server/test_%.py,concurrency deadlines slow_clients standby stopping) \
         tests/process/test_dispatch.py tests/attack/test_memory_budget.py
 
-.PHONY: help run build test test-control unit pytest tls tls-system compare asan tsan sanitized valgrind autobahn faults fuzz cross testssl soak siege scribble side-by-side bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
+.PHONY: help run build test test-control unit pytest tls tls-system compare asan tsan sanitized valgrind autobahn faults fuzz portable cross testssl soak siege scribble side-by-side bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -202,6 +206,9 @@ fuzz: $(VENV)/.testing ## Run each fuzz target for TIME=60 seconds
 	    -Dfuzz=true -Db_lto=false -Db_lundef=false -Dbuildtype=debugoptimized
 	$(MESON) compile -C $(BUILD)/fuzz
 	tools/run_fuzz.sh $(BUILD)/fuzz $(TIME) $(BIN)/python
+
+portable: ## Run the C tests without the calls that only Linux has
+	$(MAKE) unit BUILD=$(BUILD)/portable PORTABLE=true
 
 cross: $(VENV)/.cross ## Compile the C code for other platforms (ARGS="aarch64-linux-musl")
 	tools/prerequisites.sh $(PYTHON) build

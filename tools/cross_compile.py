@@ -3,7 +3,7 @@
 
 Usage: cross_compile.py FOLDER [TARGET...]
 
-Nothing is linked and nothing is run: headers of OpenSSL, zlib, nghttp2 and Python are those of
+Nothing is linked, nothing is run: headers of OpenSSL, zlib, nghttp2 and Python are those of
 this machine, whose declarations are the same everywhere. The exit status is 1 if a file does not
 compile, or with a warning.
 """
@@ -26,6 +26,9 @@ TARGETS = {
     "x86-linux-musl": ("linux", "x86"),
     "aarch64-linux-musl": ("linux", "aarch64"),
     "aarch64-linux-gnu": ("linux", "aarch64"),
+    "aarch64-macos": ("darwin", "aarch64"),
+    "x86_64-macos": ("darwin", "x86_64"),
+    "x86_64-freebsd": ("freebsd", "x86_64"),
 }
 
 CROSS_FILE = """

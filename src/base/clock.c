@@ -37,7 +37,7 @@ const char *clock_date(void)
 {
     static struct date dates[DATES];
     struct timespec now;
-    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    clock_gettime(SYSTEM_REALTIME_COARSE, &now);
     struct date *date = &dates[(unsigned long)now.tv_sec % DATES];
     if (atomic_load_explicit(&date->made_for, memory_order_acquire) != now.tv_sec + 1)
         make_date(date, now.tv_sec);

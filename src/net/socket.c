@@ -1,5 +1,8 @@
 #include "net/socket.h"
 
+#include "base/system.h"
+#include "net/socket_system.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -7,9 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#ifdef __linux__
-#include <sys/sendfile.h>
-#endif
 #include <unistd.h>
 
 static void peer_set(struct peer *peer, const struct sockaddr_storage *from)
@@ -31,7 +31,7 @@ int socket_accept(int listener, struct peer *peer)
     struct sockaddr_storage from;
     socklen_t size = sizeof(from);
     from.ss_family = AF_UNIX;
-    int fd = accept4(listener, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = socket_system_accept(listener, (struct sockaddr *)&from, &size);
     if (fd >= 0)
         peer_set(peer, &from);
     return fd;
@@ -90,13 +90,13 @@ ssize_t socket_send(int fd, const void *data, size_t size)
 
 ssize_t socket_send_more(int fd, const void *data, size_t size)
 {
-    return send_flagged(fd, data, size, MSG_MORE);
+    return send_flagged(fd, data, size, SYSTEM_MSG_MORE);
 }
 
 ssize_t socket_sendv(int fd, const struct iovec *parts, int count, bool more)
 {
     struct msghdr message = {.msg_iov = (struct iovec *)parts, .msg_iovlen = (size_t)count};
-    int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0);
+    int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (more ? SYSTEM_MSG_MORE : 0);
     ssize_t n;
     do
         n = sendmsg(fd, &message, flags);
@@ -122,7 +122,7 @@ ssize_t socket_sendfile(int fd, int file, off_t *offset, size_t size)
 {
     ssize_t n;
     do
-        n = sendfile(fd, file, offset, size);
+        n = socket_system_sendfile(fd, file, offset, size);
     while (n < 0 && errno == EINTR);
     /* Not every file system gives pages away. */
     return n < 0 && (errno == EINVAL || errno == ENOSYS)

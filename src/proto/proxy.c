@@ -4,6 +4,7 @@
 #include "proto/proxy_v2.h"
 
 #include <arpa/inet.h>
+#include <sys/socket.h>
 
 #define V1_PREFIX "PROXY "
 #define V1_PREFIX_SIZE (sizeof(V1_PREFIX) - 1)

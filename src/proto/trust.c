@@ -2,6 +2,7 @@
 #include "proto/forwarded.h"
 
 #include <arpa/inet.h>
+#include <sys/socket.h>
 
 /* Room for the longest address, "/" and a mask of IPv4. */
 #define TEXT_MAX (INET6_ADDRSTRLEN + 1 + INET_ADDRSTRLEN)

@@ -134,8 +134,10 @@ async def empty():
 
 async def resource():
     """A dependency whose end comes after the answer."""
-    yield "a resource"
-    done.append("the resource is closed")
+    try:
+        yield "a resource"
+    finally:
+        done.append("the resource is closed")
 
 
 class Item(BaseModel):

@@ -78,8 +78,9 @@ static unsigned count_needed(const struct scale_sample *s)
 {
     unsigned by_threads = divide_up(s->running + s->waiting, s->threads);
     double by_time = s->processors > 0 ? s->processors / SCALE_PROCESSORS_FULL : 0;
-    unsigned whole =
-        by_time < SCALE_WORKERS ? (unsigned)by_time + (by_time > (unsigned)by_time) : SCALE_WORKERS;
+    unsigned whole = by_time < (double)SCALE_WORKERS
+                         ? (unsigned)by_time + (by_time > (unsigned)by_time)
+                         : SCALE_WORKERS;
 
     return by_threads > whole ? by_threads : whole;
 }
@@ -110,7 +111,7 @@ static bool clears_itself(const struct scale *scale, const struct scale_sample *
         return false;
     double ran = scale->last.waiting - s->waiting, ms = (double)(s->now - scale->last.now);
 
-    return s->waiting * ms < SCALE_CLEAR_MS * ran;
+    return s->waiting * ms < (double)SCALE_CLEAR_MS * ran;
 }
 
 static bool uses_all_processors(const struct scale *scale, const struct scale_sample *s)

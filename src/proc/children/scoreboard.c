@@ -1,5 +1,7 @@
 #include "proc/children/scoreboard.h"
 
+#include "base/system.h"
+
 #include <errno.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -8,7 +10,7 @@
 static void *map_row(size_t size, int sharing)
 {
     void *map = mmap(NULL, SCOREBOARD_SLOTS * size, PROT_READ | PROT_WRITE,
-                     sharing | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+                     sharing | MAP_ANONYMOUS | SYSTEM_MAP_NORESERVE, -1, 0);
 
     return map == MAP_FAILED ? NULL : map;
 }

@@ -2,6 +2,7 @@
 #include "proto/octet.h"
 
 #include <arpa/inet.h>
+#include <sys/socket.h>
 
 /*
  * The parts of a request target as gunicorn finds them with Python's urlsplit(): "//path" is a

@@ -1,5 +1,7 @@
 #include "serve/dispatch/exchange.h"
 
+#include "base/system.h"
+#include "net/socket_system.h"
 #include "serve/engine/limits.h"
 
 #include <errno.h>
@@ -87,7 +89,7 @@ int exchange_open(struct exchange *exchange)
         errno = ENOTSUP;
         return -1;
     }
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0)
+    if (socket_system_pair(SOCK_SEQPACKET, ends) < 0)
         return -1;
     struct board *board = lock(ends[1], F_UNLCK) < 0 ? NULL : make_board();
     if (!board) {
@@ -223,7 +225,7 @@ static enum exchange_result peek_fds(const struct exchange *exchange, int fds[PA
     struct iovec part = {.iov_base = &byte, .iov_len = sizeof(byte)};
     struct msghdr message = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = &space, .msg_controllen = sizeof(space)};
-    if (receive(exchange, &message, MSG_PEEK | MSG_CMSG_CLOEXEC) < 0)
+    if (receive(exchange, &message, MSG_PEEK | SYSTEM_MSG_CMSG_CLOEXEC) < 0)
         return EXCHANGE_EMPTY;
     *count = detach_fds(&message, fds);
     if (!(message.msg_flags & MSG_CTRUNC))
