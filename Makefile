@@ -92,7 +92,7 @@ RACES = $(patsubst %,tests/server/test_%.py,concurrency deadlines slow_clients s
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 $(READY):
 	tools/prerequisites.sh $(PYTHON) build
@@ -243,6 +243,11 @@ bench: $(INSTALLED) ## Compare with nginx and other Python servers (ARGS=--help)
 	tools/prerequisites.sh $(PYTHON) build bench
 	$(PIP) install -q 'gevent>=24.10.1' eventlet tornado
 	$(BIN)/python bench/run.py $(ARGS)
+
+.PHONY: bench-websocket
+bench-websocket: $(INSTALLED) ## Compare what WebSockets cost in ASGI servers (ARGS=--help)
+	tools/prerequisites.sh $(PYTHON) build
+	$(BIN)/python bench/websocket.py $(ARGS)
 
 instructions: $(INSTALLED) ## Count the instructions of a request (ARGS="--against OTHER/.venv")
 	tools/prerequisites.sh $(PYTHON) build valgrind
