@@ -555,6 +555,20 @@ static void endless_heads_are_counted(void **state)
     close_server();
 }
 
+/* Its frame has come, though nothing is heard of it: the time for heads is not to go on. */
+static void a_malformed_head_is_not_awaited(void **state)
+{
+    static const char frame[] = "\0\0\5\1\5\0\0\0\1\0\1A\1x";
+    (void)state;
+    open_server();
+    say(frame, 13);
+    assert_true(http2_awaits_head(server.session));
+    say(frame + 13, 1);
+    assert_false(http2_awaits_head(server.session));
+    assert_true(server.reads);
+    close_server();
+}
+
 /* A long field that few bytes name again and again, also where nobody looks at it. */
 static void bombs_end_the_connection(void **state)
 {
@@ -639,6 +653,7 @@ int main(void)
         cmocka_unit_test(resets_are_counted),
         cmocka_unit_test(resets_in_time_are_not),
         cmocka_unit_test(idle_frames_are_counted),
+        cmocka_unit_test(a_malformed_head_is_not_awaited),
         cmocka_unit_test(endless_heads_are_counted),
         cmocka_unit_test(bombs_end_the_connection),
         cmocka_unit_test(other_protocols_are_none),

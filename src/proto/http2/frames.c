@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-enum { TYPE_AT = 3, ID_AT = 5, TYPE_PRIORITY = 2 };
+enum { TYPE_AT = 3, FLAGS_AT = 4, ID_AT = 5 };
+enum { TYPE_HEADERS = 1, TYPE_PRIORITY = 2, TYPE_CONTINUATION = 9, END_HEADERS = 4 };
 
 void http2_frames_init(struct http2_frames *frames)
 {
@@ -43,6 +44,15 @@ static size_t fill(struct http2_frames *frames, const char *data, size_t n)
     return n;
 }
 
+static void begin_frame(struct http2_frames *frames)
+{
+    uint8_t type = http2_frames_type(frames);
+    frames->skip = length_of(frames) + FRAMES_HEAD - frames->size;
+    frames->size = 0;
+    frames->fields = type == TYPE_HEADERS || type == TYPE_CONTINUATION;
+    frames->goes_on = frames->fields && !(frames->head[FLAGS_AT] & END_HEADERS);
+}
+
 size_t http2_frames_next(struct http2_frames *frames, const char *data, size_t n, bool *found)
 {
     size_t at = 0;
@@ -55,10 +65,8 @@ size_t http2_frames_next(struct http2_frames *frames, const char *data, size_t n
         at += used;
         *found = frames->size > 0 && frames->size == wanted(frames);
     }
-    if (*found) {
-        frames->skip = length_of(frames) + FRAMES_HEAD - frames->size;
-        frames->size = 0;
-    }
+    if (*found)
+        begin_frame(frames);
     return at;
 }
 
@@ -70,6 +78,11 @@ uint8_t http2_frames_type(const struct http2_frames *frames)
 int32_t http2_frames_id(const struct http2_frames *frames)
 {
     return number(frames->head + ID_AT);
+}
+
+bool http2_frames_await_head(const struct http2_frames *frames)
+{
+    return frames->goes_on || (frames->fields && frames->skip > 0);
 }
 
 bool http2_frames_loop(const struct http2_frames *frames)

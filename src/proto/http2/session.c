@@ -28,7 +28,6 @@ struct http2_session {
     struct http2_settings settings;
     struct http2_head in; /* of the stream `heading` */
     void *heading;        /* NULL: its fields are passed over */
-    bool awaits_head;
     bool began;                 /* the first frame was sent */
     bool over;                  /* nothing more is read */
     bool leaves;                /* the client begins no more streams */
@@ -173,8 +172,6 @@ static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *frame, vo
 {
     struct http2_session *session = user;
     (void)ng;
-    if (frame->type != NGHTTP2_CONTINUATION)
-        session->awaits_head = false;
     if (is_idle_frame(frame))
         count_idle_frame(session);
     return 0;
@@ -194,7 +191,6 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
     struct http2_session *session = user;
     int32_t id = frame->hd.stream_id;
     session->heading = NULL;
-    session->awaits_head = true;
     session->list_size = 0;
     if (!is_request(frame))
         return 0;
@@ -280,8 +276,6 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
 {
     struct http2_session *session = user;
     (void)ng;
-    if (frame->hd.type == NGHTTP2_HEADERS)
-        session->awaits_head = false;
     if (is_request(frame)) {
         if (session->heading)
             head_is_whole(session, frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
@@ -581,7 +575,7 @@ bool http2_is_over(const struct http2_session *session)
 
 bool http2_awaits_head(const struct http2_session *session)
 {
-    return session->awaits_head;
+    return http2_frames_await_head(&session->frames);
 }
 
 const char *http2_violation(const struct http2_session *session)
