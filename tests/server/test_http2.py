@@ -105,6 +105,13 @@ def test_a_slow_reader_holds_up_no_other(server):
 
 
 @EACH
+def test_a_stream_cannot_take_the_connection_over(client):
+    body = client.request(path="/taken").body
+    assert body == b"a stream of HTTP/2 has no connection of its own"
+    assert client.request().body == b"ok"
+
+
+@EACH
 def test_the_access_log(server, client):
     client.request("POST", "/echo?logged", body=b"abc")
     wait_until(lambda: "POST /echo?logged HTTP/2.0|HTTP/2.0|200|3" in server.stdout, "its line")
@@ -191,6 +198,7 @@ def test_alpn(tls, authority):
     with Http2(tls.address, context) as client:
         environ = json.loads(client.request(path="/shown").body)
         assert environ["wsgi.url_scheme"] == "https"
+        assert b"no connection of its own" in client.request(path="/taken").body
     with httpx.Client(http2=True, verify=authority.client()) as client:
         host, port = tls.address
         answer = client.post(f"https://localhost:{port}/echo", content=b"x" * 200_000)

@@ -116,6 +116,16 @@ static PyObject *over(void)
     return NULL;
 }
 
+/* The connection is that of other requests, too. */
+static bool is_shared(struct client_socket *self)
+{
+    const struct request *request = request_of(self);
+    if (!request || request->head.major < 2)
+        return false;
+    PyErr_SetString(PyExc_OSError, "a stream of HTTP/2 has no connection of its own");
+    return true;
+}
+
 /* A descriptor of its own for the connection; -1 with an exception. */
 static int duplicate(struct client_socket *self)
 {
@@ -153,7 +163,7 @@ static PyObject *take_over(struct client_socket *self)
 {
     if (self->real)
         return Py_NewRef(self->real);
-    int fd = duplicate(self);
+    int fd = is_shared(self) ? -1 : duplicate(self);
     if (fd < 0)
         return NULL;
     struct call *call = self->call;

@@ -34,6 +34,14 @@ def echo(environ, start_response):
     return answer(start_response, environ["wsgi.input"].read())
 
 
+def taken(environ, start_response):
+    try:
+        environ["gunicorn.socket"].sendall(b"raw")
+    except OSError as error:
+        return answer(start_response, str(error).encode())
+    return answer(start_response, b"sent")
+
+
 def gate(environ, start_response):
     """Wait until the test lets us through."""
     pass_gate(environ["QUERY_STRING"])
