@@ -8,7 +8,6 @@ leaves, the arbiter closes the seat; the thread closes the generator then, and o
 from __future__ import annotations
 
 import inspect
-import os
 import socket
 import threading
 import traceback

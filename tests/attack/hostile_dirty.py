@@ -154,7 +154,8 @@ def an_answer_beyond_the_limit() -> None:
 #: Each ends the worker, and its caller gets DirtyWorkerError.
 ATTACKS = [
     it_closes_the_control_connection, it_closes_the_control_connection_and_hangs,
-    it_closes_all_descriptors, garbage_to_the_arbiter, a_huge_message, a_message_that_does_not_belong, it_leaves_without_end,
+    it_closes_all_descriptors, garbage_to_the_arbiter, a_huge_message,
+    a_message_that_does_not_belong, it_leaves_without_end,
     seats_without_end, a_file_as_a_seat, many_descriptors, an_answer_that_is_no_message,
     an_answer_to_another_call, an_answer_beyond_the_limit,
 ]  # fmt: skip
