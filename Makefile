@@ -92,7 +92,7 @@ RACES = $(patsubst %,tests/server/test_%.py,concurrency deadlines slow_clients s
 .DEFAULT_GOAL := help
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 $(READY):
 	tools/prerequisites.sh $(PYTHON) build
@@ -218,6 +218,11 @@ testssl: $(VENV)/.testing ## Have testssl.sh try all it knows against TLS
 	tools/prerequisites.sh $(PYTHON) testssl
 	TESTSSL=1 $(BIN)/pytest tests/server/test_testssl.py -k gthread
 
+.PHONY: h2spec
+h2spec: $(VENV)/.testing ## Have h2spec (by Go) check HTTP/2 of each worker class
+	tools/prerequisites.sh $(PYTHON) build
+	$(BIN)/python tools/h2spec.py $(BUILD)/h2spec $(ARGS)
+
 test-control: $(VENV)/.testing ## The control socket over RELOADS=1000 reloads
 	CONTROL_RELOADS=$(RELOADS) $(BIN)/pytest -k leaks $(ARGS) tests/process/test_control.py
 
@@ -238,6 +243,11 @@ bench: $(INSTALLED) ## Compare with nginx and other Python servers (ARGS=--help)
 	tools/prerequisites.sh $(PYTHON) build bench
 	$(PIP) install -q 'gevent>=24.10.1' eventlet tornado
 	$(BIN)/python bench/run.py $(ARGS)
+
+.PHONY: bench-websocket
+bench-websocket: $(INSTALLED) ## Compare what WebSockets cost in ASGI servers (ARGS=--help)
+	tools/prerequisites.sh $(PYTHON) build
+	$(BIN)/python bench/websocket.py $(ARGS)
 
 instructions: $(INSTALLED) ## Count the instructions of a request (ARGS="--against OTHER/.venv")
 	tools/prerequisites.sh $(PYTHON) build valgrind
@@ -274,6 +284,7 @@ wheel: $(VENV)/.release ## Build a wheel for this Python in dist/
 	$(PIP) wheel -q --no-build-isolation --no-deps --config-settings=build-dir=$(BUILD)/wheel \
 	    -w $(BUILD)/raw .
 	$(WITH_PATH) $(BIN)/auditwheel repair -w dist $(BUILD)/raw/*.whl
+	$(BIN)/python tools/make_shim.py "$$(sed -n "s/^  version: '\(.*\)',/\1/p" meson.build)" dist
 
 sdist: $(VENV)/.release ## Pack the sources of the last commit in dist/
 	$(WITH_PATH) $(BIN)/python -m build -q --sdist --no-isolation -o dist .

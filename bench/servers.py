@@ -126,7 +126,7 @@ class Server:
         log = scratch.folder / f"install-{self.name}.log"
         with log.open("w") as output:
             done = subprocess.run(
-                [str(self.bin / "pip"), "install", self.requirement],
+                [str(self.bin / "pip"), "install", *self.requirement.split()],
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )

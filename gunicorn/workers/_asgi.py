@@ -209,8 +209,9 @@ class Half:
 
 
 def _extensions(sendfile) -> dict:
-    files = {"http.response.pathsend": {}, "http.response.zerocopysend": {}} if sendfile else {}
-    return {"http.response.early_hint": {}, **files}
+    hints: dict[str, dict] = {"http.response.early_hint": {}}
+    files: dict[str, dict] = {"http.response.pathsend": {}, "http.response.zerocopysend": {}}
+    return hints | files if sendfile else hints
 
 
 def _http(tls, sendfile) -> dict:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from helpers.server import SANITIZED
-from packaging_tools import PATIENCE, PipEnvironment, UvEnvironment, run, version
+from packaging_tools import PATIENCE, ROOT, PipEnvironment, UvEnvironment, run, version
 
 pytestmark = [
     pytest.mark.skipif(SANITIZED, reason="what is installed here is another build"),
@@ -67,6 +69,16 @@ def test_uv_installs_all_at_once_when_told_to_leave_the_original_out(tmp_path, p
     environment.install("--override", override, wheel, "uvicorn-worker")
     assert_is_ours(environment)
     environment.command("check")
+
+
+def test_all_is_installed_at_once_beside_the_name(environment, wheel, tmp_path):
+    """The wheel of the name alone is the `gunicorn` that others require."""
+    run(sys.executable, ROOT / "tools/make_shim.py", version(), tmp_path)
+    (shim,) = tmp_path.glob("gunicorn-*.whl")
+    environment.install(shim, wheel, "uvicorn-worker")
+    assert_is_ours(environment)
+    environment.command("check")
+    environment.python("import uvicorn_worker")
 
 
 def test_paste_finds_its_server(environment, wheel):

@@ -561,6 +561,15 @@ def test_access_line(server):
     assert (int(line[1]), int(line[2]) >= 300) == (14, True)
 
 
+def test_largest_message_by_default(sockets):
+    """websocket_max_message_size is within client_memory."""
+    payload = bytes(16 << 20)
+    with WebSocket.open(sockets(), "/echo") as client:
+        client.send(payload, BINARY)
+        assert client.receive() == (BINARY, payload)
+        client.close()
+
+
 def test_hooks(sockets, tmp_path):
     conf = tmp_path / "conf.py"
     conf.write_text(

@@ -280,6 +280,7 @@ FASTAPI = Application(
     files=FASTAPI_FILES,
     workers=ASGI,
     visit=use_fastapi,
+    accepted=((r"log: .*\(N, 'bye'\)", "a disconnect that is not caught is no error"),),
 )
 
 

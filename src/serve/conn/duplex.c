@@ -28,7 +28,8 @@ static void *charged_resize(void *owner, void *block, size_t old, size_t size)
     size_t held = atomic_load_explicit(&duplex->held, memory_order_relaxed);
     old = blocks_round(old);
     size = blocks_round(size);
-    if (size > old && !budget_take(duplex->budget, BUDGET_REQUEST, held, size - old))
+    /* The share of an answer: a message cannot go to a file. */
+    if (size > old && !budget_take(duplex->budget, BUDGET_ANSWER, held, size - old))
         return NULL;
     void *resized = resize(&duplex->budget->blocks, block, old, size);
     if (size > 0 && resized == NULL) {
