@@ -599,7 +599,6 @@ static void abandon(struct request *request, bool broken)
     if (phase == PHASE_HEAD || phase == PHASE_BODY) {
         engine_note(request->engine, NOTE_DEBUG, "Request body cut short by ip=%s",
                     peer_text(request_peer(request), peer));
-        http2_stream(request)->closed = true;
         http2_drop(request);
     } else if (phase == PHASE_RUNNING && broken) {
         throw_answer_away(request);
