@@ -30,7 +30,8 @@ size_t http2_frames_next(struct http2_frames *frames, const char *data, size_t n
 uint8_t http2_frames_type(const struct http2_frames *frames);
 int32_t http2_frames_id(const struct http2_frames *frames);
 
-/* A head, or trailers, have begun, and their last byte has not come: nothing else may come before. */
+/* A head, or trailers, have begun, and their last byte has not come: nothing else may come before.
+ */
 bool http2_frames_await_head(const struct http2_frames *frames);
 
 /* Whether it is PRIORITY, and makes its stream depend on itself (RFC 7540 §5.3.1). */

@@ -26,8 +26,8 @@ struct http2_session {
     struct http2_events events;
     void *context;
     struct http2_settings settings;
-    struct http2_head in; /* of the stream `heading` */
-    void *heading;        /* NULL: its fields are passed over */
+    struct http2_head in;       /* of the stream `heading` */
+    void *heading;              /* NULL: its fields are passed over */
     bool began;                 /* the first frame was sent */
     bool over;                  /* nothing more is read */
     bool leaves;                /* the client begins no more streams */
