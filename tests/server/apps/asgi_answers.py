@@ -40,6 +40,9 @@ async def hello(scope, receive, send):
 
 async def show_scope(scope, receive, send):
     await answer(send, repr(dict(scope)).encode())
+    if scope["query_string"] == b"mark":
+        for name in ("asgi", "extensions", "state"):
+            scope[name]["mark"] = True
 
 
 async def echo(scope, receive, send):
