@@ -17,7 +17,7 @@ from urllib.parse import quote
 import pytest
 from helpers import fastcgi_record, uwsgi_packet
 from helpers.server import Server
-from helpers.wire import Closed, chunked, render, wait_until
+from helpers.wire import chunked, render, wait_until
 
 BODY = bytes(range(256)) * 2000
 
@@ -152,6 +152,18 @@ def test_no_request_sees_what_another_has_put_into_its_scope(server):
     for _ in range(2):
         scope = scope_of(server, target="/scope?mark")
         assert not any("mark" in scope[name] for name in ("asgi", "extensions", "state"))
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "path"),
+    [
+        ("GET", "http://a.example?scope", "/"),
+        ("CONNECT", "a.example:80", "a.example:80"),
+    ],
+)
+def test_path_of_a_target_that_has_none(server, method, target, path):
+    scope = scope_of(server, method, target)
+    assert (scope["path"], scope["raw_path"]) == (path, path.encode())
 
 
 def test_path_that_is_no_utf8(server):
@@ -372,13 +384,8 @@ END = {"type": "http.response.body", "body": b"", "more_body": False}
     ],
 )
 def test_wrong_messages(troubled, messages, raised):
-    """Raised out of send(), with what is wrong; the client gets 500 or the connection's end."""
-    with troubled.connect() as connection:
-        connection.send(render(target=f"/wrong?{quote(repr(messages), safe='')}"))
-        try:
-            assert connection.read_response().status == 500
-        except Closed:
-            pass
+    """Raised out of send(), with what is wrong; the client gets 500."""
+    assert troubled.request(target=f"/wrong?{quote(repr(messages), safe='')}").status == 500
     printed = wait_until(lambda: troubled.stdout, "it is printed")
     assert re.match(raised, json.loads(printed)[-1]), printed
 

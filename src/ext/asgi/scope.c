@@ -62,11 +62,21 @@ static int put_version(struct asgi *asgi, PyObject *scope, const struct head *he
     return PyDict_SetItem(scope, ASGI_NAME(asgi, http_version), version);
 }
 
+/* "/" for an absolute target without a path (RFC 9110 §4.2.3), the whole target of CONNECT. */
+static struct str path_of(const struct request *request)
+{
+    const struct head *head = &request->head;
+    if (str_eq(request_method(request), STR("CONNECT")))
+        return head_slice(request->input, head->target, head->target_len);
+    struct str path = head_slice(request->input, head->path, head->path_len);
+    return path.n > 0 ? path : STR("/");
+}
+
 static int put_line(struct worker *worker, PyObject *scope, const struct request *request)
 {
     struct asgi *asgi = asgi_of(worker);
     const struct head *head = &request->head;
-    struct str path = head_slice(request->input, head->path, head->path_len);
+    struct str path = path_of(request);
     struct str query = head_slice(request->input, head->query, head->query_len);
     if (put_version(asgi, scope, head) < 0 ||
         put(scope, ASGI_NAME(asgi, path), decoded_path(worker, path)) < 0 ||

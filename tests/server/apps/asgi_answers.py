@@ -16,6 +16,8 @@ seen: list = []
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         await lifespan(scope, receive, send)
+    elif scope["query_string"] == b"scope" or scope.get("method") == "CONNECT":
+        await show_scope(scope, receive, send)
     else:
         await PATHS[scope["path"].split("/")[1]](scope, receive, send)
 
@@ -203,7 +205,8 @@ async def stubborn(scope, receive, send):
 async def context(scope, receive, send):
     before = VARIABLE.get()
     VARIABLE.set("set by a request")
-    await receive()
+    while (await receive())["more_body"]:
+        pass
     task = asyncio.current_task()
     await asyncio.sleep(0)
     body = json.dumps([before, VARIABLE.get(), task is asyncio.current_task()])
