@@ -561,6 +561,7 @@ static void a_malformed_head_is_not_awaited(void **state)
     static const char frame[] = "\0\0\5\1\5\0\0\0\1\0\1A\1x";
     (void)state;
     open_server();
+    exchange();
     say(frame, 13);
     assert_true(http2_awaits_head(server.session));
     say(frame + 13, 1);
