@@ -13,7 +13,17 @@ import pytest
 from helpers import fastcgi_record, proxy_header, uwsgi_packet
 from helpers.nginx import NGINX, Nginx
 from helpers.server import SANITIZED, Server
-from helpers.websocket import ACCEPT, BINARY, HANDSHAKE, PING, PONG, TEXT, WebSocket, frame, handshake
+from helpers.websocket import (
+    ACCEPT,
+    BINARY,
+    HANDSHAKE,
+    PING,
+    PONG,
+    TEXT,
+    WebSocket,
+    frame,
+    handshake,
+)
 from helpers.wire import Connection, wait_until
 
 numbers = itertools.count()
