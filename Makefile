@@ -218,6 +218,11 @@ testssl: $(VENV)/.testing ## Have testssl.sh try all it knows against TLS
 	tools/prerequisites.sh $(PYTHON) testssl
 	TESTSSL=1 $(BIN)/pytest tests/server/test_testssl.py -k gthread
 
+.PHONY: h2spec
+h2spec: $(VENV)/.testing ## Have h2spec (by Go) check HTTP/2 of each worker class
+	tools/prerequisites.sh $(PYTHON) build
+	$(BIN)/python tools/h2spec.py $(BUILD)/h2spec $(ARGS)
+
 test-control: $(VENV)/.testing ## The control socket over RELOADS=1000 reloads
 	CONTROL_RELOADS=$(RELOADS) $(BIN)/pytest -k leaks $(ARGS) tests/process/test_control.py
 

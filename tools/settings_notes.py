@@ -242,7 +242,9 @@ are opened while it loads belong to the master; open them in `post_fork`. SIGHUP
 anew, save packages with extension modules.
 """,
     "sendfile": """\
-`wsgi.file_wrapper` uses it for files; over TLS where the kernel encrypts (kTLS). In the configuration file:
+`wsgi.file_wrapper` uses it for files; over TLS where the kernel encrypts (kTLS). ASGI applications send files by the extensions
+`http.response.pathsend` and `zerocopysend`, as Starlette's `FileResponse` and `StaticFiles` do; without sendfile they are not offered, and
+files pass through middleware as bytes. Starlette's `GZipMiddleware` compresses only those. In the configuration file:
 
 ```python
 sendfile = False  # a file system on which it is broken

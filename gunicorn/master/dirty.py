@@ -14,7 +14,7 @@ import socket
 import sys
 
 from gunicorn._dirty import LAST, REPORTED, SOCKET_VARIABLE, TAKES_CALLS, TARGET, WAITING, Board
-from gunicorn.master import ending, titles, worker_process
+from gunicorn.master import ending, exchanges, titles, worker_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -292,6 +292,7 @@ def _become(arbiter) -> None:
     arbiter._control.leave()
     if arbiter._reloading is not None:
         arbiter._reloading.close_in_worker(arbiter)
+    arbiter._shared = exchanges.NOBODYS  # requests are not for it
     for listener in arbiter.LISTENERS:
         listener.close()
     titles.show(arbiter, "dirty-arbiter")

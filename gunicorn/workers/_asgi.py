@@ -41,7 +41,10 @@ class Half:
         #: Tasks of requests that have waited, also of those whose answer is complete: scopes.
         self.tasks: dict = {}
         #: Extensions of a request that takes trailers.
-        self.trailers_extension = {**_http(False)["extensions"], "http.response.trailers": {}}
+        self.trailers_extension = {
+            **_extensions(self.cfg.sendfile),
+            "http.response.trailers": {},
+        }
         self._cancelled: weakref.WeakSet = weakref.WeakSet()
         #: How a task is made that runs at once, as Python has it from 3.12 on.
         self.task_type = asyncio.Task if sys.version_info >= (3, 12) else None
@@ -54,7 +57,7 @@ class Half:
         One more is for the requests of a rehearsal, which come by no listener.
         """
         base = {
-            **(_websocket(tls) if websocket else _http(tls)),
+            **(_websocket(tls) if websocket else _http(tls, self.cfg.sendfile)),
             "asgi": {"version": "3.0", "spec_version": SPEC_VERSION},
             "http_version": "1.1",
             "path": "",
@@ -205,16 +208,18 @@ class Half:
         return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
 
 
-def _http(tls) -> dict:
+def _extensions(sendfile) -> dict:
+    hints: dict[str, dict] = {"http.response.early_hint": {}}
+    files: dict[str, dict] = {"http.response.pathsend": {}, "http.response.zerocopysend": {}}
+    return hints | files if sendfile else hints
+
+
+def _http(tls, sendfile) -> dict:
     return {
         "type": "http",
         "method": "GET",
         "scheme": "https" if tls else "http",
-        "extensions": {
-            "http.response.early_hint": {},
-            "http.response.pathsend": {},
-            "http.response.zerocopysend": {},
-        },
+        "extensions": _extensions(sendfile),
     }
 
 

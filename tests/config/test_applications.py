@@ -77,7 +77,8 @@ def test_standalone_application_with_a_mistake(capsys):
         Standalone()
     assert exit.value.code == 1
     assert capsys.readouterr().err == (
-        "\nError: Invalid value for workers: 'many': must be a whole number, 0 or greater\n"
+        "\nError: Invalid value for workers: 'many': "
+        "must be a whole number, 0 or greater, or auto\n"
     )
 
 

@@ -14,6 +14,7 @@ RUN = (
     "test_frameworks.py::*-starlette*",
     "test_frameworks.py::*-fastapi*",
     "test_frameworks.py::*-django*",
+    "test_http2.py::test_tasks*",
     "test_limits.py::test_header_timeout*",
     "test_limits.py::test_limit_request_body*",
     "test_limits.py::test_send_timeout*",

@@ -14,6 +14,7 @@ PLACE = "to have connected is to have a place: the handshake is done"
 PLAIN_ONLY: dict[str, str] = {
     "test_tls*.py::*": "speaks TLS by itself",
     "test_testssl.py::*": "speaks TLS by itself",
+    "test_http2.py::*": "HTTP/2 in clear text, and TLS by itself",
     "test_binding.py::*": "looks at sockets and what is said of them",
     "test_differential.py::*": "compares plain bytes",
     "test_samples.py::*": "the samples bind as they say",

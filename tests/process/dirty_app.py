@@ -95,9 +95,9 @@ class Jobs(DirtyApp):
         assert stash.get(table, key) == value
 
     def hostile(self, name):
-        import process.hostile_dirty
+        import attack.hostile_dirty
 
-        getattr(process.hostile_dirty, name)()
+        getattr(attack.hostile_dirty, name)()
 
     def close(self):
         path = os.environ.get("CLOSED_FILE")

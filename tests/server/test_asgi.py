@@ -195,6 +195,21 @@ def test_client_that_leaves(asgi):
     server.wait_for_log("Ignoring a client that has closed its connection")
 
 
+def test_end_of_a_stream_whose_client_has_left(asgi):
+    """Is no error, and what follows is not cancelled: the answer is complete."""
+    server = asgi("--asgi-disconnect-grace-period", "1")
+    with server.connect() as connection:
+        connection.send(render(target="/end"))
+        connection.read_head()
+    assert seen(server, 2) == ["http.disconnect", "worked on"]
+
+
+def test_answers_without_sendfile(asgi):
+    """A middleware that changes bodies may not know the messages that name files."""
+    scope = scope_of(asgi("--no-sendfile"), target="/scope")
+    assert scope["extensions"].keys() == {"http.response.early_hint"}
+
+
 def test_after_the_answer(server):
     before = len(server.json(target="/seen"))
     with server.connect() as connection:
@@ -715,6 +730,7 @@ def test_asgi_application_for_another_worker(tmp_path):
 def test_nothing_is_left_of_requests(server):
     """Descriptors and tasks: what a connection had is given back."""
     pid = server.worker_pids()[0]
+    server.request()  # it has begun to serve
     before = len(os.listdir(f"/proc/{pid}/fd"))
     for _ in range(50):
         server.request(target="/echo", body=b"x", method="POST")

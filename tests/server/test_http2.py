@@ -14,15 +14,15 @@ pytest.importorskip("h2")
 
 from helpers.http2 import Http2  # noqa: E402
 
+EACH = pytest.mark.parametrize(
+    "worker", ["sync", "gthread", "gevent", "tornado"], indirect=True, scope="session"
+)
 CLEAR = ("--http-protocols=h2,h1", "--http2-cleartext=prior-knowledge")
 LOG = ("--access-logfile=-", "--access-logformat=%(r)s|%(H)s|%(s)s|%(b)s")
 
+CANCEL = 8
 ENHANCE_YOUR_CALM = 11
 NO_LAST = 2**31 - 1  # of the first of two GOAWAY: the package h2 reads no other
-
-pytestmark = pytest.mark.parametrize(
-    "worker", ["sync", "gthread", "gevent", "tornado"], indirect=True, scope="session"
-)
 
 
 @pytest.fixture
@@ -39,12 +39,14 @@ def client(server):
 # Requests and answers
 
 
+@EACH
 def test_many_on_one_connection(client):
     numbers = [client.begin(path="/big?" + str(1000 * i)) for i in range(50)]
     for i, number in enumerate(numbers):
         assert client.answer(number).body == b"x" * 1000 * i
 
 
+@EACH
 def test_the_environ(client):
     answer = client.request(
         "GET", "/shown?a=1", [("cookie", "a=1"), ("cookie", "b=2"), ("te", "trailers")]
@@ -63,11 +65,13 @@ def test_the_environ(client):
 
 
 @pytest.mark.parametrize("size", [0, 1, 100_000, 3_000_000])
+@EACH
 def test_bodies(client, size):
     body = b"b" * size
     assert client.request("POST", "/echo", body=body).body == body
 
 
+@EACH
 def test_answers_of_all_kinds(client):
     assert client.request(path="/items").body == b"".join(b"%d\n" % i for i in range(1000))
     assert client.request(path="/sent_file").body == b"y" * 200_000
@@ -79,6 +83,7 @@ def test_answers_of_all_kinds(client):
     assert client.request().body == b"ok"
 
 
+@EACH
 def test_trailers_and_hints(client):
     answer = client.request(path="/trailers")
     assert (answer.body, answer.trailers) == (b"ab", {"x-sum": "1", "x-other": "2"})
@@ -91,6 +96,7 @@ def test_trailers_and_hints(client):
     assert client.streams[expecting].interim == [(100, {})]
 
 
+@EACH
 def test_a_slow_reader_holds_up_no_other(server):
     with Http2(server.address, reads=False) as slow:
         slow.begin(path="/big?3000000")
@@ -98,11 +104,13 @@ def test_a_slow_reader_holds_up_no_other(server):
         assert slow.answer(other).body == b"ok"
 
 
+@EACH
 def test_the_access_log(server, client):
     client.request("POST", "/echo?logged", body=b"abc")
     wait_until(lambda: "POST /echo?logged HTTP/2.0|HTTP/2.0|200|3" in server.stdout, "its line")
 
 
+@EACH
 def test_refusals_are_those_of_a_stream(server, client):
     assert client.request(path="/ok", headers=[("host", "other")]).status == 400
     server.wait_for_log("Host and :authority differ")
@@ -113,12 +121,14 @@ def test_refusals_are_those_of_a_stream(server, client):
     assert client.request().body == b"ok"
 
 
+@EACH
 def test_http_1_is_refused_where_http_2_is_expected(server):
     assert server.request().status == 400
     server.wait_for_log("HTTP/2 is expected from this client")
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+@EACH
 def test_curl(server):
     host, port = server.address
     command = ["curl", "-sv", "--http2-prior-knowledge", f"http://{host}:{port}/ok"]
@@ -130,9 +140,8 @@ def test_curl(server):
 # Streams at the same time
 
 
+@pytest.mark.parametrize("worker", ["gthread", "gevent"], indirect=True, scope="session")
 def test_streams_run_at_the_same_time(gunicorn, worker):
-    if worker in ("sync", "tornado"):
-        pytest.skip("one request at a time")
     threads = ["--threads", "3"] if worker == "gthread" else []
     server = gunicorn("http2", *CLEAR, *threads)
     with Gate() as gate, Http2(server.address) as client:
@@ -144,6 +153,30 @@ def test_streams_run_at_the_same_time(gunicorn, worker):
             assert client.answer(number).body == b"through"
 
 
+# Tasks
+
+
+@pytest.mark.parametrize("worker", ["asgi"], indirect=True, scope="session")
+def test_tasks(worker, shared):
+    server = shared("asgi_http2:application", *CLEAR, is_asgi=True)
+    with Http2(server.address) as client:
+        scope = json.loads(client.request(path="/scope").body)
+        assert (scope["http_version"], scope["scheme"]) == ("2", "http")
+        body = b"b" * 1_000_000
+        assert client.request("POST", "/echo", body=body).body == body
+        waiting = client.begin("POST", "/echo", ended=False)
+        client.send(waiting, b"part", ended=False)
+        while client.streams[waiting].body != b"part":
+            client.receive()
+        assert client.request(path="/scope").status == 200
+        client.send(waiting, b"rest")
+        assert client.answer(waiting).body == b"partrest"
+        left = client.begin("POST", "/echo", ended=False)
+        client.h2.reset_stream(left, CANCEL)
+        client.flush()
+        assert client.request(path="/left").body == b"1"
+
+
 # The choice of the protocol
 
 
@@ -152,6 +185,7 @@ def tls(shared, pair):
     return shared("http2", *pair.args, "--http-protocols=h2,h1")
 
 
+@EACH
 def test_alpn(tls, authority):
     context = authority.client()
     with Http2(tls.address, context) as client:
@@ -170,6 +204,7 @@ def test_alpn(tls, authority):
 # Ends
 
 
+@EACH
 def test_a_reload_loses_no_stream(gunicorn):
     server = gunicorn("http2", *CLEAR)
     with Http2(server.address) as client:
@@ -186,6 +221,7 @@ def test_a_reload_loses_no_stream(gunicorn):
         assert client.request(path="/pid").body != before
 
 
+@EACH
 def test_resets_in_a_row_end_the_connection(gunicorn):
     server = gunicorn("http2", *CLEAR, expect_trouble=True)
     with Http2(server.address) as hostile, Http2(server.address) as other:

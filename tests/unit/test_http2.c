@@ -555,6 +555,27 @@ static void endless_heads_are_counted(void **state)
     close_server();
 }
 
+/* A long field that few bytes name again and again, also where nobody looks at it. */
+static void bombs_end_the_connection(void **state)
+{
+    static char frame[9 + 8000] = "\0\x1f\x40\1\4\0\0\0\3\202\206\204";
+    char request[5000];
+    (void)state;
+    for (int refuses = 0; refuses < 2; refuses++) {
+        open_server();
+        server.refuses = refuses;
+        snprintf(request, sizeof(request), START ":authority b\nx-y %02900d\n", 0);
+        h2_request(&client, request, NULL, 0, false);
+        exchange();
+        memset(frame + 12, '\276', sizeof(frame) - 12); /* the newest field */
+        say(frame, sizeof(frame));
+        assert_false(server.reads);
+        assert_string_equal(http2_violation(server.session), "header fields that are far too long");
+        assert_non_null(strstr(h2_lines(&client), " 11\n"));
+        close_server();
+    }
+}
+
 static void other_protocols_are_none(void **state)
 {
     static const char hello[] = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -619,6 +640,7 @@ int main(void)
         cmocka_unit_test(resets_in_time_are_not),
         cmocka_unit_test(idle_frames_are_counted),
         cmocka_unit_test(endless_heads_are_counted),
+        cmocka_unit_test(bombs_end_the_connection),
         cmocka_unit_test(other_protocols_are_none),
         cmocka_unit_test(no_memory_is_survived),
     };

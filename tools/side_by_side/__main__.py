@@ -15,43 +15,42 @@ import signal
 import sys
 from pathlib import Path
 
+import asgi
 from applications import APPLICATIONS, Application
-from compare import Record, differing, report
+from compare import UVICORN, Record, differing, report
 from environment import Place, Served, install_servers, services
 from visit import Visitor, look_around
 
 BUILD = Path(__file__).resolve().parents[2] / "build/side-by-side"
-OPTIONS = {
-    "sync": ["-k", "sync"],
-    "gthread": ["-k", "gthread", "--threads", "4"],
-    "gevent": ["-k", "gevent"],
-}
 
 
 def record(place: Place, server: Path, worker: str) -> Record:
     """All that one server shows of the application."""
     place.lay_anew()
-    visitor, end = Visitor(place.port), {}
-    with services(place), Served(place, server, OPTIONS[worker]) as served:
+    visitor, end = Visitor(place.port, place.environ()), {}
+    with services(place), Served(place, server, worker) as served:
         look_around(visitor, place.application.pages, place.application.static)
         place.application.visit(visitor)
         before = served.error.read_text("utf-8", "replace")
-        end["reload"] = served.reload()
+        if server.name != "uvicorn":  # it has no reload with one worker
+            end["reload"] = served.reload()
         visitor.get(place.application.pages[0], label="(after the reload)")
         end["stop"] = served.stop()
-    access = served.access.read_text("utf-8", "replace").splitlines()
+    lines = served.access.read_text("utf-8", "replace").splitlines()
+    access = [] if worker == "asgi" else lines  # uvicorn's has another format
     later = served.error.read_text("utf-8", "replace")[len(before) :]
     return Record(visitor.answers, access, before, later, end)
 
 
 def compare(place: Place, servers: dict[str, Path], worker: str) -> bool:
     """Print what differs; whether nothing did that is not accepted."""
-    original = record(place, servers["gunicorn"], worker)
+    reference = servers["uvicorn" if worker == "asgi" else "gunicorn"]
+    original = record(place, reference, worker)
     here = record(place, servers["here"], worker)
     found = differing(original, here)
-    meant = place.application.accepted
+    meant = place.application.accepted + (UVICORN if worker == "asgi" else ())
     if report(found, meant)[0]:
-        unsteady = differing(original, record(place, servers["gunicorn"], worker))
+        unsteady = differing(original, record(place, reference, worker))
         found = {where: pair for where, pair in found.items() if where not in unsteady}
     lines, reasons = report(found, meant)
     print(
@@ -81,9 +80,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("wheel", type=Path)
     parser.add_argument("applications", nargs="*", metavar="APPLICATION")
-    parser.add_argument("--workers", default="sync,gthread,gevent")
+    parser.add_argument("--workers", default="sync,gthread,gevent,asgi")
     arguments = parser.parse_intermixed_args()
-    known = {application.name: application for application in APPLICATIONS}
+    known = {application.name: application for application in (*APPLICATIONS, *asgi.APPLICATIONS)}
     unknown = set(arguments.applications) - known.keys()
     if unknown:
         parser.error(f"no {', '.join(sorted(unknown))}; there are {', '.join(known)}")

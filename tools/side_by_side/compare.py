@@ -12,6 +12,7 @@ from visit import Answer
 SHOWN = 3  # differing lines of a body or log that are printed
 COMPARED = 400_000  # bytes of a body up to which its lines are compared
 IGNORED_HEADERS = {"date"}
+PLACED = {"connection", "date", "server", "transfer-encoding"}  # where the server likes them
 NEW_EACH_TIME = (
     (re.compile(r"nonce[-=\"]+[\w+/=-]+"), "NONCE"),
     (re.compile(r"ThreadPoolExecutor-\d+_\d+|\brequest-\d+"), "THREAD"),  # the names of threads
@@ -23,7 +24,7 @@ NEW_EACH_TIME = (
     ),
     (re.compile(r"0x[0-9a-f]+"), "ADDRESS"),
 )
-SERVER_FRAME = re.compile(r'(?m)^ *File ".*/server/gunicorn/.*\n( {4,}.*\n)*')
+SERVER_FRAME = re.compile(r'(?m)^ *File ".*/(server/gunicorn|uvicorn)/.*\n( {4,}.*\n)*')
 #: In the error log and what an application prints, numbers are mostly pids and durations.
 NUMBER = re.compile(r"\d+(\.\d+)?")
 
@@ -45,6 +46,23 @@ ACCEPTED = (
         "an application that reads no body without a length sees chunked ones",
     ),
     (r"log: \[TIME\] \[\S+\] \[INFO\] ", "lines of the server about itself"),
+)
+
+#: The same for ASGI applications, whose reference is uvicorn.
+UVICORN = (
+    (r"header server: \['uvicorn'\]", "the server's name"),
+    (r"^stop: exit status -15 \| exit status 0$", "uvicorn ends by the signal"),
+    (r"status: HTTP/1.1 (.*) \| HTTP/1.0 \1$", "a client of HTTP/1.0 is answered in it"),
+    (r"log:  +|log: (Traceback|During handling|The above)", "frames and counts of tracebacks"),
+    (r"log: (ERROR: +|\[TIME\] \[\S+\] \[ERROR\] Error )", "the line above a traceback"),
+    (r"header transfer-encoding: \['chunked'\] \| None$", "a client of HTTP/1.0 knows no chunks"),
+    (r"body line.*(refused \d+) .* \| .*\1 .*<html>", "a refused WebSocket has an error page"),
+    (r"body line.*closed None .* \| .*closed \(\d+, ''\)", "uvicorn closes without a code"),
+    (r"body line.*left 1005.* \| .*left 1006", "1006 is an end without a close frame, RFC 6455"),
+    (r"Content-Length announces|shorter than Content-Length", "the server's own words"),
+    (r"loop_block_warning", "a blocked event loop is logged"),
+    (r"log: .*(after serving|manager started)", "a reload runs the lifespan once more"),
+    (r"/static/\S*: (header vary|order of)", "Starlette does not compress what pathsend sends"),
 )
 
 
@@ -108,7 +126,7 @@ def facts_of(answer: Answer) -> dict[str, object]:
         if name not in IGNORED_HEADERS:
             facts.setdefault(f"{answer.label}: header {name}", []).append(settled(value))
     names = [n.lower() for n, _ in answer.headers]
-    facts[f"{answer.label}: order of the headers"] = [n for n in names if n not in ("connection",)]
+    facts[f"{answer.label}: order of the headers"] = [n for n in names if n not in PLACED]
     lines = settled(shown(answer.body)).splitlines()
     facts[f"{answer.label}: lines of the body"] = len(lines)
     facts |= {f"{answer.label}: body line {n:04}": line for n, line in enumerate(lines)}
@@ -146,7 +164,7 @@ def report(found: dict[str, tuple[object, object]], meant) -> tuple[list[str], C
         if shown[kind] <= SHOWN:
             lines += [
                 place,
-                f"    gunicorn: {shorten(pair[0])}",
+                f"    original: {shorten(pair[0])}",
                 f"    here:     {shorten(pair[1])}",
             ]
     return lines, reasons

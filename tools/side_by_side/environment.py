@@ -18,6 +18,13 @@ from applications import Application
 from visit import Visitor
 
 ORIGINAL = "gunicorn==27.0.1"
+UVICORN = ("uvicorn", "httptools", "uvloop", "websockets")
+OPTIONS = {
+    "sync": ["-k", "sync"],
+    "gthread": ["-k", "gthread", "--threads", "4"],
+    "gevent": ["-k", "gevent"],
+    "asgi": ["-k", "asgi"],
+}
 START = 180.0  # seconds that an application may take to answer first
 STOP = 60.0
 ACCESS = '%(m)s %(U)s %(q)s %(H)s %(s)s %(b)s "%(f)s" "%(a)s" %({content-type}o)s'
@@ -49,7 +56,8 @@ class Place:
 
     def install(self) -> None:
         greenlets = ("gevent>=24.10.1",) if "gevent" in self.application.workers else ()
-        wanted = ("packaging", *greenlets, *self.application.install)
+        reference = UVICORN if "asgi" in self.application.workers else ()
+        wanted = ("packaging", *greenlets, *reference, *self.application.install)
         if done(self.directory / ".installed", wanted):
             return
         if not self.venv.exists():
@@ -127,7 +135,8 @@ def install_servers(build: Path, wheel: Path) -> dict[str, Path]:
             ]
             run(pip, Path.cwd(), dict(os.environ))
             mark(place.with_suffix(".installed"), recipe)
-    return {name: place for name, (_, place) in places.items()}
+    installed = {name: place for name, (_, place) in places.items()}
+    return installed | {"uvicorn": build / "servers/uvicorn"}  # in the applications' environments
 
 
 def free_port() -> int:
@@ -143,7 +152,7 @@ def paths(server: Path, place: Place) -> str:
 class Served:
     """The application under one of the servers, while the context lasts."""
 
-    def __init__(self, place: Place, server: Path, options: list[str]) -> None:
+    def __init__(self, place: Place, server: Path, worker: str) -> None:
         self.place = place
         current = place.directory / "server"  # the same path for both: tracebacks have it
         current.unlink(missing_ok=True)
@@ -154,19 +163,31 @@ class Served:
         }
         self.access, self.error = place.directory / "access.log", place.directory / "error.log"
         self.access.write_text("")
-        application = place.application
-        command = [place.venv / "bin/python", "-m", "gunicorn", *options, *application.options]
-        command += ["--bind", f"127.0.0.1:{place.port}", "--access-logfile", self.access]
-        command += ["--access-logformat", ACCESS, "--graceful-timeout", "20", *application.target]
+        command = self.uvicorn() if server.name == "uvicorn" else self.gunicorn(worker)
         with self.error.open("wb") as log:
             self.process = subprocess.Popen(
                 [str(word) for word in command],
-                cwd=place.state / application.directory,
+                cwd=place.state / place.application.directory,
                 env=environ,
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
             )
+
+    def gunicorn(self, worker: str) -> list[object]:
+        application, address = self.place.application, f"127.0.0.1:{self.place.port}"
+        return [
+            *(self.place.venv / "bin/python", "-m", "gunicorn", *OPTIONS[worker]),
+            *(*application.options, "--bind", address, "--access-logfile", self.access),
+            *("--access-logformat", ACCESS, "--graceful-timeout", "20", *application.target),
+        ]
+
+    def uvicorn(self) -> list[object]:
+        return [
+            *(self.place.venv / "bin/python", "-m", "uvicorn", "--port", self.place.port),
+            *("--no-access-log", "--log-level", "warning", "--timeout-graceful-shutdown", "20"),
+            *self.place.application.target,
+        ]
 
     def __enter__(self) -> Served:
         try:

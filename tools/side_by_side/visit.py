@@ -8,12 +8,14 @@ import http.client
 import json
 import re
 import socket
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from urllib.parse import urlencode
 
 TIMEOUT = 60.0
+PROGRAM = 300.0
 BOUNDARY = "side-by-side-boundary"
 HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
 
@@ -64,8 +66,9 @@ def multipart(fields: dict[str, str], files: dict[str, tuple[str, bytes]]) -> by
 class Visitor:
     """One browser with its cookies. Each request has a connection and a User-Agent of its own."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, environ: dict[str, str] | None = None) -> None:
         self.port = port
+        self.environ = environ or {}  # of programs
         self.cookies: dict[str, str] = {}
         self.answers: list[Answer] = []
 
@@ -144,6 +147,26 @@ class Visitor:
         kind = f"multipart/form-data; boundary={BOUNDARY}"
         body = multipart(hidden | fields, files)
         return self.send("POST", to or path, body, Content_Type=kind, **more)
+
+    def upload(self, path: str, fields: dict[str, str], files, chunked: bool = False) -> Answer:
+        kind = f"multipart/form-data; boundary={BOUNDARY}"
+        body = multipart(fields, files)
+        return self.send("POST", path, body, chunked=chunked, Content_Type=kind)
+
+    def program(self, name: str) -> None:
+        """Run a client of the application's own, and note all that it prints."""
+        environ = self.environ | {"URL": self.address}
+        done = subprocess.run(
+            ["python", name],
+            cwd=environ["STATE"],
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=PROGRAM,
+        )
+        status = f"exit status {done.returncode}"
+        label = f"{len(self.answers):02} PROGRAM {name}"
+        self.answers.append(Answer(label, status, [], done.stdout))
 
     def again(self, answer: Answer) -> None:
         """Ask for the same once more, with what the answer gave to recognise it by."""

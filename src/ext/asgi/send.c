@@ -181,6 +181,23 @@ static int end_body(struct channel *channel)
     return 0;
 }
 
+static void cut(struct channel *channel)
+{
+    response_abort(channel_request(channel));
+    channel_finish(channel, CHANNEL_CUT);
+}
+
+/* The client has left. If the message only ends the body nothing is lost, and nothing is raised. */
+static int lose_body(struct channel *channel, size_t n, bool more)
+{
+    bool started = !channel->call || channel_request(channel)->response.started;
+    if (n > 0 || more || !started)
+        return client_has_left(channel);
+    if (channel->call)
+        cut(channel);
+    return 0;
+}
+
 /* `body` is a bytes object, or NULL for none. */
 static int write_body(struct channel *channel, PyObject *body, bool more)
 {
@@ -191,8 +208,7 @@ static int write_body(struct channel *channel, PyObject *body, bool more)
     if (checked < 0 && more)
         return -1;
     if (checked < 0) { /* nothing can complete it: the end of the connection says so */
-        response_abort(request);
-        channel_finish(channel, CHANNEL_CUT);
+        cut(channel);
         return -1;
     }
     request->response.streamed |= more;
@@ -202,6 +218,8 @@ static int write_body(struct channel *channel, PyObject *body, bool more)
         response_write(request, body ? PyBytes_AS_STRING(body) : NULL, n, body, &kept, last);
     if (!kept)
         Py_XDECREF(body);
+    if (error == RESPONSE_GONE)
+        return lose_body(channel, n, more);
     if (error != RESPONSE_OK)
         return send_error(channel, error, Py_None);
     return more ? 0 : end_body(channel);
@@ -423,10 +441,22 @@ static int inform(struct channel *channel, PyObject *message)
 
 /* All of them */
 
-static int is_over(struct channel *channel, PyObject *type)
+static int send_to_nobody(struct channel *channel, PyObject *type, PyObject *message)
+{
+    struct asgi *asgi = asgi_of(channel->worker);
+    if (PyUnicode_CompareWithASCIIString(type, "http.response.body") != 0)
+        return client_has_left(channel);
+    PyObject *body = message_bytes(asgi, message, ASGI_body);
+    int more = message_flag(asgi, message, ASGI_more_body);
+    size_t n = body ? (size_t)PyBytes_GET_SIZE(body) : 0;
+    Py_XDECREF(body);
+    return PyErr_Occurred() ? -1 : lose_body(channel, n, more > 0);
+}
+
+static int is_over(struct channel *channel, PyObject *type, PyObject *message)
 {
     if (channel->phase != CHANNEL_COMPLETE)
-        return client_has_left(channel);
+        return send_to_nobody(channel, type, message);
     PyErr_Format(PyExc_RuntimeError, "ASGI message %.100R was sent after the answer was complete",
                  type);
     return -1;
@@ -435,11 +465,11 @@ static int is_over(struct channel *channel, PyObject *type)
 static int dispatch(struct channel *channel, PyObject *type, PyObject *message)
 {
     if (!channel->call)
-        return is_over(channel, type);
+        return is_over(channel, type, message);
     struct request *request = channel_request(channel);
     worker_check_process(channel->worker, request);
     if (channel->disconnected || request->response.broken)
-        return client_has_left(channel);
+        return send_to_nobody(channel, type, message);
     if (PyUnicode_CompareWithASCIIString(type, "http.response.body") == 0)
         return send_body(channel, message);
     if (PyUnicode_CompareWithASCIIString(type, "http.response.start") == 0)

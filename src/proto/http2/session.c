@@ -12,8 +12,10 @@ enum {
     SETTINGS_COUNT = 5,
     CONNECTION_WINDOW = 1 << 24, /* at least; each stream has its own: see on_data() */
     STREAMS_BEYOND = 4096,       /* more at a time end the connection: see on_begin_headers() */
+    LISTS_MAX = 4,               /* times the limit, until a head ends the connection, */
+    LIST_LEAST = 256 * 1024,     /* and bytes, at least */
     FIELDS_ON_STACK = 64,
-    STATUS_SIZE = 4,
+    STATUS_SIZE = 3,
     REASON_SIZE = 80,
     RESETS_KNOWN = 128,        /* streams that we have reset, which we know */
     SETTINGS_VALUE_AT = 9 + 2, /* bytes before the first value in a frame of SETTINGS */
@@ -32,6 +34,7 @@ struct http2_session {
     bool leaves;                /* the client begins no more streams */
     bool torn;                  /* see http2_free() */
     struct http2_session *next; /* of those that are torn */
+    uint64_t list_size;         /* decoded bytes of the fields of a head, or of trailers */
     uint32_t streams;
     const char *violation;
     char reason[REASON_SIZE];
@@ -192,6 +195,7 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *frame, voi
     int32_t id = frame->hd.stream_id;
     session->heading = NULL;
     session->awaits_head = true;
+    session->list_size = 0;
     if (!is_request(frame))
         return 0;
     session->last_id = id;
@@ -218,12 +222,25 @@ static bool make_room(struct http2_session *session, size_t n)
     return false;
 }
 
+/* A few bytes name fields that are long: what is decoded costs, be it passed over or not. */
+static bool is_bomb(struct http2_session *session, size_t n)
+{
+    uint64_t most = (uint64_t)session->settings.header_list_size * LISTS_MAX;
+    session->list_size += n;
+    if (session->list_size <= (most > LIST_LEAST ? most : LIST_LEAST))
+        return false;
+    calm(session, "header fields that are far too long");
+    return true;
+}
+
 static int on_header(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name,
                      size_t name_size, const uint8_t *value, size_t value_size, uint8_t flags,
                      void *user)
 {
     struct http2_session *session = user;
     (void)ng, (void)flags;
+    if (is_bomb(session, name_size + value_size))
+        return NGHTTP2_ERR_CALLBACK_FAILURE;
     if (!session->heading || !is_request(frame))
         return 0;
     if (make_room(session, name_size + value_size))
@@ -247,6 +264,8 @@ static void head_is_whole(struct http2_session *session, bool ended)
     if (make_room(session, session->in.cookie_bytes))
         http2_head_finish(&session->in, ended);
     session->heading = NULL;
+    if (session->in.fault != HTTP2_NO_FAULT) /* each is decoded in vain */
+        count_reset(session);
     session->events.head(stream, &session->in, ended);
 }
 
@@ -598,8 +617,11 @@ static void put_field(struct fields *fields, struct str name, struct str value)
 static size_t count_lines(struct str lines)
 {
     size_t count = 0;
-    for (size_t i = 0; i < lines.n; i++)
-        count += lines.p[i] == '\n';
+    const char *at = lines.p, *end = lines.p + lines.n;
+    while (at < end && (at = memchr(at, '\n', (size_t)(end - at)))) {
+        count++;
+        at++;
+    }
     return count;
 }
 
@@ -634,8 +656,9 @@ static bool with_fields(struct http2_session *session, int32_t id, int status,
     if (most > FIELDS_ON_STACK && !(fields.all = mem_alloc(most * sizeof(*fields.all))))
         return false;
     if (status > 0) {
-        snprintf(digits, sizeof(digits), "%03d", status % 1000);
-        put_field(&fields, STR(":status"), (struct str){digits, STATUS_SIZE - 1});
+        for (int i = STATUS_SIZE - 1; i >= 0; i--, status /= 10)
+            digits[i] = (char)('0' + status % 10);
+        put_field(&fields, STR(":status"), (struct str){digits, STATUS_SIZE});
     }
     for (size_t i = 0; i < parts; i++)
         put_lines(&fields, lines[i]);

@@ -227,6 +227,7 @@ static void settle(struct engine *engine, struct conn *conn)
     struct http2_conn *h2 = conn->session;
     if (conn->state != CONN_OPEN)
         return;
+    list_remove(&h2->unsent.link);
     send_on(h2);
     if (h2->announced && h2->ponged)
         take_no_more(h2);
@@ -252,6 +253,8 @@ static struct http2_conn *make(struct engine *engine, struct conn *conn)
         return NULL;
     *h2 = (struct http2_conn){.engine = engine, .conn = conn};
     list_init(&h2->streams);
+    list_init(&h2->unsent.link);
+    h2->unsent.conn = conn;
     h2->session = http2_new(settings, &http2_conn_events, h2);
     if (h2->session)
         return h2;
@@ -347,18 +350,24 @@ static void writable(struct engine *engine, struct conn *conn)
 
 /* Requests */
 
+static void send_later(struct engine *engine, struct conn *conn)
+{
+    struct http2_conn *h2 = conn->session;
+    engine_send_later(engine, &h2->unsent);
+}
+
 static void answered(struct engine *engine, struct request *request)
 {
     struct conn *conn = request->conn;
     http2_request_answered(request);
-    settle(engine, conn);
+    send_later(engine, conn);
 }
 
 static void attend(struct engine *engine, struct request *request)
 {
     http2_credit(request);
     http2_deliver(request);
-    settle(engine, request->conn);
+    send_later(engine, request->conn);
 }
 
 /* Times that are over */
@@ -497,6 +506,7 @@ static bool release(struct engine *engine, struct conn *conn)
     bool whole = is_empty(h2) && !h2->broken && !h2->rest;
     while (!is_empty(h2))
         http2_drop(list_entry(h2->streams.next, struct http2_stream, link)->request);
+    list_remove(&h2->unsent.link);
     drop_rest(h2);
     http2_free(h2->session);
     budget_give(&engine->budget, HTTP2_SESSION);
@@ -511,6 +521,7 @@ const struct protocol http2_protocol = {
     .writable = writable,
     .answered = answered,
     .attend = attend,
+    .flush = settle,
     .expired = expired,
     .drain = drain,
     .refuse = refuse,

@@ -25,6 +25,7 @@ enum {
 struct http2_conn {
     struct engine *engine;
     struct conn *conn;
+    struct unsent unsent;
     struct http2_session *session;
     struct list streams; /* of struct http2_stream */
     uint32_t running, receiving;

@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DATE_LINE = 64 };
+#define DATE_LINE "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+enum { DATE_AT = sizeof("Date: ") - 1 };
 
 /* Counts and times */
 
@@ -93,13 +94,11 @@ static bool send_head(struct request *request)
     const struct response *response = &request->response;
     bool has_body =
         !response->no_body && !(stream->whole && !request->out.head && stream->trailers.n == 0);
-    char date[DATE_LINE];
-    int n = 0;
-    if (response_has_own_date(response))
-        n = snprintf(date, sizeof(date), "Date: %s\r\n", clock_date());
+    char date[] = DATE_LINE;
+    memcpy(date + DATE_AT, clock_date(), CLOCK_DATE_SIZE);
     const struct str lines[] = {
         response_own_fields(request),
-        {date, (size_t)n},
+        {date, response_has_own_date(response) ? sizeof(date) - 1 : 0},
         {response->head + response->gap, response->head_size - response->gap},
     };
     return http2_answer(http2_of(request)->session, stream->id, response->status, lines, 3,
@@ -493,7 +492,8 @@ static void on_closed(void *owner, uint32_t code)
     struct http2_stream *stream = http2_stream(request);
     stream->closed = true;
     stream->at = stream->in_at = 0;
-    if (request_phase(request) != PHASE_RUNNING || is_withdrawn(request)) {
+    bool waits = !stream->begun && request_phase(request) == PHASE_RUNNING;
+    if (request_phase(request) != PHASE_RUNNING || (waits && is_withdrawn(request))) {
         http2_drop(request);
         return;
     }

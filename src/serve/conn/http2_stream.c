@@ -95,7 +95,8 @@ static bool put_bytes(struct request *request, const struct iovec *part, struct 
     while ((stored = store_part(request, part, held)) < 0)
         if (!wait_for_client(request))
             return false;
-    *kept |= stored == 1;
+    if (stored == 1)
+        *kept = true;
     return true;
 }
 

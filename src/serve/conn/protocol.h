@@ -35,6 +35,9 @@ struct protocol {
      */
     void (*attend)(struct engine *engine, struct request *request);
 
+    /* Sends what was left to the end of a step by engine_send_later(). NULL: nothing ever is. */
+    void (*flush)(struct engine *engine, struct conn *conn);
+
     /* conn->timer is due. */
     void (*expired)(struct engine *engine, struct conn *conn);
 

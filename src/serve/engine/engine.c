@@ -173,6 +173,35 @@ static bool is_rehearsed(struct engine *engine)
     return (engine->paused & PAUSE_REHEARSAL) && atomic_load(&engine->rehearsed);
 }
 
+void engine_send_later(struct engine *engine, struct unsent *unsent)
+{
+    assert_leader(engine);
+    if (list_empty(&unsent->link))
+        list_push(&engine->unsent, &unsent->link);
+    engine->unsent_count++;
+}
+
+/* Requests that run for long would hold up the answers of others. */
+static bool may_wait(struct engine *engine)
+{
+    return engine->unsent_count < UNSENT_MAX && !ready_empty(&engine->ready) &&
+           !atomic_load_explicit(&engine->slow, memory_order_relaxed) &&
+           !atomic_load_explicit(&engine->standby_leads, memory_order_relaxed);
+}
+
+/* Out of line, as attend_all(). */
+__attribute__((noinline)) static void send_unsent(struct engine *engine)
+{
+    if (may_wait(engine))
+        return;
+    engine->unsent_count = 0;
+    while (!list_empty(&engine->unsent)) {
+        struct unsent *unsent = list_entry(engine->unsent.next, struct unsent, link);
+        list_remove(&unsent->link);
+        unsent->conn->protocol->flush(engine, unsent->conn);
+    }
+}
+
 static void finish_step(struct engine *engine)
 {
     if (is_attending(engine))
@@ -180,6 +209,8 @@ static void finish_step(struct engine *engine)
     if (atomic_load(&engine->answered))
         put_back_answered(engine);
     engine_flush_batch(engine);
+    if (!list_empty(&engine->unsent))
+        send_unsent(engine);
     if (atomic_load_explicit(&engine->room_wanted, memory_order_relaxed))
         room_free(engine);
     if (!list_empty(&engine->dead))
@@ -280,7 +311,7 @@ static void begin_step(struct engine *engine, int timeout_ms)
     if (atomic_load(&engine->answered) || is_attending(engine) || atomic_load(&engine->stopped) ||
         atomic_load(&engine->lead_wanted) || atomic_load(&engine->stalled) ||
         (atomic_load(&engine->draining) && !engine->drained) || has_waiting(engine) ||
-        is_rehearsed(engine) || has_own_events(engine))
+        is_rehearsed(engine) || has_own_events(engine) || !list_empty(&engine->unsent))
         timeout_ms = 0;
     if (timeout_ms != 0)
         engine_flush_log(engine);

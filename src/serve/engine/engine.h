@@ -115,6 +115,12 @@ struct listener {
     _Atomic(struct tls_context *) tls; /* one use, under engine->tls_lock; NULL: plain */
 };
 
+/* A connection with answers that wait for others, to leave with them: of its protocol. */
+struct unsent {
+    struct list link;
+    struct conn *conn;
+};
+
 /* Which file a descriptor of the engine's is: numbers are used again. */
 struct mark {
     int fd;
@@ -203,8 +209,10 @@ struct engine {
     uint32_t pooled;
     struct request *batch_head, *batch_tail; /* made ready by this step */
     uint32_t batch_count;
-    uint64_t batch_ns; /* when the first of them was */
-    struct list dead;  /* connections closed in this step */
+    uint64_t batch_ns;     /* when the first of them was */
+    struct list dead;      /* connections closed in this step */
+    struct list unsent;    /* of struct unsent */
+    uint32_t unsent_count; /* answers that wait, about */
 
     uint64_t alarm_at; /* when the foreign loop is woken to lead a step; 0: no alarm is set */
 
@@ -360,6 +368,13 @@ void engine_trim(struct engine *engine);
 
 /* Ends the leader's wait, if it waits. */
 void engine_kick(struct engine *engine);
+
+/*
+ * The answers of several short requests leave together, by protocol->flush(): when no other request
+ * waits for a thread, or enough of them are there. While a request takes longer the stand-by sends
+ * them. Leader only.
+ */
+void engine_send_later(struct engine *engine, struct unsent *unsent);
 
 /* Leader only: the request goes to the threads at the end of the step. */
 void engine_ready(struct engine *engine, struct request *request);

@@ -149,6 +149,7 @@ struct engine *engine_create(const struct engine_options *options, const struct 
     list_init(&engine->unread);
     list_init(&engine->unnamed);
     list_init(&engine->dead);
+    list_init(&engine->unsent);
     pthread_mutex_init(&engine->tls_lock, NULL);
     engine->loop = loop_create(options->loop);
     if (engine->loop) {

@@ -28,6 +28,7 @@ enum {
     PROXY_LOOK_MS = 100,         /* until a PROXY header that came in pieces is looked at again */
     PARK_MAX_MS = 30 * 1000,     /* for how long it waits, in all, until it is refused */
     TRIM_LOOK_MS = 5 * 1000,     /* after a peak of memory, between two looks whether it is over */
+    UNSENT_MAX = 16,             /* answers that wait for others to leave with them */
     REQUEST_POOL = 128,          /* idle request objects kept for reuse */
     FIELDS_KEPT = 8 * 1024,      /* bytes of the table of header fields of one that is kept */
     ACCEPT_BATCH = 64,           /* connections accepted for each event of a listener */

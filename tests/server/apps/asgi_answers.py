@@ -73,6 +73,17 @@ async def wait(scope, receive, send):
         raise
 
 
+async def end(scope, receive, send):
+    """Ends an event stream whose client has left, and works on."""
+    await receive()
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": b"event", "more_body": True})
+    seen.append((await receive())["type"])
+    await send({"type": "http.response.body"})
+    await asyncio.sleep(1.3)  # beyond the grace period
+    seen.append("worked on")
+
+
 async def show_seen(scope, receive, send):
     await answer(send, json.dumps(seen).encode())
 
@@ -256,8 +267,9 @@ async def pid(scope, receive, send):
 
 PATHS = {
     "": hello, "scope": show_scope, "echo": echo, "messages": messages, "wait": wait,
-    "seen": show_seen, "after": after, "background": background, "raise_after": raise_after,
-    "raise_before": raise_before, "raise_between": raise_between, "nothing": nothing,
+    "end": end, "seen": show_seen, "after": after, "background": background,
+    "raise_after": raise_after, "raise_before": raise_before,
+    "raise_between": raise_between, "nothing": nothing,
     "start_only": start_only, "half": half, "wrong": wrong, "status": status, "fields": fields,
     "closing": closing, "flood": flood, "pieces": pieces, "sleep": sleep, "block": block,
     "block_late": block_late, "stubborn": stubborn,

@@ -1,0 +1,44 @@
+"""What an ASGI application sees of HTTP/2."""
+
+import asyncio
+import json
+
+left = 0
+
+
+async def application(scope, receive, send):
+    if scope["type"] != "http":
+        raise NotImplementedError
+    await {"/echo": echo, "/scope": show, "/left": count}[scope["path"]](scope, receive, send)
+
+
+async def answer(send, body):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def show(scope, receive, send):
+    shown = {key: value for key, value in scope.items() if isinstance(value, str)}
+    await answer(send, json.dumps(shown).encode())
+
+
+async def echo(scope, receive, send):
+    """Send back each piece as it comes."""
+    global left
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            left += 1
+            return
+        more = message["more_body"]
+        await send({"type": "http.response.body", "body": message["body"], "more_body": more})
+        if not more:
+            return
+
+
+async def count(scope, receive, send):
+    """Say how many clients have left, when one has."""
+    while left == 0:
+        await asyncio.sleep(0.01)
+    await answer(send, b"%d" % left)
