@@ -103,7 +103,7 @@ static const struct duplex_link link = {link_send, link_queued, link_raise, link
 
 /* The handshake */
 
-/* nginx's uwsgi_pass makes a tunnel of a connection that was answered with 101; FastCGI has none. */
+/* nginx's uwsgi_pass makes a tunnel of a connection that is answered with 101; FastCGI has none. */
 static bool can_upgrade(const struct conn *conn)
 {
     return conn->protocol == &http1_protocol || conn->protocol == &uwsgi_protocol;
