@@ -35,6 +35,13 @@ class CallThread(threading.Thread):
         self._worker = worker
 
     def run(self) -> None:
+        """Serve seats. If that fails, as no descriptors are left, the worker ends, not a thread."""
+        try:
+            self._serve_seats()
+        except BaseException as exc:
+            self._worker.end_broken(exc)
+
+    def _serve_seats(self) -> None:
         """Offer a seat, serve it until it is closed, and so on."""
         while (seat := self._offer()) is not None:
             with seat:
@@ -77,6 +84,7 @@ class Call:
         except SeatClosed:
             raise
         except BaseException as exc:  # also SystemExit, which would end the thread alone
+            self._worker.end_if_forked(exc)
             self._fail(exc)
 
     def _invoke(self, payload: Any) -> Any:
@@ -104,6 +112,7 @@ class Call:
         self._send(protocol.MSG_TYPE_END)
 
     def _send(self, kind: int, fields: dict[str, Any] | None = None) -> None:
+        self._worker.end_if_forked()
         payload = b"" if fields is None else protocol.payload_of(fields)
         try:
             protocol.send(self._seat, kind, self._number, payload)
@@ -111,17 +120,25 @@ class Call:
             raise SeatClosed from exc
 
     def _fail(self, exc: BaseException) -> None:
-        text = traceback.format_exc()
+        message, text = _plain(_message(exc)), _plain(traceback.format_exc())
         self._worker.log.error(
-            "Error executing %s.%s: %s\n%s", self._app_path, self._action, exc, text
+            "Error executing %s.%s: %s\n%s", self._app_path, self._action, message, text
         )
-        self._send(protocol.MSG_TYPE_ERROR, {"error": self._described(exc, text).to_dict()})
+        error = self._described(exc, message, text)
+        self._send(protocol.MSG_TYPE_ERROR, {"error": error.to_dict()})
 
-    def _described(self, exc: BaseException, text: str) -> DirtyError:
+    def _described(self, exc: BaseException, message: str, text: str) -> DirtyError:
         if isinstance(exc, DirtyAppNotFoundError) and exc.app_path == self._app_path:
             return exc
-        message, shown = _plain(str(exc)), _plain(text)
-        return DirtyAppError(message, self._app_path, self._action, shown)
+        return DirtyAppError(message, self._app_path, self._action, text)
+
+
+def _message(exc: BaseException) -> str:
+    """Return the text of an exception, which is the application's and may fail."""
+    try:
+        return str(exc)
+    except BaseException as other:
+        return f"<{type(exc).__name__}, whose text cannot be had: {type(other).__name__}>"
 
 
 def _plain(text: str) -> str:

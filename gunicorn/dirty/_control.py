@@ -55,8 +55,8 @@ class Control:
             while True:
                 await self._hear(member)
         except (EOFError, OSError):
-            pass  # its death follows
-        except (DirtyProtocolError, TypeError, ValueError, AttributeError) as exc:
+            self._arbiter.fell_silent(member)
+        except (DirtyProtocolError, LookupError, TypeError, ValueError, AttributeError) as exc:
             self._arbiter.broken(member, exc)
         finally:
             self._drop_fd()

@@ -46,6 +46,7 @@ class Member:
         self.stuck: set[Seat] = set()  # their calls took too long
         self.lost: collections.deque[float] = collections.deque()  # when seats were dropped
         self.calls = 0  # begun
+        self.broken = False  # it has done what it may not, and is killed
         self.death: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     @property

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 ACCEPTS = 64  # callers accepted in one turn of the loop
 ABORT_PAUSE = 1.0  # seconds from SIGABRT to SIGKILL
 QUICK_PAUSE = 2.0  # seconds that workers have to stop after SIGQUIT
+SILENCE = 1.0  # seconds in which a worker dies that has closed its control connection
 SHOW_PAUSE = 0.05  # seconds between two descriptions on the board
 SWEEP = 1.0  # seconds between two looks for callers that have left the queue
 FIRST_PAUSE, LAST_PAUSE = 0.25, 30.0  # seconds before a worker is forked again that did not boot
@@ -124,6 +125,7 @@ class DirtyArbiter:
                 if worker is not None:
                     return worker
             self._loop.run_until_complete(self._change())
+        self._loop.run_until_complete(_end_tasks())
         self._loop.close()
         self.log.info("Dirty arbiter exiting (pid: %s)", self.pid)
         if self._exit_status:
@@ -256,10 +258,20 @@ class DirtyArbiter:
             member.worker.aborted = True
             self.retire(member)
 
-    def broken(self, member: Member, exc: Exception) -> None:
-        """A worker has sent what it may not."""
-        self.log.error("Dirty worker (pid:%s) is killed: %s", member.pid, exc)
+    def broken(self, member: Member, exc: Exception | str) -> None:
+        """A worker has done what it may not."""
+        if not member.broken:
+            self.log.error("Dirty worker (pid:%s) is killed: %s", member.pid, exc)
+        member.broken = True
         self.kill(member, signal.SIGKILL)
+
+    def fell_silent(self, member: Member) -> None:
+        """A worker has closed its control connection: its death follows, or it is killed."""
+        self._loop.call_later(SILENCE, self._kill_silent, member)
+
+    def _kill_silent(self, member: Member) -> None:
+        if member.apps and member.phase in (BOOTING, READY, LEAVING):
+            self.broken(member, "it has closed its connection with the arbiter")
 
     def retire(self, member: Member) -> None:
         """Have a worker stop after its present calls."""
@@ -300,8 +312,11 @@ class DirtyArbiter:
 
     def _fork(self) -> DirtyWorker | None:
         """Fork a worker. Returns it in its process, else None."""
+        pair = self._try_to_pair()
+        if pair is None:
+            return None
+        ours, theirs = pair
         self.worker_age += 1
-        ours, theirs = socket.socketpair()
         worker = DirtyWorker(
             self.worker_age, self.pid, self.pool.plan(), self.cfg, self.log, theirs
         )
@@ -318,18 +333,28 @@ class DirtyArbiter:
             return None
         worker.pid = pid
         self._loop.run_until_complete(self._watch(worker, ours))
-        self.cfg.dirty_post_fork(self, worker)
+        self._call_hook("dirty_post_fork", worker)
         self.log.info("Spawned dirty worker (pid: %s) with apps: %s", pid, worker.app_paths)
         self.changed()
         return None
+
+    def _try_to_pair(self) -> tuple[socket.socket, socket.socket] | None:
+        try:
+            return socket.socketpair()
+        except OSError as exc:
+            self._cannot_fork(exc)
+            return None
 
     def _try_to_fork(self) -> int:
         try:
             return os.fork()
         except OSError as exc:
-            self.log.error("Cannot fork a dirty worker: %s", exc)
-            self._pause()
+            self._cannot_fork(exc)
             return -1
+
+    def _cannot_fork(self, exc: OSError) -> None:
+        self.log.error("Cannot fork a dirty worker: %s", exc)
+        self._pause()
 
     async def _watch(self, worker: DirtyWorker, sock: socket.socket) -> None:
         member = Member(worker, Control(self, sock))
@@ -396,8 +421,15 @@ class DirtyArbiter:
         member.control.close()
         for seat in list(member.seats):
             seat.line.close()
-        self.cfg.dirty_worker_exit(self, member.worker)
+        self._call_hook("dirty_worker_exit", member.worker)
         self.changed()
+
+    def _call_hook(self, name: str, worker: DirtyWorker) -> None:
+        """Call a hook. If it fails, no call and no worker are lost by that."""
+        try:
+            getattr(self.cfg, name)(self, worker)
+        except Exception:
+            self.log.exception("The hook %s failed for dirty worker (pid:%s)", name, worker.pid)
 
     def _log_death(self, member: Member, code: int, expected: bool) -> None:
         if code < 0 and not (expected and -code == signal.SIGTERM):
@@ -562,6 +594,14 @@ def _described(member: Member) -> dict[str, Any]:
         "running": member.running,
         "last_heartbeat": None,
     }
+
+
+async def _end_tasks() -> None:
+    """End what still waits: there is nobody left for it."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _signal_name(signo: int) -> str:

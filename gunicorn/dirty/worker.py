@@ -19,7 +19,7 @@ from .tlv import TLVEncoder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
     from gunicorn.config import Config
     from gunicorn.glogging import Logger
@@ -143,6 +143,36 @@ class DirtyWorker:
                 app.close()
             except Exception:
                 self.log.exception("Error closing dirty app %s", path)
+
+    # ---- its end ----
+
+    def end_broken(self, exc: BaseException) -> NoReturn:
+        """End the process at once: it cannot take calls any more."""
+        try:
+            self.log.critical("Dirty worker (pid:%s) ends: it cannot take calls: %s", self.pid, exc)
+        finally:
+            os._exit(1)
+
+    def end_if_forked(self, exc: BaseException | None = None) -> None:
+        """End a process that the application has forked: the answer is the worker's to give."""
+        if os.getpid() == self.pid:
+            return
+        status = exc.code if isinstance(exc, SystemExit) else int(exc is not None)
+        try:
+            self._log_forked(exc)
+            _flush()
+        finally:
+            os._exit(status & 0xFF if isinstance(status, int) else int(status is not None))
+
+    def _log_forked(self, exc: BaseException | None) -> None:
+        if not isinstance(exc, SystemExit):
+            self.log.error(
+                "Process %s, which the application has forked in dirty worker %s, came back into"
+                " the server, and is ended",
+                os.getpid(),
+                self.pid,
+                exc_info=exc,
+            )
 
     # ---- the arbiter ----
 

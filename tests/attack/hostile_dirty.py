@@ -72,6 +72,59 @@ def it_closes_the_control_connection() -> None:
     hang()
 
 
+class Endless:
+    """An application whose end does not come."""
+
+    def close(self):
+        hang()
+
+
+def it_closes_the_control_connection_and_hangs() -> None:
+    worker().apps = {"endless": Endless()}
+    it_closes_the_control_connection()
+
+
+def it_closes_all_descriptors() -> None:
+    os.closerange(3, 4096)
+
+
+def it_forks(go_on) -> int:
+    """Return the exit status of the forked process, which goes on in the server."""
+    pid = os.fork()
+    if pid:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return go_on()
+
+
+def it_forks_and_returns() -> int:
+    return it_forks(int)
+
+
+def it_forks_and_raises() -> int:
+    return it_forks(an_exception_without_a_text)
+
+
+def it_forks_and_exits() -> int:
+    return it_forks(lambda: exit_with(7))
+
+
+def exit_with(status: int):
+    raise SystemExit(status)
+
+
+class Textless(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+def an_exception_without_a_text():
+    raise Textless
+
+
+def an_exception_with_a_long_text():
+    raise ValueError("x" * 4 * 2**20)
+
+
 def its_seat() -> socket.socket:
     """The socket of this thread."""
     import sys
@@ -100,7 +153,9 @@ def an_answer_beyond_the_limit() -> None:
 
 #: Each ends the worker, and its caller gets DirtyWorkerError.
 ATTACKS = [
-    garbage_to_the_arbiter, a_huge_message, a_message_that_does_not_belong, it_leaves_without_end,
+    it_closes_the_control_connection, it_closes_the_control_connection_and_hangs,
+    it_closes_all_descriptors, garbage_to_the_arbiter, a_huge_message,
+    a_message_that_does_not_belong, it_leaves_without_end,
     seats_without_end, a_file_as_a_seat, many_descriptors, an_answer_that_is_no_message,
     an_answer_to_another_call, an_answer_beyond_the_limit,
 ]  # fmt: skip

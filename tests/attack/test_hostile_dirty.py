@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import resource
+import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +16,14 @@ from attack import hostile_dirty
 from helpers.wire import STEP_TIMEOUT, wait_until
 from process.conftest import Master, alive, end
 
-from gunicorn.dirty import DirtyClient, DirtyError, DirtyProtocolError, DirtyWorkerError, protocol
+from gunicorn.dirty import (
+    DirtyAppError,
+    DirtyClient,
+    DirtyError,
+    DirtyProtocolError,
+    DirtyWorkerError,
+    protocol,
+)
 from gunicorn.dirty.tlv import TLVEncoder
 
 JOBS = "process.dirty_app:Jobs"
@@ -66,6 +75,39 @@ def test_a_worker_that_breaks_the_rules_is_killed(client, unharmed, attack):
             assert client.execute(OTHER, "echo", number) == number
         with pytest.raises(DirtyWorkerError):
             call.result()
+
+
+@pytest.mark.parametrize(("end", "status"), [("returns", 0), ("raises", 1), ("exits", 7)])
+def test_a_process_that_an_action_forks_ends_where_it_comes_back(client, unharmed, end, status):
+    """The worker alone answers, and the next calls get their own answers."""
+    before = client.execute(JOBS, "pid")
+    assert client.execute(JOBS, "hostile", f"it_forks_and_{end}") == status
+    assert [client.execute(JOBS, "pid") for _ in range(3)] == [before] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("an_exception_without_a_text", "^<Textless, whose text cannot be had: RuntimeError>"),
+        ("an_exception_with_a_long_text", "^xxx"),
+    ],
+)
+def test_texts_of_exceptions_are_bounded_and_cost_no_worker(client, dirty, unharmed, name, text):
+    before, length = client.execute(JOBS, "pid"), len(dirty.log)
+    with pytest.raises(DirtyAppError, match=text) as caught:
+        client.execute(JOBS, "hostile", name)
+    assert len(caught.value.message) <= 2**16
+    assert client.execute(JOBS, "pid") == before
+    assert length < len(dirty.log) < length + 2**18
+
+
+def test_an_arbiter_without_descriptors_forks_when_it_has_some(client, dirty, unharmed):
+    limits = resource.prlimit(unharmed, resource.RLIMIT_NOFILE)
+    resource.prlimit(unharmed, resource.RLIMIT_NOFILE, (3, limits[1]))
+    os.kill(client.execute(JOBS, "pid"), signal.SIGKILL)
+    dirty.wait_for_log("Cannot fork a dirty worker: .*Too many open files")
+    resource.prlimit(unharmed, resource.RLIMIT_NOFILE, limits)
+    assert client.execute(JOBS, "echo", 3) == 3
 
 
 def connect(client) -> socket.socket:

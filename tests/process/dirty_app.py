@@ -97,7 +97,7 @@ class Jobs(DirtyApp):
     def hostile(self, name):
         import attack.hostile_dirty
 
-        getattr(attack.hostile_dirty, name)()
+        return getattr(attack.hostile_dirty, name)()
 
     def close(self):
         path = os.environ.get("CLOSED_FILE")

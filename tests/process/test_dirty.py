@@ -730,6 +730,24 @@ def test_hooks(dirty):
     assert f"[{arbiter}] [INFO] hook: exit {pid} []" in log
 
 
+HOOKS_THAT_FAIL = """
+def dirty_post_fork(arbiter, worker):
+    raise RuntimeError("post_fork")
+
+def dirty_worker_exit(arbiter, worker):
+    raise RuntimeError("worker_exit")
+"""
+
+
+def test_hooks_that_fail_cost_no_worker(dirty):
+    one, client = dirty(config=HOOKS_THAT_FAIL)
+    before = client.execute(JOBS, "pid")
+    os.kill(before, signal.SIGKILL)
+    one.wait_for_log(rf"The hook dirty_worker_exit failed for dirty worker \(pid:{before}\)")
+    assert client.execute(JOBS, "pid") != before
+    assert "Dirty arbiter exiting" not in one.log
+
+
 def test_nobody_else_may_call(shared):
     path = socket_of(shared)
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600

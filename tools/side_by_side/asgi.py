@@ -903,6 +903,7 @@ with sqlite3.connect("data.db") as db:
             "/data/missing",
         )
     ],
+    accepted=((r"log: │", "its tracebacks have boxes with the scope"),),
 )
 
 MCP = Application(
