@@ -112,7 +112,7 @@ static void put_frame(char out[FRAME_HEADER_SIZE], uint16_t id, uint16_t n)
     memcpy(out, text, FRAME_HEADER_SIZE);
 }
 
-static const struct framing framing = {.piece = 65528, .header = put_frame};
+static const struct outq_framing framing = {.piece = 65528, .header = put_frame};
 
 static void add_framed(struct world *world, off_t offset, size_t n)
 {

@@ -252,7 +252,7 @@ static bool write_head(struct request *request)
 /* A small file leaves in one record with the head; copies serve also when descriptors are short. */
 static bool write_file(struct request *request, int file, off_t offset, uint64_t n)
 {
-    static const struct framing records = {.piece = RECORD_MAX, .header = fastcgi_stdout};
+    static const struct outq_framing records = {.piece = RECORD_MAX, .header = fastcgi_stdout};
     if (n == 0)
         return write_head(request);
     if (n <= FILE_PIECE)

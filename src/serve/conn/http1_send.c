@@ -362,7 +362,7 @@ void send_by_copies(struct request *request)
 
 /* Queues the rest of a file on a descriptor of its own, so that the application may close its. */
 static int store_file(struct request *request, int file, off_t offset, uint64_t n,
-                      const struct framing *framing, uint16_t id)
+                      const struct outq_framing *framing, uint16_t id)
 {
     struct outq *q = &request->out;
     int own = fcntl(file, F_DUPFD_CLOEXEC, 0);
@@ -419,7 +419,7 @@ int send_file(struct request *request, int file, off_t offset, uint64_t n)
 }
 
 int send_framed_file(struct request *request, int file, off_t offset, uint64_t n,
-                     const struct framing *framing, uint16_t id)
+                     const struct outq_framing *framing, uint16_t id)
 {
     return request->response.broken ? -1 : store_file(request, file, offset, n, framing, id);
 }

@@ -161,7 +161,7 @@ int outq_file(struct outq *q, int fd, off_t offset, uint64_t n)
 }
 
 int outq_framed_file(struct outq *q, int fd, off_t offset, uint64_t n,
-                     const struct framing *framing, uint16_t id)
+                     const struct outq_framing *framing, uint16_t id)
 {
     if (outq_file(q, fd, offset, n) < 0)
         return -1;
