@@ -503,6 +503,9 @@ SECTIONS = {
             "A worker whose request goes on for so long after request_timeout is replaced, its "
             "successor being ready first.",
             unit="seconds", since=OURS),
+        Row("asgi_forwarded_client", "--asgi-forwarded-client", FLAG, False,
+            "Take the client of an ASGI scope from the X-Forwarded-For of the proxies of "
+            "forwarded_allow_ips.", since=OURS),
         Row("loop_block_warning", "--loop-block-warning", SECONDS, 1,
             "After an event loop of an asgi worker has been blocked for so long, the task that "
             "blocks it is logged with its stack; 0 never.", unit="seconds", since=OURS),

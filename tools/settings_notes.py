@@ -462,6 +462,19 @@ request_timeout_grace = 5  # together below timeout
 
 For requests that catch every exception, or hang in C code.
 """,
+    "asgi_forwarded_client": """\
+For asgi workers, as uvicorn's `--proxy-headers`.
+
+```python
+asgi_forwarded_client = True
+forwarded_allow_ips = "10.0.0.0/8"  # the proxies
+```
+
+`scope["client"]` is then the last address of `X-Forwarded-For` that is not of `forwarded_allow_ips`, with the port 0.
+If all of them are trusted it is the first, which `forwarded_allow_ips = "*"` lets every client choose. Without the
+field, from another peer, or with a name in place of the address, it is the peer. The access log's `%(h)s` is the peer
+in any case.
+""",
     "loop_block_warning": """\
 ```python
 loop_block_warning = 0.2  # during development

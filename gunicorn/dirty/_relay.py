@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 BLOCK = 256 * 1024  # bytes
+READ_BLOCK = 16 * 1024
 STALL = 30.0  # seconds in which a process that reads or writes a message has to move on
 
 
@@ -63,11 +64,15 @@ class Line:
         return bool(poll.poll(0))
 
     async def read(self, size: int, limit: float | None = STALL) -> bytearray:
-        """Read `size` bytes. Each part has to come within `limit` seconds. Raises Gone."""
-        data = bytearray(size)
-        view = memoryview(data)
-        while view:
-            view = view[await self._receive(view, limit) :]
+        """Read `size` bytes. Each part has to come within `limit` seconds. Raises Gone.
+
+        Bytes that are only announced take no memory.
+        """
+        data = bytearray()
+        block = memoryview(bytearray(min(size, READ_BLOCK)))
+        while len(data) < size:
+            count = await self._receive(block[: size - len(data)], limit)
+            data += block[:count]
         return data
 
     async def copy_to(self, other: Line) -> None:

@@ -45,6 +45,7 @@ class Half:
             **_extensions(self.cfg.sendfile),
             "http.response.trailers": {},
         }
+        self.takes_forwarded = self.cfg.asgi_forwarded_client
         self._cancelled: weakref.WeakSet = weakref.WeakSet()
         #: How a task is made that runs at once, as Python has it from 3.12 on.
         self.task_type = asyncio.Task if sys.version_info >= (3, 12) else None
@@ -73,6 +74,17 @@ class Half:
         scopes = [{**base, "server": _server(name)} for name in names]
         scopes.append(scopes[0] if scopes else base)
         return scopes
+
+    def put_forwarded_client(self, scope) -> None:
+        """Set the client that a trusted peer names."""
+        from gunicorn.workers import _forwarded
+
+        fields = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        everybody = "*" in self.cfg.forwarded_allow_ips
+        networks = self.cfg.forwarded_allow_networks()
+        client = _forwarded.client(b",".join(fields).decode("latin-1"), networks, everybody)
+        if client is not None:
+            scope["client"] = client
 
     def exit(self) -> None:
         """End the worker from the event loop, if a signal is to end it."""

@@ -184,6 +184,23 @@ def test_callers_that_stall_hold_nobody_up(client, unharmed):
         sock.close()
 
 
+def test_lengths_that_are_only_announced_take_no_memory(client, unharmed):
+    before = resident(unharmed)
+    header = protocol.header_of(protocol.MSG_TYPE_STASH, 1, protocol.MAX_MESSAGE_SIZE)
+    stalled = [connect(client) for _ in range(8)]
+    for sock in stalled:
+        sock.sendall(header + b"x")
+    assert client.execute(OTHER, "echo", 1) == 1
+    assert resident(unharmed) < before + 32 * 2**20
+    for sock in stalled:
+        sock.close()
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process occupies."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
 def test_answers_that_are_not_read_hold_up_their_own_worker_alone(client, unharmed):
     with connect(client) as sock:
         call = TLVEncoder.encode(

@@ -218,6 +218,7 @@ OWN = [
     ("stream_request_body", "Clients and Requests", "--stream-request-body", "size", 0),
     ("request_timeout", "Clients and Requests", "--request-timeout", "seconds", 0),
     ("request_timeout_grace", "Clients and Requests", "--request-timeout-grace", "seconds", 5),
+    ("asgi_forwarded_client", "Clients and Requests", "--asgi-forwarded-client", "bool", False),
     ("loop_block_warning", "Clients and Requests", "--loop-block-warning", "seconds", 1),
     ("max_queue", "Clients and Requests", "--max-queue", "int", 0),
     ("max_queue_time", "Clients and Requests", "--max-queue-time", "seconds", 0),

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import pytest
 from helpers import fastcgi_record, uwsgi_packet
 from helpers.server import Server
-from helpers.wire import Closed, chunked, render, wait_until
+from helpers.wire import chunked, render, wait_until
 
 BODY = bytes(range(256)) * 2000
 
@@ -104,6 +104,66 @@ def test_scope(server):
 
 def test_scope_of_http_1_0(server):
     assert scope_of(server, target="/scope", version="1.0")["http_version"] == "1.0"
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory):
+    """A server behind proxies: 127.0.0.1 and those of 10.0.0.0/8."""
+    args = ["--asgi-forwarded-client", "--forwarded-allow-ips=127.0.0.1,10.0.0.0/8"]
+    one = Server(["-k", "asgi", *args, "asgi_answers:app"], tmp_path_factory.mktemp("proxied"))
+    yield one.start()
+    problems = one.close()
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("fields", "client"),
+    [
+        (["192.0.2.1"], "192.0.2.1"),
+        (["2001:db8::1"], "2001:db8::1"),
+        (["203.0.113.9, 192.0.2.1 , 10.0.0.7"], "192.0.2.1"),
+        (["203.0.113.9", "192.0.2.1", "10.0.0.7"], "192.0.2.1"),
+        (["10.0.0.8, 10.0.0.7"], "10.0.0.8"),
+    ],
+)
+def test_client_by_x_forwarded_for(proxied, fields, client):
+    headers = [("X-Forwarded-For", field) for field in fields]
+    assert scope_of(proxied, target="/scope", headers=headers)["client"] == (client, 0)
+
+
+@pytest.mark.parametrize("text", ["", "unknown", "192.0.2.1, unknown", "192.0.2.1,"])
+def test_client_that_x_forwarded_for_does_not_name(proxied, text):
+    scope = scope_of(proxied, target="/scope", headers=[("X-Forwarded-For", text)])
+    assert scope["client"][0] == "127.0.0.1"
+
+
+def test_x_forwarded_for_is_not_read_unless_asked_for(server):
+    scope = scope_of(server, target="/scope", headers=[("X-Forwarded-For", "192.0.2.1")])
+    assert scope["client"][0] == "127.0.0.1"
+
+
+def test_x_forwarded_for_of_a_peer_that_is_not_trusted(asgi):
+    server = asgi("--asgi-forwarded-client", "--forwarded-allow-ips=10.0.0.1")
+    scope = scope_of(server, target="/scope", headers=[("X-Forwarded-For", "192.0.2.1")])
+    assert scope["client"][0] == "127.0.0.1"
+
+
+def test_no_request_sees_what_another_has_put_into_its_scope(server):
+    for _ in range(2):
+        scope = scope_of(server, target="/scope?mark")
+        assert not any("mark" in scope[name] for name in ("asgi", "extensions", "state"))
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "path"),
+    [
+        ("GET", "http://a.example?scope", "/"),
+        ("CONNECT", "a.example:80", "a.example:80"),
+    ],
+)
+def test_path_of_a_target_that_has_none(server, method, target, path):
+    scope = scope_of(server, method, target)
+    assert (scope["path"], scope["raw_path"]) == (path, path.encode())
 
 
 def test_path_that_is_no_utf8(server):
@@ -339,13 +399,8 @@ END = {"type": "http.response.body", "body": b"", "more_body": False}
     ],
 )
 def test_wrong_messages(troubled, messages, raised):
-    """Raised out of send(), with what is wrong; the client gets 500 or the connection's end."""
-    with troubled.connect() as connection:
-        connection.send(render(target=f"/wrong?{quote(repr(messages), safe='')}"))
-        try:
-            assert connection.read_response().status == 500
-        except Closed:
-            pass
+    """Raised out of send(), with what is wrong; the client gets 500."""
+    assert troubled.request(target=f"/wrong?{quote(repr(messages), safe='')}").status == 500
     printed = wait_until(lambda: troubled.stdout, "it is printed")
     assert re.match(raised, json.loads(printed)[-1]), printed
 

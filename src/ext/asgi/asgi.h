@@ -21,6 +21,7 @@
     X(task_overdue)                                                                                \
     X(task_stuck)                                                                                  \
     X(trailers)                                                                                    \
+    X(put_forwarded_client)                                                                        \
     X(pairs)                                                                                       \
     X(scopes)
 
@@ -28,6 +29,7 @@ enum { ASGI_METHODS(METHOD_INDEX) ASGI_METHOD_COUNT };
 
 /* Strings of scopes and messages. */
 #define ASGI_NAMES(X)                                                                              \
+    X(asgi, "asgi")                                                                                \
     X(body, "body")                                                                                \
     X(bytes, "bytes")                                                                              \
     X(client, "client")                                                                            \
@@ -91,7 +93,8 @@ struct asgi {
     PyObject *request_message, *disconnect_message, *receive_message; /* templates */
     struct list channels;                                             /* those that are there */
     struct pairs pairs;
-    struct peer peer; /* scope["client"] of the last new one */
+    bool takes_forwarded; /* asgi_forwarded_client */
+    struct peer peer;     /* scope["client"] of the last new one */
     PyObject *client;
 };
 

@@ -49,6 +49,14 @@ static int make_messages(struct asgi *asgi)
     return asgi->request_message && asgi->disconnect_message && asgi->receive_message ? 0 : -1;
 }
 
+static bool is_on(PyObject *half, const char *name)
+{
+    PyObject *value = PyObject_GetAttrString(half, name);
+    bool on = value == Py_True;
+    Py_XDECREF(value);
+    return on;
+}
+
 /* The Python half: worker.half(), its methods and attributes. */
 static int open_half(struct worker *worker, struct asgi *asgi)
 {
@@ -59,6 +67,7 @@ static int open_half(struct worker *worker, struct asgi *asgi)
     asgi->tasks = PyObject_GetAttrString(asgi->half, "tasks");
     asgi->context = PyObject_GetAttrString(asgi->half, "context");
     asgi->trailers_extension = PyObject_GetAttrString(asgi->half, "trailers_extension");
+    asgi->takes_forwarded = is_on(asgi->half, "takes_forwarded");
     asgi->task_type = PyObject_GetAttrString(asgi->half, "task_type");
     if (asgi->task_type == Py_None)
         Py_CLEAR(asgi->task_type);

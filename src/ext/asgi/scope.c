@@ -4,6 +4,8 @@
 #include "ext/asgi/trailers.h"
 #include "ext/worker/proxied_about.h"
 #include "proto/websocket/handshake.h"
+#include "serve/conn/proxied.h"
+#include "serve/engine/engine.h"
 #include "serve/request/stream.h"
 
 #include <string.h>
@@ -60,11 +62,21 @@ static int put_version(struct asgi *asgi, PyObject *scope, const struct head *he
     return PyDict_SetItem(scope, ASGI_NAME(asgi, http_version), version);
 }
 
+/* "/" for an absolute target without a path (RFC 9110 §4.2.3), the whole target of CONNECT. */
+static struct str path_of(const struct request *request)
+{
+    const struct head *head = &request->head;
+    if (str_eq(request_method(request), STR("CONNECT")))
+        return head_slice(request->input, head->target, head->target_len);
+    struct str path = head_slice(request->input, head->path, head->path_len);
+    return path.n > 0 ? path : STR("/");
+}
+
 static int put_line(struct worker *worker, PyObject *scope, const struct request *request)
 {
     struct asgi *asgi = asgi_of(worker);
     const struct head *head = &request->head;
-    struct str path = head_slice(request->input, head->path, head->path_len);
+    struct str path = path_of(request);
     struct str query = head_slice(request->input, head->query, head->query_len);
     if (put_version(asgi, scope, head) < 0 ||
         put(scope, ASGI_NAME(asgi, path), decoded_path(worker, path)) < 0 ||
@@ -133,13 +145,21 @@ static PyObject *fields(struct asgi *asgi, const struct request *request)
     return list;
 }
 
-/* Each request has a copy of the lifespan's state. */
-static int put_state(struct asgi *asgi, PyObject *scope)
+/* Each request has a copy of the dict at `key`: an application may change it. */
+static int put_copy(PyObject *scope, PyObject *key)
 {
-    PyObject *state = PyDict_GetItemWithError(scope, ASGI_NAME(asgi, state));
-    if (!state)
+    PyObject *shared = PyDict_GetItemWithError(scope, key);
+    if (!shared)
         return PyErr_Occurred() ? -1 : 0;
-    return put(scope, ASGI_NAME(asgi, state), PyDict_Copy(state));
+    return put(scope, key, PyDict_Copy(shared));
+}
+
+static int put_copies(struct asgi *asgi, PyObject *scope)
+{
+    if (put_copy(scope, ASGI_NAME(asgi, asgi)) < 0 ||
+        put_copy(scope, ASGI_NAME(asgi, extensions)) < 0)
+        return -1;
+    return put_copy(scope, ASGI_NAME(asgi, state));
 }
 
 static PyObject *subprotocols(const struct request *request)
@@ -174,6 +194,20 @@ static int put_websocket(struct worker *worker, PyObject *scope, const struct re
     return put_scheme(worker, scope, request, ASGI_ws, ASGI_wss);
 }
 
+/* The client that X-Forwarded-For names, if a peer of forwarded_allow_ips has sent it. */
+static int put_forwarded_client(struct worker *worker, PyObject *scope,
+                                const struct request *request)
+{
+    struct asgi *asgi = asgi_of(worker);
+    if (!asgi->takes_forwarded || request->cgi ||
+        !(request->head.seen & field_bit(FIELD_X_FORWARDED_FOR)) ||
+        !proxied_is_from(request->conn, request->engine->options.trust))
+        return 0;
+    PyObject *result = METHODS_CALL(asgi->methods, put_forwarded_client, Py_NewRef(scope));
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
 PyObject *scope_build(struct worker *worker, const struct request *request, bool websocket)
 {
     struct asgi *asgi = asgi_of(worker);
@@ -185,8 +219,9 @@ PyObject *scope_build(struct worker *worker, const struct request *request, bool
     int (*put_own)(struct worker *, PyObject *, const struct request *) =
         websocket ? put_websocket : put_http;
     if (put_own(worker, scope, request) == 0 && put_line(worker, scope, request) == 0 &&
-        put_client(worker, scope, request) == 0 && put_state(asgi, scope) == 0 &&
+        put_client(worker, scope, request) == 0 && put_copies(asgi, scope) == 0 &&
         put(scope, ASGI_NAME(asgi, headers), fields(asgi, request)) == 0 &&
+        put_forwarded_client(worker, scope, request) == 0 &&
         (!request->cgi || scope_gateway(asgi, scope, request) == 0))
         return scope;
     Py_DECREF(scope);

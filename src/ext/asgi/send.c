@@ -205,7 +205,7 @@ static int write_body(struct channel *channel, PyObject *body, bool more)
     size_t n = body ? (size_t)PyBytes_GET_SIZE(body) : 0;
     bool kept = false;
     int checked = check_length(channel, n, more);
-    if (checked < 0 && more)
+    if (checked < 0 && (more || !request->response.sent_head))
         return -1;
     if (checked < 0) { /* nothing can complete it: the end of the connection says so */
         cut(channel);

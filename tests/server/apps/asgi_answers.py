@@ -16,6 +16,8 @@ seen: list = []
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         await lifespan(scope, receive, send)
+    elif scope["query_string"] == b"scope" or scope.get("method") == "CONNECT":
+        await show_scope(scope, receive, send)
     else:
         await PATHS[scope["path"].split("/")[1]](scope, receive, send)
 
@@ -40,6 +42,9 @@ async def hello(scope, receive, send):
 
 async def show_scope(scope, receive, send):
     await answer(send, repr(dict(scope)).encode())
+    if scope["query_string"] == b"mark":
+        for name in ("asgi", "extensions", "state"):
+            scope[name]["mark"] = True
 
 
 async def echo(scope, receive, send):
@@ -211,7 +216,8 @@ async def stubborn(scope, receive, send):
 async def context(scope, receive, send):
     before = VARIABLE.get()
     VARIABLE.set("set by a request")
-    await receive()
+    while (await receive())["more_body"]:
+        pass
     task = asyncio.current_task()
     await asyncio.sleep(0)
     body = json.dumps([before, VARIABLE.get(), task is asyncio.current_task()])
