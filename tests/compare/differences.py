@@ -22,6 +22,28 @@ class Difference:
 PLACED = "a bad value is told with the setting and its place"
 
 DIFFERENCES = [
+    Difference(
+        "asgi_*",
+        r"- \[INFO\] (ASGI server listening on .*|Worker shutting down\.\.\.)",
+        "log lines of the other workers",
+    ),
+    Difference("asgi_*", r"\+ \[WARNING\] Invalid request from .*", "what is refused is logged"),
+    Difference(
+        "asgi_targets",
+        r"- answer .*'(http://b\.example(/x)?|/x#f)'.*|\+ answer .*'(/x?)', b'\3'.*",
+        "the path is that of the target",
+    ),
+    Difference(
+        "asgi_answers",
+        r". \[ERROR\] Error (in ASGI application|handling request GET .*)"
+        r"|. (Runtime|Value)Error: .*|- gunicorn\.http\.errors\.InvalidResponseHeader: .*",
+        "an error names its request",
+    ),
+    Difference("asgi_answers", r"- answer .*'fo'|\+ answer 500", "too many bytes are an error"),
+    Difference("asgi_answers", r"- answer 400|\+ answer HTTP/1\.2 200 .*", "as the other workers"),
+    Difference(
+        "asgi_answers", r"- \[WARNING\] ASGI app sent body bytes on a no-body.*", "no fault of it"
+    ),
     Difference("fails_negative_number", ".*positive.*", PLACED),
     Difference("fails_unknown_group", ".*No such group: 'nosuchgroup'", PLACED),
     Difference("fails_pidfile_is_a_directory", ".*directory.*", "one line, no traceback"),

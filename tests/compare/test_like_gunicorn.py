@@ -10,7 +10,7 @@ import difflib
 import re
 
 import pytest
-from compare import setups  # noqa: F401
+from compare import asgi, setups  # noqa: F401
 from compare.differences import DIFFERENCES
 from compare.scenarios import SCENARIOS, Stage
 from helpers.original import original_gunicorn
