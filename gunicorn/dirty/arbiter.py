@@ -138,7 +138,9 @@ class DirtyArbiter:
         self._changed = asyncio.Event()
         self._take_signals()
         self._loop.add_reader(self._place.master_pipe, self._master_gone)
-        if not self._place.proves:
+        if self.board.figures[LAST]:
+            self._leave()  # the signal came before it could be heard
+        elif not self._place.proves:
             self._listen()
 
     async def _change(self) -> None:

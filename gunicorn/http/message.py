@@ -17,7 +17,8 @@ class Request:
 
     `headers` is a list of (NAME, value) in the order of arrival, `uri` the target as it was sent,
     `peer_addr` and `remote_addr` the client's (address, port), `req_number` counts the requests of
-    its connection from 1, `waited` is for how many seconds it waited for a thread.
+    its connection from 1, `waited` is for how many seconds it waited for a thread. `uwsgi_vars`, by
+    uwsgi and FastCGI alone, has the variables of the proxy.
 
     `pre_request` and a worker's `handle_request()` may change any of it, in place too, and may add
     attributes: the application's environ is made from the result.
@@ -39,6 +40,7 @@ class Request:
     remote_addr: tuple[str, int] | str
     req_number: int
     proxy_protocol_info: dict[str, Any] | None
+    uwsgi_vars: dict[str, str]
     must_close: bool
     waited: float
     limit_request_line: int
@@ -108,6 +110,7 @@ def received(
     https: bool,
     number: int,
     proxied: dict[str, Any] | None = None,
+    variables: dict[str, str] | None = None,
 ) -> Request:
     """Return the request that the engine has read."""
     req = Request.__new__(Request)
@@ -129,6 +132,10 @@ def received(
     req.waited = waited
     req._sock = sock
     req._expected_100_continue = False
+    if variables is not None:
+        from gunicorn.http import _environ  # few servers have a gateway
+
+        req.uwsgi_vars = variables | _environ.http_variables(headers)
     return req
 
 

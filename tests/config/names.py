@@ -234,11 +234,11 @@ ABSENT = {
             HeaderPolicy RFC9110_5_3_SINGLETON_FIELDS RFC9110_5_6_2_TOKEN_SPECIALS
             RFC9110_6_5_1_FORBIDDEN_TRAILER
         """,
-        "the PROXY protocol is not there yet": "PPCommand PPFamily PPProtocol PP_V2_SIGNATURE",
+        "the engine reads PROXY headers, in C": "PPCommand PPFamily PPProtocol PP_V2_SIGNATURE",
     },
     "gunicorn.http.wsgi": {
         "the engine sends files": "BLKSIZE",
-        "the PROXY protocol is not there yet": "proxy_environ",
+        "the engine reads PROXY headers, in C": "proxy_environ",
     },
     "gunicorn.reloader": {
         "a detail of the original's inotify reloader": "symlink_target_dir",

@@ -77,13 +77,13 @@ def read_record(connection: Connection) -> tuple[int, int, bytes]:
 
 def read_output(connection: Connection, number: int = 1) -> bytes:
     """All that a request writes, up to its end."""
-    out, ended = b"", False
+    out, ended = bytearray(), False
     while True:
         kind, of, content = read_record(connection)
         assert of == number and kind in (STDOUT, END), (kind, of)
         if kind == END:
             assert content == bytes([0, 0, 0, 0, COMPLETE, 0, 0, 0]) and ended
-            return out
+            return bytes(out)
         assert not ended
         ended = not content
         out += content

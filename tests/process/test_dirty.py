@@ -730,6 +730,23 @@ def test_hooks(dirty):
     assert f"[{arbiter}] [INFO] hook: exit {pid} []" in log
 
 
+STOPS_MEANWHILE = """
+import os, signal, time
+
+def on_dirty_starting(arbiter):
+    os.kill(os.getppid(), signal.SIGTERM)
+    while not arbiter.board.figures[10]:  # the master has it stop
+        time.sleep(0.01)
+    time.sleep(0.2)
+"""
+
+
+def test_term_ends_an_arbiter_that_is_about_to_start(master):
+    one = master(*options(), config=STOPS_MEANWHILE, launch=True)
+    assert one.process.wait(PATIENCE) == 0
+    assert "killed by signal 9" not in one.log
+
+
 HOOKS_THAT_FAIL = """
 def dirty_post_fork(arbiter, worker):
     raise RuntimeError("post_fork")

@@ -841,3 +841,20 @@ def test_the_scope_behind_a_gateway(asgi, protocol):
     assert ask("POST", "/messages", b"").status == 200
     response = ask(uri="/scope/a", SERVER_PORT="x")
     assert ast.literal_eval(response.body.decode())["server"] == server.address
+
+
+def test_a_large_file_by_fastcgi_waits_for_its_client(asgi, tmp_path):
+    """It takes neither memory nor disk meanwhile, and others are served."""
+    file = tmp_path / "large"
+    with file.open("wb") as out:
+        out.write(b"begin")
+        out.truncate(40_000_000)
+    limits = ["--client-memory", "8M", "--client-disk", "1M"]
+    server = asgi("--protocol=fastcgi", *limits)
+    with server.connect() as slow, server.connect() as other:
+        slow.send(fastcgi_record.request(uri=f"/send_path?{file}"))
+        slow.await_answer()
+        other.send(fastcgi_record.request("POST", "/echo", b"x"))
+        assert fastcgi_record.read_response(other).body == b"x"
+        body = fastcgi_record.read_response(slow).body
+    assert (body[:5], len(body)) == (b"begin", 40_000_000)

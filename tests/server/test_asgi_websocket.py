@@ -10,9 +10,21 @@ import signal
 from urllib.parse import quote
 
 import pytest
+from helpers import fastcgi_record, proxy_header, uwsgi_packet
+from helpers.nginx import NGINX, Nginx
 from helpers.server import SANITIZED, Server
-from helpers.websocket import BINARY, PING, PONG, TEXT, WebSocket, frame, handshake
-from helpers.wire import wait_until
+from helpers.websocket import (
+    ACCEPT,
+    BINARY,
+    HANDSHAKE,
+    PING,
+    PONG,
+    TEXT,
+    WebSocket,
+    frame,
+    handshake,
+)
+from helpers.wire import Connection, wait_until
 
 numbers = itertools.count()
 
@@ -631,3 +643,55 @@ def test_nothing_is_left(server):
     assert after[2] == before[2] == 0
     assert after[3] <= before[3] + 1
     assert after[1] < before[1] + 1000, (before, after)
+
+
+# Behind a proxy
+
+
+def test_the_client_of_a_proxy_header(sockets):
+    server = sockets("--proxy-protocol", "auto")
+    with server.connect() as connection:
+        connection.send(proxy_header.v1("192.0.2.1", 56324) + handshake("/scope"))
+        socket = WebSocket(connection, connection.read_head())
+        scope = ast.literal_eval(socket.receive()[1].decode())
+    assert scope["client"] == ("192.0.2.1", 56324)
+
+
+#: The variables of a handshake.
+FIELDS = {"HTTP_" + name.upper().replace("-", "_"): value for name, value in HANDSHAKE}
+
+
+def test_a_packet_of_uwsgi(sockets):
+    server = sockets("--protocol", "uwsgi")
+    with server.connect() as connection:
+        connection.send(uwsgi_packet.request(uri="/echo", **FIELDS) + frame(TEXT, b"in haste"))
+        answer = connection.read_head()
+        assert (answer.status, answer.header("Sec-WebSocket-Accept")) == (101, ACCEPT)
+        socket = WebSocket(connection, answer)
+        assert socket.receive() == (TEXT, b"in haste")
+        socket.close()
+
+
+@pytest.mark.skipif(not NGINX, reason="nginx is not installed")
+def test_through_nginx_by_uwsgi(sockets, tmp_path):
+    """Across a reload, which closes it in order."""
+    server = sockets("--protocol", "uwsgi")
+    with Nginx(tmp_path) as nginx:
+        address = nginx.start("uwsgi", f"127.0.0.1:{server.address[1]}", "on")
+        with Connection(address) as connection:
+            connection.send(handshake("/echo"))
+            socket = WebSocket(connection, connection.read_head())
+            assert socket.answer.status == 101
+            for size in (1, 70_000):
+                socket.send(b"x" * size)
+                assert socket.receive() == (TEXT, b"x" * size)
+            server.kill(signal.SIGHUP)
+            assert socket.answer_close()[0] == 1012
+
+
+def test_fastcgi_has_no_websockets(sockets):
+    """Its records have no room for them: the application sees a request of HTTP."""
+    server = sockets("--protocol", "fastcgi")
+    with server.connect() as connection:
+        connection.send(fastcgi_record.request(uri="/", **FIELDS))
+        assert fastcgi_record.read_response(connection).body == b'"http"'

@@ -104,6 +104,31 @@ static void add_file(struct world *world, off_t offset, size_t n)
     world->expected_size += n;
 }
 
+/* As FastCGI's records, with an end that says how long the piece is. */
+static void put_frame(char out[FRAME_HEADER_SIZE], uint16_t id, uint16_t n)
+{
+    char text[FRAME_HEADER_SIZE + 1];
+    snprintf(text, sizeof(text), "%03u%05u", id % 1000u, n);
+    memcpy(out, text, FRAME_HEADER_SIZE);
+}
+
+static const struct outq_framing framing = {.piece = 65528, .header = put_frame};
+
+static void add_framed(struct world *world, off_t offset, size_t n)
+{
+    char header[FRAME_HEADER_SIZE];
+    assert_int_equal(outq_framed_file(&world->q, dup(file), offset, n, &framing, 7), 0);
+    while (n > 0) {
+        size_t piece = n < framing.piece ? n : framing.piece;
+        put_frame(header, 7, (uint16_t)piece);
+        expect(world, header, sizeof(header));
+        assert_int_equal(pread(file, world->expected + world->expected_size, piece, offset), piece);
+        world->expected_size += piece;
+        offset += (off_t)piece;
+        n -= piece;
+    }
+}
+
 static int spool(struct world *world, const char *data, size_t n, const char *dir)
 {
     if (outq_spool_write(&world->q, data, n, dir) < 0)
@@ -190,6 +215,17 @@ static void all_kinds_in_their_order(void **state)
     assert_int_equal(atomic_load(&world->budget.files), 2); /* the other's, and one of ours */
     assert_true(exchange(world) > 3);
     assert_int_equal(world->refs, 1);
+}
+
+static void a_file_with_headers(void **state)
+{
+    struct world *world = *state;
+    add_copy(world, "head");
+    add_framed(world, 9, FILE_SIZE - 9);
+    add_framed(world, 0, 65528);
+    add_framed(world, 0, 1);
+    add_copy(world, "end");
+    assert_true(exchange(world) > 3);
 }
 
 static void many_small_parts(void **state)
@@ -473,6 +509,7 @@ int main(void)
         IN_WORLD(empty_is_not_pending),
         IN_WORLD(a_small_copy_leaves_at_once),
         IN_WORLD(all_kinds_in_their_order),
+        IN_WORLD(a_file_with_headers),
         IN_WORLD(many_small_parts),
         IN_WORLD(what_is_spooled_in_a_row_is_one_part),
         IN_WORLD(a_spool_that_is_sent_makes_room),

@@ -1,6 +1,7 @@
 #include "ext/worker/describe.h"
 
 #include "ext/worker/proxied_about.h"
+#include "proto/cgi.h"
 #include "serve/request/stream.h"
 
 /* Names are tokens: ASCII. A new reference, or NULL with an exception. */
@@ -39,6 +40,29 @@ PyObject *describe_fields(struct worker *worker, const char *input, const struct
     return list;
 }
 
+static int add_variable(struct worker *worker, PyObject *variables, const char *input,
+                        const struct cgi_variable *variable)
+{
+    PyObject *name = text_value(&worker->texts, input + variable->name, variable->name_len);
+    PyObject *value = text_value(&worker->texts, input + variable->value, variable->value_len);
+    int result = name && value ? PyDict_SetItem(variables, name, value) : -1;
+    Py_XDECREF(name);
+    Py_XDECREF(value);
+    return result;
+}
+
+/* The variables of a gateway that are no fields; None: there is no gateway. */
+static PyObject *describe_variables(struct worker *worker, const struct request *request)
+{
+    if (!request->cgi)
+        Py_RETURN_NONE;
+    PyObject *variables = PyDict_New();
+    for (uint32_t i = 0; variables && i < request->cgi->count; i++)
+        if (add_variable(worker, variables, request->input, &request->cgi->variables[i]) < 0)
+            Py_CLEAR(variables);
+    return variables;
+}
+
 static PyObject *slice(struct call *call, uint32_t at, uint32_t n)
 {
     return text_value(&call->worker->texts, call->request->input + at, n);
@@ -58,7 +82,8 @@ PyObject *describe_request(struct call *call, PyObject *body)
         slice(call, head->query, head->query_len),
         Py_BuildValue("(ii)", (int)head->major, (int)head->minor),
         describe_fields(worker, request->input, head), PyBool_FromLong(head->https),
-        PyLong_FromUnsignedLongLong(request_number(request)), proxied_info(worker, request));
+        PyLong_FromUnsignedLongLong(request_number(request)), proxied_info(worker, request),
+        describe_variables(worker, request));
 }
 
 PyObject *describe_response(struct call *call, PyObject *status, PyObject *headers)

@@ -27,6 +27,7 @@ enum {
 
 enum { STATUS_SIZE = sizeof(STATUS) - 1, DATE_SIZE = sizeof(DATE) - 1 };
 
+_Static_assert((int)FRAME_HEADER_SIZE == FASTCGI_HEADER_SIZE, "records frame files");
 _Static_assert(RESPONSE_GAP >= FASTCGI_HEADER_SIZE + STATUS_SIZE + DATE_SIZE + CLOCK_DATE_SIZE + 4,
                "the gap has room for the first lines");
 
@@ -230,17 +231,36 @@ static bool write_pieces(struct request *request, int file, off_t offset, uint64
     return true;
 }
 
-/* Records stand between its bytes, so they are read here and not by sendfile(). */
-static bool write_file(struct request *request, int file, off_t offset, uint64_t n)
+static bool write_copies(struct request *request, int file, off_t offset, uint64_t n)
 {
-    if (n == 0 && !request->response.sent_head)
-        return write_body(request, NULL, 0, NULL, NULL, false);
     char *piece = mem_alloc(FILE_PIECE);
     if (!piece)
         request->response.broken = true;
     bool sent = piece && write_pieces(request, file, offset, n, piece);
     mem_free(piece);
     return sent;
+}
+
+static bool write_head(struct request *request)
+{
+    if (request->response.sent_head)
+        return true;
+    struct iovec head = take_head(request);
+    return send_records(request, head.iov_base, head.iov_len, false);
+}
+
+/* A small file leaves in one record with the head; copies serve also when descriptors are short. */
+static bool write_file(struct request *request, int file, off_t offset, uint64_t n)
+{
+    static const struct outq_framing records = {.piece = RECORD_MAX, .header = fastcgi_stdout};
+    if (n == 0)
+        return write_head(request);
+    if (n <= FILE_PIECE)
+        return write_copies(request, file, offset, n);
+    if (!write_head(request))
+        return false;
+    return send_framed_file(request, file, offset, n, &records, id_of(request)) == 0 ||
+           (!request->response.broken && write_copies(request, file, offset, n));
 }
 
 /* Gateways take no interim answers, nor do they wait for "100 Continue". */

@@ -361,14 +361,15 @@ void send_by_copies(struct request *request)
 }
 
 /* Queues the rest of a file on a descriptor of its own, so that the application may close its. */
-static int store_file(struct request *request, int file, off_t offset, uint64_t n)
+static int store_file(struct request *request, int file, off_t offset, uint64_t n,
+                      const struct outq_framing *framing, uint16_t id)
 {
     struct outq *q = &request->out;
     int own = fcntl(file, F_DUPFD_CLOEXEC, 0);
     if (own < 0)
         return -1;
     pthread_mutex_lock(&q->lock);
-    int result = outq_file(q, own, offset, n);
+    int result = outq_framed_file(q, own, offset, n, framing, id);
     if (result < 0)
         close(own);
     else
@@ -410,9 +411,15 @@ int send_file(struct request *request, int file, off_t offset, uint64_t n)
         result = send_file_detached(request, file, &offset, &n);
     if (result < 0 || n == 0)
         return result;
-    if (store_file(request, file, offset, n) == 0)
+    if (store_file(request, file, offset, n, NULL, 0) == 0)
         return 0;
     if (store_never_waits(request))
         return overflow(request);
     return request->response.broken ? -1 : send_file_waiting(request, file, offset, n);
+}
+
+int send_framed_file(struct request *request, int file, off_t offset, uint64_t n,
+                     const struct outq_framing *framing, uint16_t id)
+{
+    return request->response.broken ? -1 : store_file(request, file, offset, n, framing, id);
 }

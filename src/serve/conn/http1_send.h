@@ -27,6 +27,11 @@ int send_parts_more(struct request *request, struct iovec *parts, int count);
 
 int send_file(struct request *request, int file, off_t offset, uint64_t n);
 
+/* The same with a header before each piece: the engine sends all of it. Also -1 when there is no
+ * descriptor for it. */
+int send_framed_file(struct request *request, int file, off_t offset, uint64_t n,
+                     const struct outq_framing *framing, uint16_t id);
+
 /*
  * The application has the descriptor, too, and may make it block: files are sent by send() from now
  * on, which can be told not to wait. Any thread.

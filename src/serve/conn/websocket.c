@@ -103,10 +103,16 @@ static const struct duplex_link link = {link_send, link_queued, link_raise, link
 
 /* The handshake */
 
+/* nginx's uwsgi_pass makes a tunnel of a connection that is answered with 101; FastCGI has none. */
+static bool can_upgrade(const struct conn *conn)
+{
+    return conn->protocol == &http1_protocol || conn->protocol == &uwsgi_protocol;
+}
+
 enum ws_handshake_result websocket_asked(const struct request *request,
                                          struct ws_handshake *handshake)
 {
-    if (request->conn->protocol != &http1_protocol) /* a gateway's connection stays the gateway's */
+    if (!can_upgrade(request->conn))
         return WS_HANDSHAKE_NONE;
     return ws_handshake_read(&request->head, request->input, handshake);
 }

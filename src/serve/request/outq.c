@@ -160,6 +160,16 @@ int outq_file(struct outq *q, int fd, off_t offset, uint64_t n)
     return -1;
 }
 
+int outq_framed_file(struct outq *q, int fd, off_t offset, uint64_t n,
+                     const struct outq_framing *framing, uint16_t id)
+{
+    if (outq_file(q, fd, offset, n) < 0)
+        return -1;
+    q->tail->framing = framing;
+    q->tail->frame_id = id;
+    return 0;
+}
+
 /* The file to write on. Never an old one's beginning: the network may still hold its pages. */
 static int open_spool(struct outq *q, const char *dir)
 {
@@ -226,9 +236,31 @@ static ssize_t send_memory(struct outq *q, int fd, struct tls *tls)
     return transport_sendv(fd, tls, parts, count, false);
 }
 
+static void begin_piece(struct part *part)
+{
+    uint16_t piece = part->framing->piece;
+    part->piece_left = part->left < piece ? (uint16_t)part->left : piece;
+    part->header_left = FRAME_HEADER_SIZE;
+}
+
+/* The whole piece is left, as its header is not sent. */
+static ssize_t send_header(const struct part *part, int fd, struct tls *tls)
+{
+    char header[FRAME_HEADER_SIZE];
+    part->framing->header(header, part->frame_id, part->piece_left);
+    struct iovec rest = {header + FRAME_HEADER_SIZE - part->header_left, part->header_left};
+    return transport_sendv(fd, tls, &rest, 1, true);
+}
+
 static ssize_t send_file_part(struct outq *q, struct part *part, int fd, struct tls *tls)
 {
     size_t n = part->left < SEND_TURN ? (size_t)part->left : SEND_TURN;
+    if (part->framing && part->piece_left == 0)
+        begin_piece(part);
+    if (part->header_left > 0)
+        return send_header(part, fd, tls);
+    if (part->framing && n > part->piece_left)
+        n = part->piece_left;
     ssize_t sent =
         transport_sendfile(fd, tls, part->file->fd, part->offset, n, atomic_load(&q->copies));
     if (sent == 0) {
@@ -249,11 +281,25 @@ static struct part *pop(struct outq *q)
     return part;
 }
 
+/* Takes the n bytes that were sent off the header of a piece, else off the piece; how many bytes of
+ * the file are among them. */
+static uint64_t advance_piece(struct part *part, uint64_t n)
+{
+    if (part->header_left == 0) {
+        part->piece_left = (uint16_t)(part->piece_left - n);
+        return n;
+    }
+    part->header_left = (uint16_t)(part->header_left - n);
+    return 0;
+}
+
 /* How many of the n bytes that were sent are of no part. */
 static uint64_t advance(struct outq *q, uint64_t n, struct part **done)
 {
     while (q->head && (n > 0 || q->head->left == 0)) {
         struct part *part = q->head;
+        if (part->framing)
+            n = advance_piece(part, n);
         uint64_t take = n < part->left ? n : part->left;
         part->left -= take;
         if (part->spooled)

@@ -32,6 +32,15 @@ struct part_file {
     uint64_t size; /* bytes on the disk that are the queue's own */
 };
 
+enum { FRAME_HEADER_SIZE = 8 };
+
+/* A file goes out in pieces of at most `piece` bytes with a header before each (FastCGI's records).
+ */
+struct outq_framing {
+    uint16_t piece;
+    void (*header)(char out[FRAME_HEADER_SIZE], uint16_t id, uint16_t n);
+};
+
 struct part {
     struct part *next;
     enum part_kind kind;
@@ -41,6 +50,8 @@ struct part {
     bool spooled;           /* PART_FILE: one of the queue's own */
     off_t offset;           /* PART_FILE: the next byte */
     uint64_t left;
+    const struct outq_framing *framing; /* PART_FILE: NULL: none */
+    uint16_t frame_id, piece_left, header_left;
     size_t charged; /* bytes of memory: the part itself, and all that it holds */
 };
 
@@ -80,6 +91,9 @@ void outq_end_spool(struct outq *q);
 int outq_copy(struct outq *q, const char *data, size_t n);
 int outq_ref(struct outq *q, const char *data, size_t n, void *ref, size_t whole);
 int outq_file(struct outq *q, int file, off_t offset, uint64_t n); /* takes file over, on success */
+int outq_framed_file(struct outq *q, int file, off_t offset, uint64_t n,
+                     const struct outq_framing *framing,
+                     uint16_t id); /* the same; not for outq_take */
 
 /* By way of a file, in two steps: the first one takes its time, and needs no lock, as one thread
  * alone appends. If the second fails its bytes are not in the file either. */
