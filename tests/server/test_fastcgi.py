@@ -98,6 +98,18 @@ def test_in_small_records(server):
     assert json.loads(ask(server, data).body)["body"] == "hello"
 
 
+def test_a_kept_connection_behind_a_proxy_header(shared):
+    """A request that names no client is the PROXY header's, whatever client the one before named."""
+    server = shared("echo", FASTCGI, "--proxy-protocol", "v1")
+    with server.connect() as connection:
+        connection.send(b"PROXY TCP4 192.0.2.77 192.0.2.1 7777 80\r\n")
+        connection.send(request(keep=True, REMOTE_ADDR="192.0.2.9"))
+        assert environ_of(read_response(connection))["REMOTE_ADDR"] == "192.0.2.9"
+        connection.send(request(REMOTE_ADDR=None, REMOTE_PORT=None))
+        environ = environ_of(read_response(connection))
+        assert (environ["REMOTE_ADDR"], environ["REMOTE_PORT"]) == ("192.0.2.77", "7777")
+
+
 @pytest.mark.parametrize("size", [0, 1, 5000, 70_000, 5_000_000])
 def test_bodies(server, size):
     body = bytes(i * 7 % 251 for i in range(min(size, 5000))) * max(1, size // 5000)

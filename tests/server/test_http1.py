@@ -654,6 +654,7 @@ def test_permit_unconventional_http_version(shared, version):
         connection.send(data)
         answer = json.loads(connection.read_response().body)
     check_environ(answer, {"SERVER_PROTOCOL": f"HTTP/{version}"})
+    assert "HTTP_VERSION" not in answer["environ"]  # a stream of HTTP/2 has it
 
 
 def test_unconventional_version_has_one_digit_each(shared):

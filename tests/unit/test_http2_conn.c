@@ -308,6 +308,26 @@ static void a_client_may_leave(void **state)
     close_all();
 }
 
+/* Of one stream the head is malformed, of the other the body is to come: both end with the client.
+ */
+static void a_client_may_leave_unfinished_streams(void **state)
+{
+    static const char bytes[] =
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+        "\0\0\0\4\0\0\0\0\0"
+        "\0\0\12\1\5\0\0\0\1\202\206\204\1\1a\0\1X\0" /* a field name in capitals */
+        "\0\0\6\1\4\0\0\0\3\203\206\204\1\1a";
+    struct engine_options options = http2_options();
+    (void)state;
+    open_with(&options, answer_path);
+    assert_int_equal(send(served.client, bytes, sizeof(bytes) - 1, 0), (int)sizeof(bytes) - 1);
+    shutdown(served.client, SHUT_WR);
+    served_answer();
+    assert_false(served_is_open());
+    assert_int_equal(served.runs, 0);
+    close_all();
+}
+
 static void an_idle_one_is_told(void **state)
 {
     struct engine_options options = http2_options();
@@ -506,6 +526,7 @@ int main(void)
         cmocka_unit_test(a_thread_comes_too_late),
         cmocka_unit_test(what_is_reset_before_it_runs_does_not_run),
         cmocka_unit_test(a_client_may_leave),
+        cmocka_unit_test(a_client_may_leave_unfinished_streams),
         cmocka_unit_test(an_idle_one_is_told),
         cmocka_unit_test(the_end_comes_in_two_steps),
         cmocka_unit_test(an_unfinished_one_makes_room),

@@ -120,7 +120,7 @@ static PyObject *over(void)
 static bool is_shared(struct client_socket *self)
 {
     const struct request *request = request_of(self);
-    if (!request || request->head.major < 2)
+    if (!request || !request_is_http2(request))
         return false;
     PyErr_SetString(PyExc_OSError, "a stream of HTTP/2 has no connection of its own");
     return true;

@@ -231,7 +231,7 @@ static int put_request_line(struct worker *worker, PyObject *environ, const stru
 static int put_http2(struct worker *worker, PyObject *environ, struct wsgi_call *call)
 {
     struct core_state *state = worker->state;
-    if (call->base.request->head.major < 2)
+    if (!request_is_http2(call->base.request))
         return 0;
     if (PyDict_SetItem(environ, NAME(state, http_version), NAME(state, http2_version)) < 0 ||
         PyDict_SetItem(environ, NAME(state, http2_send_trailers), call->send_trailers) < 0 ||

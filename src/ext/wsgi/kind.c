@@ -8,6 +8,7 @@
 #include "ext/wsgi/input.h"
 #include "ext/wsgi/start_response.h"
 #include "ext/wsgi/wsgi_call.h"
+#include "serve/request/stream.h"
 
 /* A request begins, runs, and ends */
 
@@ -21,7 +22,7 @@ static bool make_callables(struct wsgi_call *call)
         call->write = bound_new(state, write_call, &call->base);
     if (!call->early_hints)
         call->early_hints = bound_new(state, early_hints_call, &call->base);
-    bool has_trailers = call->base.request->head.major >= 2;
+    bool has_trailers = request_is_http2(call->base.request);
     if (has_trailers && !call->send_trailers)
         call->send_trailers = bound_new(state, send_trailers_call, &call->base);
     return call->start_response && call->write && call->early_hints &&

@@ -151,7 +151,9 @@ static enum http1_result read_records(struct request *request)
 /* The peer of a connection that is kept is the client of the request before, until now. */
 static void forget_client(struct conn *conn)
 {
-    if (conn->served > 0 && !conn->proxied)
+    if (conn->proxied)
+        conn->peer = conn->proxied->client;
+    else if (conn->served > 0)
         socket_peer_of(conn->io.fd, &conn->peer);
 }
 

@@ -228,6 +228,7 @@ void http2_stream_clear(struct request *request)
 }
 
 const struct stream_ops http2_stream_ops = {
+    .http2 = true,
     .write = write_body,
     .file = write_file,
     .finish = finish,

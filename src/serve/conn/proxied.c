@@ -51,7 +51,7 @@ bool proxied_valid(const void *block, size_t size)
         return false;
     memcpy(&header, block, sizeof(header));
     return header.size == size && size_of(header.lengths) == size && family_valid(&header.proxy) &&
-           family_valid(&header.server) &&
+           family_valid(&header.client) && family_valid(&header.server) &&
            memchr(header.protocol, '\0', sizeof(header.protocol)) != NULL;
 }
 
@@ -122,6 +122,7 @@ static struct proxied *make(const struct conn *conn, const struct proxy *proxy)
     struct str texts[PROXIED_TEXTS];
     struct proxied header = {
         .proxy = conn->peer,
+        .client = peer_of(proxy, &proxy->client),
         .server = peer_of(proxy, &proxy->server),
         .tls = proxy->tls.there,
         .certificate = proxy->tls.certificate,
@@ -156,7 +157,7 @@ static enum proxied_result accept_header(struct engine *engine, struct conn *con
         if (!proxied)
             return PROXIED_NO_MEMORY;
         attach(engine, conn, proxied);
-        conn->peer = peer_of(proxy, &proxy->client);
+        conn->peer = proxied->client;
     }
     metrics_add(&engine->metrics->bytes_in, proxy->size);
     return socket_recv(conn->io.fd, data, proxy->size) == (ssize_t)proxy->size ? PROXIED_READ

@@ -26,11 +26,12 @@ enum proxied_text {
 
 /*
  * A connection's PROXY header, in one block without pointers, which goes along when a request is
- * handed to another worker. The client's address itself is conn->peer.
+ * handed to another worker. conn->peer is the client, too, unless a gateway names another one.
  */
 struct proxied {
     uint32_t size;     /* of the block, the texts included */
     struct peer proxy; /* the peer that has sent the header: forwarded_allow_ips is about it */
+    struct peer client;
     struct peer server;
     char protocol[8]; /* TCP4, TCP6, UDP4, UDP6 or UNIX, with NUL */
     bool tls;         /* the client uses TLS to the proxy */

@@ -14,6 +14,8 @@ struct engine;
  * Those that return bool say false when the client has gone: response.broken is set then.
  */
 struct stream_ops {
+    bool http2; /* a stream of HTTP/2, whatever version the head of another protocol names */
+
     /*
      * Sends n bytes of the body, which may be none, and the head before them when it has not left:
      * request->response has its parts, and room for two bytes behind its fields. `last`: finish()
@@ -56,6 +58,11 @@ struct stream_ops {
      * sent must wait for the client. Any thread. */
     void (*share)(struct request *request);
 };
+
+static inline bool request_is_http2(const struct request *request)
+{
+    return request->stream->http2;
+}
 
 /* Parts of the connection, read-only but for the thread that runs the request. */
 
