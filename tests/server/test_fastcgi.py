@@ -99,7 +99,7 @@ def test_in_small_records(server):
 
 
 def test_a_kept_connection_behind_a_proxy_header(shared):
-    """A request that names no client is the PROXY header's, whatever client the one before named."""
+    """A request that names no client has that of the PROXY header, not that of the one before."""
     server = shared("echo", FASTCGI, "--proxy-protocol", "v1")
     with server.connect() as connection:
         connection.send(b"PROXY TCP4 192.0.2.77 192.0.2.1 7777 80\r\n")
