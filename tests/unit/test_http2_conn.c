@@ -308,6 +308,23 @@ static void a_client_may_leave(void **state)
     close_all();
 }
 
+/* An answer waits for its window, and no frame can open it any more. */
+static void a_client_may_leave_a_blocked_answer(void **state)
+{
+    struct engine_options options = http2_options();
+    (void)state;
+    open_with(&options, answer_big);
+    h2_get(&client, "/");
+    struct str bytes = h2_bytes(&client);
+    served_send(bytes.p, bytes.n);
+    served_answer();
+    assert_int_equal(activity(ACTIVITY_FLUSH), 1);
+    shutdown(served.client, SHUT_WR);
+    served_answer();
+    assert_false(served_is_open());
+    close_all();
+}
+
 /* Of one stream the head is malformed, of the other the body is to come: both end with the client.
  */
 static void a_client_may_leave_unfinished_streams(void **state)
@@ -526,6 +543,7 @@ int main(void)
         cmocka_unit_test(a_thread_comes_too_late),
         cmocka_unit_test(what_is_reset_before_it_runs_does_not_run),
         cmocka_unit_test(a_client_may_leave),
+        cmocka_unit_test(a_client_may_leave_a_blocked_answer),
         cmocka_unit_test(a_client_may_leave_unfinished_streams),
         cmocka_unit_test(an_idle_one_is_told),
         cmocka_unit_test(the_end_comes_in_two_steps),

@@ -229,6 +229,8 @@ static void settle(struct engine *engine, struct conn *conn)
         return;
     list_remove(&h2->unsent.link);
     send_on(h2);
+    if (h2->ended && !h2->broken)
+        http2_abandon_blocked(h2);
     if (h2->announced && h2->ponged)
         take_no_more(h2);
     tell_violation(h2);

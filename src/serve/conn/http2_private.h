@@ -108,6 +108,9 @@ uint64_t http2_request_expired(struct request *request);
 /* The client is gone, or sends nothing more: what is not whole is dropped. */
 void http2_abandon(struct http2_conn *h2, bool broken);
 
+/* The client sends nothing more: answers that wait for a window of its wait for nothing. */
+void http2_abandon_blocked(struct http2_conn *h2);
+
 /* Takes it from its connection, and back to the pool. */
 void http2_drop(struct request *request);
 

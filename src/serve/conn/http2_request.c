@@ -620,3 +620,21 @@ void http2_abandon(struct http2_conn *h2, bool broken)
         abandon(list_entry(l, struct http2_stream, link)->request, broken);
     }
 }
+
+static bool is_blocked(const struct http2_conn *h2, struct http2_stream *stream)
+{
+    struct request *request = stream->request;
+    bool waits = request_phase(request) == PHASE_FLUSH || request->out.head;
+    return waits && !stream->closed && http2_is_blocked(h2->session, stream->id);
+}
+
+void http2_abandon_blocked(struct http2_conn *h2)
+{
+    struct list *next;
+    for (struct list *l = h2->streams.next; l != &h2->streams; l = next) {
+        next = l->next;
+        struct http2_stream *stream = list_entry(l, struct http2_stream, link);
+        if (is_blocked(h2, stream))
+            abandon(stream->request, true);
+    }
+}
