@@ -95,8 +95,7 @@ class ASGIWorker(LoopWorker):
             super().run()
         finally:
             self._over = True
-            for fd in self._watched:
-                self.loop.remove_reader(fd)
+            self._unwatch()
             self._end()
 
     # ---- the loop ----
@@ -107,6 +106,10 @@ class ASGIWorker(LoopWorker):
     def watch(self, fd, callback) -> None:
         self.loop.add_reader(fd, callback)
         self._watched.append(fd)
+
+    def _unwatch(self) -> None:
+        while self._watched:
+            self.loop.remove_reader(self._watched.pop())
 
     def call_later(self, seconds, function) -> None:
         self.loop.call_later(seconds, function)
@@ -131,6 +134,7 @@ class ASGIWorker(LoopWorker):
     def _wind_up(self) -> None:
         """Background work of requests that are answered may go on until patience is over."""
         if self._engine.stopped() and self._half.tasks:
+            self._unwatch()  # the engine does nothing more, and its descriptor stays readable
             if not self._winding_up:
                 self._winding_up = True
                 self.call_later(self.patience(), self._out_of_patience)
