@@ -28,10 +28,9 @@ class Load:
     connection, as is a pause near the two seconds for which the server keeps an idle one, which a
     busy machine may impose.
 
-    `losses` says at which stage: "connect", "kept", "new", or "late" for the first request of a
-    connection when the client, on a busy machine, took longer than FIRST_BYTE to send it. `held_up`
-    counts connections that the server closed without an answer when the clients' own loop had been
-    late by LAG: the server may have waited in vain.
+    `losses` says at which stage: "connect", "kept" or "new". `held_up` counts connections that the
+    server closed without an answer because a busy machine held up the client: its loop had been
+    late by LAG, or it took longer than FIRST_BYTE to send the first request of a connection.
     """
 
     def __init__(
@@ -79,9 +78,9 @@ class Load:
             if time.monotonic() - self._ran_at > LAG:
                 self._lagged_at = time.monotonic()
 
-    def _is_held_up(self, exc: Exception) -> bool:
+    def _is_held_up(self, exc: Exception, late: bool) -> bool:
         now = time.monotonic()
-        lags = now - self._ran_at > LAG or now - self._lagged_at < LAG_LASTS
+        lags = late or now - self._ran_at > LAG or now - self._lagged_at < LAG_LASTS
         unanswered = isinstance(exc, asyncio.IncompleteReadError) and not exc.partial
         return lags and (unanswered or isinstance(exc, (ConnectionResetError, BrokenPipeError)))
 
@@ -98,18 +97,17 @@ class Load:
             if connection and time.monotonic() - answered > STALE:
                 connection[1].close()
                 connection = None
-            begun, fresh = time.monotonic(), connection is None
+            begun, fresh, late = time.monotonic(), connection is None, False
             try:
                 connection = connection or await self._open()
                 stage = "kept" if keep else "new"
                 self._ask(connection[1], keep)
-                if fresh and time.monotonic() - begun > FIRST_BYTE:
-                    stage = "late"
+                late = fresh and time.monotonic() - begun > FIRST_BYTE
                 reusable = await asyncio.wait_for(self._answer(connection[0], keep), PATIENCE)
                 self.answers += 1
                 answered = time.monotonic()
             except Exception as exc:
-                if self._is_held_up(exc):
+                if self._is_held_up(exc, late):
                     self.held_up += 1
                 else:
                     self.losses[f"{stage}: {type(exc).__name__}: {exc}"] += 1
