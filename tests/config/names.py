@@ -152,33 +152,6 @@ PRESENT = {
 
 IMPORTED = {
     "gunicorn.app.base": "Arbiter",
-    "gunicorn.dirty": "",
-    "gunicorn.dirty.app": """
-        DirtyApp get_app_workers_attribute load_dirty_app load_dirty_apps parse_dirty_app_spec
-    """,
-    "gunicorn.dirty.arbiter": "DirtyArbiter",
-    "gunicorn.dirty.client": """
-        DirtyAsyncStreamIterator DirtyClient DirtyStreamIterator close_dirty_client
-        close_dirty_client_async get_dirty_client get_dirty_client_async get_dirty_socket_path
-        set_dirty_socket_path
-    """,
-    "gunicorn.dirty.errors": """
-        DirtyAppError DirtyAppNotFoundError DirtyConnectionError DirtyError
-        DirtyNoWorkersAvailableError DirtyProtocolError DirtyTimeoutError DirtyWorkerError
-    """,
-    "gunicorn.dirty.protocol": """
-        BinaryProtocol DirtyProtocol HEADER_FORMAT HEADER_SIZE MAGIC MAX_MESSAGE_SIZE
-        MSG_TYPE_CHUNK MSG_TYPE_END MSG_TYPE_ERROR MSG_TYPE_FROM_STR MSG_TYPE_REQUEST
-        MSG_TYPE_RESPONSE MSG_TYPE_STASH MSG_TYPE_STATUS MSG_TYPE_TO_STR STASH_OP_CLEAR
-        STASH_OP_DELETE STASH_OP_DELETE_TABLE STASH_OP_ENSURE STASH_OP_EXISTS STASH_OP_GET
-        STASH_OP_INFO STASH_OP_KEYS STASH_OP_PUT STASH_OP_TABLES VERSION make_chunk_message
-        make_end_message make_error_response make_request make_response make_stash_message
-    """,
-    "gunicorn.dirty.tlv": """
-        MAX_BYTES_SIZE MAX_DICT_SIZE MAX_LIST_SIZE MAX_STRING_SIZE TLVEncoder TYPE_BOOL
-        TYPE_BYTES TYPE_DICT TYPE_FLOAT64 TYPE_INT64 TYPE_LIST TYPE_NONE TYPE_STRING
-    """,
-    "gunicorn.dirty.worker": "DirtyWorker",
     "gunicorn.http": "Message Request RequestParser",
     "gunicorn.workers.ggevent": """
         Pool StreamServer base_environ hub monkey pywsgi socket ssl_context

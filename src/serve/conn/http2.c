@@ -183,13 +183,13 @@ static void set_timer(struct http2_conn *h2)
 
 /* The end */
 
-static void tell_violation(struct http2_conn *h2)
+static void log_violation(struct http2_conn *h2)
 {
     const char *why = http2_violation(h2->session);
     char peer[PEER_TEXT_SIZE];
-    if (!why || h2->told)
+    if (!why || h2->logged)
         return;
-    h2->told = h2->ended = true;
+    h2->logged = h2->ended = true;
     conn_because(h2->conn, CLOSE_MALFORMED);
     engine_note(h2->engine, NOTE_WARNING, "Invalid request from ip=%s: HTTP/2: %s",
                 peer_text(&h2->conn->peer, peer), why);
@@ -233,8 +233,8 @@ static void settle(struct engine *engine, struct conn *conn)
         http2_abandon_blocked(h2);
     if (h2->announced && h2->ponged)
         take_no_more(h2);
-    tell_violation(h2);
-    if (h2->told && !h2->broken && !is_empty(h2))
+    log_violation(h2);
+    if (h2->logged && !h2->broken && !is_empty(h2))
         break_off(h2);
     turn(h2);
     bool ends = h2->ended || h2->ending || conn->failed;
@@ -465,7 +465,7 @@ static void refuse(struct engine *engine, struct conn *conn, enum metrics_close 
     conn_close_because(engine, conn, reason);
 }
 
-/* What is not with the application is answered, and what it has is told. */
+/* Streams that no application has are refused; the applications of the others are informed. */
 static void cut_streams(struct http2_conn *h2, int status, const char *text)
 {
     struct engine *engine = h2->engine;

@@ -33,7 +33,7 @@ struct http2_conn {
     size_t rest_at, rest_size, rest_capacity;
     bool ended;  /* the client sends nothing more, or nothing is read because of an error */
     bool broken; /* nothing more can be sent */
-    bool told;   /* the violation is in the log */
+    bool logged; /* the violation is in the log */
     bool announced, ending, ponged; /* the two steps of GOAWAY, and the pong between them */
     uint64_t idle_at, head_at, out_at, end_at; /* when each is over; 0: it is not waited for */
     uint64_t next_at; /* none of the streams' times is over before; 0: there is none */
@@ -57,7 +57,7 @@ struct http2_stream {
     bool timed;        /* `at` is the client's, to take some of the answer */
     uint64_t at;       /* when it has waited too long; 0: it does not */
     uint64_t in_at;    /* when the pace of a body that streams is looked at; 0: never */
-    uint64_t credited; /* bytes of the body that the client was told to be taken */
+    uint64_t credited; /* bytes of the body for which the client has credit again */
     uint32_t taken;    /* bytes of the answer that have left since `at` was set */
     /* Under request->out.lock */
     bool has_head;                  /* the head of the answer is complete */
