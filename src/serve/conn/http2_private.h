@@ -3,6 +3,7 @@
 
 #include "proto/http2/session.h"
 #include "serve/conn/conn.h"
+#include "serve/conn/websocket_private.h"
 #include "serve/engine/engine.h"
 #include "serve/request/request.h"
 #include "serve/request/stream.h"
@@ -29,7 +30,8 @@ struct http2_conn {
     struct http2_session *session;
     struct list streams; /* of struct http2_stream */
     uint32_t running, receiving;
-    char *rest; /* owned; bytes that the socket has not taken yet; NULL: none */
+    uint32_t websockets; /* of those that run */
+    char *rest;          /* owned; bytes that the socket has not taken yet; NULL: none */
     size_t rest_at, rest_size, rest_capacity;
     bool ended;  /* the client sends nothing more, or nothing is read because of an error */
     bool broken; /* nothing more can be sent */
@@ -52,13 +54,16 @@ struct http2_stream {
     struct list link; /* in http2_conn.streams */
     struct request *request;
     int32_t id;
-    bool closed;       /* it is gone, and its number unknown */
-    bool begun;        /* the head was given to the session */
-    bool timed;        /* `at` is the client's, to take some of the answer */
-    uint64_t at;       /* when it has waited too long; 0: it does not */
-    uint64_t in_at;    /* when the pace of a body that streams is looked at; 0: never */
-    uint64_t credited; /* bytes of the body for which the client has credit again */
-    uint32_t taken;    /* bytes of the answer that have left since `at` was set */
+    bool closed;                 /* it is gone, and its number unknown */
+    bool begun;                  /* the head was given to the session */
+    bool is_websocket;           /* its handshake is answered */
+    bool in_ended;               /* of a WebSocket: the client sends nothing more */
+    bool timed;                  /* `at` is the client's, to take some of the answer */
+    uint64_t at;                 /* when it has waited too long; 0: it does not */
+    uint64_t in_at;              /* when the pace of a body that streams is looked at; 0: never */
+    uint64_t credited;           /* bytes of the body for which the client has credit again */
+    uint32_t taken;              /* bytes of the answer that have left since `at` was set */
+    struct websocket_kept early; /* what a client has sent before its handshake was answered */
     /* Under request->out.lock */
     bool has_head;                  /* the head of the answer is complete */
     bool whole;                     /* all of the answer is in the queue */
@@ -78,6 +83,27 @@ static inline struct http2_conn *http2_of(const struct request *request)
     return request->conn->session;
 }
 
+/* When http2_request_expired() is to be called, for this stream at least; 0: never. The times of
+ * all are looked at when the first may be over. */
+static inline void http2_look_at(struct request *request, uint64_t at)
+{
+    struct http2_conn *h2 = http2_of(request);
+    if (at > 0 && (h2->next_at == 0 || at < h2->next_at))
+        h2->next_at = at;
+}
+
+/* http2_websocket.c. Leader only. */
+
+/* The application has done something with a request that may be one. */
+void http2_websocket_attend(struct request *request);
+
+/* Frames have come, or their end. */
+void http2_websocket_data(struct request *request, const char *data, size_t n);
+void http2_websocket_ended(struct request *request);
+
+/* Nothing more leaves, and nothing comes. */
+void http2_websocket_gone(struct request *request);
+
 /* http2_stream.c: the answers, by the threads that run the requests. */
 
 extern const struct stream_ops http2_stream_ops;
@@ -85,9 +111,19 @@ extern const struct stream_ops http2_stream_ops;
 /* Frees what the stream has beside the request. */
 void http2_stream_clear(struct request *request);
 
+/* http2.c: the connection gets its session. False: no memory. Leader only. */
+bool http2_open(struct engine *engine, struct conn *conn);
+
 /* http2_request.c: streams become requests. Leader only, as all that follows. */
 
 extern const struct http2_events http2_conn_events;
+
+/* A whole request of HTTP/1 is stream 1: see http2_upgrade(). False: it is as it was. */
+bool http2_take_request(struct http2_conn *h2, struct request *request, const uint8_t *settings,
+                        size_t size);
+
+/* It is whole: a thread takes it, unless it is refused. */
+void http2_ready(struct request *request);
 
 /* Gives the session what the application has queued. */
 void http2_deliver(struct request *request);

@@ -3,6 +3,7 @@
 #include "serve/access/refused.h"
 #include "serve/conn/http2_private.h"
 #include "serve/conn/proxied.h"
+#include "serve/conn/websocket.h"
 #include "serve/engine/admission.h"
 #include "serve/engine/limits.h"
 #include "serve/request/refusal.h"
@@ -30,27 +31,30 @@ static void turn_to(struct request *request, enum request_phase phase)
                      (before == PHASE_HEAD || before == PHASE_BODY);
 }
 
-/* The times of the streams are looked at when the first may be over. */
-static void look_at(struct request *request, uint64_t at)
-{
-    struct http2_conn *h2 = http2_of(request);
-    if (at > 0 && (h2->next_at == 0 || at < h2->next_at))
-        h2->next_at = at;
-}
-
 /* `ms` 0: it may wait for ever. */
 static void wait_from_now(struct request *request, uint32_t ms)
 {
     struct http2_stream *stream = http2_stream(request);
     stream->timed = false;
     stream->at = ms > 0 ? request->engine->now_ms + ms : 0;
-    look_at(request, stream->at);
+    http2_look_at(request, stream->at);
 }
 
 static void wait_for_input(struct request *request, uint64_t at)
 {
     http2_stream(request)->in_at = at;
-    look_at(request, at);
+    http2_look_at(request, at);
+}
+
+static void forget_websocket(struct request *request)
+{
+    struct http2_stream *stream = http2_stream(request);
+    if (stream->is_websocket && request_phase(request) == PHASE_RUNNING) {
+        http2_of(request)->websockets--;
+        request->engine->websockets--;
+    }
+    stream->is_websocket = false;
+    websocket_forget(request);
 }
 
 void http2_drop(struct request *request)
@@ -63,6 +67,7 @@ void http2_drop(struct request *request)
     if (!stream->closed)
         http2_disown(h2->session, stream->id);
     list_remove(&stream->link);
+    forget_websocket(request);
     http2_stream_clear(request);
     request_put(request->engine, request);
 }
@@ -140,7 +145,7 @@ void http2_deliver(struct request *request)
     bool pending = request->out.head;
     deliver(request);
     pthread_mutex_unlock(&request->out.lock);
-    if (pending)
+    if (pending && !http2_stream(request)->is_websocket)
         time_output(request);
 }
 
@@ -178,11 +183,17 @@ static void throw_answer_away(struct request *request)
 void http2_request_answered(struct request *request)
 {
     struct http2_stream *stream = http2_stream(request);
+    struct http2_conn *h2 = http2_of(request);
     turn_to(request, PHASE_FLUSH);
-    if (stream->closed || http2_of(request)->broken) {
+    h2->websockets -= stream->is_websocket;
+    if (stream->is_websocket)
+        websocket_answered(request->websocket);
+    if (stream->closed || h2->broken) {
         http2_drop(request);
         return;
     }
+    if (stream->is_websocket)
+        return;
     if (!request->response.finished || request->response.broken)
         reset(request, HTTP2_INTERNAL_ERROR);
     stream->in_at = 0;
@@ -198,7 +209,7 @@ static void refuse_overload(struct request *request, enum metrics_refusal reason
     refuse_whole(request, reason, 503, ADMISSION_TEXT);
 }
 
-static void ready(struct request *request)
+void http2_ready(struct request *request)
 {
     struct engine *engine = request->engine;
     enum metrics_refusal reason;
@@ -257,7 +268,7 @@ static void went_on(struct request *request, enum body_progress progress)
 {
     switch (progress) {
     case BODY_COMPLETE:
-        ready(request);
+        http2_ready(request);
         break;
     case BODY_TOO_LARGE:
         refuse_too_large(request);
@@ -293,7 +304,7 @@ static void run_at_head(struct request *request)
     }
     request->body.continue_due = request->head.expect_continue;
     wait_for_input(request, inflow_look(request->engine, request));
-    ready(request);
+    http2_ready(request);
 }
 
 static void body_follows(struct request *request)
@@ -331,6 +342,10 @@ static void on_data(void *owner, const char *data, size_t n)
 {
     struct request *request = owner;
     struct http2_session *session = http2_of(request)->session;
+    if (request->head.websocket) {
+        http2_websocket_data(request, data, n);
+        return;
+    }
     if (request_phase(request) == PHASE_RUNNING && request->inflow.used &&
         inflow_state(request) == INFLOW_GOES_ON) {
         if (pass_on(request, data, n))
@@ -347,7 +362,9 @@ static void on_data(void *owner, const char *data, size_t n)
 static void on_ended(void *owner)
 {
     struct request *request = owner;
-    if (request_phase(request) == PHASE_BODY) {
+    if (request->head.websocket) {
+        http2_websocket_ended(request);
+    } else if (request_phase(request) == PHASE_BODY) {
         went_on(request, body_store(request, NULL, 0, true));
     } else if (request_phase(request) == PHASE_RUNNING && request->inflow.used) {
         http2_stream(request)->in_at = 0;
@@ -358,6 +375,27 @@ static void on_ended(void *owner)
 
 /* Heads */
 
+static void add_stream(struct http2_conn *h2, struct request *request, int32_t id)
+{
+    struct http2_stream *stream = http2_stream(request);
+    *stream = (struct http2_stream){.request = request, .id = id};
+    list_init(&stream->link);
+    list_push(&h2->streams, &stream->link);
+}
+
+bool http2_take_request(struct http2_conn *h2, struct request *request, const uint8_t *settings,
+                        size_t size)
+{
+    bool is_head = str_eq(request_method(request), STR("HEAD"));
+    if (!http2_upgrade(h2->session, settings, size, is_head, request))
+        return false;
+    add_stream(h2, request, 1);
+    request->stream = &http2_stream_ops;
+    request->must_close = false;
+    h2->receiving++;
+    return true;
+}
+
 static void *on_begin(void *context, int32_t id, struct http2_head *in)
 {
     struct http2_conn *h2 = context;
@@ -367,10 +405,7 @@ static void *on_begin(void *context, int32_t id, struct http2_head *in)
         engine_short(engine, "HTTP/2 streams are refused");
         return NULL;
     }
-    struct http2_stream *stream = http2_stream(request);
-    *stream = (struct http2_stream){.request = request, .id = id};
-    list_init(&stream->link);
-    list_push(&h2->streams, &stream->link);
+    add_stream(h2, request, id);
     turn_to(request, PHASE_HEAD);
     in->head = &request->head;
     in->data = request->input;
@@ -408,14 +443,14 @@ static enum http2_fault apply_forwarded(struct request *request, const struct ht
 
 static void head_is_whole(struct request *request, bool ended)
 {
-    if (!ended) {
+    if (!ended && !request->head.websocket) {
         body_follows(request);
         return;
     }
     if (request->head.framing == HEAD_LENGTH)
         body_declare(request);
     request->body.complete = true;
-    ready(request);
+    http2_ready(request);
 }
 
 static void on_head(void *owner, const struct http2_head *in, bool ended)
@@ -468,6 +503,10 @@ static ssize_t on_read(void *owner, char *out, size_t n, enum http2_more *more)
         engine_note(request->engine, NOTE_ERROR, "An answer is cut off: %s", strerror(errno));
         return -1;
     }
+    if (stream->is_websocket && got > 0)
+        websocket_sent(request->websocket, true);
+    if (stream->is_websocket)
+        return got;
     stream->taken += (uint32_t)got;
     if (request_phase(request) != PHASE_RUNNING)
         return got;
@@ -495,6 +534,10 @@ static void on_closed(void *owner, uint32_t code)
     bool waits = !stream->begun && request_phase(request) == PHASE_RUNNING;
     if (request_phase(request) != PHASE_RUNNING || (waits && is_withdrawn(request))) {
         http2_drop(request);
+        return;
+    }
+    if (stream->is_websocket) {
+        http2_websocket_gone(request);
         return;
     }
     pthread_mutex_lock(&request->out.lock);
@@ -581,6 +624,11 @@ uint64_t http2_request_expired(struct request *request)
 {
     struct http2_stream *stream = http2_stream(request);
     uint64_t now = request->engine->now_ms;
+    if (stream->is_websocket) {
+        if (stream->at > 0 && now >= stream->at)
+            websocket_expired(request->websocket);
+        return stream->at;
+    }
     if (stream->in_at > 0 && now >= stream->in_at)
         look_at_input(request);
     if (stream->at > 0 && now >= stream->at)
@@ -600,6 +648,10 @@ static void abandon(struct request *request, bool broken)
         engine_note(request->engine, NOTE_DEBUG, "Request body cut short by ip=%s",
                     peer_text(request_peer(request), peer));
         http2_drop(request);
+    } else if (http2_stream(request)->is_websocket && phase == PHASE_RUNNING && broken) {
+        http2_websocket_gone(request);
+    } else if (request->head.websocket && !broken) {
+        http2_websocket_ended(request);
     } else if (phase == PHASE_RUNNING && broken) {
         throw_answer_away(request);
     } else if (phase == PHASE_RUNNING) {
