@@ -1,9 +1,9 @@
 # Everything is built below $(BUILD) and installed in the virtual environment $(VENV); both may be
-# set, as may PYTHON, the Python to build for.
-ifndef PYTHON
-PYTHON := $(shell tools/find_python.sh)
-endif
+# set, as may PYTHON, the Python to build for; without it that of $(VENV) stays.
 VENV ?= .venv
+ifndef PYTHON
+PYTHON := $(shell tools/find_python.sh $(VENV))
+endif
 BUILD ?= build
 BIND ?= 127.0.0.1:8000
 TIME ?= 60
