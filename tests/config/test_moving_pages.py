@@ -18,9 +18,7 @@ CODE = re.compile(r"`([^`]+)`")
 
 def named_here(page):
     """The pieces of code in the second column of the page's tables."""
-    return [
-        code for cell in ROW.findall((DOCS / page).read_text()) for code in CODE.findall(cell)
-    ]
+    return [code for cell in ROW.findall((DOCS / page).read_text()) for code in CODE.findall(cell)]
 
 
 @pytest.mark.parametrize("page", PAGES)
