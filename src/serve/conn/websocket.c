@@ -512,13 +512,13 @@ static void writable(struct engine *engine, struct conn *conn)
 
 /* Deadlines, and the end of the worker */
 
-/* A few at a time, so that the clients do not all come back at once. */
+/* Where clients come back to other workers, a few at a time, so that not all come at once. */
 static uint64_t drain_delay_ms(struct engine *engine)
 {
-    uint64_t every_us = WEBSOCKET_DRAIN_EVERY_US, count = engine->websockets;
-    uint64_t most_us = (uint64_t)engine->options.graceful_ms * 1000 / DRAIN_SHARE;
-    if (most_us > 0 && every_us * count > most_us)
-        every_us = most_us / count;
+    uint64_t every_us = engine->has_heirs ? WEBSOCKET_DRAIN_EVERY_US : WEBSOCKET_STOP_EVERY_US;
+    uint64_t most_us = (uint64_t)engine->options.graceful_ms * 1000 / WEBSOCKET_DRAIN_SHARE;
+    if (most_us > 0 && every_us * engine->websockets > most_us)
+        every_us = most_us / engine->websockets;
     return engine->websockets_closed++ * every_us / 1000;
 }
 
