@@ -193,7 +193,7 @@ static void ready(struct engine *engine, struct conn *conn)
 
 /* Bodies */
 
-/* What a body has to keep up; 0: nothing. */
+/* The rate that a body must keep up, in bytes a second; 0: any. */
 static uint32_t body_rate(const struct engine *engine)
 {
     uint32_t rate = engine->options.body_min_rate;
@@ -258,7 +258,7 @@ static void went_on(struct engine *engine, struct conn *conn, enum body_progress
 
 /* Heads */
 
-/* What a whole head says of the connection is applied. False: it is refused. */
+/* Applies the fields of a whole head that concern the connection. False: it is refused. */
 static bool apply_head(struct engine *engine, struct conn *conn)
 {
     if (conn->protocol->form->apply(conn->request) == HTTP1_OK)
@@ -636,7 +636,7 @@ static void log_expired(struct engine *engine, struct conn *conn)
     refused_log(engine, conn->request);
 }
 
-/* What the client failed to do in time. */
+/* Names the part that the client did not send in time. */
 static enum metrics_close fault_of(const struct conn *conn)
 {
     switch (phase_of(conn)) {

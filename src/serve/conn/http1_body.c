@@ -12,7 +12,7 @@
 
 /* Receiving, by the leader */
 
-/* Room for raw bytes behind the head: what was decoded already gives its place. */
+/* Room for raw bytes behind the head, in the place of those that are decoded. */
 static char *room_in_input(struct request *request, size_t *room)
 {
     enum request_phase phase = request_phase(request);
@@ -68,7 +68,7 @@ static enum body_progress store_chunks(struct request *request)
     return body_store(request, data, produced, result == CHUNKED_DONE);
 }
 
-/* What came with the head of a body whose length is declared. */
+/* Takes the bytes that came with the head, of a body with a length. */
 static enum body_progress begin_length(struct request *request)
 {
     uint64_t there = request->input_size - request->input_at, wanted = request->body.wanted;

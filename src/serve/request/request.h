@@ -84,7 +84,7 @@ struct flow {
     uint64_t queue_at; /* when it has waited too long for a thread */
     uint64_t in_at;    /* when the pace of its body is looked at */
     uint64_t out_at;   /* when its client has taken nothing for too long */
-    uint32_t untaken;  /* what stood in its socket when that was set */
+    uint32_t untaken;  /* the bytes in its socket when that was set */
     uint8_t why;       /* enum metrics_close: for which its connection will be closed */
 };
 
