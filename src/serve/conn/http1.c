@@ -444,15 +444,18 @@ static void no_room(struct engine *engine, struct conn *conn)
 static void received(struct engine *engine, struct conn *conn, size_t n)
 {
     struct request *request = conn->request;
+    uint64_t gained = n;
     metrics_add(&engine->metrics->bytes_in, (uint64_t)n);
     if (request_phase(request) == PHASE_BODY) {
-        went_on(engine, conn, http1_body_received(request, n));
+        enum body_progress progress = http1_body_received(request, n, &gained);
+        if (progress != BODY_PARTIAL || gained > 0)
+            went_on(engine, conn, progress);
     } else {
         request->input_size += (uint32_t)n;
         parse(engine, conn);
     }
     if (is_receiving(conn))
-        conn_gain(engine, conn, (uint64_t)n);
+        conn_gain(engine, conn, gained);
 }
 
 static void read_on(struct engine *engine, struct conn *conn)

@@ -97,8 +97,9 @@ char *http1_room(struct request *request, size_t *room);
  */
 enum body_progress http1_body_begin(struct request *request);
 
-/* n bytes were received where http1_room() said. */
-enum body_progress http1_body_received(struct request *request, size_t n);
+/* n bytes were received where http1_room() said, of which *gained are the body's: framing is no
+ * progress. */
+enum body_progress http1_body_received(struct request *request, size_t n, uint64_t *gained);
 
 ssize_t http1_body_read(struct request *request, char *out, size_t n);
 

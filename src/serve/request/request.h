@@ -41,7 +41,7 @@ struct body {
     struct spool spool;   /* the buffered bytes, unless they are in the input */
     const char *in_place; /* a body that arrived with its head: in the input buffer */
     uint64_t stored;      /* bytes buffered */
-    uint64_t arrived;     /* raw bytes since its rate was looked at */
+    uint64_t arrived;     /* bytes of it since its rate was looked at */
     uint32_t waited_ms;   /* the same for the time that a thread waited for a streaming one */
     bool too_large;       /* beyond limit_request_body */
     bool timed;           /* its rate is being measured */
