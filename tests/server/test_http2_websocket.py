@@ -11,7 +11,6 @@ import signal
 import zlib
 
 import pytest
-from helpers.server import Server
 from helpers.websocket import PING, PONG, TEXT, frame
 from helpers.wire import wait_until
 
@@ -21,6 +20,7 @@ import h2.settings  # noqa: E402
 from helpers.http2 import Http2  # noqa: E402
 from helpers.http2_websocket import ask, open_websocket  # noqa: E402
 
+APP = "asgi_sockets:app"
 CLEAR = ("--http-protocols", "h2,h1", "--http2-cleartext", "both")
 CANCEL = 8
 PROTOCOL_ERROR = 1
@@ -29,27 +29,15 @@ numbers = itertools.count()
 
 
 @pytest.fixture
-def sockets(tmp_path):
+def sockets(serve_asgi):
     """sockets(*args): a server of this test's own."""
-    started: list[Server] = []
-
-    def start(*args, app="asgi_sockets:app", worker="asgi"):
-        started.append(Server(["-k", worker, *CLEAR, *args, app], tmp_path))
-        return started[-1].start(1)
-
-    yield start
-    problems = [problem for server in started for problem in server.close()]
-    assert not problems, "\n".join(problems)
+    return lambda *args: serve_asgi(APP, *CLEAR, *args)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("sockets")
-    args = ["-k", "asgi", *CLEAR, "--access-logfile", "-", "--websocket-ping-interval", "0.2"]
-    one = Server([*args, "--access-logformat", "%(r)s %(s)s", "asgi_sockets:app"], directory)
-    yield one.start()
-    problems = one.close()
-    assert not problems, "\n".join(problems)
+def server(share_asgi):
+    log = ["--access-logfile", "-", "--access-logformat", "%(r)s %(s)s"]
+    return share_asgi(APP, *CLEAR, *log, "--websocket-ping-interval", "0.2")
 
 
 @pytest.fixture
@@ -79,9 +67,10 @@ def test_it_is_announced(client):
     assert settings[h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL] == 1
 
 
-def test_only_where_the_worker_serves_it(sockets):
+@pytest.mark.parametrize("worker", ["gthread"], indirect=True, scope="session")
+def test_only_where_the_worker_serves_it(shared):
     """A WSGI worker announces nothing, and :protocol is malformed then (RFC 9113 §8.3)."""
-    server = sockets(app="http2", worker="gthread")
+    server = shared("http2", *CLEAR)
     with Http2(server.address) as client:
         client.receive()
         assert client.h2.remote_settings.enable_connect_protocol == 0

@@ -228,7 +228,7 @@ void websocket_forget(struct request *request)
         websocket_free(ws);
 }
 
-/* What the client has sent behind its head, in haste. False: no memory. */
+/* Takes the bytes that the client has sent behind its head. False: no memory. */
 static bool keep_rest(struct websocket *ws)
 {
     struct request *request = ws->request;

@@ -124,13 +124,13 @@ void websocket_sent(struct websocket *ws, bool taken)
 
 /* Deadlines, and the end of the worker */
 
-/* A few at a time, so that the clients do not all come back at once. */
+/* Where clients come back to other workers, a few at a time, so that not all come at once. */
 static uint64_t drain_delay_ms(struct engine *engine)
 {
-    uint64_t every_us = WEBSOCKET_DRAIN_EVERY_US, count = engine->websockets;
-    uint64_t most_us = (uint64_t)engine->options.graceful_ms * 1000 / DRAIN_SHARE;
-    if (most_us > 0 && every_us * count > most_us)
-        every_us = most_us / count;
+    uint64_t every_us = engine->has_heirs ? WEBSOCKET_DRAIN_EVERY_US : WEBSOCKET_STOP_EVERY_US;
+    uint64_t most_us = (uint64_t)engine->options.graceful_ms * 1000 / WEBSOCKET_DRAIN_SHARE;
+    if (most_us > 0 && every_us * engine->websockets > most_us)
+        every_us = most_us / engine->websockets;
     return engine->websockets_closed++ * every_us / 1000;
 }
 
@@ -166,7 +166,7 @@ static bool is_due(const struct websocket *ws, uint64_t at)
     return at > 0 && ws->request->engine->now_ms >= at;
 }
 
-/* What has arrived in time counts, although it was not read in time. */
+/* Bytes that arrived in time count, although they were not read in time. */
 void websocket_expired(struct websocket *ws)
 {
     if (ws->want == DUPLEX_READ)
@@ -190,7 +190,7 @@ void websocket_cut(struct websocket *ws)
     websocket_settle(ws);
 }
 
-/* Beginning, and what follows the application */
+/* Beginning, and the application's calls */
 
 void websocket_begin_reading(struct websocket *ws)
 {
