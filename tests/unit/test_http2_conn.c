@@ -511,6 +511,65 @@ static void a_reset_is_an_event(void **state)
     close_all();
 }
 
+/* Clients that do not read */
+
+static struct request *put_off;
+
+static enum run_result put_one_off(struct request *request)
+{
+    if (!str_eq(request_target(request), STR("/later"))) {
+        served_put(request, big, 100 * 1000, &served, &(bool){false});
+        return RUN_DONE;
+    }
+    put_off = request;
+    return RUN_LATER;
+}
+
+static void no_event(struct request *request, unsigned events)
+{
+    (void)request, (void)events;
+}
+
+static void send_now(void)
+{
+    struct str bytes = h2_bytes(&client);
+    served_send(bytes.p, bytes.n);
+    while (served_turn())
+        ;
+}
+
+/* An answer of another stream empties the queue before the socket is reported as writable. */
+static void a_client_that_reads_again_is_read_again(void **state)
+{
+    enum { PINGS = 960, REQUESTS = 60 };
+    int size = BIG;
+    struct engine_options options = http2_options();
+    (void)state;
+    options.loop = "poll";
+    served_open_later(&options, put_one_off, no_event);
+    h2_open(&client);
+    conn = served_connect(true);
+    talk();
+    h2_get(&client, "/later");
+    h2_get(&client, "/");
+    send_now();
+    for (int i = 0; i < PINGS; i++)
+        nghttp2_submit_ping(client.ng, 0, NULL);
+    for (int i = 0; i < REQUESTS; i++)
+        h2_get(&client, "/");
+    send_now();
+    struct http2_conn *h2 = conn->session;
+    assert_true(http2_is_full(h2->session));
+    h2_get(&client, "/");
+    send_now();
+    assert_int_equal(served.runs, REQUESTS + 2);
+    setsockopt(conn->io.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    engine_finish(served.engine, put_off);
+    talk();
+    assert_int_equal(served.runs, REQUESTS + 3);
+    close_all();
+}
+
 /* Memory */
 
 static void no_memory_is_survived(void **state)
@@ -552,6 +611,7 @@ int main(void)
         cmocka_unit_test(no_http2_is_refused),
         cmocka_unit_test(bodies_stream),
         cmocka_unit_test(a_reset_is_an_event),
+        cmocka_unit_test(a_client_that_reads_again_is_read_again),
         cmocka_unit_test(no_memory_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

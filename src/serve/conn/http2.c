@@ -221,6 +221,20 @@ static void take_no_more(struct http2_conn *h2)
     send_on(h2);
 }
 
+/* A client that does not take what it makes us say is not read from. */
+static bool may_read(const struct http2_conn *h2)
+{
+    return !h2->ended && !(h2->rest && http2_is_full(h2->session));
+}
+
+static void read_on(struct http2_conn *h2)
+{
+    if (!h2->unread || !may_read(h2))
+        return;
+    h2->unread = false;
+    conn_read_later(h2->engine, h2->conn);
+}
+
 /* At the end of all that the leader does for it; it may be closed after this. */
 static void settle(struct engine *engine, struct conn *conn)
 {
@@ -242,6 +256,8 @@ static void settle(struct engine *engine, struct conn *conn)
         end_connection(h2, h2->announced ? CLOSE_DRAINED : CLOSE_ANSWERED);
     else
         set_timer(h2);
+    if (conn->state == CONN_OPEN)
+        read_on(h2);
     (void)engine;
 }
 
@@ -319,12 +335,6 @@ static bool take(struct http2_conn *h2, size_t *taken)
     return false;
 }
 
-/* A client that does not take what it makes us say is not read from: see writable(). */
-static bool may_read(struct http2_conn *h2)
-{
-    return !h2->ended && !(h2->rest && http2_is_full(h2->session));
-}
-
 static void readable(struct engine *engine, struct conn *conn)
 {
     size_t taken = 0;
@@ -334,19 +344,17 @@ static void readable(struct engine *engine, struct conn *conn)
     }
     while (conn->state == CONN_OPEN && may_read(conn->session) && take(conn->session, &taken))
         ;
+    if (conn->state != CONN_OPEN)
+        return;
+    struct http2_conn *h2 = conn->session;
+    h2->unread = !may_read(h2);
     settle(engine, conn);
 }
 
 static void writable(struct engine *engine, struct conn *conn)
 {
     struct http2_conn *h2 = conn->session;
-    if (!h2 || (!h2->rest && !http2_wants_write(h2->session)))
-        return;
-    bool was_full = !may_read(h2);
-    send_on(h2);
-    if (was_full && may_read(h2))
-        readable(engine, conn);
-    else
+    if (h2 && (h2->rest || h2->unread || http2_wants_write(h2->session)))
         settle(engine, conn);
 }
 

@@ -34,6 +34,7 @@ struct http2_conn {
     bool ended;  /* the client sends nothing more, or nothing is read because of an error */
     bool broken; /* nothing more can be sent */
     bool logged; /* the violation is in the log */
+    bool unread; /* bytes may be in the socket for which no event comes: see may_read() */
     bool announced, ending, ponged; /* the two steps of GOAWAY, and the pong between them */
     uint64_t idle_at, head_at, out_at, end_at; /* when each is over; 0: it is not waited for */
     uint64_t next_at; /* none of the streams' times is over before; 0: there is none */
