@@ -570,6 +570,77 @@ static void a_client_that_reads_again_is_read_again(void **state)
     close_all();
 }
 
+static struct request *running[H2_STREAMS];
+
+static enum run_result run_on(struct request *request)
+{
+    running[served.runs - 1] = request;
+    return RUN_LATER;
+}
+
+/* Rapid reset: a stream is free again, and its request runs on. */
+static void resets_do_not_multiply_requests(void **state)
+{
+    enum { STREAMS = 4, RESETS = 50 };
+    struct engine_options options = http2_options();
+    (void)state;
+    served_open_later(&options, run_on, no_event);
+    served.engine->options.http2.streams = STREAMS;
+    h2_open(&client);
+    conn = served_connect(false);
+    for (int i = 0; i < RESETS; i++) {
+        int32_t id = h2_get(&client, "/");
+        send_now();
+        nghttp2_submit_rst_stream(client.ng, 0, id, NGHTTP2_CANCEL);
+        send_now();
+    }
+    assert_int_equal(served.runs, STREAMS * HTTP2_REQUESTS_EACH);
+    for (int i = 0; i < STREAMS * HTTP2_REQUESTS_EACH; i++)
+        engine_finish(served.engine, running[i]);
+    talk();
+    h2_get(&client, "/");
+    send_now();
+    assert_int_equal(served.runs, STREAMS * HTTP2_REQUESTS_EACH + 1);
+    engine_finish(served.engine, running[served.runs - 1]);
+    talk();
+    close_all();
+}
+
+/* The worker has to end while the head of one stream is incomplete, and another one runs. */
+static void an_unfinished_head_is_cut_off(void **state)
+{
+    static const char begun[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+                                "\0\0\0\4\0\0\0\0\0"
+                                "\0\0\15\1\5\0\0\0\1\202\206\4\6/later\1\1a"
+                                "\0\0\6\1\1\0\0\0\3\202\206\204\1\1a";
+    static const char rest[] = "\0\0\0\11\4\0\0\0\3";
+    static const char refused[] = "\0\0\4\3\0\0\0\0\3\0\0\0\7";
+    struct engine_options options = http2_options();
+    (void)state;
+    served_open_later(&options, put_one_off, no_event);
+    h2_open(&client);
+    conn = served_connect(false);
+    served_send(begun, sizeof(begun) - 1);
+    served_answer();
+    assert_non_null(put_off);
+    assert_true(engine_lead(served.engine));
+    assert_false(conn_cut(served.engine, conn, CLOSE_DRAINED, 503, "The server is stopping"));
+    engine_yield(served.engine);
+    served_send(rest, sizeof(rest) - 1);
+    served_answer();
+    assert_int_equal(served.runs, 1);
+    assert_non_null(memmem(served.output, served.output_size, refused, sizeof(refused) - 1));
+    response_start(put_off, "200 OK", 6);
+    response_finish(put_off);
+    engine_finish(served.engine, put_off);
+    served_answer();
+    close(served.client);
+    served.client = -1;
+    while (served_turn() || served_is_open())
+        ;
+    close_all();
+}
+
 /* Memory */
 
 static void no_memory_is_survived(void **state)
@@ -612,6 +683,8 @@ int main(void)
         cmocka_unit_test(bodies_stream),
         cmocka_unit_test(a_reset_is_an_event),
         cmocka_unit_test(a_client_that_reads_again_is_read_again),
+        cmocka_unit_test(an_unfinished_head_is_cut_off),
+        cmocka_unit_test(resets_do_not_multiply_requests),
         cmocka_unit_test(no_memory_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

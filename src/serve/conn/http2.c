@@ -483,7 +483,9 @@ static void cut_streams(struct http2_conn *h2, int status, const char *text)
         struct request *request = list_entry(l, struct http2_stream, link)->request;
         enum request_phase phase = request_phase(request);
         bool runs = phase == PHASE_RUNNING && !ready_remove(&engine->ready, request);
-        if (!runs && phase != PHASE_FLUSH)
+        if (phase == PHASE_HEAD)
+            http2_withdraw(request);
+        else if (!runs && phase != PHASE_FLUSH)
             http2_refuse(request, status, text);
         else if (runs && engine->ops->events)
             events_raise(engine, request, REQUEST_DEADLINE);

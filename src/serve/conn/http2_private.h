@@ -15,6 +15,8 @@ enum {
                                      cost more than bytes */
     HTTP2_SEND_SIZE = 32 * 1024,  /* bytes that are sent at once, on the stack; what the socket does
                                      not take of them is kept */
+    HTTP2_REQUESTS_EACH = 2,      /* requests for each stream that a client may open: some run on
+                                     when it has reset theirs */
     HTTP2_SESSION = 24 * 1024,    /* bytes of a session, about */
     HTTP2_WAIT_MS = 5,            /* until a thread whose client is slow looks again */
     HTTP2_END_MS = 1000,          /* for clients to learn that the connection ends */
@@ -28,7 +30,7 @@ struct http2_conn {
     struct unsent unsent;
     struct http2_session *session;
     struct list streams; /* of struct http2_stream */
-    uint32_t running, receiving;
+    uint32_t requests, running, receiving; /* all; of them, those in these phases */
     char *rest; /* owned; bytes that the socket has not taken yet; NULL: none */
     size_t rest_at, rest_size, rest_capacity;
     bool ended;  /* the client sends nothing more, or nothing is read because of an error */
@@ -101,6 +103,9 @@ void http2_credit(struct request *request);
 
 /* Answers it without the application. It must not be running. */
 void http2_refuse(struct request *request, int status, const char *text);
+
+/* Its head is not whole: the client may repeat it. The request is gone. */
+void http2_withdraw(struct request *request);
 
 /* Whatever of its times is over. When the next one is; 0: there is none. The request may be gone.
  */

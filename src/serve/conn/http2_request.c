@@ -58,6 +58,7 @@ void http2_drop(struct request *request)
     struct http2_conn *h2 = http2_of(request);
     struct http2_stream *stream = http2_stream(request);
     enum request_phase phase = request_phase(request);
+    h2->requests--;
     h2->running -= phase == PHASE_RUNNING;
     h2->receiving -= phase == PHASE_HEAD || phase == PHASE_BODY;
     if (!stream->closed)
@@ -71,6 +72,12 @@ static void reset(struct request *request, uint32_t code)
 {
     if (!http2_stream(request)->closed)
         http2_reset(http2_of(request)->session, http2_stream(request)->id, code);
+}
+
+void http2_withdraw(struct request *request)
+{
+    reset(request, HTTP2_REFUSED_STREAM);
+    http2_drop(request);
 }
 
 /* Answers */
@@ -358,10 +365,18 @@ static void on_ended(void *owner)
 
 /* Heads */
 
+/* A reset gives a client its stream back, but not the thread that runs the request. */
+static bool has_too_many(const struct http2_conn *h2)
+{
+    return h2->requests >= (uint64_t)h2->engine->options.http2.streams * HTTP2_REQUESTS_EACH;
+}
+
 static void *on_begin(void *context, int32_t id, struct http2_head *in)
 {
     struct http2_conn *h2 = context;
     struct engine *engine = h2->engine;
+    if (has_too_many(h2))
+        return NULL;
     struct request *request = request_get(engine, h2->conn, &http2_stream_ops, BUDGET_REQUEST);
     if (!request) {
         engine_short(engine, "HTTP/2 streams are refused");
@@ -371,6 +386,7 @@ static void *on_begin(void *context, int32_t id, struct http2_head *in)
     *stream = (struct http2_stream){.request = request, .id = id};
     list_init(&stream->link);
     list_push(&h2->streams, &stream->link);
+    h2->requests++;
     turn_to(request, PHASE_HEAD);
     in->head = &request->head;
     in->data = request->input;
