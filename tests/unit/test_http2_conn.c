@@ -570,6 +570,32 @@ static void a_client_that_reads_again_is_read_again(void **state)
     close_all();
 }
 
+/* Its reset waits for the client to read, and the rest of the body comes before that. */
+static void a_body_that_was_given_up_does_not_run(void **state)
+{
+    struct engine_options options = http2_options();
+    (void)state;
+    options.send_timeout_ms = 0;
+    open_with(&options, answer_big);
+    conn = served_connect(true);
+    h2_close(&client);
+    h2_open(&client);
+    talk();
+    h2_get(&client, "/");
+    int32_t id =
+        h2_request(&client, ":method POST\n:scheme http\n:authority a\n:path /\n", "a", 1, true);
+    send_now();
+    expire();
+    assert_int_equal(activity(ACTIVITY_FLUSH), 1);
+    h2_stream(&client, id)->open = false;
+    nghttp2_session_resume_data(client.ng, id);
+    send_now();
+    assert_non_null(strstr(talk(), "3 closed 8 with 0"));
+    assert_int_equal(served.runs, 1);
+
+    close_all();
+}
+
 static struct request *running[H2_STREAMS];
 
 static enum run_result run_on(struct request *request)
@@ -685,6 +711,7 @@ int main(void)
         cmocka_unit_test(a_client_that_reads_again_is_read_again),
         cmocka_unit_test(an_unfinished_head_is_cut_off),
         cmocka_unit_test(resets_do_not_multiply_requests),
+        cmocka_unit_test(a_body_that_was_given_up_does_not_run),
         cmocka_unit_test(no_memory_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -548,6 +548,7 @@ static void give_up_body(struct request *request)
         wait_from_now(request, BODY_WINDOW_MS);
         return;
     }
+    turn_to(request, PHASE_FLUSH);
     request->response.status = 408;
     refused_log(request->engine, request);
     reset(request, HTTP2_CANCEL);
