@@ -575,12 +575,6 @@ bool http2_wants_write(const struct http2_session *session)
     return session->out_size > 0 || nghttp2_session_want_write(session->ng);
 }
 
-bool http2_is_blocked(const struct http2_session *session, int32_t stream)
-{
-    return nghttp2_session_get_remote_window_size(session->ng) <= 0 ||
-           nghttp2_session_get_stream_remote_window_size(session->ng, stream) <= 0;
-}
-
 bool http2_is_over(const struct http2_session *session)
 {
     return !may_read(session) && !http2_wants_write(session);

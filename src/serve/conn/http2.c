@@ -243,8 +243,8 @@ static void settle(struct engine *engine, struct conn *conn)
         return;
     list_remove(&h2->unsent.link);
     send_on(h2);
-    if (h2->ended && !h2->broken)
-        http2_abandon_blocked(h2);
+    if (h2->ended && !h2->rest && !http2_wants_write(h2->session))
+        http2_abandon_unsent(h2);
     if (h2->announced && h2->ponged)
         take_no_more(h2);
     log_violation(h2);
@@ -271,6 +271,7 @@ static struct http2_conn *make(struct engine *engine, struct conn *conn)
         return NULL;
     *h2 = (struct http2_conn){.engine = engine, .conn = conn};
     list_init(&h2->streams);
+    list_init(&h2->sending);
     list_init(&h2->unsent.link);
     h2->unsent.conn = conn;
     h2->session = http2_new(settings, &http2_conn_events, h2);

@@ -30,6 +30,7 @@ struct http2_conn {
     struct unsent unsent;
     struct http2_session *session;
     struct list streams; /* of struct http2_stream */
+    struct list sending; /* of them: those with bytes, or an end, for the client */
     uint32_t requests, running, receiving; /* all; of them, those in these phases */
     char *rest; /* owned; bytes that the socket has not taken yet; NULL: none */
     size_t rest_at, rest_size, rest_capacity;
@@ -52,7 +53,8 @@ struct http2_interim {
 
 /* A stream: in request->state. */
 struct http2_stream {
-    struct list link; /* in http2_conn.streams */
+    struct list link;    /* in http2_conn.streams */
+    struct list sending; /* in http2_conn.sending, or in none */
     struct request *request;
     int32_t id;
     bool closed;       /* it is gone, and its number unknown */
@@ -114,8 +116,9 @@ uint64_t http2_request_expired(struct request *request);
 /* The client is gone, or sends nothing more: what is not whole is dropped. */
 void http2_abandon(struct http2_conn *h2, bool broken);
 
-/* The client sends nothing more: answers that wait for a window of its wait for nothing. */
-void http2_abandon_blocked(struct http2_conn *h2);
+/* The client sends nothing more, and all that could leave has left: the rest of the answers waits
+ * for windows that nothing opens. */
+void http2_abandon_unsent(struct http2_conn *h2);
 
 /* Takes it from its connection, and back to the pool. */
 void http2_drop(struct request *request);

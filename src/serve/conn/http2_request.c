@@ -64,6 +64,7 @@ void http2_drop(struct request *request)
     if (!stream->closed)
         http2_disown(h2->session, stream->id);
     list_remove(&stream->link);
+    list_remove(&stream->sending);
     http2_stream_clear(request);
     request_put(request->engine, request);
 }
@@ -141,7 +142,8 @@ static void time_output(struct request *request)
 
 void http2_deliver(struct request *request)
 {
-    if (http2_stream(request)->closed)
+    struct http2_stream *stream = http2_stream(request);
+    if (stream->closed)
         return;
     pthread_mutex_lock(&request->out.lock);
     bool pending = request->out.head;
@@ -149,6 +151,8 @@ void http2_deliver(struct request *request)
     pthread_mutex_unlock(&request->out.lock);
     if (pending)
         time_output(request);
+    if ((pending || request_phase(request) == PHASE_FLUSH) && list_empty(&stream->sending))
+        list_push(&http2_of(request)->sending, &stream->sending);
 }
 
 void http2_refuse(struct request *request, int status, const char *text)
@@ -173,6 +177,7 @@ static void throw_answer_away(struct request *request)
 {
     struct engine *engine = request->engine;
     request->response.broken = true;
+    list_remove(&http2_stream(request)->sending);
     pthread_mutex_lock(&request->out.lock);
     struct part *rest = outq_clear(&request->out);
     pthread_mutex_unlock(&request->out.lock);
@@ -385,6 +390,7 @@ static void *on_begin(void *context, int32_t id, struct http2_head *in)
     struct http2_stream *stream = http2_stream(request);
     *stream = (struct http2_stream){.request = request, .id = id};
     list_init(&stream->link);
+    list_init(&stream->sending);
     list_push(&h2->streams, &stream->link);
     h2->requests++;
     turn_to(request, PHASE_HEAD);
@@ -487,8 +493,10 @@ static ssize_t on_read(void *owner, char *out, size_t n, enum http2_more *more)
     stream->taken += (uint32_t)got;
     if (request_phase(request) != PHASE_RUNNING)
         return got;
-    if (empty)
+    if (empty) {
         stream->at = 0;
+        list_remove(&stream->sending);
+    }
     if (got > 0 && room)
         events_raise(request->engine, request, REQUEST_ROOM);
     return got;
@@ -638,20 +646,11 @@ void http2_abandon(struct http2_conn *h2, bool broken)
     }
 }
 
-static bool is_blocked(const struct http2_conn *h2, struct http2_stream *stream)
+void http2_abandon_unsent(struct http2_conn *h2)
 {
-    struct request *request = stream->request;
-    bool waits = request_phase(request) == PHASE_FLUSH || request->out.head;
-    return waits && !stream->closed && http2_is_blocked(h2->session, stream->id);
-}
-
-void http2_abandon_blocked(struct http2_conn *h2)
-{
-    struct list *next;
-    for (struct list *l = h2->streams.next; l != &h2->streams; l = next) {
-        next = l->next;
-        struct http2_stream *stream = list_entry(l, struct http2_stream, link);
-        if (is_blocked(h2, stream))
-            abandon(stream->request, true);
+    while (!list_empty(&h2->sending)) {
+        struct list *first = h2->sending.next;
+        list_remove(first);
+        abandon(list_entry(first, struct http2_stream, sending)->request, true);
     }
 }
