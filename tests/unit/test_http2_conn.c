@@ -596,6 +596,104 @@ static void a_body_that_was_given_up_does_not_run(void **state)
     close_all();
 }
 
+/* Bodies without room */
+
+enum { MEMORY = 64 << 20, LARGE = 200 * 1000 };
+
+/* Others have taken all of it, or give it back. */
+static void take_all(void)
+{
+    budget_force(&served.engine->budget, MEMORY);
+    budget_adopt(&served.engine->budget, MEMORY);
+}
+
+static void give_back(void)
+{
+    budget_give(&served.engine->budget, MEMORY);
+    budget_unspool(&served.engine->budget, MEMORY);
+    budget_close(&served.engine->budget);
+}
+
+static void answer_size(struct request *request)
+{
+    char text[24], part[4096];
+    size_t size = 0;
+    for (ssize_t n; (n = body_read(request, part, sizeof(part))) > 0;)
+        for (ssize_t i = 0; i < n; i++)
+            assert_int_equal(part[i], big[size++]);
+    snprintf(text, sizeof(text), "%zu", size);
+    served_put(request, text, strlen(text), NULL, &(bool){false});
+}
+
+/* Two streams have begun, and their bytes come when there is no room for them. */
+static void open_without_room(void)
+{
+    static const char head[] = ":method POST\n:scheme http\n:authority a\n:path /\n";
+    struct engine_options options = http2_options();
+    options.client_memory = options.client_disk = MEMORY;
+    for (size_t i = 0; i < LARGE; i++)
+        big[i] = (char)(i * 7 + i / 251);
+    open_with(&options, answer_size);
+    int32_t one = h2_request(&client, head, "", 0, true);
+    int32_t other = h2_request(&client, head, "", 0, true);
+    talk();
+    take_all();
+    *h2_stream(&client, one) = (struct h2_stream){.body = big, .body_size = LARGE};
+    *h2_stream(&client, other) = (struct h2_stream){.body = big, .body_size = 100};
+    nghttp2_session_resume_data(client.ng, one);
+    nghttp2_session_resume_data(client.ng, other);
+    struct str bytes = h2_bytes(&client);
+    assert_int_equal(send(served.client, bytes.p, bytes.n, MSG_NOSIGNAL), (int)bytes.n);
+    served_answer();
+    assert_int_equal(served.output_size, 0);
+    assert_true(conn->parked);
+}
+
+static void a_body_waits_for_room(void **state)
+{
+    (void)state;
+    open_without_room();
+    assert_non_null(strstr(served.notes, "have to wait: clients occupy 64 MiB"));
+    expire();
+    assert_true(conn->parked);
+    give_back();
+    expire();
+    assert_false(conn->parked);
+    const char *lines = talk();
+    assert_non_null(strstr(lines, "1 closed 0 with 6: 200000\n"));
+    assert_non_null(strstr(lines, "3 closed 0 with 3: 100\n"));
+    close_all();
+}
+
+static void but_not_for_ever(void **state)
+{
+    (void)state;
+    open_without_room();
+    for (int ms = 0; ms < PARK_MAX_MS; ms += PARK_LOOK_MS) {
+        assert_true(conn->parked);
+        expire();
+    }
+    assert_false(conn->parked);
+    const char *lines = talk();
+    assert_non_null(strstr(lines, "1 :status 503\n"));
+    assert_int_equal(served.runs, 0);
+    give_back();
+    close_all();
+}
+
+static void one_that_has_gone_does_not_wait(void **state)
+{
+    (void)state;
+    open_without_room();
+    close(served.client);
+    served.client = -1;
+    for (int i = 0; i < 5; i++)
+        served_turn();
+    assert_false(served_is_open());
+    give_back();
+    close_all();
+}
+
 static struct request *running[H2_STREAMS];
 
 static enum run_result run_on(struct request *request)
@@ -712,6 +810,9 @@ int main(void)
         cmocka_unit_test(an_unfinished_head_is_cut_off),
         cmocka_unit_test(resets_do_not_multiply_requests),
         cmocka_unit_test(a_body_that_was_given_up_does_not_run),
+        cmocka_unit_test(a_body_waits_for_room),
+        cmocka_unit_test(but_not_for_ever),
+        cmocka_unit_test(one_that_has_gone_does_not_wait),
         cmocka_unit_test(no_memory_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,6 +39,8 @@ struct http2_conn {
     bool logged; /* the violation is in the log */
     bool unread; /* bytes may be in the socket for which no event comes: see may_read() */
     bool announced, ending, ponged; /* the two steps of GOAWAY, and the pong between them */
+    uint32_t keeping; /* streams whose bodies wait for room */
+    uint64_t room_at; /* when it is looked for again; 0: none wait */
     uint64_t idle_at, head_at, out_at, end_at; /* when each is over; 0: it is not waited for */
     uint64_t next_at; /* none of the streams' times is over before; 0: there is none */
 };
@@ -64,6 +66,10 @@ struct http2_stream {
     uint64_t in_at;    /* when the pace of a body that streams is looked at; 0: never */
     uint64_t credited; /* bytes of the body for which the client has credit again */
     uint32_t taken;    /* bytes of the answer that have left since `at` was set */
+    uint32_t kept_size;
+    char *kept;          /* owned; bytes of the body that wait for room; NULL: none do */
+    uint64_t kept_until; /* when they have waited too long */
+    bool kept_end;       /* they are the last ones */
     /* Under request->out.lock */
     bool has_head;                  /* the head of the answer is complete */
     bool whole;                     /* all of the answer is in the queue */
@@ -100,6 +106,9 @@ void http2_deliver(struct request *request);
 /* The application is through with it. */
 void http2_request_answered(struct request *request);
 
+/* More of its body has been stored, or has not. */
+void http2_body_went_on(struct request *request, enum body_progress progress);
+
 /* Bytes of the body have been taken from the window. */
 void http2_credit(struct request *request);
 
@@ -112,6 +121,17 @@ void http2_withdraw(struct request *request);
 /* Whatever of its times is over. When the next one is; 0: there is none. The request may be gone.
  */
 uint64_t http2_request_expired(struct request *request);
+
+/* http2_room.c: bodies without room. */
+
+/* Its next bytes wait for room, and nothing is read from the connection. False: no memory. */
+bool http2_keep(struct request *request, const char *data, size_t n);
+
+/* Tries again to store them. False: they still wait. Else nothing is kept, and errno says why if
+ * there was no room. */
+bool http2_store_kept(struct request *request, enum body_progress *progress);
+
+void http2_forget_kept(struct request *request);
 
 /* The client is gone, or sends nothing more: what is not whole is dropped. */
 void http2_abandon(struct http2_conn *h2, bool broken);

@@ -65,6 +65,7 @@ void http2_drop(struct request *request)
         http2_disown(h2->session, stream->id);
     list_remove(&stream->link);
     list_remove(&stream->sending);
+    http2_forget_kept(request);
     http2_stream_clear(request);
     request_put(request->engine, request);
 }
@@ -159,6 +160,7 @@ void http2_refuse(struct request *request, int status, const char *text)
 {
     struct engine *engine = request->engine;
     metrics_add(&engine->metrics->rejected[metrics_class((unsigned)status)], 1);
+    http2_forget_kept(request);
     turn_to(request, PHASE_FLUSH);
     refusal_send(request, status, text);
     refused_log(engine, request);
@@ -265,7 +267,7 @@ static void await_body(struct request *request)
     }
 }
 
-static void went_on(struct request *request, enum body_progress progress)
+void http2_body_went_on(struct request *request, enum body_progress progress)
 {
     switch (progress) {
     case BODY_COMPLETE:
@@ -339,6 +341,21 @@ static bool pass_on(struct request *request, const char *data, size_t n)
     return goes_on;
 }
 
+static void store_body(struct request *request, const char *data, size_t n)
+{
+    struct body *body = &request->body;
+    enum body_progress progress = BODY_NO_ROOM;
+    uint64_t before = body->stored;
+    body->arrived += n;
+    errno = ENOBUFS;
+    if (!http2_stream(request)->kept)
+        progress = body_store(request, data, n, false);
+    size_t stored = (size_t)(body->stored - before);
+    if (progress != BODY_NO_ROOM || errno != ENOBUFS ||
+        !http2_keep(request, data + stored, n - stored))
+        http2_body_went_on(request, progress);
+}
+
 static void on_data(void *owner, const char *data, size_t n)
 {
     struct request *request = owner;
@@ -349,20 +366,21 @@ static void on_data(void *owner, const char *data, size_t n)
             http2_credit(request);
         return;
     }
-    if (request_phase(request) == PHASE_BODY) {
-        request->body.arrived += n;
-        went_on(request, body_store(request, data, n, false));
-    }
+    if (request_phase(request) == PHASE_BODY)
+        store_body(request, data, n);
     http2_consume(session, http2_stream(request)->id, n);
 }
 
 static void on_ended(void *owner)
 {
     struct request *request = owner;
-    if (request_phase(request) == PHASE_BODY) {
-        went_on(request, body_store(request, NULL, 0, true));
+    struct http2_stream *stream = http2_stream(request);
+    if (request_phase(request) == PHASE_BODY && stream->kept) {
+        stream->kept_end = true;
+    } else if (request_phase(request) == PHASE_BODY) {
+        http2_body_went_on(request, body_store(request, NULL, 0, true));
     } else if (request_phase(request) == PHASE_RUNNING && request->inflow.used) {
-        http2_stream(request)->in_at = 0;
+        stream->in_at = 0;
         inflow_add(request, 0, 0, true);
         events_raise(request->engine, request, REQUEST_BODY);
     }
