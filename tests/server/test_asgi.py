@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import fcntl
+import functools
 import json
 import os
 import re
@@ -22,28 +23,19 @@ from helpers.wire import chunked, render, wait_until
 BODY = bytes(range(256)) * 2000
 
 
+APP = "asgi_answers:app"
+
+
 @pytest.fixture
-def asgi(tmp_path):
-    """asgi(*args, app="asgi_answers:app"): a server of this test's own."""
-    started: list[Server] = []
-
-    def start(*args, app="asgi_answers:app", workers=1, directory=tmp_path, **options):
-        count = ["-w", str(workers)] if workers != 1 else []
-        started.append(Server(["-k", "asgi", *count, *args, app], directory, **options))
-        return started[-1].start(workers)
-
-    yield start
-    problems = [problem for server in started for problem in server.close()]
-    assert not problems, "\n".join(problems)
+def asgi(serve_asgi):
+    """asgi(*args): a server of this test's own."""
+    return functools.partial(serve_asgi, APP)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(share_asgi):
     """A server that tests share because they leave no trace in it."""
-    one = Server(["-k", "asgi", "asgi_answers:app"], tmp_path_factory.mktemp("asgi"))
-    yield one.start()
-    problems = one.close()
-    assert not problems, "\n".join(problems)
+    return share_asgi(APP)
 
 
 @pytest.fixture
@@ -107,13 +99,10 @@ def test_scope_of_http_1_0(server):
 
 
 @pytest.fixture(scope="module")
-def proxied(tmp_path_factory):
+def proxied(share_asgi):
     """A server behind proxies: 127.0.0.1 and those of 10.0.0.0/8."""
-    args = ["--asgi-forwarded-client", "--forwarded-allow-ips=127.0.0.1,10.0.0.0/8"]
-    one = Server(["-k", "asgi", *args, "asgi_answers:app"], tmp_path_factory.mktemp("proxied"))
-    yield one.start()
-    problems = one.close()
-    assert not problems, "\n".join(problems)
+    allowed = "--forwarded-allow-ips=127.0.0.1,10.0.0.0/8"
+    return share_asgi(APP, "--asgi-forwarded-client", allowed)
 
 
 @pytest.mark.parametrize(
@@ -688,11 +677,6 @@ def test_max_requests(asgi):
 # Lifespan
 
 
-def started(asgi, tmp_path, code, *args, **options):
-    (tmp_path / "own.py").write_text(code)
-    return asgi(*args, app="own:app", **options)
-
-
 FAILS = (
     "async def app(scope, receive, send):\n"
     "    if scope['type'] == 'lifespan':\n"
@@ -728,8 +712,9 @@ def test_startup_that_raises_ends_the_start_where_it_is_on(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["auto", "off"])
-def test_application_without_lifespan(asgi, tmp_path, mode):
-    server = started(asgi, tmp_path, RAISES, "--asgi-lifespan", mode)
+def test_application_without_lifespan(serve_asgi, tmp_path, mode):
+    (tmp_path / "own.py").write_text(RAISES)
+    server = serve_asgi("own:app", "--asgi-lifespan", mode)
     assert server.request().body == b"x"
 
 
