@@ -39,8 +39,8 @@ struct http2_conn {
     bool logged; /* the violation is in the log */
     bool unread; /* bytes may be in the socket for which no event comes: see may_read() */
     bool announced, ending, ponged; /* the two steps of GOAWAY, and the pong between them */
-    uint32_t keeping; /* streams whose bodies wait for room */
-    uint64_t room_at; /* when it is looked for again; 0: none wait */
+    uint32_t keeping;               /* streams whose bodies wait for room */
+    uint64_t room_at;               /* when it is looked for again; 0: none wait */
     uint64_t idle_at, head_at, out_at, end_at; /* when each is over; 0: it is not waited for */
     uint64_t next_at; /* none of the streams' times is over before; 0: there is none */
 };

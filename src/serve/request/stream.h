@@ -101,8 +101,8 @@ static inline uint32_t request_number(const struct request *request)
     return request->conn->served + 1;
 }
 
-/* Why its connection will be closed; the first reason counts. The thread that runs it, which has the
- * connection for itself: not of HTTP/2. */
+/* Why its connection will be closed; the first reason counts. The thread that runs it, which has
+ * the connection for itself: not of HTTP/2. */
 static inline void request_because(struct request *request, enum metrics_close reason)
 {
     assert(!request->stream->http2);
