@@ -55,8 +55,12 @@ static void settled(struct websocket *ws, uint64_t at_ms)
     struct http2_stream *stream = http2_stream(ws->request);
     stream->at = at_ms;
     http2_look_at(ws->request, at_ms);
-    if (!stream->closed)
-        http2_resume(session_of(ws), stream->id);
+    if (stream->closed)
+        return;
+    http2_resume(session_of(ws), stream->id);
+    bool sends = stream->whole || atomic_load(&ws->request->out.pending);
+    if (sends && !ws->request->response.broken && list_empty(&stream->sending))
+        list_push(&http2_of(ws->request)->sending, &stream->sending);
 }
 
 /* A reset is a WebSocket's end without a close frame (RFC 8441 §5). */

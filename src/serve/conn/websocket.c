@@ -190,16 +190,17 @@ void websocket_drop_kept(struct budget *budget, struct websocket_kept *kept)
 /* Doubles it at least: pieces are copied a few times, however small. */
 static bool grow(struct budget *budget, struct websocket_kept *kept, size_t n)
 {
-    struct websocket_kept larger = {.size = kept->size, .capacity = 2 * kept->capacity};
-    if (larger.capacity < kept->size + n)
-        larger.capacity = kept->size + n;
-    larger.data = budget_alloc(budget, BUDGET_ADMITTED, &larger.capacity);
-    if (!larger.data)
+    size_t capacity = kept->size + n;
+    if (capacity < 2 * (size_t)kept->capacity)
+        capacity = 2 * (size_t)kept->capacity;
+    char *data = budget_alloc(budget, BUDGET_ADMITTED, &capacity);
+    if (!data)
         return false;
     if (kept->size > 0)
-        memcpy(larger.data, kept->data, kept->size);
+        memcpy(data, kept->data, kept->size);
+    uint32_t size = kept->size;
     websocket_drop_kept(budget, kept);
-    *kept = larger;
+    *kept = (struct websocket_kept){data, size, (uint32_t)capacity};
     return true;
 }
 
@@ -208,7 +209,7 @@ bool websocket_keep(struct budget *budget, struct websocket_kept *kept, const ch
     if (kept->capacity - kept->size < n && !grow(budget, kept, n))
         return false;
     memcpy(kept->data + kept->size, data, n);
-    kept->size += n;
+    kept->size += (uint32_t)n;
     return true;
 }
 

@@ -38,7 +38,7 @@ struct websocket_way {
 /* Bytes that were read, and not consumed. */
 struct websocket_kept {
     char *data; /* owned; NULL: none */
-    size_t size, capacity;
+    uint32_t size, capacity;
 };
 
 /*
