@@ -381,7 +381,8 @@ More bounds for clients: [slow and hostile clients](operations.md#slow-and-hosti
 body_min_rate = 500  # a slow mobile uplink has some thousand
 ```
 
-Measured over five seconds. Without it a body may drip, as long as there is a byte each minute.
+Measured over five seconds. Without it a body may drip, as long as there is a byte each minute. The lines that frame chunks and the FastCGI
+records of other requests are not counted.
 """,
     "send_timeout": """\
 ```python

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,11 +87,13 @@ def browsing(directory: Path, *arguments: str) -> Iterator[Browser]:
         *arguments,
     ]
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
     try:
         found = wait_until(lambda: LISTENING.search(log.read_text()), "the browser")
         with connect(found[1], max_size=LARGEST_ANSWER, proxy=None) as connection:
             yield Browser(connection)
     finally:
-        process.terminate()
-        process.wait(60)
+        os.killpg(process.pid, signal.SIGKILL)  # the program is a script, and has children
+        process.wait()

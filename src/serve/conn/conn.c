@@ -145,7 +145,7 @@ static void conn_event(struct io *io, unsigned events, void *context)
         atomic_store_explicit(&conn->gone, true, memory_order_relaxed);
     if (events & LOOP_URGENT)
         conn->urgent = true;
-    /* TLS may have to read what lets it write on, and the other way round. */
+    /* TLS may have to read before it can write, and the other way round. */
     if (((events & LOOP_WRITE) || conn->tls) && conn->state == CONN_OPEN)
         conn->protocol->writable(engine, conn);
     if (conn->state == CONN_CLOSED)
@@ -199,7 +199,7 @@ void conn_read_later(struct engine *engine, struct conn *conn)
     conn->readable = false;
     if (conn_watch(engine, conn) < 0)
         conn_close_because(engine, conn, CLOSE_ERROR);
-    else if (conn->tls) /* what TLS has read already no event will tell of */
+    else if (conn->tls) /* bytes that TLS has buffered raise no event */
         list_in(&engine->unread, conn);
     else if (watched)
         loop_again(engine->loop, &conn->io, LOOP_READ);
@@ -508,7 +508,7 @@ static void log_stolen(struct engine *engine, const struct conn *conn)
                     "The application has closed a client's descriptor, which is the server's");
 }
 
-/* A client of TLS takes what was cut short for whole when it is told that nothing more comes. */
+/* Without TLS's closing alert a client of TLS knows that the answer was cut short. */
 static void release(struct engine *engine, struct conn *conn, bool is_ours)
 {
     bool whole = conn->state != CONN_OPEN || conn->protocol->release(engine, conn);

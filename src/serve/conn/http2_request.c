@@ -313,7 +313,6 @@ static void body_follows(struct request *request)
 /* For an application that reads it as it comes. False: no more of it is wanted. */
 static bool pass_on(struct request *request, const char *data, size_t n)
 {
-    request->inflow.arrived += n;
     if (!inflow_put(request, data, n)) {
         reset(request, HTTP2_INTERNAL_ERROR);
         return false;
