@@ -50,6 +50,7 @@ class ASGIWorker(LoopWorker):
 
     def init_process(self) -> None:
         """Make the event loop, then go on: the application may want it when it is imported."""
+        self._thread = threading.get_ident()
         self.loop = _new_loop(self.cfg.asgi_loop)
         self.loop.set_exception_handler(self._report)
         asyncio.set_event_loop(self.loop)
@@ -155,7 +156,7 @@ class ASGIWorker(LoopWorker):
 
     def _interrupt(self) -> None:
         self._overdue = True
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+        signal.pthread_kill(self._thread, signal.SIGTERM)
 
     def _wind_up(self) -> None:
         """Background work of requests that are answered may go on until patience is over."""
