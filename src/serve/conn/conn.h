@@ -47,6 +47,7 @@ struct conn {
     bool urgent;                    /* urgent data came: a read may give less than there is */
     bool awaits_proxy;              /* a PROXY header may still come */
     bool parked;                    /* not read from, for want of room: see park.h */
+    bool reads_on;                  /* it stays in engine->unread: see conn_read_later() */
     bool failed;                    /* see conn_fail() */
     const struct protocol *protocol;
     struct timer timer;
