@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import signal
+import socket
+import subprocess
 
 import pytest
-from helpers.server import SANITIZED, WORKER_ARGS
+from helpers.nginx import NGINX, Nginx
+from helpers.server import SANITIZED, WORKER_ARGS, free_port
 from helpers.wire import wait_until
 
 pytest.importorskip("h2")
 
+from helpers.http2 import Http2  # noqa: E402
 from process.load import check, reload_under, upgrade_under  # noqa: E402
 from process.load_http2 import Http2Load  # noqa: E402
 from process.test_nothing_lost import APP  # noqa: E402
@@ -87,4 +93,95 @@ def test_a_renewed_certificate(server, pair, authority):
             one.wait_gone(old, timeout=20)
         load.settle()
     check(load, one)
+    assert one.stop() == 0
+
+
+# Behind proxies
+
+GRPC = """
+def app(environ, start_response):
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Type", "application/grpc")])
+    environ["gunicorn.http2.send_trailers"]([("grpc-status", "0"), ("grpc-message", "done")])
+    return [body]
+"""
+
+HAPROXY = """
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  retries 3
+  retry-on conn-failure empty-response response-timeout
+frontend front
+  bind 127.0.0.1:{port} proto h2
+  default_backend behind
+backend behind
+  http-reuse always
+  server one {server}
+"""
+
+
+@contextlib.contextmanager
+def haproxy(directory, server):
+    """HAProxy with HTTP/2 on both sides; its address."""
+    port = free_port()
+    conf = directory / "haproxy.cfg"
+    conf.write_text(HAPROXY.format(port=port, server=server))
+    process = subprocess.Popen(["haproxy", "-db", "-f", str(conf)])
+    try:
+        wait_until(lambda: connects(("127.0.0.1", port)), "HAProxy listens")
+        yield "127.0.0.1", port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def connects(address) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(address) == 0
+
+
+def both_under(address, one):
+    """A reload, and recycling goes on meanwhile."""
+    with Http2Load(address, connections=4) as load:
+        reload_under(load, one, 2)
+    check(load, one)
+
+
+@pytest.mark.skipif(not NGINX, reason="nginx is not installed")
+def test_behind_nginx(server, tmp_path):
+    one = server("--max-requests=400")
+    host, port = one.address
+    with Nginx(tmp_path) as nginx:
+        both_under(nginx.start("grpc", f"{host}:{port}", "off"), one)
+    assert one.stop() == 0
+
+
+@pytest.mark.skipif(not shutil.which("haproxy"), reason="HAProxy is not installed")
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+def test_behind_haproxy(server, pair, tmp_path, secure):
+    tls = (*pair.args, "--http2-cleartext=off") if secure else ()
+    one = server("--max-requests=400", *tls)
+    host, port = one.address
+    way = "ssl verify none alpn h2" if secure else "proto h2"
+    with haproxy(tmp_path, f"{host}:{port} {way}") as address:
+        both_under(address, one)
+    assert one.stop() == 0
+
+
+@pytest.mark.skipif(not NGINX, reason="nginx is not installed")
+def test_a_call_of_grpc_by_nginx(master, tmp_path):
+    """Frames of messages both ways, and the trailers that end them."""
+    (tmp_path / "grpc.py").write_text(GRPC)
+    one = master(*WORKER_ARGS["gthread"], *HTTP2, app="grpc:app", plain=False)
+    host, port = one.address
+    message = b"\0" + (100_000).to_bytes(4, "big") + bytes(100_000)
+    headers = [("content-type", "application/grpc"), ("te", "trailers")]
+    with Nginx(tmp_path) as nginx:
+        with Http2(nginx.start("grpc", f"{host}:{port}", "off")) as client:
+            answer = client.request("POST", "/package.Service/Method", headers, message)
+    assert (answer.status, answer.body) == (200, message)
+    assert answer.trailers == {"grpc-status": "0", "grpc-message": "done"}
     assert one.stop() == 0

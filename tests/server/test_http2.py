@@ -182,6 +182,8 @@ def test_tasks(worker, shared):
         client.h2.reset_stream(left, CANCEL)
         client.flush()
         assert client.request(path="/left").body == b"1"
+        answer = client.request(path="/trailers")
+        assert (answer.body, answer.trailers) == (b"ab", {"x-sum": "1", "x-other": "1"})
 
 
 # The choice of the protocol
