@@ -173,7 +173,7 @@ SECTIONS = {
             "A worker that has been silent for longer is killed and replaced; 0 never.",
             unit="seconds"),
         Row("graceful_timeout", "--graceful-timeout", INT, 30,
-            "How long a worker that was told to stop may finish its requests.", unit="seconds"),
+            "How long a worker that has to stop may finish its requests.", unit="seconds"),
         Row("keepalive", "--keep-alive", INT, 2,
             "How long an idle connection waits for its next request; 0 closes it at once.",
             unit="seconds"),
@@ -412,7 +412,7 @@ SECTIONS = {
         Row("dirty_threads", "--dirty-threads", INT, 1,
             "How many calls a dirty worker runs at a time.", unit="threads", since="25.0"),
         Row("dirty_graceful_timeout", "--dirty-graceful-timeout", INT, 30,
-            "How long a dirty worker that was told to stop may finish.",
+            "How long a dirty worker that has to stop may finish.",
             unit="seconds", since="25.0"),
         Row("dirty_max_rss", "--dirty-max-rss", SIZE, 0,
             "A dirty worker that occupies more memory is replaced after its calls; 0 never.",
@@ -504,7 +504,7 @@ SECTIONS = {
             unit="bytes", since=OURS),
         Row("request_timeout", "--request-timeout", SECONDS, 0,
             "A request that takes longer is ended by gunicorn.errors.RequestTimeout and answered "
-            "with 504; 0 never. environ['gunicorn.deadline'] tells how much time is left.",
+            "with 504; 0 never. environ['gunicorn.deadline'] has the time that is left.",
             unit="seconds", since=OURS),
         Row("request_timeout_grace", "--request-timeout-grace", SECONDS, 5,
             "A worker whose request goes on for so long after request_timeout is replaced, its "

@@ -61,7 +61,7 @@ FIRST_PAUSE, LAST_PAUSE = 0.25, 30.0  # seconds before a worker is forked again 
 
 
 class Place:
-    """What the master gives to an arbiter.
+    """The values that the master gives to an arbiter.
 
     Callers connect to `listener`, at `path`; `master_pipe` ends with the master; `wake` has the
     master look at the board. All arbiters of the master have the file `stash`. `proves`: an older
@@ -289,7 +289,7 @@ class DirtyArbiter:
             self.retire(member)
 
     def broken(self, member: Member, exc: Exception | str) -> None:
-        """A worker has done what it may not."""
+        """A worker has broken the protocol."""
         if not member.broken:
             self.log.error("Dirty worker (pid:%s) is killed: %s", member.pid, exc)
         member.broken = True
@@ -624,10 +624,10 @@ class DirtyArbiter:
         self.log.warning("The master is gone: the dirty arbiter stops (pid: %s)", self.pid)
         self._quit()
 
-    # ---- what it shows ----
+    # ---- its figures ----
 
     def status(self) -> dict[str, Any]:
-        """Return what it knows of its workers and applications, as plain values."""
+        """Return the figures of its workers and applications, as plain values."""
         members = list(self.pool.members.values())
         return {
             "arbiter_pid": self.pid,
@@ -670,7 +670,7 @@ def _described(member: Member) -> dict[str, Any]:
 
 
 async def _end_tasks() -> None:
-    """End what still waits: there is nobody left for it."""
+    """End the calls that still wait: no arbiter is left for them."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()

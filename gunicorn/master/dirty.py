@@ -1,7 +1,7 @@
 """The dirty arbiters: forked, watched, replaced at a reload, stopped.
 
 The master keeps their listener, so it stays the same for web workers, and calls wait there while
-there is no arbiter. A new arbiter takes calls before the one that it replaces is told to stop.
+there is no arbiter. A new arbiter takes calls before the one that it replaces has to stop.
 The master asks each arbiter for signs of life, and kills one that gives none.
 """
 
@@ -236,7 +236,7 @@ def timed_out(arbiter, pid: int, silent: float) -> None:
 
 
 def ready(arbiter, pid: int, generation: int) -> None:
-    """A dirty arbiter takes calls; the one before it is told to stop."""
+    """A dirty arbiter takes calls; the one before it has to stop."""
     arbiter.log.debug("The dirty arbiter (pid:%s) takes calls", pid)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 import os
 import re
@@ -12,7 +13,7 @@ from urllib.parse import quote
 import pytest
 from helpers import fastcgi_record, proxy_header, uwsgi_packet
 from helpers.nginx import NGINX, Nginx
-from helpers.server import SANITIZED, Server
+from helpers.server import SANITIZED, Stopwatch
 from helpers.websocket import (
     ACCEPT,
     BINARY,
@@ -47,42 +48,27 @@ def gone(code, reason=""):
     return {"type": "websocket.disconnect", "code": code, "reason": reason}
 
 
+APP = "asgi_sockets:app"
+
+
 @pytest.fixture
-def sockets(tmp_path):
+def sockets(serve_asgi):
     """sockets(*args): a server of this test's own."""
-    started: list[Server] = []
-
-    def start(*args, workers=1, app="asgi_sockets:app", **options):
-        count = ["-w", str(workers)] if workers != 1 else []
-        started.append(Server(["-k", "asgi", *count, *args, app], tmp_path, **options))
-        return started[-1].start(workers)
-
-    yield start
-    problems = [problem for server in started for problem in server.close()]
-    assert not problems, "\n".join(problems)
+    return functools.partial(serve_asgi, APP)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(share_asgi):
     """A server that tests share because they leave no trace in it but their notes."""
-    directory = tmp_path_factory.mktemp("sockets")
-    args = ["-k", "asgi", "--access-logfile", "-", "--log-level", "debug"]
+    args = ["--access-logfile", "-", "--log-level", "debug"]
     args += ["--websocket-max-message-size", "300000", "--asgi-disconnect-grace-period", "1"]
-    args += ["--access-logformat", "%(r)s %(s)s %(b)s %(M)s."]
-    one = Server([*args, "asgi_sockets:app"], directory)
-    yield one.start()
-    problems = one.close()
-    assert not problems, "\n".join(problems)
+    return share_asgi(APP, *args, "--access-logformat", "%(r)s %(s)s %(b)s %(M)s.")
 
 
 @pytest.fixture(scope="module")
-def troubled(tmp_path_factory):
+def troubled(share_asgi):
     """The same for applications with faults."""
-    directory = tmp_path_factory.mktemp("troubled")
-    one = Server(["-k", "asgi", "asgi_sockets:app"], directory, expect_trouble=True)
-    yield one.start()
-    problems = one.close()
-    assert not problems, "\n".join(problems)
+    return share_asgi(APP, expect_trouble=True)
 
 
 # The handshake
@@ -509,6 +495,36 @@ def test_stop(sockets, number):
     assert server.wait(10) == 0
     for client in clients:
         client.connection.close()
+
+
+def read_closes(clients):
+    """Answer the server's close of each, and return when the first and the last came."""
+    watch = Stopwatch()
+    times = []
+    for client in clients:
+        assert client.receive_close()[0] == 1012
+        times.append(watch.seconds)
+        client.send_close(1012)
+    return times[0], times[-1]
+
+
+def test_stop_closes_many_at_once(sockets):
+    """The clients find no worker to come back to: nothing is won by time between them."""
+    server = sockets("--graceful-timeout", "40")
+    clients = open_many(server, "/echo", 300)
+    server.kill(signal.SIGTERM)
+    first, last = read_closes(clients)
+    assert last - first < 2
+    assert server.wait(10) == 0
+
+
+def test_reload_closes_many_one_after_the_other(sockets):
+    """They do not come back all at once, and a tenth of graceful_timeout is enough."""
+    server = sockets("--graceful-timeout", "10")
+    clients = open_many(server, "/echo", 200)
+    server.kill(signal.SIGHUP)
+    first, last = read_closes(clients)
+    assert 0.5 < last - first < 3
 
 
 def test_stop_with_clients_that_do_not_answer(sockets):

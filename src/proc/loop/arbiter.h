@@ -220,7 +220,7 @@ int arbiter_adopt(struct arbiter *arbiter, pid_t pid, uint32_t age);
 /* It is to be replaced `lifetime_ms` from now. */
 void arbiter_expire(struct arbiter *arbiter, pid_t pid, int64_t lifetime_ms);
 
-/* It serves until a successor is ready, and is told to stop then. 0, or -1 with errno: ESRCH for no
+/* It serves until a successor is ready, and is stopped then. 0, or -1 with errno: ESRCH for no
  * child, EBUSY for one that boots, or is to go already. */
 int arbiter_retire(struct arbiter *arbiter, pid_t pid);
 

@@ -23,6 +23,7 @@ enum http2_fault {
     HTTP2_FIELD_TOO_LONG,  /* 431: limit_request_field_size */
     HTTP2_HEAD_TOO_LONG,   /* 431: http2_max_header_list_size */
     HTTP2_BAD_AUTHORITY,
+    HTTP2_BAD_HOST,
     HTTP2_HOST_DIFFERS,
     HTTP2_DUPLICATE_FIELD,
     HTTP2_BAD_LENGTH,

@@ -91,9 +91,6 @@ bool http2_is_full(const struct http2_session *session);
 /* http2_send() has something. */
 bool http2_wants_write(const struct http2_session *session);
 
-/* No bytes of this answer can leave before the client opens a window (RFC 9113 §5.2). */
-bool http2_is_blocked(const struct http2_session *session, int32_t stream);
-
 /* Neither side has anything more to say. */
 bool http2_is_over(const struct http2_session *session);
 

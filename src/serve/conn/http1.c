@@ -193,7 +193,7 @@ static void ready(struct engine *engine, struct conn *conn)
 
 /* Bodies */
 
-/* What a body has to keep up; 0: nothing. */
+/* The rate that a body must keep up, in bytes a second; 0: any. */
 static uint32_t body_rate(const struct engine *engine)
 {
     uint32_t rate = engine->options.body_min_rate;
@@ -258,7 +258,7 @@ static void went_on(struct engine *engine, struct conn *conn, enum body_progress
 
 /* Heads */
 
-/* What a whole head says of the connection is applied. False: it is refused. */
+/* Applies the fields of a whole head that concern the connection. False: it is refused. */
 static bool apply_head(struct engine *engine, struct conn *conn)
 {
     if (conn->protocol->form->apply(conn->request) == HTTP1_OK)
@@ -444,15 +444,18 @@ static void no_room(struct engine *engine, struct conn *conn)
 static void received(struct engine *engine, struct conn *conn, size_t n)
 {
     struct request *request = conn->request;
+    uint64_t gained = n;
     metrics_add(&engine->metrics->bytes_in, (uint64_t)n);
     if (request_phase(request) == PHASE_BODY) {
-        went_on(engine, conn, http1_body_received(request, n));
+        enum body_progress progress = http1_body_received(request, n, &gained);
+        if (progress != BODY_PARTIAL || gained > 0)
+            went_on(engine, conn, progress);
     } else {
         request->input_size += (uint32_t)n;
         parse(engine, conn);
     }
     if (is_receiving(conn))
-        conn_gain(engine, conn, (uint64_t)n);
+        conn_gain(engine, conn, gained);
 }
 
 static void read_on(struct engine *engine, struct conn *conn)
@@ -633,7 +636,7 @@ static void log_expired(struct engine *engine, struct conn *conn)
     refused_log(engine, conn->request);
 }
 
-/* What the client failed to do in time. */
+/* Names the part that the client did not send in time. */
 static enum metrics_close fault_of(const struct conn *conn)
 {
     switch (phase_of(conn)) {

@@ -58,11 +58,14 @@ void http2_drop(struct request *request)
     struct http2_conn *h2 = http2_of(request);
     struct http2_stream *stream = http2_stream(request);
     enum request_phase phase = request_phase(request);
+    h2->requests--;
     h2->running -= phase == PHASE_RUNNING;
     h2->receiving -= phase == PHASE_HEAD || phase == PHASE_BODY;
     if (!stream->closed)
         http2_disown(h2->session, stream->id);
     list_remove(&stream->link);
+    list_remove(&stream->sending);
+    http2_forget_kept(request);
     http2_stream_clear(request);
     request_put(request->engine, request);
 }
@@ -71,6 +74,12 @@ static void reset(struct request *request, uint32_t code)
 {
     if (!http2_stream(request)->closed)
         http2_reset(http2_of(request)->session, http2_stream(request)->id, code);
+}
+
+void http2_withdraw(struct request *request)
+{
+    reset(request, HTTP2_REFUSED_STREAM);
+    http2_drop(request);
 }
 
 /* Answers */
@@ -134,7 +143,8 @@ static void time_output(struct request *request)
 
 void http2_deliver(struct request *request)
 {
-    if (http2_stream(request)->closed)
+    struct http2_stream *stream = http2_stream(request);
+    if (stream->closed)
         return;
     pthread_mutex_lock(&request->out.lock);
     bool pending = request->out.head;
@@ -142,12 +152,15 @@ void http2_deliver(struct request *request)
     pthread_mutex_unlock(&request->out.lock);
     if (pending)
         time_output(request);
+    if ((pending || request_phase(request) == PHASE_FLUSH) && list_empty(&stream->sending))
+        list_push(&http2_of(request)->sending, &stream->sending);
 }
 
 void http2_refuse(struct request *request, int status, const char *text)
 {
     struct engine *engine = request->engine;
     metrics_add(&engine->metrics->rejected[metrics_class((unsigned)status)], 1);
+    http2_forget_kept(request);
     turn_to(request, PHASE_FLUSH);
     refusal_send(request, status, text);
     refused_log(engine, request);
@@ -166,6 +179,7 @@ static void throw_answer_away(struct request *request)
 {
     struct engine *engine = request->engine;
     request->response.broken = true;
+    list_remove(&http2_stream(request)->sending);
     pthread_mutex_lock(&request->out.lock);
     struct part *rest = outq_clear(&request->out);
     pthread_mutex_unlock(&request->out.lock);
@@ -253,7 +267,7 @@ static void await_body(struct request *request)
     }
 }
 
-static void went_on(struct request *request, enum body_progress progress)
+void http2_body_went_on(struct request *request, enum body_progress progress)
 {
     switch (progress) {
     case BODY_COMPLETE:
@@ -313,7 +327,6 @@ static void body_follows(struct request *request)
 /* For an application that reads it as it comes. False: no more of it is wanted. */
 static bool pass_on(struct request *request, const char *data, size_t n)
 {
-    request->inflow.arrived += n;
     if (!inflow_put(request, data, n)) {
         reset(request, HTTP2_INTERNAL_ERROR);
         return false;
@@ -327,6 +340,21 @@ static bool pass_on(struct request *request, const char *data, size_t n)
     return goes_on;
 }
 
+static void store_body(struct request *request, const char *data, size_t n)
+{
+    struct body *body = &request->body;
+    enum body_progress progress = BODY_NO_ROOM;
+    uint64_t before = body->stored;
+    body->arrived += n;
+    errno = ENOBUFS;
+    if (!http2_stream(request)->kept)
+        progress = body_store(request, data, n, false);
+    size_t stored = (size_t)(body->stored - before);
+    if (progress != BODY_NO_ROOM || errno != ENOBUFS ||
+        !http2_keep(request, data + stored, n - stored))
+        http2_body_went_on(request, progress);
+}
+
 static void on_data(void *owner, const char *data, size_t n)
 {
     struct request *request = owner;
@@ -337,20 +365,21 @@ static void on_data(void *owner, const char *data, size_t n)
             http2_credit(request);
         return;
     }
-    if (request_phase(request) == PHASE_BODY) {
-        request->body.arrived += n;
-        went_on(request, body_store(request, data, n, false));
-    }
+    if (request_phase(request) == PHASE_BODY)
+        store_body(request, data, n);
     http2_consume(session, http2_stream(request)->id, n);
 }
 
 static void on_ended(void *owner)
 {
     struct request *request = owner;
-    if (request_phase(request) == PHASE_BODY) {
-        went_on(request, body_store(request, NULL, 0, true));
+    struct http2_stream *stream = http2_stream(request);
+    if (request_phase(request) == PHASE_BODY && stream->kept) {
+        stream->kept_end = true;
+    } else if (request_phase(request) == PHASE_BODY) {
+        http2_body_went_on(request, body_store(request, NULL, 0, true));
     } else if (request_phase(request) == PHASE_RUNNING && request->inflow.used) {
-        http2_stream(request)->in_at = 0;
+        stream->in_at = 0;
         inflow_add(request, 0, 0, true);
         events_raise(request->engine, request, REQUEST_BODY);
     }
@@ -358,10 +387,18 @@ static void on_ended(void *owner)
 
 /* Heads */
 
+/* A reset gives a client its stream back, but not the thread that runs the request. */
+static bool has_too_many(const struct http2_conn *h2)
+{
+    return h2->requests >= (uint64_t)h2->engine->options.http2.streams * HTTP2_REQUESTS_EACH;
+}
+
 static void *on_begin(void *context, int32_t id, struct http2_head *in)
 {
     struct http2_conn *h2 = context;
     struct engine *engine = h2->engine;
+    if (has_too_many(h2))
+        return NULL;
     struct request *request = request_get(engine, h2->conn, &http2_stream_ops, BUDGET_REQUEST);
     if (!request) {
         engine_short(engine, "HTTP/2 streams are refused");
@@ -370,7 +407,9 @@ static void *on_begin(void *context, int32_t id, struct http2_head *in)
     struct http2_stream *stream = http2_stream(request);
     *stream = (struct http2_stream){.request = request, .id = id};
     list_init(&stream->link);
+    list_init(&stream->sending);
     list_push(&h2->streams, &stream->link);
+    h2->requests++;
     turn_to(request, PHASE_HEAD);
     in->head = &request->head;
     in->data = request->input;
@@ -471,8 +510,10 @@ static ssize_t on_read(void *owner, char *out, size_t n, enum http2_more *more)
     stream->taken += (uint32_t)got;
     if (request_phase(request) != PHASE_RUNNING)
         return got;
-    if (empty)
+    if (empty) {
         stream->at = 0;
+        list_remove(&stream->sending);
+    }
     if (got > 0 && room)
         events_raise(request->engine, request, REQUEST_ROOM);
     return got;
@@ -532,6 +573,7 @@ static void give_up_body(struct request *request)
         wait_from_now(request, BODY_WINDOW_MS);
         return;
     }
+    turn_to(request, PHASE_FLUSH);
     request->response.status = 408;
     refused_log(request->engine, request);
     reset(request, HTTP2_CANCEL);
@@ -621,20 +663,11 @@ void http2_abandon(struct http2_conn *h2, bool broken)
     }
 }
 
-static bool is_blocked(const struct http2_conn *h2, struct http2_stream *stream)
+void http2_abandon_unsent(struct http2_conn *h2)
 {
-    struct request *request = stream->request;
-    bool waits = request_phase(request) == PHASE_FLUSH || request->out.head;
-    return waits && !stream->closed && http2_is_blocked(h2->session, stream->id);
-}
-
-void http2_abandon_blocked(struct http2_conn *h2)
-{
-    struct list *next;
-    for (struct list *l = h2->streams.next; l != &h2->streams; l = next) {
-        next = l->next;
-        struct http2_stream *stream = list_entry(l, struct http2_stream, link);
-        if (is_blocked(h2, stream))
-            abandon(stream->request, true);
+    while (!list_empty(&h2->sending)) {
+        struct list *first = h2->sending.next;
+        list_remove(first);
+        abandon(list_entry(first, struct http2_stream, sending)->request, true);
     }
 }

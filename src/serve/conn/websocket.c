@@ -30,7 +30,7 @@ struct websocket {
 
     /* The leader's. */
     enum duplex_want want;
-    char *kept; /* owned: what was read, and not consumed; NULL: nothing */
+    char *kept; /* owned: bytes that are read and not consumed; NULL: none */
     size_t kept_size, kept_capacity;
     uint64_t out_at;   /* when its client has taken nothing for too long; 0: nothing waits */
     uint64_t drain_at; /* when it is closed, as the worker ends; 0: not at all */
@@ -220,7 +220,7 @@ static bool keep(struct websocket *ws, const char *data, size_t n)
     return true;
 }
 
-/* What the client has sent behind its head, in haste. False: no memory. */
+/* Takes the bytes that the client has sent behind its head. False: no memory. */
 static bool keep_rest(struct websocket *ws)
 {
     struct request *request = ws->request;
@@ -512,13 +512,13 @@ static void writable(struct engine *engine, struct conn *conn)
 
 /* Deadlines, and the end of the worker */
 
-/* A few at a time, so that the clients do not all come back at once. */
+/* Where clients come back to other workers, a few at a time, so that not all come at once. */
 static uint64_t drain_delay_ms(struct engine *engine)
 {
-    uint64_t every_us = WEBSOCKET_DRAIN_EVERY_US, count = engine->websockets;
-    uint64_t most_us = (uint64_t)engine->options.graceful_ms * 1000 / DRAIN_SHARE;
-    if (most_us > 0 && every_us * count > most_us)
-        every_us = most_us / count;
+    uint64_t every_us = engine->has_heirs ? WEBSOCKET_DRAIN_EVERY_US : WEBSOCKET_STOP_EVERY_US;
+    uint64_t most_us = (uint64_t)engine->options.graceful_ms * 1000 / WEBSOCKET_DRAIN_SHARE;
+    if (most_us > 0 && every_us * engine->websockets > most_us)
+        every_us = most_us / engine->websockets;
     return engine->websockets_closed++ * every_us / 1000;
 }
 
@@ -556,7 +556,7 @@ static bool is_due(uint64_t at, const struct engine *engine)
     return at > 0 && engine->now_ms >= at;
 }
 
-/* What has arrived in time counts, although it was not read in time. */
+/* Bytes that arrived in time count, although they were not read in time. */
 static void expired(struct engine *engine, struct conn *conn)
 {
     struct websocket *ws = websocket_of(conn);
@@ -590,7 +590,7 @@ static bool cut(struct engine *engine, struct conn *conn, enum metrics_close rea
     return false;
 }
 
-/* Beginning, and what follows the application */
+/* Beginning, and the application's calls */
 
 void websocket_open(struct engine *engine, struct conn *conn)
 {

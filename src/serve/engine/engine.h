@@ -193,6 +193,7 @@ struct engine {
     uint32_t in_flight;                  /* requests that are RUNNING */
     uint32_t websockets;                 /* of these: open WebSockets */
     uint32_t websockets_closed;          /* as the worker ends, so far */
+    bool has_heirs;                      /* then: other workers take its clients */
     bool admits_few;                     /* max_queue or limit_concurrency is set */
     _Atomic uint64_t overload_logged_ms; /* when refusals were logged last */
     _Atomic uint64_t full_logged_ms;     /* the same for worker_connections used up */
