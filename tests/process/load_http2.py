@@ -73,10 +73,13 @@ class Connection:
             return False
         while len(self.open) < STREAMS:
             number = self.h2.get_next_available_stream_id()
-            scheme = "https" if self.load.tls else "http"
-            names = [":method", ":scheme", ":path", ":authority"]
-            values = ["GET", scheme, self.load.path, "localhost"]
-            self.h2.send_headers(number, list(zip(names, values)), end_stream=True)
+            fields = [
+                (":method", "GET"),
+                (":scheme", "https" if self.load.tls else "http"),
+                (":path", self.load.path),
+                (":authority", "localhost"),
+            ]
+            self.h2.send_headers(number, fields, end_stream=True)
             self.open[number] = ""
         return True
 
