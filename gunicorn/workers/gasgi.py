@@ -95,7 +95,7 @@ class ASGIWorker(LoopWorker):
         return self._half
 
     def run(self) -> None:
-        """Serve until the worker is told to stop."""
+        """Serve until the worker has to stop."""
         self._watched: list[int] = []
         try:
             super().run()

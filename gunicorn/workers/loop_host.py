@@ -77,7 +77,7 @@ class LoopWorker(Worker):
     wait: Any = None
 
     def run(self) -> None:
-        """Serve until the worker is told to stop."""
+        """Serve until the worker has to stop."""
         _overrides.warn_of_wrapped(self)
         self._winding_up = False
         self._engine = _core.Engine(self, loop=True, wait=self.wait)
