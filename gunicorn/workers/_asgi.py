@@ -49,6 +49,7 @@ class Half:
         self._cancelled: weakref.WeakSet = weakref.WeakSet()
         #: How a task is made that runs at once, as Python has it from 3.12 on.
         self.task_type = asyncio.Task if sys.version_info >= (3, 12) else None
+        self.task_keywords = {"loop": loop, "eager_start": True}
         if self.cfg.loop_block_warning:
             signal.signal(signal.SIGURG, self.loop_blocked)
 
