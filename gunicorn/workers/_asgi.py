@@ -21,6 +21,8 @@ _NO_TRAILERS = frozenset(
     b"authorization cache-control connection content-encoding content-length content-range "
     b"content-type host keep-alive set-cookie te trailer transfer-encoding upgrade".split()
 )
+_PATHSEND = "http.response.pathsend"
+_PATHSEND_HINT = f". If a middleware drops {_PATHSEND}, set sendfile = False"
 #: Exceptions of frameworks that say that the client has left.
 _LEFT = ("ClientDisconnect", "ClientDisconnected", "WebSocketDisconnect")
 
@@ -131,9 +133,10 @@ class Half:
             )
             return
         self.log.error(
-            "Error handling request %s %s: the application returned %s",
+            "Error handling request %s %s: the application returned %s%s",
             *_line(scope),
             "before its answer was complete" if started else "without an answer",
+            _PATHSEND_HINT if self.cfg.sendfile and not started else "",
         )
 
     def task_overdue(self, task, scope, age) -> None:
@@ -223,7 +226,7 @@ class Half:
 
 def _extensions(sendfile) -> dict:
     hints: dict[str, dict] = {"http.response.early_hint": {}}
-    files: dict[str, dict] = {"http.response.pathsend": {}, "http.response.zerocopysend": {}}
+    files: dict[str, dict] = {_PATHSEND: {}, "http.response.zerocopysend": {}}
     return hints | files if sendfile else hints
 
 
