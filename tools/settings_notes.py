@@ -531,6 +531,21 @@ max_rss_hard = "1G"  # above max_rss, below the memory of machine or container f
 
 Its running requests are lost; the log has the stacks of its threads.
 """,
+    "dirty_max_rss": """\
+```python
+dirty_max_rss = "4G"       # without libraries and mapped files, which are shared
+dirty_max_rss_hard = "6G"  # a single call that eats all there is
+```
+
+The next worker is started at once and takes the calls that wait. While calls run, memory is looked at once a second.
+""",
+    "dirty_max_rss_hard": """\
+```python
+dirty_max_rss_hard = "6G"  # above dirty_max_rss
+```
+
+The callers of its calls get `DirtyWorkerError` with the reason; the log has the stacks of its threads.
+""",
     "max_lifetime": """\
 ```python
 max_lifetime = 86400  # a day
