@@ -93,8 +93,10 @@ static int wait_for(void *app, int fd, short events, int timeout_ms)
 {
     if (events & POLLOUT)
         read_all(app);
-    if (fd < 0) /* for the leader, which is the same thread */
+    if (fd < 0) { /* for memory, which nobody else gives back */
         limit_budget(0);
+        mem_fail_never();
+    }
     return socket_wait(fd, events, timeout_ms);
 }
 

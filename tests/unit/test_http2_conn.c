@@ -767,21 +767,55 @@ static void an_unfinished_head_is_cut_off(void **state)
 
 /* Memory */
 
+/* Bodies, interim answers, trailers, windows, resets, and both steps of the end. */
+static void talk_of_all_kinds(void)
+{
+    nghttp2_settings_entry small = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1000};
+    nghttp2_submit_settings(client.ng, 0, &small, 1);
+    h2_request(&client, ":method POST\n:scheme http\n:authority a\n:path /\nexpect 100-continue\n",
+               "abc", 3, false);
+    h2_post(&client, "/", big, LARGE);
+    talk();
+    int32_t id =
+        h2_request(&client, ":method POST\n:scheme http\n:authority a\n:path /\n", "a", 1, true);
+    h2_request(&client, ":method get\n:scheme http\n:authority a\n:path /\n", NULL, 0, false);
+    talk();
+    nghttp2_submit_rst_stream(client.ng, 0, id, NGHTTP2_CANCEL);
+    nghttp2_submit_ping(client.ng, 0, NULL);
+    talk();
+    h2_get(&client, "/");
+    engine_drain(served.engine);
+    talk();
+}
+
+static void answer_much(struct request *request)
+{
+    if (request->body.stored < LARGE)
+        answer_body(request);
+    else
+        answer_big(request);
+}
+
 static void no_memory_is_survived(void **state)
 {
+    static void (*const ways[])(long count) = {mem_fail_once, mem_fail_after};
     struct engine_options options = http2_options();
     (void)state;
-    for (long count = 0, failed = 1; failed; count++) {
-        open_with(&options, answer_body);
-        mem_fail_once(count);
-        h2_post(&client, "/a", "abc", 3);
-        h2_get(&client, "/b");
-        talk();
-        failed = mem_failed();
-        mem_fail_never();
-        assert_int_equal(served.engine->in_flight, 0);
-        close_all();
-        assert_true(count < 1000);
+    for (size_t way = 0; way < 2; way++) {
+        for (long count = 0, failed = 1; failed; count++) {
+            served_open(&options, answer_much);
+            served.waiting = expire;
+            h2_open(&client);
+            ways[way](count);
+            conn = served_connect(false);
+            if (conn)
+                talk_of_all_kinds();
+            failed = mem_failed();
+            mem_fail_never();
+            assert_int_equal(served.engine->in_flight, 0);
+            close_all();
+            assert_true(count < 1000);
+        }
     }
 }
 

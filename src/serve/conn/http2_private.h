@@ -73,6 +73,7 @@ struct http2_stream {
     /* Under request->out.lock */
     bool has_head;                  /* the head of the answer is complete */
     bool whole;                     /* all of the answer is in the queue */
+    bool waits;                     /* its thread waits for room in the queue */
     struct http2_interim *interims; /* owned */
     struct str trailers;            /* owned */
 };

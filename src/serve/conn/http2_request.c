@@ -147,7 +147,7 @@ void http2_deliver(struct request *request)
     if (stream->closed)
         return;
     pthread_mutex_lock(&request->out.lock);
-    bool pending = request->out.head;
+    bool pending = request->out.head || stream->waits;
     deliver(request);
     pthread_mutex_unlock(&request->out.lock);
     if (pending)
@@ -500,7 +500,7 @@ static ssize_t on_read(void *owner, char *out, size_t n, enum http2_more *more)
     pthread_mutex_lock(&request->out.lock);
     ssize_t got = outq_take(&request->out, out, n, &done);
     *more = end_of(request);
-    bool room = has_room(request), empty = !request->out.head;
+    bool room = has_room(request), empty = !request->out.head && !stream->waits;
     pthread_mutex_unlock(&request->out.lock);
     engine_discard(request->engine, done);
     if (got < 0) {
