@@ -31,6 +31,7 @@ static const struct {
     [HTTP2_BAD_LENGTH] = {400, "Invalid Content-Length"},
     [HTTP2_BAD_EXPECT] = {417, "Unknown expectation"},
     [HTTP2_UNKNOWN_PROTOCOL] = {501, "Unknown :protocol"},
+    [HTTP2_ENDED_HANDSHAKE] = {400, "A WebSocket handshake that ends its stream"},
     [HTTP2_REFUSED_FIELD] = {400, "A header field is refused (header_map)"},
     [HTTP2_CONTRADICTORY_SCHEME] = {400, "Contradictory scheme headers"},
     [HTTP2_NO_MEMORY] = {500, "Out of memory"},
@@ -141,6 +142,14 @@ static void add_authority(struct http2_head *in, struct str value)
         in->host = in->head->field_count;
 }
 
+/* RFC 8441 §4; a token of the registry of Upgrade, whose case does not count. */
+static void add_protocol(struct http2_head *in, struct str value)
+{
+    in->head->websocket = str_ieq(value, STR("websocket"));
+    if (!in->head->websocket)
+        fail(in, HTTP2_UNKNOWN_PROTOCOL);
+}
+
 static void add_pseudo(struct http2_head *in, struct str name, struct str value)
 {
     if (str_eq(name, STR(":method"))) {
@@ -153,7 +162,7 @@ static void add_pseudo(struct http2_head *in, struct str name, struct str value)
         in->has_scheme = true;
         in->https = str_ieq(value, STR("https"));
     } else {
-        fail(in, HTTP2_UNKNOWN_PROTOCOL);
+        add_protocol(in, value);
     }
 }
 
@@ -246,7 +255,7 @@ static void find_target(struct http2_head *in)
 {
     struct head *head = in->head;
     struct str method = head_slice(in->data, head->method, head->method_len);
-    if (head->target_len == 0 && in->host && str_eq(method, STR("CONNECT"))) {
+    if (head->target_len == 0 && in->host && !head->websocket && str_eq(method, STR("CONNECT"))) {
         const struct head_field *host = &head->fields[in->host - 1];
         head->target = head->path = host->value;
         head->target_len = host->value_len;
@@ -298,7 +307,7 @@ static enum head_framing framing_of(const struct head *head, bool ended)
 {
     if ((head->seen & field_bit(FIELD_CONTENT_LENGTH)) != 0)
         return HEAD_LENGTH;
-    return ended ? HEAD_NO_BODY : HEAD_UNTIL_END;
+    return ended || head->websocket ? HEAD_NO_BODY : HEAD_UNTIL_END;
 }
 
 void http2_head_finish(struct http2_head *in, bool ended)
@@ -310,6 +319,8 @@ void http2_head_finish(struct http2_head *in, bool ended)
         find_target(in);
     if (in->fault == HTTP2_NO_FAULT)
         finish_cookies(in);
+    if (head->websocket && ended)
+        fail(in, HTTP2_ENDED_HANDSHAKE);
     head->framing = framing_of(head, ended);
     head->size = in->size;
 }

@@ -29,6 +29,7 @@ enum http2_fault {
     HTTP2_BAD_LENGTH,
     HTTP2_BAD_EXPECT,           /* 417 */
     HTTP2_UNKNOWN_PROTOCOL,     /* 501 */
+    HTTP2_ENDED_HANDSHAKE,      /* a WebSocket whose client sends nothing more */
     HTTP2_REFUSED_FIELD,        /* header_map = refuse */
     HTTP2_CONTRADICTORY_SCHEME, /* fields of proxies */
     HTTP2_NO_MEMORY,            /* 500 */

@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum {
-    SETTINGS_COUNT = 5,
+    SETTINGS_COUNT = 6,
     CONNECTION_WINDOW = 1 << 24, /* at least; each stream has its own: see on_data() */
     STREAMS_BEYOND = 4096,       /* more at a time end the connection: see on_begin_headers() */
     LISTS_MAX = 4,               /* times the limit, until a head ends the connection, */
@@ -433,6 +433,7 @@ static bool submit_settings(struct http2_session *session)
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, settings->window},
         {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, settings->frame_size},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
+        {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, settings->websockets},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, most},
     };
     size_t count = most > 0 ? SETTINGS_COUNT : SETTINGS_COUNT - 1;
@@ -454,6 +455,17 @@ struct http2_session *http2_new(const struct http2_settings *settings,
         return session;
     http2_free(session);
     return NULL;
+}
+
+bool http2_upgrade(struct http2_session *session, const uint8_t *settings, size_t size,
+                   bool is_head, void *stream)
+{
+    if (nghttp2_session_upgrade2(session->ng, settings, size, is_head, NULL) != 0 ||
+        nghttp2_session_set_stream_user_data(session->ng, 1, stream) != 0)
+        return false;
+    session->last_id = 1;
+    session->streams++;
+    return true;
 }
 
 static _Atomic(struct http2_session *) torn;

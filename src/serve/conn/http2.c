@@ -128,8 +128,10 @@ static void turn(struct http2_conn *h2)
 {
     struct conn *conn = h2->conn;
     enum metrics_activity activity = ACTIVITY_IDLE;
-    if (h2->running > 0)
+    if (h2->running > h2->websockets)
         activity = ACTIVITY_RUNNING;
+    else if (h2->websockets > 0)
+        activity = ACTIVITY_WEBSOCKET;
     else if (h2->receiving > 0)
         activity = ACTIVITY_BODY;
     else if (!is_empty(h2) || h2->rest)
@@ -308,7 +310,7 @@ static struct http2_conn *make(struct engine *engine, struct conn *conn)
     return NULL;
 }
 
-static bool open_session(struct engine *engine, struct conn *conn)
+bool http2_open(struct engine *engine, struct conn *conn)
 {
     if (conn->session)
         return true;
@@ -366,7 +368,7 @@ static bool take(struct http2_conn *h2, size_t *taken)
 static void readable(struct engine *engine, struct conn *conn)
 {
     size_t taken = 0;
-    if (!open_session(engine, conn)) {
+    if (!http2_open(engine, conn)) {
         conn_close_because(engine, conn, CLOSE_ERROR);
         return;
     }
@@ -407,6 +409,7 @@ static void attend(struct engine *engine, struct request *request)
 {
     http2_credit(request);
     http2_deliver(request);
+    http2_websocket_attend(request);
     send_later(engine, request->conn);
 }
 
@@ -484,6 +487,15 @@ static void expired(struct engine *engine, struct conn *conn)
         settle(engine, conn);
 }
 
+static void drain_websockets(struct http2_conn *h2)
+{
+    for (struct list *l = h2->streams.next; l != &h2->streams; l = l->next) {
+        const struct http2_stream *stream = list_entry(l, struct http2_stream, link);
+        if (stream->is_websocket)
+            websocket_drain(stream->request->websocket);
+    }
+}
+
 /* The caller sets the timer, and goes on with the connection. */
 static void drain(struct engine *engine, struct conn *conn)
 {
@@ -493,6 +505,7 @@ static void drain(struct engine *engine, struct conn *conn)
     h2->announced = true;
     h2->end_at = engine->now_ms + HTTP2_END_MS;
     http2_announce_end(h2->session);
+    drain_websockets(h2);
     send_on(h2);
     set_timer(h2);
 }
@@ -519,6 +532,8 @@ static void cut_streams(struct http2_conn *h2, int status, const char *text)
             http2_withdraw(request);
         else if (!runs && phase != PHASE_FLUSH)
             http2_refuse(request, status, text);
+        else if (runs && http2_stream(request)->is_websocket)
+            websocket_cut(request->websocket);
         else if (runs && engine->ops->events)
             events_raise(engine, request, REQUEST_DEADLINE);
     }

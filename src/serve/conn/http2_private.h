@@ -3,6 +3,7 @@
 
 #include "proto/http2/session.h"
 #include "serve/conn/conn.h"
+#include "serve/conn/websocket_private.h"
 #include "serve/engine/engine.h"
 #include "serve/request/request.h"
 #include "serve/request/stream.h"
@@ -32,6 +33,7 @@ struct http2_conn {
     struct list streams; /* of struct http2_stream */
     struct list sending; /* of them: those with bytes, or an end, for the client */
     uint32_t requests, running, receiving; /* all; of them, those in these phases */
+    uint32_t websockets;                   /* of those that run */
     char *rest; /* owned; bytes that the socket has not taken yet; NULL: none */
     size_t rest_at, rest_size, rest_capacity;
     bool ended;  /* the client sends nothing more, or nothing is read because of an error */
@@ -59,23 +61,24 @@ struct http2_stream {
     struct list sending; /* in http2_conn.sending, or in none */
     struct request *request;
     int32_t id;
-    bool closed;       /* it is gone, and its number unknown */
-    bool begun;        /* the head was given to the session */
-    bool timed;        /* `at` is the client's, to take some of the answer */
-    uint64_t at;       /* when it has waited too long; 0: it does not */
-    uint64_t in_at;    /* when the pace of a body that streams is looked at; 0: never */
-    uint64_t credited; /* bytes of the body for which the client has credit again */
-    uint32_t taken;    /* bytes of the answer that have left since `at` was set */
-    uint32_t kept_size;
+    bool closed;         /* it is gone, and its number unknown */
+    bool begun;          /* the head was given to the session */
+    bool is_websocket;   /* its handshake is answered */
+    bool in_ended;       /* of a WebSocket, or behind `kept`: the client sends nothing more */
+    bool timed;          /* `at` is the client's, to take some of the answer */
+    bool has_head;       /* under request->out.lock: the head of the answer is complete, */
+    bool whole;          /* all of it is in the queue, */
+    bool waits;          /* and its thread waits for room there */
+    uint32_t taken;      /* bytes of the answer that have left since `at` was set */
+    uint64_t at;         /* when it has waited too long; 0: it does not */
+    uint64_t in_at;      /* when the pace of a body that streams is looked at; 0: never */
+    uint64_t credited;   /* bytes of the body for which the client has credit again */
     char *kept;          /* owned; bytes of the body that wait for room; NULL: none do */
     uint64_t kept_until; /* when they have waited too long */
-    bool kept_end;       /* they are the last ones */
-    /* Under request->out.lock */
-    bool has_head;                  /* the head of the answer is complete */
-    bool whole;                     /* all of the answer is in the queue */
-    bool waits;                     /* its thread waits for room in the queue */
-    struct http2_interim *interims; /* owned */
-    struct str trailers;            /* owned */
+    uint32_t kept_size;
+    struct websocket_kept early;    /* sent before the handshake was answered */
+    struct http2_interim *interims; /* under request->out.lock; owned */
+    struct str trailers;            /* the same */
 };
 
 _Static_assert(sizeof(struct http2_stream) <= REQUEST_STATE_SIZE, "it has room in a request");
@@ -90,6 +93,27 @@ static inline struct http2_conn *http2_of(const struct request *request)
     return request->conn->session;
 }
 
+/* When http2_request_expired() is to be called, for this stream at least; 0: never. The times of
+ * all are looked at when the first may be over. */
+static inline void http2_look_at(struct request *request, uint64_t at)
+{
+    struct http2_conn *h2 = http2_of(request);
+    if (at > 0 && (h2->next_at == 0 || at < h2->next_at))
+        h2->next_at = at;
+}
+
+/* http2_websocket.c. Leader only. */
+
+/* The application has done something with a request that may be one. */
+void http2_websocket_attend(struct request *request);
+
+/* Frames have come, or their end. */
+void http2_websocket_data(struct request *request, const char *data, size_t n);
+void http2_websocket_ended(struct request *request);
+
+/* Nothing more leaves, and nothing comes. */
+void http2_websocket_gone(struct request *request);
+
 /* http2_stream.c: the answers, by the threads that run the requests. */
 
 extern const struct stream_ops http2_stream_ops;
@@ -97,9 +121,19 @@ extern const struct stream_ops http2_stream_ops;
 /* Frees what the stream has beside the request. */
 void http2_stream_clear(struct request *request);
 
+/* http2.c: the connection gets its session. False: no memory. Leader only. */
+bool http2_open(struct engine *engine, struct conn *conn);
+
 /* http2_request.c: streams become requests. Leader only, as all that follows. */
 
 extern const struct http2_events http2_conn_events;
+
+/* A whole request of HTTP/1 is stream 1: see http2_upgrade(). False: it is as it was. */
+bool http2_take_request(struct http2_conn *h2, struct request *request, const uint8_t *settings,
+                        size_t size);
+
+/* It is whole: a thread takes it, unless it is refused. */
+void http2_ready(struct request *request);
 
 /* Gives the session what the application has queued. */
 void http2_deliver(struct request *request);

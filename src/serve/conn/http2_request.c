@@ -3,6 +3,7 @@
 #include "serve/access/refused.h"
 #include "serve/conn/http2_private.h"
 #include "serve/conn/proxied.h"
+#include "serve/conn/websocket.h"
 #include "serve/engine/admission.h"
 #include "serve/engine/limits.h"
 #include "serve/request/refusal.h"
@@ -30,27 +31,30 @@ static void turn_to(struct request *request, enum request_phase phase)
                      (before == PHASE_HEAD || before == PHASE_BODY);
 }
 
-/* The times of the streams are looked at when the first may be over. */
-static void look_at(struct request *request, uint64_t at)
-{
-    struct http2_conn *h2 = http2_of(request);
-    if (at > 0 && (h2->next_at == 0 || at < h2->next_at))
-        h2->next_at = at;
-}
-
 /* `ms` 0: it may wait for ever. */
 static void wait_from_now(struct request *request, uint32_t ms)
 {
     struct http2_stream *stream = http2_stream(request);
     stream->timed = false;
     stream->at = ms > 0 ? request->engine->now_ms + ms : 0;
-    look_at(request, stream->at);
+    http2_look_at(request, stream->at);
 }
 
 static void wait_for_input(struct request *request, uint64_t at)
 {
     http2_stream(request)->in_at = at;
-    look_at(request, at);
+    http2_look_at(request, at);
+}
+
+static void forget_websocket(struct request *request)
+{
+    struct http2_stream *stream = http2_stream(request);
+    if (stream->is_websocket && request_phase(request) == PHASE_RUNNING) {
+        http2_of(request)->websockets--;
+        request->engine->websockets--;
+    }
+    stream->is_websocket = false;
+    websocket_forget(request);
 }
 
 void http2_drop(struct request *request)
@@ -65,6 +69,7 @@ void http2_drop(struct request *request)
         http2_disown(h2->session, stream->id);
     list_remove(&stream->link);
     list_remove(&stream->sending);
+    forget_websocket(request);
     http2_forget_kept(request);
     http2_stream_clear(request);
     request_put(request->engine, request);
@@ -150,7 +155,7 @@ void http2_deliver(struct request *request)
     bool pending = request->out.head || stream->waits;
     deliver(request);
     pthread_mutex_unlock(&request->out.lock);
-    if (pending)
+    if (pending && !http2_stream(request)->is_websocket)
         time_output(request);
     if ((pending || request_phase(request) == PHASE_FLUSH) && list_empty(&stream->sending))
         list_push(&http2_of(request)->sending, &stream->sending);
@@ -192,11 +197,17 @@ static void throw_answer_away(struct request *request)
 void http2_request_answered(struct request *request)
 {
     struct http2_stream *stream = http2_stream(request);
+    struct http2_conn *h2 = http2_of(request);
     turn_to(request, PHASE_FLUSH);
-    if (stream->closed || http2_of(request)->broken) {
+    h2->websockets -= stream->is_websocket;
+    if (stream->is_websocket)
+        websocket_answered(request->websocket);
+    if (stream->closed || h2->broken) {
         http2_drop(request);
         return;
     }
+    if (stream->is_websocket)
+        return;
     if (!request->response.finished || request->response.broken)
         reset(request, HTTP2_INTERNAL_ERROR);
     stream->in_at = 0;
@@ -212,7 +223,7 @@ static void refuse_overload(struct request *request, enum metrics_refusal reason
     refuse_whole(request, reason, 503, ADMISSION_TEXT);
 }
 
-static void ready(struct request *request)
+void http2_ready(struct request *request)
 {
     struct engine *engine = request->engine;
     enum metrics_refusal reason;
@@ -271,7 +282,7 @@ void http2_body_went_on(struct request *request, enum body_progress progress)
 {
     switch (progress) {
     case BODY_COMPLETE:
-        ready(request);
+        http2_ready(request);
         break;
     case BODY_TOO_LARGE:
         refuse_too_large(request);
@@ -307,7 +318,7 @@ static void run_at_head(struct request *request)
     }
     request->body.continue_due = request->head.expect_continue;
     wait_for_input(request, inflow_look(request->engine, request));
-    ready(request);
+    http2_ready(request);
 }
 
 static void body_follows(struct request *request)
@@ -359,6 +370,10 @@ static void on_data(void *owner, const char *data, size_t n)
 {
     struct request *request = owner;
     struct http2_session *session = http2_of(request)->session;
+    if (request->head.websocket) {
+        http2_websocket_data(request, data, n);
+        return;
+    }
     if (request_phase(request) == PHASE_RUNNING && request->inflow.used &&
         inflow_state(request) == INFLOW_GOES_ON) {
         if (pass_on(request, data, n))
@@ -374,8 +389,10 @@ static void on_ended(void *owner)
 {
     struct request *request = owner;
     struct http2_stream *stream = http2_stream(request);
-    if (request_phase(request) == PHASE_BODY && stream->kept) {
-        stream->kept_end = true;
+    if (request->head.websocket) {
+        http2_websocket_ended(request);
+    } else if (request_phase(request) == PHASE_BODY && stream->kept) {
+        stream->in_ended = true;
     } else if (request_phase(request) == PHASE_BODY) {
         http2_body_went_on(request, body_store(request, NULL, 0, true));
     } else if (request_phase(request) == PHASE_RUNNING && request->inflow.used) {
@@ -386,6 +403,29 @@ static void on_ended(void *owner)
 }
 
 /* Heads */
+
+static void add_stream(struct http2_conn *h2, struct request *request, int32_t id)
+{
+    struct http2_stream *stream = http2_stream(request);
+    *stream = (struct http2_stream){.request = request, .id = id};
+    list_init(&stream->link);
+    list_init(&stream->sending);
+    list_push(&h2->streams, &stream->link);
+    h2->requests++;
+}
+
+bool http2_take_request(struct http2_conn *h2, struct request *request, const uint8_t *settings,
+                        size_t size)
+{
+    bool is_head = str_eq(request_method(request), STR("HEAD"));
+    if (!http2_upgrade(h2->session, settings, size, is_head, request))
+        return false;
+    add_stream(h2, request, 1);
+    request->stream = &http2_stream_ops;
+    request->must_close = false;
+    h2->receiving++;
+    return true;
+}
 
 /* A reset gives a client its stream back, but not the thread that runs the request. */
 static bool has_too_many(const struct http2_conn *h2)
@@ -404,12 +444,7 @@ static void *on_begin(void *context, int32_t id, struct http2_head *in)
         engine_short(engine, "HTTP/2 streams are refused");
         return NULL;
     }
-    struct http2_stream *stream = http2_stream(request);
-    *stream = (struct http2_stream){.request = request, .id = id};
-    list_init(&stream->link);
-    list_init(&stream->sending);
-    list_push(&h2->streams, &stream->link);
-    h2->requests++;
+    add_stream(h2, request, id);
     turn_to(request, PHASE_HEAD);
     in->head = &request->head;
     in->data = request->input;
@@ -447,14 +482,14 @@ static enum http2_fault apply_forwarded(struct request *request, const struct ht
 
 static void head_is_whole(struct request *request, bool ended)
 {
-    if (!ended) {
+    if (!ended && !request->head.websocket) {
         body_follows(request);
         return;
     }
     if (request->head.framing == HEAD_LENGTH)
         body_declare(request);
     request->body.complete = true;
-    ready(request);
+    http2_ready(request);
 }
 
 static void on_head(void *owner, const struct http2_head *in, bool ended)
@@ -492,6 +527,14 @@ static enum http2_more end_of(struct request *request)
                                                                                     : HTTP2_MORE;
 }
 
+static void websocket_left(struct request *request, size_t n, bool empty)
+{
+    if (empty && request_phase(request) == PHASE_RUNNING)
+        list_remove(&http2_stream(request)->sending);
+    if (n > 0)
+        websocket_sent(request->websocket, true);
+}
+
 static ssize_t on_read(void *owner, char *out, size_t n, enum http2_more *more)
 {
     struct request *request = owner;
@@ -506,6 +549,10 @@ static ssize_t on_read(void *owner, char *out, size_t n, enum http2_more *more)
     if (got < 0) {
         engine_note(request->engine, NOTE_ERROR, "An answer is cut off: %s", strerror(errno));
         return -1;
+    }
+    if (stream->is_websocket) {
+        websocket_left(request, (size_t)got, empty);
+        return got;
     }
     stream->taken += (uint32_t)got;
     if (request_phase(request) != PHASE_RUNNING)
@@ -536,6 +583,10 @@ static void on_closed(void *owner, uint32_t code)
     bool waits = !stream->begun && request_phase(request) == PHASE_RUNNING;
     if (request_phase(request) != PHASE_RUNNING || (waits && is_withdrawn(request))) {
         http2_drop(request);
+        return;
+    }
+    if (stream->is_websocket) {
+        http2_websocket_gone(request);
         return;
     }
     pthread_mutex_lock(&request->out.lock);
@@ -623,6 +674,11 @@ uint64_t http2_request_expired(struct request *request)
 {
     struct http2_stream *stream = http2_stream(request);
     uint64_t now = request->engine->now_ms;
+    if (stream->is_websocket) {
+        if (stream->at > 0 && now >= stream->at)
+            websocket_expired(request->websocket);
+        return stream->at;
+    }
     if (stream->in_at > 0 && now >= stream->in_at)
         look_at_input(request);
     if (stream->at > 0 && now >= stream->at)
@@ -642,6 +698,10 @@ static void abandon(struct request *request, bool broken)
         engine_note(request->engine, NOTE_DEBUG, "Request body cut short by ip=%s",
                     peer_text(request_peer(request), peer));
         http2_drop(request);
+    } else if (http2_stream(request)->is_websocket && phase == PHASE_RUNNING && broken) {
+        http2_websocket_gone(request);
+    } else if (request->head.websocket && !broken) {
+        http2_websocket_ended(request);
     } else if (phase == PHASE_RUNNING && broken) {
         throw_answer_away(request);
     } else if (phase == PHASE_RUNNING) {
