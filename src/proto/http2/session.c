@@ -119,18 +119,26 @@ static void count_idle_frame(struct http2_session *session)
 }
 
 /* Frames that cost work, and neither begin a request nor bring bytes of one. */
-static bool is_idle_frame(const nghttp2_frame_hd *frame)
+static bool is_idle_frame(const struct http2_frames *frames)
 {
-    switch (frame->type) {
+    switch (http2_frames_type(frames)) {
     case NGHTTP2_DATA:
-        return frame->length == 0 && !(frame->flags & NGHTTP2_FLAG_END_STREAM);
+        return http2_frames_length(frames) == 0 &&
+               !(http2_frames_flags(frames) & NGHTTP2_FLAG_END_STREAM);
     case NGHTTP2_HEADERS:
     case NGHTTP2_RST_STREAM: /* counted by itself */
     case NGHTTP2_WINDOW_UPDATE:
         return false;
-    default:
+    default: /* nghttp2 passes over types that it does not know */
         return true;
     }
+}
+
+/* DATA of padding alone: nghttp2 opens the window again by itself. */
+static bool is_padding(const nghttp2_frame *frame)
+{
+    return frame->hd.type == NGHTTP2_DATA && frame->hd.length > 0 &&
+           frame->hd.length == frame->data.padlen && !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
 }
 
 /* Streams */
@@ -174,15 +182,6 @@ static void look_at_frame(struct http2_session *session)
         end_with(session, NGHTTP2_STREAM_CLOSED);
     if (type == NGHTTP2_PRIORITY && (id == 0 || http2_frames_loop(&session->frames)))
         end_with(session, NGHTTP2_PROTOCOL_ERROR);
-}
-
-static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *frame, void *user)
-{
-    struct http2_session *session = user;
-    (void)ng;
-    if (is_idle_frame(frame))
-        count_idle_frame(session);
-    return 0;
 }
 
 static bool is_request(const nghttp2_frame *frame)
@@ -288,6 +287,8 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
         if (session->heading)
             head_is_whole(session, frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
     } else if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) {
+        if (is_padding(frame))
+            count_idle_frame(session);
         frame_with_end(session, frame);
     } else if (frame->hd.type == NGHTTP2_RST_STREAM) {
         count_reset(session);
@@ -393,7 +394,6 @@ static ssize_t read_body(nghttp2_session *ng, int32_t id, uint8_t *out, size_t n
 
 static void set_callbacks(nghttp2_session_callbacks *callbacks)
 {
-    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
@@ -499,6 +499,18 @@ static const char *reason_of(ssize_t error)
                                                  : nghttp2_strerror((int)error);
 }
 
+static uint32_t code_of(ssize_t error)
+{
+    switch (error) {
+    case NGHTTP2_ERR_BAD_CLIENT_MAGIC:
+        return NGHTTP2_PROTOCOL_ERROR;
+    case NGHTTP2_ERR_NOMEM:
+        return NGHTTP2_INTERNAL_ERROR;
+    default: /* more of something than nghttp2 keeps */
+        return NGHTTP2_ENHANCE_YOUR_CALM;
+    }
+}
+
 static void feed(struct http2_session *session, const char *data, size_t n)
 {
     if (n == 0 || session->over)
@@ -508,6 +520,7 @@ static void feed(struct http2_session *session, const char *data, size_t n)
         return;
     session->over = true;
     session->violation = reason_of(used);
+    end_with(session, code_of(used));
 }
 
 /* Frames that are looked at when nghttp2 knows all that was before them. */
@@ -529,6 +542,8 @@ bool http2_receive(struct http2_session *session, const char *data, size_t n, ui
     session->now_ms = now_ms;
     while (at < n && !session->over) {
         at += http2_frames_next(&session->frames, data + at, n - at, &found);
+        if (found && is_idle_frame(&session->frames))
+            count_idle_frame(session);
         if (!found || !is_of_interest(&session->frames))
             continue;
         feed(session, data + fed, at - fed);
