@@ -324,8 +324,10 @@ static void run_out(bool lead)
     world_end_input();
     for (int turns = 0; world.engine->connections > 0; turns++) {
         require(turns < END_TURNS);
-        if (turns == END_TURNS / 2 && world.wire->proxy_versions)
-            expire(); /* the poll backend looks for the rest of a header by its timer */
+        /* The poll backend looks for the rest of a header by its timer, and a body that waits for
+         * room has one, too. */
+        if (turns == END_TURNS / 10 && (world.wire->proxy_versions || world.wire->streams))
+            expire();
         app_finish_put_off();
         turn(lead);
         read_all(NULL);
