@@ -765,6 +765,39 @@ static void an_unfinished_head_is_cut_off(void **state)
     close_all();
 }
 
+/* Heads of few bytes that decode to many: others have their turn between them. */
+static void heads_that_grow_take_turns(void **state)
+{
+    enum { FIELD = 4000, NAMED = 14, HEADS = 90 };
+    static char piece[HEADS * (9 + 8 + NAMED) + FIELD + 100];
+    static const char begun[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+                                "\0\0\0\4\0\0\0\0\0"
+                                "\0\017\256\1\5\0\0\0\1\202\206\4\1/\1\1a\100\1x\177\241\36";
+    struct engine_options options = http2_options();
+    size_t size = sizeof(begun) - 1;
+    (void)state;
+    open_with(&options, answer_path);
+    memcpy(piece, begun, size);
+    memset(piece + size, 'y', FIELD);
+    size += FIELD;
+    for (int i = 0; i < HEADS; i++) {
+        const char head[17] = {
+            0,      0, 8 + NAMED, 1,   5, 0, 0,  (char)(i / 126), (char)(3 + i % 126 * 2), '\202',
+            '\206', 4, 1,         '/', 1, 1, 'a'};
+        memcpy(piece + size, head, sizeof(head));
+        memset(piece + size + sizeof(head), '\276', NAMED);
+        size += sizeof(head) + NAMED;
+    }
+    assert_int_equal(send(served.client, piece, size, 0), (int)size);
+    assert_true(engine_lead(served.engine));
+    engine_step(served.engine, 0);
+    engine_yield(served.engine);
+    assert_in_range(served.engine->in_flight, 10, HEADS / 2);
+    served_answer();
+    assert_int_equal(served.runs, HEADS + 1);
+    close_all();
+}
+
 /* Memory */
 
 /* Bodies, interim answers, trailers, windows, resets, and both steps of the end. */
@@ -847,6 +880,7 @@ int main(void)
         cmocka_unit_test(a_body_waits_for_room),
         cmocka_unit_test(but_not_for_ever),
         cmocka_unit_test(one_that_has_gone_does_not_wait),
+        cmocka_unit_test(heads_that_grow_take_turns),
         cmocka_unit_test(no_memory_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

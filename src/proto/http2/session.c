@@ -33,7 +33,10 @@ struct http2_session {
     bool leaves;                /* the client begins no more streams */
     bool torn;                  /* see http2_free() */
     struct http2_session *next; /* of those that are torn */
-    uint64_t list_size;         /* decoded bytes of the fields of a head, or of trailers */
+    uint64_t decoded;           /* bytes of fields in this turn */
+    char *ahead;                /* owned; bytes of the client that are left; NULL: none */
+    size_t ahead_size;
+    uint64_t list_size; /* decoded bytes of the fields of a head, or of trailers */
     uint32_t streams;
     const char *violation;
     char reason[REASON_SIZE];
@@ -173,11 +176,19 @@ static bool is_late(struct http2_session *session, int32_t id)
     return true;
 }
 
+/* Little DATA for a stream that we have reset, or answered before its end. */
+static bool is_wasted(struct http2_session *session, int32_t id)
+{
+    return http2_frames_length(&session->frames) < HTTP2_LEAST_DATA && !owner_of(session, id);
+}
+
 /* nghttp2 passes over these. */
 static void look_at_frame(struct http2_session *session)
 {
     uint8_t type = http2_frames_type(&session->frames);
     int32_t id = http2_frames_id(&session->frames);
+    if (type == NGHTTP2_DATA && is_wasted(session, id))
+        count_idle_frame(session);
     if ((type == NGHTTP2_DATA || type == NGHTTP2_HEADERS) && is_late(session, id))
         end_with(session, NGHTTP2_STREAM_CLOSED);
     if (type == NGHTTP2_PRIORITY && (id == 0 || http2_frames_loop(&session->frames)))
@@ -230,6 +241,7 @@ static bool is_bomb(struct http2_session *session, size_t n)
 {
     uint64_t most = (uint64_t)session->settings.header_list_size * LISTS_MAX;
     session->list_size += n;
+    session->decoded += n;
     if (session->list_size <= (most > LIST_LEAST ? most : LIST_LEAST))
         return false;
     calm(session, "header fields that are far too long");
@@ -483,6 +495,8 @@ static void keep_torn(struct http2_session *session)
 
 void http2_free(struct http2_session *session)
 {
+    mem_free(session->ahead);
+    session->ahead = NULL;
     if (session->torn) {
         keep_torn(session);
         return;
@@ -535,12 +549,13 @@ static bool may_read(const struct http2_session *session)
     return !session->over && !(session->leaves && session->streams == 0);
 }
 
-bool http2_receive(struct http2_session *session, const char *data, size_t n, uint64_t now_ms)
+/* How many of the bytes; more than fields enough for one turn stay. */
+static size_t take_frames(struct http2_session *session, const char *data, size_t n)
 {
     size_t fed = 0, at = 0;
     bool found;
-    session->now_ms = now_ms;
-    while (at < n && !session->over) {
+    session->decoded = 0;
+    while (at < n && !session->over && session->decoded < HTTP2_DECODE_TURN) {
         at += http2_frames_next(&session->frames, data + at, n - at, &found);
         if (found && is_idle_frame(&session->frames))
             count_idle_frame(session);
@@ -550,8 +565,51 @@ bool http2_receive(struct http2_session *session, const char *data, size_t n, ui
         fed = at;
         look_at_frame(session);
     }
-    feed(session, data + fed, n - fed);
+    feed(session, data + fed, at - fed);
+    return at;
+}
+
+static void keep_ahead(struct http2_session *session, const char *data, size_t n)
+{
+    if (n == 0 || session->over)
+        return;
+    char *ahead = mem_realloc(session->ahead, session->ahead_size + n);
+    if (!ahead) {
+        fail(session, NGHTTP2_ERR_NOMEM);
+        return;
+    }
+    memcpy(ahead + session->ahead_size, data, n);
+    session->ahead = ahead;
+    session->ahead_size += n;
+}
+
+static void drop_ahead(struct http2_session *session, size_t n)
+{
+    session->ahead_size -= n;
+    memmove(session->ahead, session->ahead + n, session->ahead_size);
+    if (session->ahead_size > 0 && !session->over)
+        return;
+    mem_free(session->ahead);
+    session->ahead = NULL;
+    session->ahead_size = 0;
+}
+
+bool http2_receive(struct http2_session *session, const char *data, size_t n, uint64_t now_ms)
+{
+    session->now_ms = now_ms;
+    if (session->ahead) {
+        keep_ahead(session, data, n);
+        drop_ahead(session, take_frames(session, session->ahead, session->ahead_size));
+    } else {
+        size_t used = take_frames(session, data, n);
+        keep_ahead(session, data + used, n - used);
+    }
     return may_read(session);
+}
+
+bool http2_has_more(const struct http2_session *session)
+{
+    return session->ahead;
 }
 
 /* The first frame that is sent names fewer streams than nghttp2 allows. */
