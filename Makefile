@@ -6,6 +6,7 @@ PYTHON := $(shell tools/find_python.sh $(VENV))
 endif
 BUILD ?= build
 BIND ?= 127.0.0.1:8000
+APP ?= hello
 TIME ?= 60
 SOAK ?= 3600
 RELOADS ?= 1000
@@ -126,13 +127,14 @@ $(VENV)/.release: $(READY) tools/release-requirements.txt
 
 build: $(INSTALLED) ## Build the server and install it in .venv
 
-run: build ## Build, and serve the example application on 127.0.0.1:8000 (BIND=)
+run: build ## Build, and serve an example on 127.0.0.1:8000 (BIND=, APP=hello or chat)
+	test ! -f examples/$(APP)/requirements.txt || $(PIP) install -q -r examples/$(APP)/requirements.txt
 	@echo
 	@echo "The example application: http://$(BIND)/"
 	@echo "Try it:  curl http://$(BIND)/     or open that address in a browser; Ctrl-C ends it."
 	@echo
-	exec $(BIN)/gunicorn -c examples/hello/gunicorn.conf.py --chdir examples/hello \
-	    --bind $(BIND) $(ARGS) hello:app
+	exec $(BIN)/gunicorn -c examples/$(APP)/gunicorn.conf.py --chdir examples/$(APP) \
+	    --bind $(BIND) $(ARGS) $(APP):app
 
 test: unit pytest ## Build, and run all the tests
 

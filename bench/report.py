@@ -25,10 +25,11 @@ def cpu(results: Results, work: str, server: str) -> float | None:
 def work_table(results: Results, work: Work) -> list[str]:
     """Return the lines of one work's table."""
     ours = cpu(results, work.name, work.ours)
+    floor = cpu(results, work.name, "floor")
     lines = [
         f"{work.name}: {work.what}",
-        f"  {'server':<18}{'CPU us/req':>11}{'min..max':>18}{'x ours':>8}{'req/s':>10}"
-        f"{'p50 ms':>9}{'p99 ms':>9}",
+        f"  {'server':<18}{'CPU us/req':>11}{'above floor':>13}{'min..max':>18}{'x ours':>8}"
+        f"{'req/s':>10}{'p50 ms':>9}{'p99 ms':>9}",
     ]
     for server, rounds in results[work.name].items():
         if isinstance(rounds, str):
@@ -37,8 +38,9 @@ def work_table(results: Results, work: Work) -> list[str]:
         value = middle(rounds, "cpu_us")
         low, high = (pick(measured["cpu_us"] for measured in rounds) for pick in (min, max))
         ratio = f"{value / ours:.2f}" if ours else "-"
+        above = f"{value - floor:.1f}" if floor else "-"
         lines.append(
-            f"  {server:<18}{value:>11.1f}{f'{low:.1f}..{high:.1f}':>18}{ratio:>8}"
+            f"  {server:<18}{value:>11.1f}{above:>13}{f'{low:.1f}..{high:.1f}':>18}{ratio:>8}"
             f"{middle(rounds, 'per_second'):>10.0f}"
             f"{middle(rounds, 'p50_ms'):>9.2f}{middle(rounds, 'p99_ms'):>9.2f}"
         )

@@ -77,6 +77,8 @@ def prepare(servers: list[Server], python: str, scratch: Scratch) -> list[Server
         try:
             if server.name == "echo":
                 build_echo()
+            elif server.name == "floor":
+                scratch.build_floor()
             server.install(python, scratch)
             ready.append(server)
         except (Unavailable, OSError) as error:

@@ -87,6 +87,13 @@ class Scratch:
             capture_output=True,
         )
 
+    def build_floor(self) -> None:
+        """Compile floor.c. Raise Unavailable if that fails."""
+        command = ["cc", "-O2", "-o", str(self.folder / "floor"), str(HERE / "floor.c")]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise Unavailable("the floor was not built: " + done.stderr[-300:])
+
 
 @dataclass
 class Server:
@@ -258,6 +265,7 @@ def all_servers() -> list[Server]:
             [str(ROOT / "build" / "bench" / "src" / "demo" / "echo"), "{port}"],
             works=ECHO_WORKS,
         ),
+        Server("floor", ["{scratch}/floor", "{port}"], works=HELLO_ONLY | {"browser"}),
         Server(
             "nginx",
             [nginx, "-c", "{scratch}/nginx.conf", "-p", "{scratch}"],

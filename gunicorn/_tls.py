@@ -1,8 +1,8 @@
 """TLS: the `ssl.SSLContext` that connections use, and its files, which may change on disk.
 
 The context is made in the master, before workers give up the right to read the key; all workers
-have the same, and so the same keys of session tickets. What a worker makes of renewed files is its
-own, with the ticket keys of the one before.
+have the same, and so the same keys of session tickets. A context that a worker makes of renewed
+files is its own, with the ticket keys of the one before.
 """
 
 import _ssl  # its class is the one that gevent and eventlet leave as it is

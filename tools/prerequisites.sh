@@ -56,6 +56,7 @@ check_pytest() {
     have ss || need iproute2
     have strace || need strace
     have systemd-analyze || need systemd
+    have chromium-headless-shell || need chromium-headless-shell
 }
 
 check_fuzz() {

@@ -25,7 +25,7 @@ WORKERS = (["-k", "sync"], ["-k", "gthread", "--threads", "4"])
 START_SECONDS = 30
 REQUEST = b"GET / HTTP/1.1\r\nHost: wheel\r\nConnection: close\r\n\r\n"
 
-# The preface, SETTINGS, and HEADERS of stream 1: GET, https, / and an authority (RFC 7541, appendix A).
+# The preface, SETTINGS, and HEADERS of stream 1: GET, https, / and an authority (RFC 7541).
 HEADERS = b"\x82\x87\x84\x41\x05wheel"
 HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 HTTP2 += len(HEADERS).to_bytes(3, "big") + b"\1\5\0\0\0\1" + HEADERS

@@ -2,11 +2,15 @@
 
 
 def get_parser(cfg, source, source_addr, http2_connection=False):
-    """Return the requests of a connection: see `gunicorn.http.parser`."""
+    """Return the requests of a connection: see `gunicorn.http.parser`, `gunicorn.uwsgi`."""
     from gunicorn.http.parser import RequestParser
 
     if http2_connection:
         raise NotImplementedError("HTTP/2 is not there yet")
+    if cfg.protocol == "uwsgi":
+        from gunicorn.uwsgi.parser import UWSGIParser
+
+        return UWSGIParser(cfg, source, source_addr)
     return RequestParser(cfg, source, source_addr)
 
 

@@ -38,15 +38,18 @@ class ParsedRequest(Request):
         self.waited = 0.0
         self._take(self._read())
 
+    def _parse(self, data):
+        """Return the head that `data` begins with, None while it is not whole."""
+        return _core.parse_head(data, limits_of(self.cfg), *_policy(self.cfg, self.peer_addr))
+
     def _read(self):
-        arguments = _arguments(self.cfg, self.peer_addr)
         data = b""
         while True:
             more = self.unreader.read()
             if not more:
                 raise NoMoreData(data)
             data += more
-            head = _core.parse_head(data, *arguments)
+            head = self._parse(data)
             if head is not None:
                 self.unreader.unread(data[head[0] :])
                 return head
@@ -54,7 +57,7 @@ class ParsedRequest(Request):
     def _take(self, head):
         _size, self.method, self.uri, self.path, self.query, self.version, *rest = head
         self.headers, https, length, self.must_close = rest
-        self.scheme = "https" if https else "http"
+        self.scheme = "https" if https or self.cfg.is_ssl else "http"
         self.fragment = self.uri.partition("#")[2]
         if length is None:
             self.body = Body(ChunkedReader(self, self.unreader))
@@ -62,9 +65,14 @@ class ParsedRequest(Request):
             self.body = Body(LengthReader(self.unreader, length))
 
 
-def _arguments(cfg, peer):
-    """Return the arguments of the engine's parser: settings, and facts about the client."""
+def limits_of(cfg) -> tuple[int, ...]:
+    """Return the limits of a head, as the engine's parsers take them."""
     limits = (cfg.limit_request_line, cfg.limit_request_fields, cfg.limit_request_field_size)
+    return tuple(min(limit, UINT_MAX) for limit in limits)
+
+
+def _policy(cfg, peer):
+    """Return the other arguments of the engine's parser: settings, and facts about the client."""
     permits = (
         cfg.permit_obsolete_folding,
         cfg.permit_unconventional_http_method,
@@ -82,7 +90,7 @@ def _arguments(cfg, peer):
         [str(one) for one in cfg.forwarded_allow_ips],
         ip_address(peer[0]).packed if is_address else None,  # a unix socket's client is trusted
     )
-    return tuple(min(limit, UINT_MAX) for limit in limits), permits, names, trust, cfg.is_ssl
+    return permits, names, trust, cfg.is_ssl
 
 
 class Parser:

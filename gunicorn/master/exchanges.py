@@ -80,3 +80,9 @@ def replace(arbiter, last_replaced: int) -> None:
     """Workers up to that number leave waiting requests to later ones."""
     if arbiter._shared.exchange is not None:
         arbiter._shared.exchange.replace(last_replaced)
+
+
+def end(arbiter) -> None:
+    """The server stops: no other worker takes the clients of those that end."""
+    for exchange in in_use(arbiter):
+        exchange.end()

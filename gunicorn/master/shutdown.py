@@ -4,16 +4,15 @@ import signal
 import sys
 
 from gunicorn import sock
-from gunicorn.master import dirty, ending, notify, startup
+from gunicorn.master import dirty, ending, exchanges, notify, startup
 
 REAP_LIMIT = 2.0  # seconds to wait for workers that were sent SIGKILL
 
 
 def leave(arbiter) -> None:
     """Serve on for `drain_delay`, while the status port says that the server is about to stop."""
-    alone = arbiter.reexec_pid == 0 and arbiter.master_pid == 0
     delay = arbiter.cfg.drain_delay
-    if delay <= 0 or not alone or arbiter._stopping:
+    if delay <= 0 or not is_alone(arbiter) or arbiter._stopping:
         return
     arbiter.log.info("Stopping in %g s (drain_delay)", delay)
     notify.stopping(arbiter)
@@ -58,11 +57,13 @@ def stop(arbiter, graceful: bool) -> None:
         snapshot, arbiter._reloading = arbiter._reloading, None
         snapshot.discard(arbiter)
     _close_listeners(arbiter, graceful, shared)
+    if is_alone(arbiter):
+        exchanges.end(arbiter)
     arbiter.kill_workers(signal.SIGTERM if graceful else signal.SIGQUIT)
     if graceful:
         dirty.stop_last(arbiter)
     else:
-        dirty.kill(arbiter, signal.SIGQUIT)
+        dirty.kill_all(arbiter, signal.SIGQUIT)
     arbiter._core.drain(arbiter.cfg.graceful_timeout, not graceful)
     _end_the_rest(arbiter)
     arbiter._dirty.close()
@@ -74,11 +75,11 @@ def stop(arbiter, graceful: bool) -> None:
 def _end_the_rest(arbiter) -> None:
     """Kill those that have not stopped; a dirty arbiter kills its workers before."""
     if arbiter.WORKERS:
-        dirty.kill(arbiter, signal.SIGQUIT)
+        dirty.kill_all(arbiter, signal.SIGQUIT)
         arbiter.kill_workers(signal.SIGKILL)
         arbiter._core.drain(REAP_LIMIT, True)
     if arbiter._dirty.boards:
-        dirty.kill(arbiter, signal.SIGKILL)
+        dirty.kill_all(arbiter, signal.SIGKILL)
         arbiter._core.drain(REAP_LIMIT, True)
 
 
@@ -89,13 +90,18 @@ def _close_listeners(arbiter, graceful: bool, shared: bool) -> None:
     arbiter.LISTENERS = []
 
 
+def is_alone(arbiter) -> bool:
+    """Whether no other master has workers for the same clients."""
+    return arbiter.reexec_pid == 0 and arbiter.master_pid == 0
+
+
 def shares_sockets(arbiter) -> bool:
     """Whether the listeners are another master's, too, or the service manager's."""
-    return arbiter.reexec_pid != 0 or arbiter.master_pid != 0 or arbiter.systemd
+    return not is_alone(arbiter) or arbiter.systemd
 
 
 def hurry(arbiter) -> None:
     """A second INT or QUIT came while stopping."""
     arbiter.log.info("Quick shutdown requested")
     arbiter.kill_workers(signal.SIGQUIT)
-    dirty.kill(arbiter, signal.SIGQUIT)
+    dirty.kill_all(arbiter, signal.SIGQUIT)

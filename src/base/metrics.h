@@ -49,14 +49,14 @@ enum { METRICS_LINE = 64 }; /* bytes of a cache line */
 /* A connection's state, as enum conn_state has it; CLOSED is not counted. */
 enum { METRICS_CONN_STATES = 8 };
 
-/* What a connection does: each is counted in one of these. */
+/* The activities of connections: each is counted in one of these. */
 enum metrics_activity {
     ACTIVITY_IDLE,    /* between requests */
     ACTIVITY_HEAD,    /* a head is incomplete */
     ACTIVITY_BODY,    /* a body is being buffered */
     ACTIVITY_RUNNING, /* a request waits for a thread, or the application runs */
     ACTIVITY_FLUSH,   /* the client has not taken all of an answer */
-    ACTIVITY_LINGER,  /* it is over, but for what the client still sends */
+    ACTIVITY_LINGER,  /* it is over, but the client may still send */
     ACTIVITY_HANDSHAKE,
     ACTIVITY_WEBSOCKET, /* messages go both ways */
 };

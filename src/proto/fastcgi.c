@@ -179,7 +179,7 @@ static enum fastcgi_event begin_request(struct fastcgi *fastcgi)
     fastcgi->id = fastcgi->record_id;
     fastcgi->keep_conn = (fastcgi->hold[2] & KEEP_CONN) != 0;
     fastcgi->phase = AT_PARAMS;
-    fastcgi->params = 0;
+    fastcgi->params = fastcgi->aside = 0;
     return FASTCGI_BEGIN;
 }
 
@@ -248,10 +248,15 @@ static enum fastcgi_event begin_management(struct fastcgi *fastcgi)
     return hold_content(fastcgi, 1, FASTCGI_VALUES_MAX);
 }
 
+static bool is_of_request(const struct fastcgi *fastcgi)
+{
+    return fastcgi->phase != NONE && fastcgi->record_id == fastcgi->id;
+}
+
 /* A record of the one request, or of another, whose other records are ignored (§3.3). */
 static enum fastcgi_event begin_application(struct fastcgi *fastcgi)
 {
-    bool ours = fastcgi->phase != NONE && fastcgi->record_id == fastcgi->id;
+    bool ours = is_of_request(fastcgi);
     switch (fastcgi->type) {
     case BEGIN_REQUEST:
         if (ours)
@@ -274,6 +279,13 @@ static bool looks_like_http(const char *p)
     return p[0] >= 'A' && p[0] <= 'Z' && p[1] >= 'A' && p[1] <= 'Z' && p[2] >= 'A' && p[2] <= 'Z';
 }
 
+/* A sender of such records alone would hold a thread that waits for a body. */
+static bool may_add_aside(struct fastcgi *fastcgi)
+{
+    fastcgi->aside += FASTCGI_HEADER_SIZE + fastcgi->left;
+    return fastcgi->aside <= FASTCGI_ASIDE_MAX;
+}
+
 static enum fastcgi_event begin_record(struct fastcgi *fastcgi)
 {
     const char *header = fastcgi->hold;
@@ -286,6 +298,8 @@ static enum fastcgi_event begin_record(struct fastcgi *fastcgi)
     fastcgi->left = big16(header + 4);
     fastcgi->padding = byte_at(header + 6);
     fastcgi->held = 0;
+    if (!is_of_request(fastcgi) && !may_add_aside(fastcgi))
+        return refuse(fastcgi, FASTCGI_TOO_MUCH);
     return fastcgi->record_id == 0 ? begin_management(fastcgi) : begin_application(fastcgi);
 }
 
@@ -392,6 +406,7 @@ const char *fastcgi_error_text(enum fastcgi_error error)
         [FASTCGI_BAD_RECORD] = "Invalid FastCGI record: its type or size is unexpected",
         [FASTCGI_BAD_VARIABLES] = "Invalid FastCGI record: a variable goes beyond the stream",
         [FASTCGI_TOO_LONG] = "Invalid FastCGI record: too many bytes of variables",
+        [FASTCGI_TOO_MUCH] = "Invalid FastCGI record: too many bytes that are not of the request",
     };
     return texts[error];
 }

@@ -17,6 +17,9 @@
 /* All of a GET_VALUES record, which is answered at once: the three names that there are. */
 #define FASTCGI_VALUES_MAX 48
 
+/* Of records that are not of the request, within it, with their headers; more are refused. */
+#define FASTCGI_ASIDE_MAX 65536
+
 enum fastcgi_event {
     FASTCGI_MORE,       /* all bytes are consumed; call again with more */
     FASTCGI_BEGIN,      /* fastcgi->id and ->keep_conn are those of a new request */
@@ -37,6 +40,7 @@ enum fastcgi_error {
     FASTCGI_BAD_RECORD,    /* of a size or at a place that its type does not have */
     FASTCGI_BAD_VARIABLES, /* a name or value goes beyond the PARAMS */
     FASTCGI_TOO_LONG,      /* FASTCGI_PARAMS_MAX or FASTCGI_VALUES_MAX */
+    FASTCGI_TOO_MUCH,      /* FASTCGI_ASIDE_MAX */
     FASTCGI_ERROR_COUNT
 };
 
@@ -58,6 +62,7 @@ struct fastcgi {
     uint16_t left; /* bytes of its content that are still to come */
     uint16_t held; /* bytes in `hold` */
     uint32_t params;
+    uint32_t aside; /* bytes of records that are not of the request */
     union {
         char answer[FASTCGI_ANSWER_MAX];
         char hold[FASTCGI_VALUES_MAX]; /* a header, or content that has to be whole */

@@ -52,7 +52,7 @@ enum proxy_error {
     PROXY_TOO_LONG,
     PROXY_NO_ADDRESS, /* the block is shorter than the addresses of its family */
     PROXY_BAD_PATH,   /* of a Unix socket: with a control character */
-    PROXY_BAD_TLV,    /* one goes beyond what contains it, or its value is malformed */
+    PROXY_BAD_TLV,    /* one is longer than its container, or its value is malformed */
     PROXY_REPEATED_TLV,
     PROXY_BAD_CRC,
     PROXY_ERROR_COUNT
@@ -81,7 +81,7 @@ struct proxy_tls {
     struct str common_name; /* of the client's certificate, in UTF-8 */
 };
 
-/* All slices point into what proxy_parse() was given; empty ones were not sent. */
+/* All slices point into the bytes that proxy_parse() was given; empty ones were not sent. */
 struct proxy {
     size_t size;
     enum proxy_version version;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from helpers.echoed import environ_of
 from helpers.server import PACKAGED, Server, server_has
 from helpers.tls import serve_tls
 
@@ -68,9 +69,8 @@ def server(request, by, tmp_path):
 
 
 def user(response):
-    assert response.status == 200
-    environ = json.loads(response.body)["environ"]
-    return {name: value[1] for name, value in environ.items() if "USER" in name.upper()}
+    environ = environ_of(response)
+    return {name: value for name, value in environ.items() if "USER" in name.upper()}
 
 
 def test_a_forged_user(server):

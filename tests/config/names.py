@@ -11,7 +11,6 @@ ABSENT_MODULES = {
     "gunicorn.ctl.handlers": "the commands are the master's: gunicorn.master.commands",
     "gunicorn.ctl.server": "the server of the control socket is C, in the master's loop",
     "gunicorn.http2": "HTTP/2 is not there yet",
-    "gunicorn.uwsgi": "the engine reads packets of uwsgi",
     "gunicorn.workers.base_async": "it reads requests in Python; the engine does so",
 }
 
@@ -138,6 +137,12 @@ PRESENT = {
         to_bytestring unlink unquote_to_wsgi_str warn write write_chunk write_error
         write_nonblock
     """,
+    "gunicorn.uwsgi": "",
+    "gunicorn.uwsgi.errors": """
+        ForbiddenUWSGIRequest InvalidUWSGIHeader UWSGIParseException UnsupportedModifier
+    """,
+    "gunicorn.uwsgi.message": "UWSGIRequest",
+    "gunicorn.uwsgi.parser": "UWSGIParser",
     "gunicorn.workers": "SUPPORTED_WORKERS",
     "gunicorn.workers.base": "Worker",
     "gunicorn.workers.gasgi": "ASGIWorker",
@@ -153,6 +158,10 @@ PRESENT = {
 IMPORTED = {
     "gunicorn.app.base": "Arbiter",
     "gunicorn.http": "Message Request RequestParser",
+    "gunicorn.uwsgi": """
+        ForbiddenUWSGIRequest InvalidUWSGIHeader UWSGIParseException UWSGIParser UWSGIRequest
+        UnsupportedModifier
+    """,
     "gunicorn.workers.ggevent": """
         Pool StreamServer base_environ hub monkey pywsgi socket ssl_context
     """,
@@ -223,6 +232,9 @@ ABSENT = {
     "gunicorn.util": {
         "gunicorn.workers has it": "SUPPORTED_WORKERS",
         "a detail of get_arity()": "positionals",
+    },
+    "gunicorn.uwsgi.message": {
+        "the engine's limit, which is the same": "MAX_UWSGI_VARS",
     },
     "gunicorn.workers.base": {
         "gunicorn.reloader has them": "reloader_engines",

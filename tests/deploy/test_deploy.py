@@ -17,6 +17,7 @@ from helpers.server import SANITIZED, free_port, gunicorn_command
 from helpers.site import DEPLOY, Site, is_gone
 from helpers.tls import Authority, TlsConnection
 from helpers.wire import Connection, wait_until
+from websockets.sync.client import connect
 
 SBIN = "/usr/sbin:/sbin:/usr/local/sbin"
 PATIENCE = 60.0  # seconds: what others made is slow to start and to tell on a busy machine
@@ -156,6 +157,84 @@ def test_nginx_over_tcp(site):
     with Connection(("127.0.0.1", port)) as client:
         for _ in range(3):
             assert client.request().status == 200
+
+
+def test_nginx_passes_websockets_on(site):
+    authority = Authority(site.directory)
+    pair = authority.issue(file="fullchain")
+    pair.keyfile.rename(site.directory / "key.pem")
+    plain, tls = free_port(), free_port()
+    conf = site.install("nginx/shop.conf", site.directory / "shop.conf")
+    site.edit(
+        conf,
+        {"listen 80;": f"listen 127.0.0.1:{plain};", "listen 443": f"listen 127.0.0.1:{tls}"},
+    )
+    command = nginx_command(site, conf)
+    (site.home / "echo.py").write_text(ECHO)
+    site.start(*gunicorn_command(), "-w", "1", "-k", "asgi", "echo:app", cwd=site.home)
+    site.start(*command)
+    wait_until(lambda: site.socket.exists() and connects(tls), "both are there", PATIENCE)
+    assert_echoes(tls, authority)
+
+
+ECHO = """\
+async def app(scope, receive, send):
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": message["text"] + " " + scope["scheme"]})
+    elif scope["type"] == "http":
+        body = f"{scope['http_version']} {scope['scheme']}".encode()
+        head = {"type": "http.response.start", "status": 200, "headers": []}
+        await send(head)
+        await send({"type": "http.response.body", "body": body})
+"""
+
+
+def assert_echoes(port, authority) -> None:
+    """A message by WebSocket comes back, and the application knows that it came by TLS."""
+    with connect(
+        f"wss://127.0.0.1:{port}/", ssl=authority.client(), proxy=None, server_hostname="localhost"
+    ) as client:
+        client.send("hello")
+        assert client.recv(PATIENCE) == "hello wss"
+
+
+# HAProxy
+
+
+def test_haproxy_by_http2(site):
+    authority = Authority(site.directory)
+    pair = authority.issue()
+    (site.directory / "site.pem").write_bytes(
+        pair.certfile.read_bytes() + pair.keyfile.read_bytes()
+    )
+    front, behind, status = free_port(), free_port(), free_port()
+    conf = site.install("haproxy/shop.cfg", site.directory / "shop.cfg")
+    site.edit(
+        conf,
+        {
+            "bind :443": f"bind 127.0.0.1:{front}",
+            "127.0.0.1:8000 proto": f"127.0.0.1:{behind} proto",
+            "check port 8001": f"check port {status}",
+        },
+    )
+    (site.home / "echo.py").write_text(ECHO)
+    site.start(
+        *(*gunicorn_command(), "-w", "1", "-k", "asgi", "-b", f"127.0.0.1:{behind}"),
+        *("--http-protocols", "h2,h1", "--http2-cleartext", "prior-knowledge"),
+        *("--status-bind", f"127.0.0.1:{status}", "--forwarded-allow-ips", "127.0.0.1", "echo:app"),
+        cwd=site.home,
+    )
+    site.start(program("haproxy"), "-f", conf)
+    wait_until(lambda: connects(front) and connects(behind), "both are there", PATIENCE)
+
+    def answer() -> str:
+        with TlsConnection(("127.0.0.1", front), authority.client()) as client:
+            return client.request().body.decode()
+
+    wait_until(lambda: answer() == "2 https", "HAProxy has seen that it is ready", PATIENCE)
 
 
 # Supervisors

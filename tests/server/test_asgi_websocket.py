@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 import os
 import re
@@ -11,8 +12,10 @@ from urllib.parse import quote
 
 import pytest
 from helpers import fastcgi_record, proxy_header, uwsgi_packet
+from helpers.http2 import Http2
+from helpers.http2_websocket import open_websocket
 from helpers.nginx import NGINX, Nginx
-from helpers.server import SANITIZED, Server
+from helpers.server import SANITIZED, Stopwatch
 from helpers.websocket import (
     ACCEPT,
     BINARY,
@@ -25,6 +28,9 @@ from helpers.websocket import (
     handshake,
 )
 from helpers.wire import Connection, wait_until
+
+#: Servers that both protocols reach.
+CLEAR = ("--http-protocols", "h2,h1", "--http2-cleartext", "both")
 
 numbers = itertools.count()
 
@@ -47,42 +53,37 @@ def gone(code, reason=""):
     return {"type": "websocket.disconnect", "code": code, "reason": reason}
 
 
+APP = "asgi_sockets:app"
+
+
 @pytest.fixture
-def sockets(tmp_path):
+def sockets(serve_asgi):
     """sockets(*args): a server of this test's own."""
-    started: list[Server] = []
-
-    def start(*args, workers=1, app="asgi_sockets:app", **options):
-        count = ["-w", str(workers)] if workers != 1 else []
-        started.append(Server(["-k", "asgi", *count, *args, app], tmp_path, **options))
-        return started[-1].start(workers)
-
-    yield start
-    problems = [problem for server in started for problem in server.close()]
-    assert not problems, "\n".join(problems)
+    return functools.partial(serve_asgi, APP)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(share_asgi):
     """A server that tests share because they leave no trace in it but their notes."""
-    directory = tmp_path_factory.mktemp("sockets")
-    args = ["-k", "asgi", "--access-logfile", "-", "--log-level", "debug"]
+    args = [*CLEAR, "--access-logfile", "-", "--log-level", "debug"]
     args += ["--websocket-max-message-size", "300000", "--asgi-disconnect-grace-period", "1"]
-    args += ["--access-logformat", "%(r)s %(s)s %(b)s %(M)s."]
-    one = Server([*args, "asgi_sockets:app"], directory)
-    yield one.start()
-    problems = one.close()
-    assert not problems, "\n".join(problems)
+    return share_asgi(APP, *args, "--access-logformat", "%(r)s %(s)s %(b)s %(M)s.")
 
 
 @pytest.fixture(scope="module")
-def troubled(tmp_path_factory):
+def troubled(share_asgi):
     """The same for applications with faults."""
-    directory = tmp_path_factory.mktemp("troubled")
-    one = Server(["-k", "asgi", "asgi_sockets:app"], directory, expect_trouble=True)
-    yield one.start()
-    problems = one.close()
-    assert not problems, "\n".join(problems)
+    return share_asgi(APP, expect_trouble=True)
+
+
+@pytest.fixture(params=["http/1.1", "h2"])
+def opened(request, server):
+    """opened(target, headers): a WebSocket on a connection of its own, or on a stream of HTTP/2."""
+    if request.param == "http/1.1":
+        yield lambda *args: WebSocket.open(server, *args)
+        return
+    with Http2(server.address) as client:
+        yield lambda *args: open_websocket(client, *args)
 
 
 # The handshake
@@ -120,10 +121,10 @@ def test_scheme_that_a_trusted_proxy_says(server):
         assert ast.literal_eval(client.receive()[1].decode())["scheme"] == "wss"
 
 
-def test_accept_with_subprotocol_and_headers(server):
-    with WebSocket.open(server, "/echo", [("Sec-WebSocket-Protocol", "a, b")]) as client:
-        assert client.answer.header("Sec-WebSocket-Protocol") == "b"
-        assert client.answer.header("X-Own") == "value"
+def test_accept_with_subprotocol_and_headers(opened):
+    with opened("/echo", [("Sec-WebSocket-Protocol", "a, b")]) as client:
+        assert client.header("Sec-WebSocket-Protocol") == "b"
+        assert client.header("X-Own") == "value"
         client.close()
 
 
@@ -142,7 +143,7 @@ def test_frames_in_haste(server):
         ({"Sec-WebSocket-Version": "8"}, 426),
         ({"Connection": "keep-alive"}, 426),
         ({"Sec-WebSocket-Key": "short"}, 400),
-        ({"Upgrade": "h2c"}, 200),
+        ({"Upgrade": "other"}, 200),
     ],
 )
 def test_handshakes_that_are_none(server, change, status):
@@ -207,17 +208,17 @@ def test_client_that_leaves_before_the_answer(server):
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 300000])
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
-def test_echo(server, opcode, size):
+def test_echo(opened, opcode, size):
     payload = ("aä€😀" * size).encode()[:size].decode(errors="ignore").encode()
-    with WebSocket.open(server, "/echo") as client:
+    with opened("/echo") as client:
         for _ in range(2):
             client.send(payload, opcode)
             assert client.receive() == (opcode, payload)
         client.close()
 
 
-def test_fragments_and_pings_between_them(server):
-    with WebSocket.open(server, "/echo") as client:
+def test_fragments_and_pings_between_them(opened):
+    with opened("/echo") as client:
         client.connection.send(
             frame(TEXT, b"one ", 0) + frame(PING, b"?") + frame(0, b"two ", 0) + frame(0, b"three")
         )
@@ -238,8 +239,8 @@ def test_package_websockets(server):
             assert client.recv() == message
 
 
-def test_send_and_receive_in_two_tasks(server):
-    with WebSocket.open(server, "/concurrent") as client:
+def test_send_and_receive_in_two_tasks(opened):
+    with opened("/concurrent") as client:
         for n in range(50):
             client.send(b"e%d" % n)
         got = [client.receive()[1] for _ in range(70)]
@@ -324,11 +325,11 @@ ENDS = {
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_disconnect(server, name):
+def test_disconnect(opened, server, name):
     """Each end has one disconnect, with the client's code and reason."""
     end, code, reason = ENDS[name]
     target, query = at("/echo")
-    with WebSocket.open(server, target) as client:
+    with opened(target) as client:
         client.send(b"x")
         client.receive()
         end(client)
@@ -350,11 +351,11 @@ VIOLATIONS = {
 
 
 @pytest.mark.parametrize("name", VIOLATIONS)
-def test_violations(server, name):
+def test_violations(opened, server, name):
     """Each has its code, and the messages before it are answered."""
     sent, code = VIOLATIONS[name]
     target, query = at("/echo")
-    with WebSocket.open(server, target) as client:
+    with opened(target) as client:
         client.send(b"x")
         client.connection.send_if_open(sent)
         assert client.receive() == (TEXT, b"x")
@@ -363,9 +364,9 @@ def test_violations(server, name):
     assert (message["code"], bool(message["reason"])) == (1006, True)
 
 
-def test_application_closes(server):
+def test_application_closes(opened, server):
     target, query = at("/close")
-    with WebSocket.open(server, target) as client:
+    with opened(target) as client:
         client.send(b"what comes now is dropped")
         assert client.answer_close() == (3000, "enough")
     raised, message = noted(server, query, 2)
@@ -373,15 +374,15 @@ def test_application_closes(server):
     assert message == gone(3000)
 
 
-def test_application_closes_and_the_client_leaves(server):
+def test_application_closes_and_the_client_leaves(opened, server):
     target, query = at("/close")
-    with WebSocket.open(server, target) as client:
+    with opened(target) as client:
         assert client.receive_close() == (3000, "enough")
     assert noted(server, query, 2)[1] == gone(1006)
 
 
-def test_application_returns(server):
-    with WebSocket.open(server, "/return_open") as client:
+def test_application_returns(opened):
+    with opened("/return_open") as client:
         assert client.answer_close() == (1000, "")
 
 
@@ -422,10 +423,10 @@ def test_application_that_does_not_listen_is_cancelled(server):
     assert noted(server, query) == ["cancelled"]
 
 
-def test_messages_that_were_acknowledged_are_received(server):
+def test_messages_that_were_acknowledged_are_received(opened, server):
     """The application takes longer for them than asgi_disconnect_grace_period."""
     target, query = at("/slow/0.1")
-    with WebSocket.open(server, target) as client:
+    with opened(target) as client:
         for n in range(200):
             client.send(bytes(n + 1), BINARY)
         client.close()
@@ -509,6 +510,36 @@ def test_stop(sockets, number):
     assert server.wait(10) == 0
     for client in clients:
         client.connection.close()
+
+
+def read_closes(clients):
+    """Answer the server's close of each, and return when the first and the last came."""
+    watch = Stopwatch()
+    times = []
+    for client in clients:
+        assert client.receive_close()[0] == 1012
+        times.append(watch.seconds)
+        client.send_close(1012)
+    return times[0], times[-1]
+
+
+def test_stop_closes_many_at_once(sockets):
+    """The clients find no worker to come back to: nothing is won by time between them."""
+    server = sockets("--graceful-timeout", "40")
+    clients = open_many(server, "/echo", 300)
+    server.kill(signal.SIGTERM)
+    first, last = read_closes(clients)
+    assert last - first < 2
+    assert server.wait(10) == 0
+
+
+def test_reload_closes_many_one_after_the_other(sockets):
+    """They do not come back all at once, and a tenth of graceful_timeout is enough."""
+    server = sockets("--graceful-timeout", "10")
+    clients = open_many(server, "/echo", 200)
+    server.kill(signal.SIGHUP)
+    first, last = read_closes(clients)
+    assert 0.5 < last - first < 3
 
 
 def test_stop_with_clients_that_do_not_answer(sockets):

@@ -3,10 +3,10 @@
 import hashlib
 import json
 import os
-import signal
 import time
 
 import pytest
+from helpers.echoed import environ_of
 from helpers.fastcgi_record import (
     ABORT,
     BEGIN,
@@ -30,20 +30,13 @@ from helpers.fastcgi_record import (
     request,
     stream,
 )
-from helpers.nginx import NGINX, Nginx
 from helpers.uwsgi_packet import variables
-from helpers.wire import Closed, Connection, render, wait_until
+from helpers.wire import Closed, Connection, wait_until
 
 FASTCGI = "--protocol=fastcgi"
 
 #: The engine treats records alike for all worker classes.
 pytestmark = pytest.mark.parametrize("worker", ["sync", "gthread"], indirect=True, scope="session")
-
-
-def environ_of(response):
-    assert response.status == 200, response
-    environ = json.loads(response.body)["environ"]
-    return {key: value for key, (_, value) in environ.items()}
 
 
 @pytest.fixture
@@ -350,69 +343,3 @@ def test_allowed_peers(gunicorn, allowed, status):
     start = len(server.log)
     assert server.raw(request()).status == 403
     server.wait_for_log("FastCGI request from '127.0.0.1' not allowed", start=start)
-
-
-# nginx in front
-
-
-@pytest.fixture(params=["tcp", "unix"])
-def behind_nginx(request, gunicorn, tmp_path):
-    """behind_nginx(app): a server, and the address of an nginx in front, which buffers over TCP."""
-    with Nginx(tmp_path) as nginx:
-
-        def start(app):
-            local = request.param == "unix"
-            unix = f"unix:{tmp_path}/fastcgi.sock"
-            server = gunicorn(app, FASTCGI, bind=[unix if local else "127.0.0.1:0"])
-            upstream = unix if local else f"127.0.0.1:{server.address[1]}"
-            keep = "fastcgi_keep_conn on;"
-            return server, nginx.start("fastcgi", upstream, "off" if local else "on", keep)
-
-        yield start
-    assert "[error]" not in nginx.errors()
-
-
-@pytest.mark.skipif(not NGINX, reason="nginx is not installed")
-def test_requests_of_nginx(behind_nginx):
-    server, address = behind_nginx("echo")
-    with Connection(address) as client:
-        for number in range(5):
-            uri = f"/caf%C3%A9%2541/{number}?a=%41"
-            environ = environ_of(client.request("GET", uri, [("X-Own", "1")]))
-            assert environ["PATH_INFO"] == f"/caf\xc3\xa9%41/{number}"
-            assert (environ["RAW_URI"], environ["QUERY_STRING"]) == (uri, "a=%41")
-            assert (environ["REMOTE_ADDR"], environ["HTTP_X_OWN"]) == ("127.0.0.1", "1")
-            assert environ["SERVER_PORT"] == str(address[1])
-        body = os.urandom(3_000_000)
-        answer = json.loads(client.request("POST", "/", (), body).body)
-        assert answer["sha256"] == hashlib.sha256(body).hexdigest()
-        assert client.request("HEAD", "/").status == 200
-    server.kill(signal.SIGHUP)
-    for _ in range(20):
-        with Connection(address) as client:
-            assert client.request().status == 200
-
-
-@pytest.mark.skipif(not NGINX, reason="nginx is not installed")
-def test_answers_to_nginx(behind_nginx):
-    _, address = behind_nginx("answers")
-    with Connection(address) as client:
-        expected = b"".join(bytes([65 + n % 26]) * 70_000 for n in range(9))
-        for _ in range(3):
-            assert client.request("GET", "/large_chunked?9,70000").body == expected
-            assert client.request("GET", "/length").status == 200
-            assert client.request("GET", "/status?304+Not+Modified").status == 304
-
-
-@pytest.mark.skipif(not NGINX, reason="nginx is not installed")
-@pytest.mark.parametrize("behind_nginx", ["unix"], indirect=True)
-def test_a_stream_through_nginx(behind_nginx, gate):
-    _, address = behind_nginx("answers")
-    with Connection(address) as client:
-        client.send(render("GET", "/items_gated", [("X-Gate", gate.path)]))
-        assert client.read_head().status == 200
-        assert client.read_chunk() == b"item 0"
-        for number in range(1, 4):
-            gate.step()
-            assert client.read_chunk() == b"item %d" % number
-        assert client.read_chunk() == b""

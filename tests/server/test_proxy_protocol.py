@@ -1,7 +1,6 @@
 """proxy_protocol: a proxy in front names the client of each connection, before TLS and HTTP."""
 
 import itertools
-import json
 import re
 import shutil
 import signal
@@ -12,6 +11,7 @@ import time
 
 import pytest
 from helpers import proxy_header
+from helpers.echoed import environ_of
 from helpers.held import Busy, worker_of
 from helpers.proxy_header import LOCAL, PROXY, SIGNATURE, TCP4, TCP6, UDP4, UNIX, UNSPEC, v1, v2
 from helpers.server import Stopwatch, free_port
@@ -34,9 +34,7 @@ INET6 = proxy_header.addresses("2001:db8::1", 1, "::1", 65535)
 
 def variables(response):
     """What the environ says of the client, without the types."""
-    assert response.status == 200, response
-    environ = json.loads(response.body)["environ"]
-    return {key: value for key, (_, value) in environ.items() if KEYS.match(key)}
+    return {key: value for key, value in environ_of(response).items() if KEYS.match(key)}
 
 
 def named(protocol, client, port, server="192.0.2.2", to="443", **more):

@@ -1,17 +1,12 @@
 """Configurations as tutorials have them: each mechanic spelled out, logging, nginx in front."""
 
 import re
-import shutil
 import signal
-import socket
-import subprocess
-import time
 
 import pytest
-from helpers.server import Server, free_port
+from helpers.nginx import NGINX, Nginx
+from helpers.server import Server
 from helpers.wire import Connection, wait_until
-
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
 SPELLED_OUT = """
 import multiprocessing
@@ -200,97 +195,32 @@ def test_logging_ini(site, tmp_path):
 
 # nginx in front
 
-NGINX_CONF = """
-daemon off;
-master_process off;
-worker_processes 1;
-pid {directory}/nginx.pid;
-error_log {directory}/nginx-error.log;
-events {{ worker_connections 64; accept_mutex off; }}
-http {{
-  access_log off;
-  client_body_temp_path {directory}/body;
-  proxy_temp_path {directory}/proxy;
-  fastcgi_temp_path {directory}/fastcgi;
-  uwsgi_temp_path {directory}/uwsgi;
-  scgi_temp_path {directory}/scgi;
-  sendfile on;
-
-  upstream app_server {{
-    server {upstream} fail_timeout=0;
-    {keepalive}
-  }}
-
-  server {{
-    listen 127.0.0.1:{port};
-    keepalive_timeout 5;
-
-    location / {{
+FORWARDED = """
       proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
       proxy_set_header X-Forwarded-Proto https;
       proxy_set_header Host $http_host;
-      {connection}
       proxy_redirect off;
-      proxy_pass http://app_server;
-    }}
-  }}
-}}
 """
-KEPT_ALIVE = {
-    "keepalive": "keepalive 4;",
-    "connection": 'proxy_http_version 1.1; proxy_set_header Connection "";',
-}
-CLOSED = {"keepalive": "", "connection": ""}
-
-
-@pytest.fixture
-def nginx(tmp_path):
-    """nginx(upstream, connections): the address of an nginx in front of `upstream`."""
-    processes = []
-
-    def start(upstream, connections):
-        port = free_port()
-        conf = tmp_path / "nginx.conf"
-        conf.write_text(
-            NGINX_CONF.format(directory=tmp_path, upstream=upstream, port=port, **connections)
-        )
-        processes.append(
-            subprocess.Popen([NGINX, "-e", str(tmp_path / "nginx-start.log"), "-c", str(conf)])
-        )
-
-        def listens():
-            with socket.socket() as sock:
-                return sock.connect_ex(("127.0.0.1", port)) == 0
-
-        wait_until(listens, "nginx listens")
-        return ("127.0.0.1", port)
-
-    yield start
-    for process in processes:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+KEPT_ALIVE = 'proxy_http_version 1.1; proxy_set_header Connection "";'
 
 
 @pytest.mark.skipif(not NGINX, reason="nginx is not installed")
-@pytest.mark.parametrize("connections", [CLOSED, KEPT_ALIVE], ids=["closed", "kept-alive"])
+@pytest.mark.parametrize("connections", ["", KEPT_ALIVE], ids=["closed", "kept-alive"])
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
-def test_behind_nginx(site, nginx, tmp_path, kind, connections):
+def test_behind_nginx(site, tmp_path, kind, connections):
     if kind == "unix":
         server = site(bind=[f"unix:{tmp_path}/site.sock"])
         upstream = f"unix:{tmp_path}/site.sock"
     else:
         server = site()
         upstream = f"127.0.0.1:{server.address[1]}"
-    address = nginx(upstream, connections)
-    with Connection(address) as client:
-        for _ in range(20):
-            response = client.request()
-            assert (response.status, response.body) == (200, b"None https 127.0.0.1")
-    deadline = time.monotonic() + 20
-    server.kill(signal.SIGHUP)
-    answered = 0
-    while answered < 20 and time.monotonic() < deadline:
+    with Nginx(tmp_path) as nginx:
+        address = nginx.start("proxy", upstream, "on", FORWARDED + connections)
         with Connection(address) as client:
-            assert client.request().status == 200
-        answered += 1
-    assert answered == 20
+            for _ in range(20):
+                response = client.request()
+                assert (response.status, response.body) == (200, b"None https 127.0.0.1")
+        server.kill(signal.SIGHUP)
+        for _ in range(20):
+            with Connection(address) as client:
+                assert client.request().status == 200

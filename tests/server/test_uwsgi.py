@@ -8,11 +8,11 @@ import signal
 import time
 
 import pytest
+from helpers.echoed import environ_of
 from helpers.held import worker_of
-from helpers.nginx import NGINX, Nginx
 from helpers.status_port import Port
 from helpers.uwsgi_packet import packet, request, variables
-from helpers.wire import Connection, render, wait_until
+from helpers.wire import wait_until
 
 UWSGI = "--protocol=uwsgi"
 
@@ -23,12 +23,6 @@ pytestmark = pytest.mark.parametrize("worker", ["sync", "gevent"], indirect=True
 def ask(server, data, method="GET"):
     """The one answer on a connection that the server closes."""
     return server.raw(data, method)
-
-
-def environ_of(response):
-    assert response.status == 200, response
-    environ = json.loads(response.body)["environ"]
-    return {key: value for key, (_, value) in environ.items()}
 
 
 @pytest.fixture
@@ -354,69 +348,3 @@ def test_draining(gunicorn):
         assert connection.read_response().status == 200
         connection.expect_closed()
     assert server.wait() == 0
-
-
-# nginx in front
-
-
-@pytest.fixture(params=["tcp", "unix"])
-def behind_nginx(request, gunicorn, tmp_path):
-    """behind_nginx(app, buffering): a server, and the address of an nginx in front of it."""
-    with Nginx(tmp_path) as nginx:
-
-        def start(app, buffering):
-            unix = f"unix:{tmp_path}/uwsgi.sock"
-            server = gunicorn(app, UWSGI, bind=[unix if request.param == "unix" else "127.0.0.1:0"])
-            upstream = unix if request.param == "unix" else f"127.0.0.1:{server.address[1]}"
-            return server, nginx.start("uwsgi", upstream, buffering)
-
-        yield start
-
-
-@pytest.mark.skipif(not NGINX, reason="nginx is not installed")
-@pytest.mark.parametrize("buffering", ["on", "off"])
-def test_requests_of_nginx(behind_nginx, buffering):
-    server, address = behind_nginx("echo", buffering)
-    with Connection(address) as client:
-        for number in range(5):
-            uri = f"/caf%C3%A9%2541/{number}?a=%41"
-            environ = environ_of(client.request("GET", uri, [("X-Own", "1")]))
-            assert environ["PATH_INFO"] == f"/caf\xc3\xa9%41/{number}"
-            assert (environ["RAW_URI"], environ["QUERY_STRING"]) == (uri, "a=%41")
-            assert (environ["REMOTE_ADDR"], environ["HTTP_X_OWN"]) == ("127.0.0.1", "1")
-            assert environ["SERVER_PORT"] == str(address[1])
-        body = os.urandom(3_000_000)
-        answer = json.loads(client.request("POST", "/", (), body).body)
-        assert answer["sha256"] == hashlib.sha256(body).hexdigest()
-        assert client.request("HEAD", "/").status == 200
-    server.kill(signal.SIGHUP)
-    for _ in range(20):
-        with Connection(address) as client:
-            assert client.request().status == 200
-
-
-@pytest.mark.skipif(not NGINX, reason="nginx is not installed")
-@pytest.mark.parametrize("buffering", ["on", "off"])
-def test_answers_to_nginx(behind_nginx, buffering):
-    _, address = behind_nginx("answers", buffering)
-    with Connection(address) as client:
-        start = time.monotonic()
-        for _ in range(3):
-            expected = b"".join(bytes([65 + n % 26]) * 70_000 for n in range(9))
-            assert client.request("GET", "/large_chunked?9,70000").body == expected
-            assert client.request("GET", "/length").status == 200
-            assert client.request("GET", "/status?304+Not+Modified").status == 304
-        assert time.monotonic() - start < 20, "nginx waited for the end of a connection"
-
-
-@pytest.mark.skipif(not NGINX, reason="nginx is not installed")
-def test_a_stream_through_nginx(behind_nginx, gate):
-    _, address = behind_nginx("answers", "off")
-    with Connection(address) as client:
-        client.send(render("GET", "/items_gated", [("X-Gate", gate.path)]))
-        assert client.read_head().status == 200
-        assert client.read_chunk() == b"item 0"
-        for number in range(1, 4):
-            gate.step()
-            assert client.read_chunk() == b"item %d" % number
-        assert client.read_chunk() == b""

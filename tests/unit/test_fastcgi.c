@@ -173,6 +173,27 @@ static void too_many_params(void **state)
     assert_int_equal(consumed, 0);
 }
 
+/* They are ignored, up to a limit. */
+static void too_many_records_of_others(void **state)
+{
+    (void)state;
+    static const char begin[] = BEGIN;
+    static const char other[] = "\1\5\0\2\x0f\xf8\0\0"; /* 4096 bytes with its header */
+    static const char content[4088];
+    struct fastcgi fastcgi;
+    struct str piece;
+    size_t consumed;
+    fastcgi_init(&fastcgi);
+    assert_int_equal(fastcgi_next(&fastcgi, begin, 16, &consumed, &piece), FASTCGI_BEGIN);
+    for (unsigned i = 0; i < FASTCGI_ASIDE_MAX / 4096; i++) {
+        assert_int_equal(fastcgi_next(&fastcgi, other, 8, &consumed, &piece), FASTCGI_MORE);
+        assert_int_equal(fastcgi_next(&fastcgi, content, sizeof content, &consumed, &piece),
+                         FASTCGI_MORE);
+    }
+    assert_int_equal(fastcgi_next(&fastcgi, other, 8, &consumed, &piece), FASTCGI_ERROR);
+    assert_int_equal(fastcgi.error, FASTCGI_TOO_MUCH);
+}
+
 static void variables(void **state)
 {
     (void)state;
@@ -221,8 +242,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records),         cmocka_unit_test(records_that_are_malformed),
-        cmocka_unit_test(too_many_params), cmocka_unit_test(variables),
-        cmocka_unit_test(output),
+        cmocka_unit_test(too_many_params), cmocka_unit_test(too_many_records_of_others),
+        cmocka_unit_test(variables),       cmocka_unit_test(output),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -435,6 +435,29 @@ static void a_body_that_drips(void **state)
     close_all();
 }
 
+/* The extension of a chunk is none of the body. */
+static void a_body_of_framing_alone(void **state)
+{
+    (void)state;
+    static char extension[1000];
+    struct engine_options o = options();
+    o.body_min_rate = 100;
+    struct conn *conn = open_client(&o);
+    memset(extension, 'x', sizeof(extension));
+    served_say("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n3;a=");
+    take(LARGE);
+    request_ask(app.request, REQUEST_BODY);
+    app.request->inflow.wanted_ms -= BODY_WINDOW_MS;
+    served_send(extension, sizeof(extension));
+    over(conn, &app.request->flow.in_at);
+    assert_int_equal(app.events, REQUEST_BODY);
+    take(1);
+    assert_int_equal(app.ended, BODY_FAILED);
+    finish(NULL);
+    assert_memory_equal(served_answer(), "HTTP/1.1 408 Req", 15);
+    close_all();
+}
+
 /* The answer */
 
 static enum response_error write_some(size_t n)
@@ -617,6 +640,7 @@ int main(void)
         cmocka_unit_test(what_came_before_the_end_can_be_taken),
         cmocka_unit_test(a_body_that_stands_still),
         cmocka_unit_test(a_body_that_drips),
+        cmocka_unit_test(a_body_of_framing_alone),
         cmocka_unit_test(writing_never_waits),
         cmocka_unit_test(beyond_all_bounds_it_fails),
         cmocka_unit_test(a_client_that_takes_nothing),

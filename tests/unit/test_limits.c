@@ -6,9 +6,9 @@
 
 #include <cmocka.h>
 
-#include "served.h"
-
+#include "serve/conn/http1.h"
 #include "serve/engine/limits.h"
+#include "served.h"
 
 /* What a client may do, and for how long. */
 
@@ -147,6 +147,65 @@ static void a_slow_body_is_not_waited_for(void **state)
     }
 }
 
+/* Bytes may frame a body and be none of it: the extension of a chunk, records of no request. */
+enum { FRAMING = 1000 };
+
+#define AFTER(protocol, head) {protocol, head, sizeof(head) - 1}
+
+static const struct {
+    const struct protocol *protocol;
+    const char *head;
+    size_t size;
+} framed[] = {
+    AFTER(&http1_protocol, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;a="),
+    AFTER(&fastcgi_protocol, "\1\1\0\1\0\x08\0\0\0\1\0\0\0\0\0\0"
+                             "\1\4\0\1\0\x20\0\0\x0e\4REQUEST_METHODPOST\x09\1PATH_INFO/"
+                             "\1\4\0\1\0\0\0\0\1\5\0\2\xff\0\0\0"),
+};
+
+static struct conn *begin_framed(size_t which)
+{
+    options.protocol = framed[which].protocol;
+    struct conn *conn = open_one();
+    served_send(framed[which].head, framed[which].size);
+    served_turn();
+    assert_int_equal(conn->activity, ACTIVITY_BODY);
+    memset(large, 'x', FRAMING);
+    return conn;
+}
+
+static void framing_keeps_no_pace(void **state)
+{
+    (void)state;
+    options.body_min_rate = RATE / 10;
+    for (size_t i = 0; i < sizeof(framed) / sizeof(framed[0]); i++) {
+        struct conn *conn = begin_framed(i);
+        served_send(large, FRAMING);
+        served_turn();
+        served_expire(conn);
+        assert_closed(CLOSE_BODY_RATE);
+        served_close();
+    }
+}
+
+static void framing_is_no_progress(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(framed) / sizeof(framed[0]); i++) {
+        struct conn *conn = begin_framed(i);
+        uint64_t until = --conn->timer.deadline;
+        conn->mark_ms = 1;
+        served_send(large, FRAMING);
+        served_send(large, FRAMING);
+        served_turn();
+        assert_int_equal(conn->timer.deadline, until);
+        assert_int_equal(conn->mark_ms, 1);
+        served_expire(conn);
+        assert_closed(CLOSE_BODY_TIMEOUT);
+        served_close();
+    }
+}
+
 /* A body that streams: only the time counts in which the application waited for the client. */
 static struct {
     uint64_t arrived; /* before the wait */
@@ -204,6 +263,45 @@ static void a_slow_stream_is_not_waited_for(void **state)
     assert_int_equal(streamed.got, -1);
     read_after_a_pause((uint64_t)RATE * BODY_WINDOW_MS / 1000, CLOSE_ANSWERED);
     assert_int_equal(streamed.got, 3);
+}
+
+static int send_framing_then_wait(void *app, int fd, short events, int timeout_ms)
+{
+    (void)app, (void)fd, (void)events, (void)timeout_ms;
+    if (streamed.waits++ == 0)
+        assert_int_equal(send(served.client, large, FRAMING, 0), FRAMING);
+    else
+        usleep(2000);
+    return streamed.waits == 1;
+}
+
+/* Behind what is there already. */
+static void read_on(struct request *request)
+{
+    char data[64];
+    assert_int_equal(body_read(request, data, sizeof(data)), 2);
+    read_stream(request);
+}
+
+static void framing_is_no_stream(void **state)
+{
+    (void)state;
+    struct app_ops ops = served_ops;
+    ops.wait = send_framing_then_wait;
+    options.body_min_rate = RATE / 10;
+    streamed.arrived = 0;
+    streamed.waits = 0;
+    memset(large, 'x', FRAMING);
+    served_open(&options, read_on);
+    served.engine->ops = &ops;
+    served.engine->options.stream_body = 1;
+    served_connect(false);
+    served_ask("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nxy\r\n3;a=");
+    assert_int_equal(streamed.got, -1);
+    assert_int_equal(streamed.waits, 2);
+    hang_up();
+    assert_closed(CLOSE_BODY_RATE);
+    served_close();
 }
 
 /* Why connections are closed */
@@ -612,7 +710,10 @@ int main(void)
         cmocka_unit_test_setup(without_time_outs_nobody_is_closed, usual_options),
         cmocka_unit_test_setup(a_body_in_time_is_waited_for, usual_options),
         cmocka_unit_test_setup(a_slow_body_is_not_waited_for, usual_options),
+        cmocka_unit_test_setup(framing_keeps_no_pace, usual_options),
+        cmocka_unit_test_setup(framing_is_no_progress, usual_options),
         cmocka_unit_test_setup(a_slow_stream_is_not_waited_for, usual_options),
+        cmocka_unit_test_setup(framing_is_no_stream, usual_options),
         cmocka_unit_test_setup(without_a_fault, usual_options),
         cmocka_unit_test_setup(for_what_was_asked, usual_options),
         cmocka_unit_test_setup(for_a_client_that_stopped, usual_options),

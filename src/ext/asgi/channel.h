@@ -15,7 +15,7 @@
 enum channel_phase { CHANNEL_OPEN, CHANNEL_COMPLETE, CHANNEL_CUT };
 
 /*
- * What has become of a WebSocket, or that it is none:
+ * The state of a WebSocket, or that it is none:
  *
  *   ASKED ---websocket.accept---> OPEN ---websocket.close---> CLOSED
  *        \---websocket.http.response.start---> REFUSING

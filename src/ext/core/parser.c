@@ -5,13 +5,14 @@
 #include "proto/http1/chunked.h"
 #include "proto/http1/parse.h"
 #include "proto/status.h"
+#include "proto/uwsgi.h"
 
 #include <string.h>
 
-/* Raises a class of gunicorn.http.errors; `arguments` is stolen, NULL with an exception set. */
-static PyObject *raise_error(const char *name, PyObject *arguments)
+/* Raises a class of a module; `arguments` is stolen, NULL with an exception set. */
+static PyObject *raise_of(const char *module, const char *name, PyObject *arguments)
 {
-    PyObject *errors = arguments ? PyImport_ImportModule("gunicorn.http.errors") : NULL;
+    PyObject *errors = arguments ? PyImport_ImportModule(module) : NULL;
     PyObject *type = errors ? PyObject_GetAttrString(errors, name) : NULL;
     PyObject *error = type ? PyObject_CallObject(type, arguments) : NULL;
     if (error)
@@ -21,6 +22,11 @@ static PyObject *raise_error(const char *name, PyObject *arguments)
     Py_XDECREF(errors);
     Py_XDECREF(arguments);
     return NULL;
+}
+
+static PyObject *raise_error(const char *name, PyObject *arguments)
+{
+    return raise_of("gunicorn.http.errors", name, arguments);
 }
 
 /* ---- heads ---- */
@@ -270,6 +276,90 @@ static PyObject *parse_head(PyObject *module, PyObject *args)
     return result;
 }
 
+/* ---- packets of uwsgi ---- */
+
+struct packet {
+    struct parsing parsing;
+    struct cgi cgi;
+    struct uwsgi uwsgi;
+};
+
+static int read_packet_arguments(struct packet *packet, PyObject *args)
+{
+    struct http1_limits *limits = &packet->parsing.limits;
+    const char *data;
+    Py_ssize_t size;
+    if (!PyArg_ParseTuple(args, "y#(III):parse_packet", &data, &size, &limits->request_line,
+                          &limits->fields, &limits->field_size))
+        return -1;
+    return copy_in(&packet->parsing, data, size);
+}
+
+static PyObject *refuse_packet(const struct packet *packet)
+{
+    static const char prefix[] = "Invalid uWSGI header: "; /* the exception has it, too */
+    char text[128];
+    if (packet->uwsgi.error == UWSGI_BAD_VARIABLE && packet->cgi.error == CGI_NO_MEMORY)
+        return PyErr_NoMemory();
+    if (packet->uwsgi.error == UWSGI_BAD_MODIFIER)
+        return raise_of("gunicorn.uwsgi.errors", "UnsupportedModifier",
+                        Py_BuildValue("(i)", packet->uwsgi.modifier1));
+    uwsgi_error_text(&packet->uwsgi, text, sizeof text);
+    const char *said = strncmp(text, prefix, strlen(prefix)) == 0 ? text + strlen(prefix) : text;
+    return raise_of("gunicorn.uwsgi.errors", "InvalidUWSGIHeader",
+                    Py_BuildValue("(si)", said, uwsgi_error_status(&packet->uwsgi)));
+}
+
+/* All that are no fields. */
+static PyObject *variables_of(const struct packet *packet)
+{
+    PyObject *variables = PyDict_New();
+    for (uint32_t i = 0; variables && i < packet->cgi.count; i++) {
+        const struct cgi_variable *variable = &packet->cgi.variables[i];
+        PyObject *name = latin1(&packet->parsing, variable->name, variable->name_len);
+        PyObject *value = latin1(&packet->parsing, variable->value, variable->value_len);
+        if (!name || !value || PyDict_SetItem(variables, name, value) < 0)
+            Py_CLEAR(variables);
+        Py_XDECREF(name);
+        Py_XDECREF(value);
+    }
+    return variables;
+}
+
+static PyObject *whole_packet(const struct packet *packet)
+{
+    return Py_BuildValue("(NNii)", whole_head(&packet->parsing), variables_of(packet),
+                         packet->uwsgi.modifier1, packet->uwsgi.modifier2);
+}
+
+static PyObject *run_packet(struct packet *packet)
+{
+    struct parsing *parsing = &packet->parsing;
+    uwsgi_init(&packet->uwsgi, &packet->cgi);
+    switch (uwsgi_parse(&packet->uwsgi, &parsing->head, parsing->data, parsing->size,
+                        &parsing->limits)) {
+    case UWSGI_OK:
+        return whole_packet(packet);
+    case UWSGI_PARTIAL:
+        Py_RETURN_NONE;
+    default:
+        return refuse_packet(packet);
+    }
+}
+
+static PyObject *parse_packet(PyObject *module, PyObject *args)
+{
+    struct packet packet = {0};
+    (void)module;
+    head_init(&packet.parsing.head);
+    cgi_init(&packet.cgi);
+    PyObject *result = read_packet_arguments(&packet, args) < 0 ? NULL : run_packet(&packet);
+    head_free(&packet.parsing.head);
+    cgi_free(&packet.cgi);
+    mem_free(packet.parsing.data);
+    return result;
+}
+
 /* ---- chunked bodies ---- */
 
 struct decoder {
@@ -371,6 +461,9 @@ static PyMethodDef parser_functions[] = {
      "parse_head(data, limits, permits, names, peer, tls)\n--\n\n"
      "None while the head is not whole; then (size, method, target, path, query, version, fields, "
      "https, length or None, must_close)."},
+    {"parse_packet", parse_packet, METH_VARARGS,
+     "parse_packet(data, limits)\n--\n\n"
+     "The same for a packet of uwsgi, as (head, variables, modifier1, modifier2)."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -4,11 +4,13 @@
 #include "ext/core/state.h"
 
 /*
- * The engine's parsers for Python: gunicorn.http.parser and gunicorn.http.body are made of them.
- * Refusals are raised as the classes of gunicorn.http.errors.
+ * The engine's parsers for Python: gunicorn.http.parser, gunicorn.http.body and gunicorn.uwsgi are
+ * made of them. Refusals are raised as the classes of gunicorn.http.errors and
+ * gunicorn.uwsgi.errors.
  */
 
-/* Adds parse_head() and ChunkedDecoder to the module. 0, or -1 with an exception. */
+/* Adds parse_head(), parse_packet() and ChunkedDecoder to the module. 0, or -1 with an exception.
+ */
 int parser_add_to(PyObject *module);
 
 #endif

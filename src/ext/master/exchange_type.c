@@ -65,6 +65,13 @@ static PyObject *exchange_replace(PyObject *op, PyObject *age_object)
     Py_RETURN_NONE;
 }
 
+static PyObject *exchange_end(PyObject *op, PyObject *unused)
+{
+    (void)unused;
+    atomic_store(((struct exchange_object *)op)->exchange.ends, 1);
+    Py_RETURN_NONE;
+}
+
 static PyObject *exchange_set_shared(PyObject *op, PyObject *two)
 {
     int are_two = PyObject_IsTrue(two);
@@ -91,7 +98,9 @@ static PyMethodDef exchange_methods[] = {
      "left(age, /)\n--\n\nThe worker of this number is dead: the others count on it no longer."},
     {"replace", exchange_replace, METH_O,
      "replace(age, /)\n--\n\nWorkers up to this number leave what waits to later ones, once they "
-     "are told to stop."},
+     "have to stop."},
+    {"end", exchange_end, METH_NOARGS,
+     "end()\n--\n\nThe server stops: no worker takes the clients of those that end."},
     {"set_shared", exchange_set_shared, METH_O,
      "set_shared(two, /)\n--\n\nWhether another master has workers for the same clients. Not at "
      "first."},

@@ -71,7 +71,7 @@ enum http1_stage {
 };
 
 /*
- * The state of one head's parsing, and what the head says of its connection. Zeroed before each
+ * The state of one head's parsing, and the head's fields about its connection. Zeroed before each
  * head.
  */
 struct http1_parser {
@@ -81,7 +81,7 @@ struct http1_parser {
 
     enum http1_error error;
     uint32_t error_at, error_len; /* the bytes that the error is about, for its text */
-    uint32_t error_limit;         /* what error_len is more than, for HTTP1_LINE_TOO_LONG */
+    uint32_t error_limit;         /* the limit that error_len exceeds, for HTTP1_LINE_TOO_LONG */
 
     /* Private. */
     enum http1_stage stage;

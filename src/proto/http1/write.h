@@ -38,7 +38,7 @@ char *http1_write_prefix_at(char *out, const struct http1_prefix *prefix);
 /* The line before a chunk of n bytes: "1F40\r\n". Returns its size. */
 size_t http1_write_chunk_line(char out[HTTP1_CHUNK_LINE_MAX], uint64_t n);
 
-/* What follows a chunk, what ends a body, and both; static. */
+/* The end of a chunk, the end of a body, and both; static. */
 #define HTTP1_CHUNK_END STR("\r\n")
 #define HTTP1_LAST_CHUNK STR("0\r\n\r\n")
 #define HTTP1_CHUNK_END_LAST STR("\r\n0\r\n\r\n")

@@ -52,8 +52,8 @@ void ws_deflater_free(struct ws_deflater *deflater);
 
 /*
  * Deflates bytes of a message, which is not empty, into room[0..size), size >= WS_DEFLATE_ROOM;
- * what was used is taken off *payload. Returns how many bytes stand in `room`; *done: they end the
- * message, which is so only when all of its bytes are used. Call again until then.
+ * the used bytes are taken off *payload. Returns how many bytes stand in `room`; *done: they end
+ * the message, which is so only when all of its bytes are used. Call again until then.
  */
 size_t ws_deflate(struct ws_deflater *deflater, struct str *payload, char *room, size_t size,
                   bool *done);

@@ -39,7 +39,7 @@ struct ws_frame {
 
 enum ws_frame_result {
     WS_FRAME_MORE,  /* everything was consumed; the header goes on */
-    WS_FRAME_READY, /* the header is whole: what follows is the payload */
+    WS_FRAME_READY, /* the header is whole: the payload follows */
     WS_FRAME_ERROR, /* frame->error says why; nothing more may be read */
 };
 

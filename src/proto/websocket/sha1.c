@@ -47,7 +47,7 @@ static void add_block(uint32_t hash[5], const uint8_t block[BLOCK])
     hash[4] += e;
 }
 
-/* What is left of the text, a bit, zeros, and the length in bits at the end of a block. */
+/* The rest of the text, a bit, zeros, and the length in bits at the end of a block. */
 static void add_end(uint32_t hash[5], struct str rest, uint64_t size)
 {
     uint8_t end[2 * BLOCK] = {0};

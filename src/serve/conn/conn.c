@@ -87,6 +87,8 @@ void conn_deadline_at(struct engine *engine, struct conn *conn, uint64_t since, 
 
 static struct list *list_of(struct engine *engine, const struct conn *conn)
 {
+    if (conn->reads_on)
+        return &engine->unread;
     switch (conn->activity) {
     case ACTIVITY_HEAD:
     case ACTIVITY_BODY:
@@ -145,7 +147,7 @@ static void conn_event(struct io *io, unsigned events, void *context)
         atomic_store_explicit(&conn->gone, true, memory_order_relaxed);
     if (events & LOOP_URGENT)
         conn->urgent = true;
-    /* TLS may have to read what lets it write on, and the other way round. */
+    /* TLS may have to read before it can write, and the other way round. */
     if (((events & LOOP_WRITE) || conn->tls) && conn->state == CONN_OPEN)
         conn->protocol->writable(engine, conn);
     if (conn->state == CONN_CLOSED)
@@ -197,12 +199,14 @@ void conn_read_later(struct engine *engine, struct conn *conn)
 {
     bool watched = conn->watched;
     conn->readable = false;
-    if (conn_watch(engine, conn) < 0)
+    if (conn_watch(engine, conn) < 0) {
         conn_close_because(engine, conn, CLOSE_ERROR);
-    else if (conn->tls) /* what TLS has read already no event will tell of */
-        list_in(&engine->unread, conn);
-    else if (watched)
+    } else if (conn->tls) { /* bytes that TLS has buffered raise no event */
+        conn->reads_on = true;
+        conn_list(engine, conn);
+    } else if (watched) {
         loop_again(engine->loop, &conn->io, LOOP_READ);
+    }
 }
 
 bool conn_is_ending(const struct conn *conn)
@@ -508,7 +512,7 @@ static void log_stolen(struct engine *engine, const struct conn *conn)
                     "The application has closed a client's descriptor, which is the server's");
 }
 
-/* A client of TLS takes what was cut short for whole when it is told that nothing more comes. */
+/* Without TLS's closing alert a client of TLS knows that the answer was cut short. */
 static void release(struct engine *engine, struct conn *conn, bool is_ours)
 {
     bool whole = conn->state != CONN_OPEN || conn->protocol->release(engine, conn);

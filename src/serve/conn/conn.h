@@ -26,13 +26,13 @@ struct tls;
  *          \    PROXY, TLS   ^    \__________________^
  *           \_______________/
  *
- * The engine's leader owns it, but what the thread that answers a request needs to send by itself,
+ * The engine's leader owns it, but the fields that the thread of a request sends with,
  * which is that thread's while it does.
  */
 enum conn_state {
     CONN_HANDSHAKE, /* the PROXY header, where one may come, and the handshake of TLS */
     CONN_OPEN,      /* the protocol's */
-    CONN_LINGER,    /* our side is shut; what the client still sends is thrown away */
+    CONN_LINGER,    /* our side is shut; bytes of the client are thrown away */
     CONN_CLOSED,
 };
 
@@ -47,7 +47,10 @@ struct conn {
     bool urgent;                    /* urgent data came: a read may give less than there is */
     bool awaits_proxy;              /* a PROXY header may still come */
     bool parked;                    /* not read from, for want of room: see park.h */
+    bool reads_on;                  /* it stays in engine->unread: see conn_read_later() */
     bool failed;                    /* see conn_fail() */
+    bool may_upgrade;               /* HTTP/1 whose client may ask for h2c: see http2_upgrade.h, */
+    bool upgraded;                  /* and has: it is HTTP/1's no more */
     const struct protocol *protocol;
     struct timer timer;
     struct list link; /* in one of the engine's lists */
@@ -59,10 +62,10 @@ struct conn {
         void *session;           /* of any other */
     };
     uint64_t since_ms;  /* when it was accepted; in LINGER, when our side was shut */
-    uint64_t mark_ms;   /* when it last did what counts as progress: see room.c */
+    uint64_t mark_ms;   /* of its last progress: see room.c */
     uint32_t gained;    /* bytes since then; less than PACE_BYTES */
     uint32_t parked_ms; /* for how long, with this request */
-    uint32_t untaken;   /* while an answer is sent: what stood in the socket then */
+    uint32_t untaken;   /* while an answer is sent: the bytes in the socket then */
     struct peer peer;   /* the client that a PROXY header names, else the other end */
     uint32_t served;    /* requests answered so far */
 };
@@ -76,13 +79,13 @@ struct conn *conn_accept(struct engine *engine, struct listener *listener, int f
 struct conn *conn_create(struct engine *engine, struct listener *listener, int fd,
                          const struct peer *peer);
 
-/* Reads what there is and goes as far as it can. */
+/* Reads the bytes that are there, and goes as far as it can. */
 void conn_read(struct engine *engine, struct conn *conn);
 
 /* Its deadline has passed. */
 void conn_expired(struct engine *engine, struct conn *conn);
 
-/* Why it will be closed. Its owner; what was said first counts. */
+/* Why it will be closed. Its owner; the first reason counts. */
 static inline void conn_because(struct conn *conn, enum metrics_close reason)
 {
     if (conn->why == CLOSE_BY_CLIENT)
@@ -93,7 +96,7 @@ static inline void conn_because(struct conn *conn, enum metrics_close reason)
 void conn_close(struct engine *engine, struct conn *conn);
 void conn_close_because(struct engine *engine, struct conn *conn, enum metrics_close reason);
 
-/* Our side is done: what the client is still sending must not make the kernel reset our answer
+/* Our side is done: bytes that the client still sends must not make the kernel reset our answer
  * away. It is closed when the client has closed, or after a while. */
 void conn_linger(struct engine *engine, struct conn *conn);
 
@@ -101,22 +104,22 @@ void conn_linger(struct engine *engine, struct conn *conn);
 bool conn_cut(struct engine *engine, struct conn *conn, enum metrics_close reason, int status,
               const char *text);
 
-/* What only a programmer can get wrong has happened to it: it is closed as soon as no thread has
+/* A mistake of a programmer concerns it: it is closed as soon as no thread has
  * its request, with a line in the log. An assertion in builds that have them. */
 void conn_fail(struct engine *engine, struct conn *conn, const char *what);
 
 /* Puts the descriptor into the loop, once. Any owner. 0 or -1 with errno. */
 int conn_watch(struct engine *engine, struct conn *conn);
 
-/* What its loop is asked for when the client does not take what is sent: LOOP_WRITE, mostly. */
+/* The event to wait for when the socket is full: LOOP_WRITE, mostly. */
 unsigned conn_send_interest(const struct conn *conn);
 
-/* What follows is for the protocols. */
+/* The rest is for the protocols. */
 
-/* What it does from now on. */
+/* Sets its activity. */
 void conn_turn_to(struct engine *engine, struct conn *conn, enum metrics_activity activity);
 
-/* Puts it into the list of what it does, at the end. */
+/* Puts it at the end of the list of its activity. */
 void conn_list(struct engine *engine, struct conn *conn);
 
 /* The same, as its client keeps pace: it is the last one now that is closed to make room. */
@@ -141,7 +144,7 @@ void conn_read_later(struct engine *engine, struct conn *conn);
 void conn_deadline_in(struct engine *engine, struct conn *conn, uint32_t ms);
 void conn_deadline_at(struct engine *engine, struct conn *conn, uint64_t since, uint32_t ms);
 
-/* The next read, or the one after it, gives the end of what the client sends. */
+/* The next read, or the one after it, gives the end of the client's bytes. */
 bool conn_is_ending(const struct conn *conn);
 
 /* Bytes stand in the socket or in TLS that no event will tell of. */

@@ -251,7 +251,7 @@ enum duplex_want duplex_received(struct duplex *duplex, char *data, size_t size,
             ws_reader_next(&duplex->reader, data + *consumed, size - *consumed, &used, &payload);
         *consumed += used;
         want = take_event(duplex, event, payload);
-        if (want != DUPLEX_READ) /* or the application has taken what was in the way by now */
+        if (want != DUPLEX_READ) /* or the application has made room by now */
             want = duplex_attend(duplex, now_ms);
     }
     return want;
@@ -341,7 +341,7 @@ enum duplex_want duplex_expired(struct duplex *duplex, uint64_t now_ms)
         return want;
     if (duplex->closing_at_ms != 0 && now_ms >= duplex->closing_at_ms)
         return end_late(duplex);
-    if (want == DUPLEX_PAUSE) /* what it may have answered is not read */
+    if (want == DUPLEX_PAUSE) /* its answer is not read */
         duplex->pinged_ms = now_ms;
     if (is_silent(duplex, now_ms))
         return end_with(duplex, WS_CLOSE_INTERNAL, WS_CLOSE_ABNORMAL,

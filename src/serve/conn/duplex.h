@@ -30,14 +30,15 @@ enum duplex_state {
     DUPLEX_ENDED,   /* nothing more is read or written */
 };
 
-/* What the connection does next. */
+/* The connection's next step. */
 enum duplex_want {
     DUPLEX_READ,  /* reads on */
-    DUPLEX_PAUSE, /* does not read until link->attend(), and keeps what was not consumed */
+    DUPLEX_PAUSE, /* does not read until link->attend(), and keeps the bytes that are not consumed
+                   */
     DUPLEX_END,   /* closes when its output is sent, without reading */
 };
 
-/* What may have happened for the application. */
+/* Events for the application. */
 enum duplex_event {
     DUPLEX_INPUT = 1, /* duplex_next() has something to give */
     DUPLEX_ROOM = 2,  /* duplex_send() may be called again */
@@ -84,7 +85,7 @@ struct duplex {
     uint8_t reason_size;
     char reason[WS_REASON_MAX];
 
-    /* Private: what does not change. */
+    /* Private: constant. */
     const struct duplex_link *link;
     void *conn;
     struct budget *budget;
@@ -109,7 +110,7 @@ struct duplex {
     enum duplex_state state;
     uint8_t failure; /* enum ws_error: a violation that is to be reported */
     bool answering;  /* the application has taken a message, and not asked for the next */
-    bool left;       /* the application has closed: what still comes is dropped */
+    bool left;       /* the application has closed: later messages are dropped */
     bool paused;     /* the application is to take messages first */
     bool full;       /* the application waits for DUPLEX_ROOM: until half of it is sent */
     bool pong_due;
@@ -178,7 +179,7 @@ enum duplex_sent {
 /* A message; a text is valid UTF-8. The payload is copied where the client does not take it. */
 enum duplex_sent duplex_send(struct duplex *duplex, bool text, struct str payload);
 
-/* Begins the close handshake, unless it has begun. What the client still sends is dropped. */
+/* Begins the close handshake, unless it has begun. Later messages of the client are dropped. */
 void duplex_close(struct duplex *duplex, uint16_t code, struct str reason);
 
 #endif

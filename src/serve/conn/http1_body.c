@@ -12,7 +12,7 @@
 
 /* Receiving, by the leader */
 
-/* Room for raw bytes behind the head: what was decoded already gives its place. */
+/* Room for raw bytes behind the head, in the place of those that are decoded. */
 static char *room_in_input(struct request *request, size_t *room)
 {
     enum request_phase phase = request_phase(request);
@@ -68,7 +68,7 @@ static enum body_progress store_chunks(struct request *request)
     return body_store(request, data, produced, result == CHUNKED_DONE);
 }
 
-/* What came with the head of a body whose length is declared. */
+/* Takes the bytes that came with the head, of a body with a length. */
 static enum body_progress begin_length(struct request *request)
 {
     uint64_t there = request->input_size - request->input_at, wanted = request->body.wanted;
@@ -96,10 +96,9 @@ enum body_progress http1_body_begin(struct request *request)
     return progress;
 }
 
-enum body_progress http1_body_received(struct request *request, size_t n)
+static enum body_progress store_received(struct request *request, size_t n)
 {
     struct body *body = &request->body;
-    body->arrived += n;
     if (body->framing == HEAD_UNTIL_END) {
         request->input_size += (uint32_t)n;
         return store_chunks(request);
@@ -108,6 +107,16 @@ enum body_progress http1_body_received(struct request *request, size_t n)
     body->stored += n;
     body->complete = body->stored == body->wanted;
     return body->complete ? BODY_COMPLETE : BODY_PARTIAL;
+}
+
+enum body_progress http1_body_received(struct request *request, size_t n, uint64_t *gained)
+{
+    struct body *body = &request->body;
+    uint64_t before = body->stored;
+    enum body_progress progress = store_received(request, n);
+    *gained = body->stored - before;
+    body->arrived += *gained;
+    return progress;
 }
 
 /* All of them, or none. 0, or -1 with errno. */
@@ -173,7 +182,6 @@ static ssize_t receive(struct request *request, char *out, size_t n)
     for (;;) {
         ssize_t got = transport_recv(request->conn->io.fd, request->conn->tls, out, n);
         if (got > 0) {
-            body->arrived += (uint64_t)got;
             metrics_add_shared(&request->engine->metrics->bytes_in_shared, (uint64_t)got);
             return got;
         }
@@ -194,6 +202,7 @@ static ssize_t read_length(struct request *request, char *out, size_t n)
     ssize_t got = receive(request, out, n < left ? n : (size_t)left);
     if (got < 0)
         return -1;
+    body->arrived += (uint64_t)got;
     body->taken += (uint64_t)got;
     body->complete = body->taken == body->wanted;
     return got;
@@ -228,6 +237,7 @@ static ssize_t read_chunks(struct request *request, char *out, size_t n)
         }
         body->complete = result == CHUNKED_DONE;
         memcpy(out, data, produced);
+        body->arrived += produced;
         body->taken += produced;
         if (produced > 0)
             return (ssize_t)produced;

@@ -31,7 +31,7 @@ static bool is_coming(struct request *request)
     return request->inflow.used && inflow_state(request) == INFLOW_GOES_ON;
 }
 
-/* Bytes have come. Without a rate none of the time before counts. */
+/* Bytes of the body have come. Without a rate none of the time before counts. */
 static void time_input(struct engine *engine, struct request *request)
 {
     if (inflow_least_rate(engine) > 0)
@@ -176,21 +176,21 @@ static bool add_chunks(struct request *request, char *data, size_t n)
 /* n bytes stand where inflow_room() said; false when they are the last that are read. */
 static bool add(struct request *request, size_t n)
 {
-    struct inflow *inflow = &request->inflow;
+    const struct inflow *inflow = &request->inflow;
     const struct body *body = &request->body;
-    inflow->arrived += n;
     if (body->framing == HEAD_LENGTH)
         return inflow_add(request, n, 0, body->stored + n == body->wanted);
     return add_chunks(request, inflow->data + inflow->size, n);
 }
 
-/* n bytes have come; whether reading goes on. */
+/* n bytes have come, the framing of a body among them; whether reading goes on. */
 static bool received(struct engine *engine, struct conn *conn, size_t n)
 {
     struct request *request = conn->request;
+    uint64_t before = request->body.stored;
     metrics_add(&engine->metrics->bytes_in, n);
     bool goes_on = add(request, n);
-    if (goes_on)
+    if (goes_on && request->body.stored > before)
         time_input(engine, request);
     if (!goes_on)
         end_input(engine, conn);

@@ -10,8 +10,8 @@
  * only.
  */
 
-/* The head says that a body follows, and the request runs next: takes what came with the head.
- * BODY_STREAMS: flow_read() reads the rest. */
+/* The head says that a body follows, and the request runs next: takes the bytes that came with the
+ * head. BODY_STREAMS: flow_read() reads the rest. */
 enum body_progress flow_begin_body(struct request *request);
 
 /* The request waits for a thread from now on, until the connection's timer says so. */
@@ -26,14 +26,14 @@ void flow_readable(struct engine *engine, struct conn *conn);
 /* The application has taken bytes of the body, or has written more than the client takes. */
 void flow_attend(struct engine *engine, struct request *request);
 
-/* `taken` bytes of the answer were sent, and what came of it. */
+/* `taken` bytes of the answer were sent, with this result. */
 void flow_sent(struct engine *engine, struct conn *conn, enum outq_result result, uint64_t taken);
 
 /* The connection's timer: whether the request has waited for a thread for too long. Else its times
  * are looked at. */
 bool flow_expired(struct engine *engine, struct conn *conn);
 
-/* The application has finished: what is left of the body is settled. */
+/* The application has finished: the rest of the body is settled. */
 void flow_end(struct conn *conn);
 
 #endif

@@ -12,7 +12,7 @@
 
 #include <sys/uio.h>
 
-/* What the files of HTTP/1 share. */
+/* Shared by the files of HTTP/1. */
 
 enum { HTTP1_FAULT_TEXT = 512 }; /* bytes of the words about a refused head */
 
@@ -55,7 +55,7 @@ struct http1_form {
 
 extern const struct http1_form http1_form, uwsgi_form, fastcgi_form;
 
-/* What a request is to HTTP/1: in request->state. */
+/* HTTP/1's part of a request: in request->state. */
 struct http1_state {
     struct http1_parser parser; /* zeroed where the form has another, but for keep_alive */
     union {
@@ -71,7 +71,8 @@ struct http1_state {
             uint8_t fault; /* enum fault of fastcgi.c */
         } fastcgi;
     };
-    bool gateway; /* the other end is one that wants neither chunks nor interim answers */
+    bool upgrades; /* to HTTP/2, when it is whole */
+    bool gateway;  /* the other end is one that wants neither chunks nor interim answers */
 };
 
 _Static_assert(sizeof(struct http1_state) <= REQUEST_STATE_SIZE, "it has room in a request");
@@ -92,12 +93,14 @@ static inline const struct http1_form *http1_form_of(const struct request *reque
  * with errno: see spool_reserve(); EMSGSIZE: the head is longer than any. */
 char *http1_room(struct request *request, size_t *room);
 
-/* The head says that a body follows: takes what came with it. Says "100 Continue" when that is due.
+/* The head says that a body follows: takes the bytes that came with it. Says "100 Continue" when
+ * that is due.
  */
 enum body_progress http1_body_begin(struct request *request);
 
-/* n bytes were received where http1_room() said. */
-enum body_progress http1_body_received(struct request *request, size_t n);
+/* n bytes were received where http1_room() said, of which *gained are the body's: framing is no
+ * progress. */
+enum body_progress http1_body_received(struct request *request, size_t n, uint64_t *gained);
 
 ssize_t http1_body_read(struct request *request, char *out, size_t n);
 

@@ -19,7 +19,7 @@ static int gone(struct request *request)
     return -1;
 }
 
-/* What the system refuses, and no client can bring about. */
+/* Errors of the system, which no client can cause. */
 static bool is_of_system(int error)
 {
     return error == EIO || error == ENOMEM || error == ENOBUFS || error == EMFILE ||
@@ -52,7 +52,7 @@ static ssize_t send_now(struct request *request, struct iovec *parts, int count,
     return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : failed(request);
 }
 
-/* With the lock: sends what the socket takes now; *taken grows by that. */
+/* With the lock: sends as much as the socket takes; *taken grows by that. */
 static enum outq_result flush_now(struct request *request, uint64_t *taken)
 {
     struct part *done = NULL;
@@ -111,7 +111,7 @@ static int patience_ms(uint32_t timeout_ms)
     return timeout_ms > 0 && timeout_ms < INT_MAX ? (int)timeout_ms : INT_MAX;
 }
 
-/* What is in the socket still was not taken, and the system may say for long that the socket takes
+/* The bytes in the socket were not taken, and the system may say for long that the socket takes
  * no more. */
 static uint64_t taken_by_client(const struct request *request)
 {
@@ -246,12 +246,13 @@ static int store_parts(struct request *request, struct iovec *parts, int count, 
 
 enum first { FIRST_ALL, FIRST_GONE, FIRST_REST };
 
-/* Sends what the socket takes, unless something is queued before; the parts are the rest then. */
+/* Sends as much as the socket takes, unless something is queued before; the parts are the rest
+ * then. */
 static enum first send_first(struct request *request, struct iovec *parts, int count, bool more)
 {
     size_t total = 0;
     bool pending = atomic_load_explicit(&request->out.pending, memory_order_acquire);
-    if (request->response.broken) /* it was before the leader threw away what was pending */
+    if (request->response.broken) /* it was before the leader threw the queue away */
         return FIRST_GONE;
     if (pending)
         return FIRST_REST;
@@ -320,7 +321,7 @@ int send_parts_more(struct request *request, struct iovec *parts, int count)
     return send_or_store(request, parts, count, -1, NULL, &kept, true);
 }
 
-/* Sends what the socket takes now; moves *offset and *n on. */
+/* Sends as much as the socket takes; moves *offset and *n on. */
 static int send_file_now(struct request *request, int file, off_t *offset, uint64_t *n)
 {
     struct conn *conn = request->conn;

@@ -6,7 +6,7 @@
 #include <sys/uio.h>
 
 /*
- * The output of HTTP/1, from an answer to its socket. What the socket does not take is kept in
+ * The output of HTTP/1, from an answer to its socket. The rest is kept in
  * request->out, in memory, then in a file, and sent on by the engine; past those bounds the caller
  * waits, by app_ops. All return 0, or -1 when the client has gone (response.broken is set).
  */
@@ -38,7 +38,7 @@ int send_framed_file(struct request *request, int file, off_t offset, uint64_t n
  */
 void send_by_copies(struct request *request);
 
-/* Sends what the socket takes of what is queued; *taken grows by that. Leader only. */
+/* Sends as much of the queue as the socket takes; *taken grows by that. Leader only. */
 enum outq_result http1_send_on(struct request *request, uint64_t *taken);
 
 #endif

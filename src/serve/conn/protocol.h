@@ -12,7 +12,7 @@ struct http1_form;
 struct request;
 
 /*
- * What a connection that is OPEN asks of the protocol on it: one constant table a protocol. All of
+ * The functions of the protocol of an OPEN connection: one constant table a protocol. All of
  * it is called by the engine's leader. Each function may close the connection, whose memory stays
  * until the end of the engine's step; `may_hand_over` alone must not.
  */
@@ -23,7 +23,7 @@ struct protocol {
     /* Bytes can be read, or the client has closed (conn->gone): reads as far as it can. */
     void (*readable)(struct engine *engine, struct conn *conn);
 
-    /* The socket takes more of what is queued. Also called when nothing is. */
+    /* The socket takes more. Also called when nothing is queued. */
     void (*writable)(struct engine *engine, struct conn *conn);
 
     /* The application is through with the request, which has begun to run by engine_ready(). */
@@ -35,7 +35,8 @@ struct protocol {
      */
     void (*attend)(struct engine *engine, struct request *request);
 
-    /* Sends what was left to the end of a step by engine_send_later(). NULL: nothing ever is. */
+    /* Sends the answers that engine_send_later() has put off to the end of a step. NULL: none ever
+     * are. */
     void (*flush)(struct engine *engine, struct conn *conn);
 
     /* conn->timer is due. */

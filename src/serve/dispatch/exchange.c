@@ -25,6 +25,7 @@ struct board {
     alignas(64) atomic_uint count;
     atomic_uint two_masters;
     atomic_uint replaced;
+    atomic_uint ends;
 };
 
 /* Room for the descriptors of a message, aligned as the system wants it. */
@@ -107,6 +108,7 @@ int exchange_open(struct exchange *exchange)
         .count = &board->count,
         .two_masters = &board->two_masters,
         .replaced = &board->replaced,
+        .ends = &board->ends,
     };
     return 0;
 }

@@ -47,6 +47,7 @@ struct exchange {
     atomic_uint *count;          /* there, too: messages that were sent and not taken yet */
     atomic_uint *two_masters;    /* there, too: the other's workers may be free for new clients */
     atomic_uint *replaced;       /* there, too: workers up to this number are being replaced */
+    atomic_uint *ends;           /* there, too: the server stops, and no worker has a successor */
 };
 
 /* A request on its way, with its connection. The descriptors are the receiver's own. */

@@ -38,6 +38,9 @@ void handover_retire(struct engine *engine);
  */
 void handover_leave(struct engine *engine);
 
+/* Whether other workers take the clients of this one when it ends. Any thread. */
+bool handover_has_heirs(const struct engine *engine);
+
 /* Waiting requests are left to new workers, which are there; the event went to them, not to us. */
 bool handover_is_left(const struct engine *engine);
 

@@ -62,6 +62,12 @@ void handover_retire(struct engine *engine)
     handover_accept(engine, false);
 }
 
+bool handover_has_heirs(const struct engine *engine)
+{
+    const struct exchange *exchange = engine->options.exchange;
+    return exchange && atomic_load(exchange->ends) == 0;
+}
+
 bool handover_is_left(const struct engine *engine)
 {
     return engine->replaced && !atomic_load_explicit(&engine->parcels, memory_order_relaxed) &&

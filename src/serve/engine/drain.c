@@ -66,6 +66,7 @@ void drain_begin(struct engine *engine)
     assert_leader(engine);
     drain_expect(engine);
     handover_retire(engine);
+    engine->has_heirs = handover_has_heirs(engine);
     /* Successors that listen there, too, are better off with it. */
     bool leaves_it = atomic_load(&engine->given_up) || (engine->replaced && engine->options.shared);
     if (!leaves_it)

@@ -36,6 +36,7 @@ static void read_all(struct engine *engine, struct list *waiting)
     }
     while (!list_empty(&now)) {
         struct conn *conn = list_entry(now.next, struct conn, link);
+        conn->reads_on = false;
         conn_mark(engine, conn);
         conn_read(engine, conn);
     }
@@ -60,7 +61,8 @@ void engine_reap(struct engine *engine)
     }
 }
 
-/* The stack is last in, first out: turned round, so that who answered first is put back first. */
+/* The stack is last in, first out: turned round, so that the first one that answered is put back
+ * first. */
 static struct request *take_answered(struct engine *engine)
 {
     struct request *stack = atomic_exchange(&engine->answered, NULL);
@@ -74,7 +76,8 @@ static struct request *take_answered(struct engine *engine)
     return queue;
 }
 
-/* What a proxy in front says of the request's arrival; clocks of two machines may disagree. */
+/* The arrival of the request as a proxy in front has logged it; clocks of two machines may
+ * disagree. */
 static void observe_front(struct engine *engine, const struct request *request)
 {
     struct timespec wall;
@@ -326,7 +329,7 @@ static void begin_step(struct engine *engine, int timeout_ms)
         read_waiting(engine);
     if (atomic_load_explicit(&engine->draining, memory_order_relaxed) && !engine->drained)
         drain_begin(engine);
-    engine_flush_batch(engine); /* what waits may be overdue at once */
+    engine_flush_batch(engine); /* answers that wait may be overdue at once */
     if (atomic_load_explicit(&engine->given_up, memory_order_relaxed) && engine->options.shared)
         engine_pause(engine, PAUSE_GIVEN_UP);
     timers_run(&engine->timers, engine->now_ms, timer_expired, engine);
@@ -364,7 +367,7 @@ static void promote(struct engine *engine)
 static struct request *poll_exchange(struct engine *engine)
 {
     if (!engine_lead(engine)) {
-        /* Who leads is told of them, too, for as long as there are any. */
+        /* The leader gets them, too, as long as there are any. */
         atomic_store_explicit(&engine->parcels, false, memory_order_relaxed);
         return NULL;
     }

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* Who leads, and how the others are woken. */
+/* Leadership, and how the followers are woken. */
 
 bool engine_lead(struct engine *engine)
 {

@@ -72,17 +72,18 @@ enum {
 
 /* Of a WebSocket. */
 enum {
-    DUPLEX_READ_AHEAD = 64 * 1024, /* bytes of messages that wait for the application, after
-                                      which the connection is not read */
-    DUPLEX_READ_SIZE = 32 * 1024,  /* bytes that are read at once, on the stack */
-    DUPLEX_QUEUED = 64 * 1024,     /* bytes that wait for the client, after which the application
-                                      waits */
-    DUPLEX_MESSAGE_MAX = 1 << 30,  /* bytes of a message when the settings give no limit */
-    DUPLEX_CLOSE_MS = 5 * 1000,    /* for the client's half of the close handshake */
-    DUPLEX_DEFLATE_LEAST = 64,     /* bytes of a message that is compressed */
-    WEBSOCKET_DRAIN_EVERY_US = 10 * 1000, /* between the ends of two of them when the worker ends,
-                                        or less for all to end in time */
-    DUPLEX_DEFLATE_ROOM = 16 * 1024,      /* bytes of a compressed fragment: on the stack */
+    DUPLEX_READ_AHEAD = 64 * 1024,   /* bytes of messages that wait for the application, after
+                                        which the connection is not read */
+    DUPLEX_READ_SIZE = 32 * 1024,    /* bytes that are read at once, on the stack */
+    DUPLEX_QUEUED = 64 * 1024,       /* bytes that wait for the client, after which the application
+                                        waits */
+    DUPLEX_MESSAGE_MAX = 1 << 30,    /* bytes of a message when the settings give no limit */
+    DUPLEX_CLOSE_MS = 5 * 1000,      /* for the client's half of the close handshake */
+    DUPLEX_DEFLATE_LEAST = 64,       /* bytes of a message that is compressed */
+    DUPLEX_DEFLATE_ROOM = 16 * 1024, /* bytes of a compressed fragment: on the stack */
+    WEBSOCKET_STOP_EVERY_US = 20,    /* between the ends of two of them when the server stops */
+    WEBSOCKET_DRAIN_EVERY_US = 10 * 1000, /* the same when other workers take their clients, or */
+    WEBSOCKET_DRAIN_SHARE = 10, /* less: all end in one part of so many of graceful_timeout */
 };
 
 /* Microseconds by which X-Request-Start may lie back: more means a wrong clock. */

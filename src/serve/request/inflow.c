@@ -105,6 +105,7 @@ bool inflow_add(struct request *request, size_t n, size_t rest, bool ended)
     assert_leader(request->engine);
     struct inflow *inflow = &request->inflow;
     request->body.stored += n;
+    inflow->arrived += n;
     if (body_is_too_large(request, request->body.stored)) {
         inflow_fail(request, INFLOW_TOO_LARGE, 413, NULL);
         return false;

@@ -44,7 +44,7 @@ struct inflow {
     bool wanted;         /* the application waits for bytes, */
     uint64_t wanted_ms;  /* since then */
     uint64_t waited_ms;  /* and for so long before, since the rate was looked at */
-    uint64_t arrived;    /* raw bytes since then; the leader's */
+    uint64_t arrived;    /* bytes of it since then; the leader's */
     int status;          /* of the answer to a body that has failed; 0: none */
     const char *text;    /* why, constant; NULL: beyond the limit of the settings */
 };

@@ -41,7 +41,7 @@ struct body {
     struct spool spool;   /* the buffered bytes, unless they are in the input */
     const char *in_place; /* a body that arrived with its head: in the input buffer */
     uint64_t stored;      /* bytes buffered */
-    uint64_t arrived;     /* raw bytes since its rate was looked at */
+    uint64_t arrived;     /* bytes of it since its rate was looked at */
     uint32_t waited_ms;   /* the same for the time that a thread waited for a streaming one */
     bool too_large;       /* beyond limit_request_body */
     bool timed;           /* its rate is being measured */
@@ -84,7 +84,7 @@ struct flow {
     uint64_t queue_at; /* when it has waited too long for a thread */
     uint64_t in_at;    /* when the pace of its body is looked at */
     uint64_t out_at;   /* when its client has taken nothing for too long */
-    uint32_t untaken;  /* what stood in its socket when that was set */
+    uint32_t untaken;  /* the bytes in its socket when that was set */
     uint8_t why;       /* enum metrics_close: for which its connection will be closed */
 };
 
@@ -119,8 +119,9 @@ struct request {
     struct request *next_attended; /* see engine_attend() */
     atomic_bool attended;
     struct flow flow;
-    struct websocket *websocket; /* owned; NULL: it is none, or none yet */
-    void *call;                  /* the application's, while it runs */
+    _Atomic(struct websocket *) websocket; /* owned; set when its handshake is answered. NULL: it is
+                                              none, or none yet */
+    void *call;                            /* the application's, while it runs */
     uint32_t blocked; /* calls of the application's threads that wait detached; attached only */
 };
 
