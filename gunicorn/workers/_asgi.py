@@ -25,6 +25,15 @@ _NO_TRAILERS = frozenset(
 _LEFT = ("ClientDisconnect", "ClientDisconnected", "WebSocketDisconnect")
 
 
+class Constant(dict):
+    """An empty dict that all requests share: what a scope says of an extension."""
+
+    def _refuse(self, *_args, **_kwargs):
+        raise TypeError("this dict is the same for all requests: put another in its place")
+
+    __setitem__ = __ior__ = setdefault = update = _refuse  # type: ignore[assignment]
+
+
 class Half:
     """The functions that the C core calls for the requests of one worker."""
 
@@ -43,7 +52,7 @@ class Half:
         #: Extensions of a request that takes trailers.
         self.trailers_extension = {
             **_extensions(self.cfg.sendfile),
-            "http.response.trailers": {},
+            "http.response.trailers": Constant(),
         }
         self.takes_forwarded = self.cfg.asgi_forwarded_client
         self._cancelled: weakref.WeakSet = weakref.WeakSet()
@@ -221,9 +230,8 @@ class Half:
 
 
 def _extensions(sendfile) -> dict:
-    hints: dict[str, dict] = {"http.response.early_hint": {}}
-    files: dict[str, dict] = {"http.response.pathsend": {}, "http.response.zerocopysend": {}}
-    return hints | files if sendfile else hints
+    files = ("http.response.pathsend", "http.response.zerocopysend") if sendfile else ()
+    return {name: Constant() for name in ("http.response.early_hint", *files)}
 
 
 def _http(tls, sendfile) -> dict:
@@ -240,7 +248,7 @@ def _websocket(tls) -> dict:
         "type": "websocket",
         "scheme": "wss" if tls else "ws",
         "subprotocols": [],
-        "extensions": {"websocket.http.response": {}},
+        "extensions": {"websocket.http.response": Constant()},
     }
 
 

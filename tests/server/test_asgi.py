@@ -141,6 +141,7 @@ def test_no_request_sees_what_another_has_put_into_its_scope(server):
     for _ in range(2):
         scope = scope_of(server, target="/scope?mark")
         assert not any("mark" in scope[name] for name in ("asgi", "extensions", "state"))
+        assert not any("mark" in extension for extension in scope["extensions"].values())
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@
 #include "proto/status.h"
 #include "serve/request/later.h"
 #include "serve/request/response.h"
+#include "serve/request/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -384,8 +385,11 @@ static int send_trailers(struct channel *channel, PyObject *message)
     if (!channel->call)
         return client_has_left(channel);
     struct request *request = channel_request(channel);
+    struct str lines = message_bytes_view(channel->trailers);
+    if (request_is_http2(request) && response_trailers(request, lines) != RESPONSE_OK)
+        return send_error(channel, RESPONSE_NO_MEMORY, Py_None);
     if (trailers_are_wanted(request))
-        request->response.trailers = message_bytes_view(channel->trailers);
+        request->response.trailers = lines;
     channel->trailers_follow = false;
     return end_body(channel);
 }

@@ -212,6 +212,23 @@ static void end_connection(struct http2_conn *h2, enum metrics_close reason)
         conn_linger(h2->engine, conn);
 }
 
+/* The first step of GOAWAY. */
+static void announce_end(struct http2_conn *h2)
+{
+    if (h2->announced)
+        return;
+    h2->announced = true;
+    h2->end_at = h2->engine->now_ms + HTTP2_END_MS;
+    http2_announce_end(h2->session);
+}
+
+/* The certificate was renewed since the handshake. */
+static bool is_outdated(const struct conn *conn)
+{
+    return conn->tls && tls_context_of(conn->tls) !=
+                            atomic_load_explicit(&conn->listener->tls, memory_order_relaxed);
+}
+
 /* The second step of GOAWAY: clients know of the end now, or have had the time to. */
 static void take_no_more(struct http2_conn *h2)
 {
@@ -245,6 +262,8 @@ static void settle(struct engine *engine, struct conn *conn)
     if (conn->state != CONN_OPEN)
         return;
     list_remove(&h2->unsent.link);
+    if (is_outdated(conn) && !h2->ended)
+        announce_end(h2);
     send_on(h2);
     if (h2->ended && !h2->rest && !http2_wants_write(h2->session))
         http2_abandon_unsent(h2);
@@ -500,11 +519,10 @@ static void drain_websockets(struct http2_conn *h2)
 static void drain(struct engine *engine, struct conn *conn)
 {
     struct http2_conn *h2 = conn->session;
-    if (!h2 || h2->announced || h2->ended)
+    (void)engine;
+    if (!h2 || h2->ended)
         return;
-    h2->announced = true;
-    h2->end_at = engine->now_ms + HTTP2_END_MS;
-    http2_announce_end(h2->session);
+    announce_end(h2);
     drain_websockets(h2);
     send_on(h2);
     set_timer(h2);
