@@ -142,9 +142,17 @@ def per_request(command: Callable[[int], list[str]], request) -> float:
     return (many - few) / (MANY - FEW)
 
 
-def server(venv: Path) -> Callable[[int], list[str]]:
+def server(venv: Path, *arguments: str) -> Callable[[int], list[str]]:
     command = [str(venv.resolve() / "bin" / "python"), "-m", "gunicorn", "--no-control-socket"]
-    return lambda port: [*command, "-b", f"127.0.0.1:{port}", "app:app"]
+    return lambda port: [*command, "-b", f"127.0.0.1:{port}", *arguments]
+
+
+def wsgi_server(venv: Path) -> Callable[[int], list[str]]:
+    return server(venv, "app:app")
+
+
+def asgi_server(venv: Path) -> Callable[[int], list[str]]:
+    return server(venv, "-k", "asgi", "--asgi-loop", "asyncio", "asgi_app:app")
 
 
 def echo(program: Path) -> Callable[[int], list[str]]:
@@ -157,8 +165,10 @@ def main() -> None:
     parser.add_argument("--echo", type=Path, help="the C echo application of this build")
     parser.add_argument("--echo-against", type=Path, help="the C echo application of the other")
     args = parser.parse_args()
-    ours, others = server(Path(sys.prefix)), args.against and server(args.against)
-    rows = [(name, request, ours, others) for name, request in WORKS.items()]
+    rows = []
+    for prefix, serve in (("", wsgi_server), ("ASGI ", asgi_server)):
+        ours, others = serve(Path(sys.prefix)), args.against and serve(args.against)
+        rows += [(prefix + name, request, ours, others) for name, request in WORKS.items()]
     if args.echo:
         plain, other = echo(args.echo), args.echo_against and echo(args.echo_against)
         rows += [(name, request, plain, other) for name, request in PLAIN.items()]

@@ -85,6 +85,7 @@ class LoadError(Exception):
 def run_wrk(work, port: int, seconds: float) -> Load:
     """Load a server with one run of wrk. Raise LoadError if any request failed."""
     command = ["wrk", "-t1", f"-c{work.connections}", f"-d{seconds:g}s", "-s", work.script]
+    command += ["--timeout", "10s"]  # the first request of a framework imports it
     for header in work.headers:
         command += ["-H", header]
     scheme = "https" if work.tls else "http"

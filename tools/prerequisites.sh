@@ -1,5 +1,5 @@
 #!/bin/sh
-# Usage: prerequisites.sh PYTHON [build|test|pytest|fuzz|testssl|valgrind|bench]...
+# Usage: prerequisites.sh PYTHON [build|wheels|test|pytest|fuzz|testssl|valgrind|bench]...
 #
 # Make sure that the system has what the named tasks need. What is missing is installed by apt,
 # as root or by a sudo that asks nothing; where neither works, the line to run is printed and
@@ -35,6 +35,10 @@ check_build() {
     { have pkg-config && pkg-config --exists 'openssl >= 3.0'; } || need libssl-dev
     { have pkg-config && pkg-config --exists zlib; } || need zlib1g-dev
     { have pkg-config && pkg-config --exists 'libnghttp2 >= 1.51'; } || need libnghttp2-dev
+}
+
+check_wheels() {
+    have dpkg-source || need dpkg-dev
 }
 
 check_test() {
