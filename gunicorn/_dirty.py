@@ -14,16 +14,32 @@ SOCKET_VARIABLE = "GUNICORN_DIRTY_SOCKET"  # of the environment: the path of the
 
 #: The figures, each a word of 8 bytes.
 TAKES_CALLS, WORKERS, RUNNING, WAITING, OK, ERRORS, TIMEOUTS, CRASHES, REFUSED, DEATHS = range(10)
-# Set by the master: the server stops, and no arbiter follows; the number of workers, with TTIN.
-LAST, TARGET = 10, 11
+# Set by the master: the server stops, and no arbiter follows; the number of workers, with TTIN; the
+# arbiter is to leave at SIGTERM.
+LAST, TARGET, LEAVES = 10, 11, 12
+# Signs of life; SIGTERM came from another process than the master; a worker has booted, ever.
+SIGNS, ASKED, BOOTED = 13, 14, 15
 FIGURES = 16
-GAUGES = (TAKES_CALLS, WORKERS, RUNNING, WAITING, LAST, TARGET)
+GAUGES = (TAKES_CALLS, WORKERS, RUNNING, WAITING, LAST, TARGET, LEAVES, SIGNS, ASKED)
 REPORTED = (WORKERS, RUNNING, WAITING, OK, ERRORS, TIMEOUTS, CRASHES, REFUSED, DEATHS)
 
 _FIGURES_SIZE = 8 * FIGURES
 _TEXT = _FIGURES_SIZE + 8  # where the description begins, after its length
 SIZE = 64 * 1024  # bytes of a board
 TEXT_MAX = SIZE - _TEXT
+
+
+def parse_spec(spec: str) -> tuple[str, int | None]:
+    """Return `MODULE:CLASS` and N, or None, of an item of `dirty_apps`. Raises ValueError."""
+    module, _, rest = spec.partition(":")
+    name, colon, count = rest.partition(":")
+    if not module or not name:
+        raise ValueError(f"Invalid import path: {spec}; MODULE:CLASS or MODULE:CLASS:N is expected")
+    if not colon:
+        return spec, None
+    if not (count.isascii() and count.isdigit() and int(count) >= 1):
+        raise ValueError(f"Invalid worker count in {spec}: {count!r} is no number above 0")
+    return f"{module}:{name}", int(count)
 
 
 class Board:

@@ -10,11 +10,6 @@ from gunicorn.errors import ConfigError
 def _fatal(cfg):
     if cfg.protocol not in ("http", "uwsgi", "fastcgi"):
         yield f"protocol: {cfg.protocol!r} is unknown; there are http, uwsgi and fastcgi"
-    if cfg.http2_cleartext in ("upgrade", "both"):
-        yield (
-            f"http2_cleartext: {cfg.http2_cleartext!r} is not available; with prior-knowledge "
-            "a proxy begins with HTTP/2 at once"
-        )
     if cfg.proxy_protocol_required and cfg.proxy_protocol == "off":
         yield "proxy_protocol_required: no header is read, for proxy_protocol is off"
 

@@ -120,6 +120,7 @@ FLAG = Kind(check.validate_bool, "bool", action="store_true")
 STRING = Kind(check.validate_string, "string", meta="STRING")
 FILE = Kind(check.validate_string, "path", meta="FILE")
 DIR = Kind(check.validate_string, "path", meta="DIR")
+DIRTY_APPS = Kind(check.validate_dirty_apps, "list of strings", action="append", meta="STRING")
 LIST = Kind(check.validate_list_string, "list of strings", action="append", meta="STRING")
 NAMES = Kind(check.validate_string_to_list, "names, separated by commas", meta="NAMES")
 PEERS = Kind(
@@ -172,7 +173,7 @@ SECTIONS = {
             "A worker that has been silent for longer is killed and replaced; 0 never.",
             unit="seconds"),
         Row("graceful_timeout", "--graceful-timeout", INT, 30,
-            "How long a worker that was told to stop may finish its requests.", unit="seconds"),
+            "How long a worker that has to stop may finish its requests.", unit="seconds"),
         Row("keepalive", "--keep-alive", INT, 2,
             "How long an idle connection waits for its next request; 0 closes it at once.",
             unit="seconds"),
@@ -400,7 +401,7 @@ SECTIONS = {
             "Open no control socket.", since="25.1"),
     ),
     "Dirty Arbiters": (
-        Row("dirty_apps", "--dirty-app", LIST, [],
+        Row("dirty_apps", "--dirty-app", DIRTY_APPS, [],
             "A class MODULE:CLASS or MODULE:CLASS:WORKERS for the dirty workers. Can be repeated.",
             since="25.0"),
         Row("dirty_workers", "--dirty-workers", INT, 0,
@@ -411,8 +412,14 @@ SECTIONS = {
         Row("dirty_threads", "--dirty-threads", INT, 1,
             "How many calls a dirty worker runs at a time.", unit="threads", since="25.0"),
         Row("dirty_graceful_timeout", "--dirty-graceful-timeout", INT, 30,
-            "How long a dirty worker that was told to stop may finish.",
+            "How long a dirty worker that has to stop may finish.",
             unit="seconds", since="25.0"),
+        Row("dirty_max_rss", "--dirty-max-rss", SIZE, 0,
+            "A dirty worker that occupies more memory is replaced after its calls; 0 never.",
+            unit="bytes", since=OURS),
+        Row("dirty_max_rss_hard", "--dirty-max-rss-hard", SIZE, 0,
+            "A dirty worker that occupies more memory is ended at once; 0 never.",
+            unit="bytes", since=OURS),
     ),
     "Server Hooks": (
         Row("on_starting", "", HOOK1, _hooks.OnStarting.on_starting,
@@ -497,7 +504,7 @@ SECTIONS = {
             unit="bytes", since=OURS),
         Row("request_timeout", "--request-timeout", SECONDS, 0,
             "A request that takes longer is ended by gunicorn.errors.RequestTimeout and answered "
-            "with 504; 0 never. environ['gunicorn.deadline'] tells how much time is left.",
+            "with 504; 0 never. environ['gunicorn.deadline'] has the time that is left.",
             unit="seconds", since=OURS),
         Row("request_timeout_grace", "--request-timeout-grace", SECONDS, 5,
             "A worker whose request goes on for so long after request_timeout is replaced, its "

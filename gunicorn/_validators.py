@@ -9,6 +9,7 @@ import os
 import re
 
 from gunicorn import util
+from gunicorn._dirty import parse_spec
 from gunicorn.errors import ConfigError
 
 ALPN_PROTOCOL_MAP = {"h1": "http/1.1", "h2": "h2"}
@@ -252,6 +253,13 @@ def validate_list_string(val):
     items = [validate_string(item) for item in val]
     if None in items:
         raise TypeError("Not a string, nor a list of strings")
+    return items
+
+
+def validate_dirty_apps(val):
+    items = validate_list_string(val)
+    for item in items:
+        parse_spec(item)
     return items
 
 

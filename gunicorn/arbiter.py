@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class Arbiter:
-    """Starts the workers, replaces the dead, follows signals, until it is told to stop.
+    """Starts the workers, replaces the dead, follows signals, until it has to stop.
 
     Attributes that hooks and subclasses use: `cfg`, `log`, `app`, `pid`, `WORKERS` (pid to
     worker), `num_workers`, `LISTENERS`, `address`, `worker_class`, `timeout`, `proc_name`,

@@ -250,6 +250,24 @@ def _name_meant(mod, module, name):
     return f" Did you mean '{module}:{meant[0]}{call}'?"
 
 
+def import_named(module, obj):
+    """Return a module, of which the configuration names `obj`.
+
+    Raises AppModuleNotFound when there is no such module, and the exceptions of its import.
+    """
+    if not module or "\0" in module:
+        raise AppModuleNotFound(f"{module!r} is no module; the application is MODULE:NAME.")
+    try:
+        return import_module(module)
+    except (ImportError, TypeError) as exc:
+        _hint_at_module(module, obj)
+        if module.startswith("."):  # a TypeError, which says less
+            raise AppModuleNotFound(f"{module!r} is no module: it begins with a dot.") from None
+        if not _is_missing(module, exc):
+            raise
+        raise AppModuleNotFound(f"{exc}{_where_to_look(exc.name, obj)}") from None
+
+
 def import_app(module):
     """Return the WSGI application that `module` names: MODULE, MODULE:NAME or MODULE:CALL(...).
 
@@ -259,17 +277,7 @@ def import_app(module):
     module, colon, obj = module.partition(":")
     if not colon:
         obj = "application"
-    if not module or "\0" in module:
-        raise AppModuleNotFound(f"{module!r} is no module; the application is MODULE:NAME.")
-    try:
-        mod = import_module(module)
-    except (ImportError, TypeError) as exc:
-        _hint_at_module(module, obj)
-        if module.startswith("."):  # a TypeError, which says less
-            raise AppModuleNotFound(f"{module!r} is no module: it begins with a dot.") from None
-        if not _is_missing(module, exc):
-            raise
-        raise AppModuleNotFound(f"{exc}{_where_to_look(exc.name, obj)}") from None
+    mod = import_named(module, obj)
     name, args, kwargs = _parse_app_reference(obj)
     try:
         app = getattr(mod, name)

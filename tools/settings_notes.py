@@ -285,7 +285,7 @@ within `header_timeout`, and holds for all requests of the connection:
 | `PROXY_PROTOCOL` | `TCP4`, `TCP6`, `UDP4`, `UDP6` (QUIC), `UNIX` |
 | `PROXY_ADDR`, `PROXY_PORT` | the address at which the client has reached the balancer |
 | `PROXY_AUTHORITY`, `PROXY_UNIQUE_ID` | if they were sent: the name that the client asked for (SNI), and the balancer's id of the connection |
-| `PROXY_SSL_PROTOCOL`, `PROXY_SSL_CIPHER`, `PROXY_SSL_CLIENT_S_DN_CN`, `PROXY_SSL_CLIENT_VERIFY` | if the client uses TLS to the balancer; `wsgi.url_scheme` is `https` then. `SUCCESS`, `FAILED` or `NONE` tells about its certificate |
+| `PROXY_SSL_PROTOCOL`, `PROXY_SSL_CIPHER`, `PROXY_SSL_CLIENT_S_DN_CN`, `PROXY_SSL_CLIENT_VERIFY` | if the client uses TLS to the balancer; `wsgi.url_scheme` is `https` then. `SUCCESS`, `FAILED` or `NONE` is about its certificate |
 
 A connection without a header, or whose header names no client (`UNKNOWN`, `LOCAL`, `UNSPEC`: health checks), is that of its peer. A malformed
 header is answered 400, and the reason is logged. `forwarded_allow_ips` is about the balancer's address.
@@ -450,7 +450,7 @@ sends less than `body_min_rate`, or 500 bytes a second without it, over five sec
 """,
     "request_timeout": """\
 ```python
-request_timeout = 30  # below the proxy's own read time-out, so that this log tells which request it was
+request_timeout = 30  # below the proxy's own read time-out, so that this log names the request
 ```
 
 The exception is `gunicorn.errors.RequestTimeout`: [requests that take too long](operations.md#requests-that-take-too-long).
@@ -529,6 +529,21 @@ max_rss_hard = "1G"  # above max_rss, below the memory of machine or container f
 ```
 
 Its running requests are lost; the log has the stacks of its threads.
+""",
+    "dirty_max_rss": """\
+```python
+dirty_max_rss = "4G"       # without libraries and mapped files, which are shared
+dirty_max_rss_hard = "6G"  # a single call that eats all there is
+```
+
+The next worker is started at once and takes the calls that wait. While calls run, memory is looked at once a second.
+""",
+    "dirty_max_rss_hard": """\
+```python
+dirty_max_rss_hard = "6G"  # above dirty_max_rss
+```
+
+The callers of its calls get `DirtyWorkerError` with the reason; the log has the stacks of its threads.
 """,
     "max_lifetime": """\
 ```python

@@ -106,7 +106,7 @@ class BaseApplication:
         return self.callable
 
     def run(self) -> None:
-        """Serve until told to stop. Ends the process."""
+        """Serve until a signal stops it. Ends the process."""
         try:
             sys.modules[__name__].Arbiter(self).run()
         except RuntimeError as exc:

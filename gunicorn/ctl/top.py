@@ -28,6 +28,7 @@ TITLES = (
 #: The orders of the rows, by the keys of a worker; the greatest value first, but for the slot.
 ORDERS = ("slot", "rate", "running", "p99", "resident_memory")
 KEYS = "q quit   up, down choose   s stack   o order by "
+STACK_KEYS = "up, down scroll   press a key to go back"
 
 
 def run(client: ControlClient, args: list[str]) -> int:
@@ -154,7 +155,9 @@ class View:
         self._client = client
         self._meter = Meter(client)
         self._order = 0
-        self._chosen: int | None = None  # the pid under the cursor
+        self._chosen: int | None = None  # the pid under the cursor; None: that of the row
+        self._row = 0  # of the cursor
+        self._top = 0  # the first row that is shown
         self._workers: list[dict[str, Any]] = []
 
     def run(self) -> None:
@@ -165,45 +168,65 @@ class View:
             if key == -1 or not self._workers:
                 self._workers = self._meter.measure()
             self._sort()
-            self._draw(self._lines(), self._cursor() + 1)
+            self._show_table()
             key = self._screen.getch()
             self._act(key)
 
     def _sort(self) -> None:
+        """Order the rows. The cursor stays on its worker, or on its row if the worker is gone."""
         order = ORDERS[self._order]
         sign = 1 if order == "slot" else -1
         self._workers.sort(key=lambda one: (sign * (one.get(order) or 0), one["pid"]))
-
-    def _lines(self) -> list[str]:
-        return [*_table(self._workers), "", KEYS + ORDERS[self._order]]
-
-    def _cursor(self) -> int:
-        """Return the row of the chosen worker; the first one when it is gone."""
         pids = [worker["pid"] for worker in self._workers]
-        return pids.index(self._chosen) if self._chosen in pids else 0
+        if self._chosen in pids:
+            self._row = pids.index(self._chosen)
+        else:
+            self._chosen = None
+        self._row = max(0, min(self._row, len(pids) - 1))
+
+    def _show_table(self) -> None:
+        title, *rows = _table(self._workers)
+        end = KEYS + ORDERS[self._order]
+        room = self._room()
+        self._top = max(self._row - room + 1, min(self._top, self._row, len(rows) - room), 0)
+        shown = rows[self._top : self._top + room]
+        self._draw([title, *shown, "", end], self._row - self._top + 1)
+
+    def _room(self) -> int:
+        """Return for how many rows there is room between the title and the last two lines."""
+        return max(1, self._screen.getmaxyx()[0] - 3)
 
     def _act(self, key: int) -> None:
         import curses
 
         if key in (curses.KEY_UP, curses.KEY_DOWN) and self._workers:
-            row = self._cursor() + (1 if key == curses.KEY_DOWN else -1)
-            self._chosen = self._workers[max(0, min(row, len(self._workers) - 1))]["pid"]
+            row = self._row + (1 if key == curses.KEY_DOWN else -1)
+            self._row = max(0, min(row, len(self._workers) - 1))
+            self._chosen = self._workers[self._row]["pid"]
         elif key == ord("o"):
             self._order = (self._order + 1) % len(ORDERS)
         elif key == ord("s") and self._workers:
-            self._show_stack(self._workers[self._cursor()])
+            self._show_stack(self._workers[self._row])
 
     def _show_stack(self, worker: dict[str, Any]) -> None:
-        """Show the stacks of a worker until a key is pressed."""
+        """Show the stacks of a worker until a key is pressed; up and down scroll."""
+        import curses
+
         try:
             text = self._client.send_command(f"stack {worker.get('slot')}")["stack"]
         except ConnectionLost:
             raise
         except ControlClientError as exc:
             text = str(exc)
-        self._draw([*formats.harmless(text).split("\n"), "press a key to go back"], -1)
+        lines, top = formats.harmless(text).split("\n"), 0
         self._screen.timeout(-1)
-        self._screen.getch()
+        key = curses.KEY_RESIZE
+        while key in (curses.KEY_UP, curses.KEY_DOWN, curses.KEY_RESIZE):
+            room = self._room()
+            top += (key == curses.KEY_DOWN) - (key == curses.KEY_UP)
+            top = max(0, min(top, len(lines) - room))
+            self._draw([*lines[top : top + room], "", STACK_KEYS], -1)
+            key = self._screen.getch()
         self._screen.timeout(int(INTERVAL * 1000))
 
     def _draw(self, lines: list[str], marked: int) -> None:

@@ -160,11 +160,10 @@ def call(
 
 def read(sock: socket.socket, limit: Limit) -> Answer:
     """Receive an answer. Raises DirtyError, and ConnectionResetError before it has begun."""
-    sock.settimeout(limit.left())
-    header = protocol.receive_exactly(sock, protocol.HEADER_SIZE)
+    header = protocol.receive_exactly(sock, protocol.HEADER_SIZE, limit.left)
     kind, _, size = protocol.parse_header(header)
     try:
-        return Answer(kind, protocol.receive_exactly(sock, size))
+        return Answer(kind, protocol.receive_exactly(sock, size, limit.left))
     except ConnectionResetError as exc:
         raise _broken(exc) from exc
 

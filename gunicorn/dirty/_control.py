@@ -74,7 +74,7 @@ class Control:
         elif kind == SEAT:
             self._offer(member)
         elif kind == LEAVING and member.serves:
-            self._arbiter.retire(member)
+            self._arbiter.wants_to_leave(member)
         else:
             raise DirtyProtocolError(f"A message of type {kind} does not belong here")
         self._drop_fd()

@@ -46,6 +46,8 @@ class Member:
         self.stuck: set[Seat] = set()  # their calls took too long
         self.lost: collections.deque[float] = collections.deque()  # when seats were dropped
         self.calls = 0  # begun
+        self.born_big = False  # it was beyond a limit of memory when it had booted
+        self.verdict = ""  # why it is ended; its callers see it
         self.broken = False  # it has done what it may not, and is killed
         self.death: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
+from gunicorn import util
+from gunicorn._dirty import parse_spec
+from gunicorn.errors import AppModuleNotFound
 
 from .errors import DirtyAppError, DirtyAppNotFoundError
 
@@ -43,27 +45,27 @@ class DirtyApp:
 
 def parse_dirty_app_spec(spec: str) -> tuple[str, int | None]:
     """Return `MODULE:CLASS` and N, or None, of an item of `dirty_apps`. Raises DirtyAppError."""
-    module, _, rest = spec.partition(":")
-    name, colon, count = rest.partition(":")
-    if not module or not name:
-        raise DirtyAppError(
-            f"Invalid import path: {spec}; MODULE:CLASS or MODULE:CLASS:N is expected", spec
-        )
-    if not colon:
-        return spec, None
-    if not (count.isascii() and count.isdigit() and int(count) >= 1):
-        raise DirtyAppError(f"Invalid worker count in {spec}: {count!r} is no number above 0", spec)
-    return f"{module}:{name}", int(count)
+    try:
+        return parse_spec(spec)
+    except ValueError as exc:
+        raise DirtyAppError(str(exc), spec) from None
 
 
 def find_class(import_path: str) -> type:
-    """Import the class of `MODULE:CLASS`. Raises DirtyAppError, or what the module raises."""
+    """Import the class of `MODULE:CLASS`. Raises DirtyAppError, or what the module raises.
+
+    DirtyAppNotFoundError has the reason as its cause.
+    """
     module_name, _, class_name = import_path.partition(":")
     if not module_name or not class_name:
         raise DirtyAppError(f"Invalid import path: {import_path}; MODULE:CLASS is expected")
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except (ModuleNotFoundError, AttributeError) as exc:
+        module = util.import_named(module_name, class_name)
+    except AppModuleNotFound as exc:
+        raise DirtyAppNotFoundError(import_path) from exc
+    try:
+        found = getattr(module, class_name)
+    except AttributeError as exc:
         raise DirtyAppNotFoundError(import_path) from exc
     if not isinstance(found, type):
         raise DirtyAppError(f"{import_path} is not a class", import_path)

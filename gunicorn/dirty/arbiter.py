@@ -16,15 +16,27 @@ import signal
 import socket
 import sys
 
-from gunicorn._dirty import DEATHS, LAST, TAKES_CALLS, TARGET, WORKERS
+from gunicorn import _dirty_socket
+from gunicorn._dirty import (
+    ASKED,
+    BOOTED,
+    DEATHS,
+    LAST,
+    LEAVES,
+    SIGNS,
+    TAKES_CALLS,
+    TARGET,
+    WORKERS,
+)
 
 from ._call import Again
 from ._callers import Caller
 from ._control import Control
+from ._memory import Memory
 from ._pool import BOOTING, GONE, LEAVING, READY, STOPPING, Member, Pool
 from ._tables import Tables
 from .app import parse_dirty_app_spec
-from .worker import BOOT_ERROR, SIGNALS, DirtyWorker
+from .worker import BOOT_ERROR, LOAD_ERROR, SIGNALS, DirtyWorker, dump_stacks_on_abort
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +54,7 @@ ACCEPTS = 64  # callers accepted in one turn of the loop
 ABORT_PAUSE = 1.0  # seconds from SIGABRT to SIGKILL
 QUICK_PAUSE = 2.0  # seconds that workers have to stop after SIGQUIT
 SILENCE = 1.0  # seconds in which a worker dies that has closed its control connection
+LEAVE_PAUSE = 0.2  # seconds in which SIGTERM for all processes has reached each
 SHOW_PAUSE = 0.05  # seconds between two descriptions on the board
 SWEEP = 1.0  # seconds between two looks for callers that have left the queue
 FIRST_PAUSE, LAST_PAUSE = 0.25, 30.0  # seconds before a worker is forked again that did not boot
@@ -52,7 +65,8 @@ class Place:
 
     Callers connect to `listener`, at `path`; `master_pipe` ends with the master; `wake` has the
     master look at the board. All arbiters of the master have the file `stash`. `proves`: an older
-    arbiter takes the calls until this one can.
+    arbiter takes the calls until this one can. `first`: no dirty worker has booted since the start,
+    so one that does not boot ends the server.
     """
 
     def __init__(
@@ -64,6 +78,7 @@ class Place:
         wake: Callable[[], None],
         stash: IO[bytes],
         proves: bool,
+        first: bool,
     ) -> None:
         self.listener = listener
         self.path = path
@@ -72,6 +87,7 @@ class Place:
         self.wake = wake
         self.stash = stash
         self.proves = proves
+        self.first = first
 
 
 class DirtyArbiter:
@@ -89,6 +105,8 @@ class DirtyArbiter:
         self.worker_age = 0
         self._place = place
         self._exit_status = 0
+        self._asked = False  # by SIGTERM of another process than the master
+        self._orphaned = False  # the master is gone
         self._failures = 0  # of boots, in a row
         self._showing = False  # the board is about to be written
         self._paused = False  # until the next try
@@ -96,6 +114,7 @@ class DirtyArbiter:
         self._selector = selectors.DefaultSelector()
         self._loop = asyncio.SelectorEventLoop(self._selector)
         self._signal_pipe = os.pipe()
+        self._memory = Memory(self)
         self.pool: Pool
         self._changed: asyncio.Event
 
@@ -117,6 +136,7 @@ class DirtyArbiter:
         Raises SystemExit if it has failed.
         """
         self.log.info("Dirty arbiter starting (pid: %s)", self.pid)
+        dump_stacks_on_abort(self.log)
         self.cfg.on_dirty_starting(self)
         self._loop.run_until_complete(self._begin())
         while not self._is_over():
@@ -127,6 +147,8 @@ class DirtyArbiter:
             self._loop.run_until_complete(self._change())
         self._loop.run_until_complete(_end_tasks())
         self._loop.close()
+        if self._orphaned:
+            _dirty_socket.remove(self.socket_path)
         self.log.info("Dirty arbiter exiting (pid: %s)", self.pid)
         if self._exit_status:
             sys.exit(self._exit_status)
@@ -137,6 +159,7 @@ class DirtyArbiter:
         self.pool = Pool(limits, self.cfg.dirty_workers)
         self._changed = asyncio.Event()
         self._take_signals()
+        self._give_sign()
         self._loop.add_reader(self._place.master_pipe, self._master_gone)
         if self.board.figures[LAST]:
             self._leave()  # the signal came before it could be heard
@@ -170,6 +193,10 @@ class DirtyArbiter:
         self.log.info("Dirty arbiter listening on %s", self.socket_path)
         self.board.figures[TAKES_CALLS] = 1
         self._place.wake()
+
+    def later(self, seconds: float, act: Callable[[], None]) -> None:
+        """Act after some seconds."""
+        self._loop.call_later(seconds, act)
 
     # ---- callers ----
 
@@ -223,6 +250,7 @@ class DirtyArbiter:
         """Count a call in a gauge meanwhile."""
         self.board.figures[gauge] += 1
         self._show_soon()
+        self._memory.look_soon()
         try:
             yield
         finally:
@@ -267,6 +295,16 @@ class DirtyArbiter:
         member.broken = True
         self.kill(member, signal.SIGKILL)
 
+    def too_big(self, member: Member, verdict: str) -> None:
+        """A worker is beyond the hard limit of memory: it is aborted, and its calls fail."""
+        if member.phase in (BOOTING, READY, LEAVING):
+            self.log.error("Dirty worker (pid:%s) %s: it is aborted", member.pid, verdict)
+            member.verdict = f"was ended, as it {verdict},"
+            member.worker.aborted = True
+            member.phase = STOPPING
+            self._abort(member)
+            self._changed.set()
+
     def fell_silent(self, member: Member) -> None:
         """A worker has closed its control connection: its death follows, or it is killed."""
         self._loop.call_later(SILENCE, self._kill_silent, member)
@@ -285,6 +323,14 @@ class DirtyArbiter:
             member.phase = LEAVING
             self._settle(member)
         self._changed.set()
+
+    def wants_to_leave(self, member: Member) -> None:
+        """A worker was sent SIGTERM. If all processes of the server were, it serves to the end."""
+        self._loop.call_later(LEAVE_PAUSE, self._let_leave, member)
+
+    def _let_leave(self, member: Member) -> None:
+        if not self._asked:
+            self.retire(member)
 
     def _settle(self, member: Member) -> None:
         """Stop a worker that is to stop and has no call to finish."""
@@ -400,6 +446,9 @@ class DirtyArbiter:
     def booted(self, member: Member) -> None:
         """A worker has loaded its applications."""
         self._failures = 0
+        self._place.first = False
+        self.board.figures[BOOTED] = 1
+        self._memory.booted(member)
         self.pool.booted(member)
         self.changed()
 
@@ -413,13 +462,13 @@ class DirtyArbiter:
     def _died(self, member: Member, code: int) -> None:
         expected = member.phase == STOPPING
         how = f"was killed by {_signal_name(-code)}" if code < 0 else f"exited with status {code}"
-        self._log_death(member, code, expected)
-        if member.phase == BOOTING and member.apps:
-            self._boot_failed()
+        self._log_death(member, code)
+        if member.phase == BOOTING and member.apps and code != -signal.SIGTERM:
+            self._boot_failed(code)
         self.board.figures[DEATHS] += not expected
         self.pool.remove(member)
         member.phase = GONE
-        member.death.set_result(how)
+        member.death.set_result(member.verdict or how)
         member.control.close()
         for seat in list(member.seats):
             seat.line.close()
@@ -432,21 +481,23 @@ class DirtyArbiter:
             getattr(self.cfg, name)(self, worker)
         except Exception:
             self.log.exception("The hook %s failed for dirty worker (pid:%s)", name, worker.pid)
+        self._give_sign()  # the next hook may be slow, too
 
-    def _log_death(self, member: Member, code: int, expected: bool) -> None:
-        if code < 0 and not (expected and -code == signal.SIGTERM):
+    def _log_death(self, member: Member, code: int) -> None:
+        if code < 0 and -code != signal.SIGTERM:
             name = _signal_name(-code)
             self.log.warning("Dirty worker (pid:%s) killed by signal %s", member.pid, name)
-        elif code == BOOT_ERROR and member.phase == BOOTING:
+        elif code in (BOOT_ERROR, LOAD_ERROR) and member.phase == BOOTING:
             self.log.error("Dirty worker failed to boot (pid:%s)", member.pid)
         elif code > 0:
             self.log.error("Dirty worker (pid:%s) exited with code %s", member.pid, code)
         self.log.info("Dirty worker exited (pid:%s)", member.pid)
 
-    def _boot_failed(self) -> None:
-        """Give up, if an older arbiter takes the calls; else try again after a pause."""
-        if self._place.proves:
-            self._exit_status = BOOT_ERROR
+    def _boot_failed(self, code: int) -> None:
+        """Give up, if an older arbiter takes the calls or none ever has; else try again."""
+        failed = code in (BOOT_ERROR, LOAD_ERROR)
+        if self._place.proves or (self._place.first and failed):
+            self._exit_status = code if failed else BOOT_ERROR
             self._quit()
         else:
             self._pause()
@@ -470,6 +521,7 @@ class DirtyArbiter:
         for signo in SIGNALS:
             if signo != signal.SIGABRT:
                 signal.signal(signo, _ignore)
+        signal.signal(signal.SIGWINCH, _ignore)
         signal.set_wakeup_fd(self._signal_pipe[1], warn_on_full_buffer=False)
         self._loop.add_reader(self._signal_pipe[0], self._hear_signals)
 
@@ -481,8 +533,10 @@ class DirtyArbiter:
     def _signalled(self, signo: int) -> None:
         if signo == signal.SIGCHLD:
             self._reap()
+        elif signo == signal.SIGWINCH:
+            self._give_sign()
         elif signo == signal.SIGTERM:
-            self._leave()
+            self._terminated()
         elif signo in (signal.SIGQUIT, signal.SIGINT):
             self._quit()
         elif signo == signal.SIGUSR1:
@@ -507,6 +561,22 @@ class DirtyArbiter:
         self.log.reopen_files()
         for member in list(self.pool.members.values()):
             self.kill(member, signal.SIGUSR1)
+
+    def _give_sign(self) -> None:
+        """The master asks for a sign of life."""
+        self.board.figures[SIGNS] += 1
+
+    def _terminated(self) -> None:
+        """Leave if the master says so; else have it start another arbiter first.
+
+        If SIGTERM was for all processes of the server, the last web workers still have calls.
+        """
+        if self.board.figures[LEAVES] or not self.board.figures[TAKES_CALLS]:
+            self._leave()
+        elif not self._asked:
+            self._asked = True
+            self.board.figures[ASKED] = 1
+            self._place.wake()
 
     def _leave(self) -> None:
         """Answer the calls that are there, stop the workers, and end."""
@@ -550,6 +620,7 @@ class DirtyArbiter:
 
     def _master_gone(self) -> None:
         self._loop.remove_reader(self._place.master_pipe)
+        self._orphaned = True
         self.log.warning("The master is gone: the dirty arbiter stops (pid: %s)", self.pid)
         self._quit()
 

@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
     import socket
+    from collections.abc import Callable
     from typing import Any
 
 MAGIC = b"GD"
@@ -120,11 +121,18 @@ def receive(sock: socket.socket) -> tuple[int, int, bytearray]:
     return kind, request_id, receive_exactly(sock, size)
 
 
-def receive_exactly(sock: socket.socket, size: int) -> bytearray:
-    """Receive `size` bytes. Raises EOFError, with the number that came, and OSError."""
+def receive_exactly(
+    sock: socket.socket, size: int, left: Callable[[], float | None] | None = None
+) -> bytearray:
+    """Receive `size` bytes. Raises EOFError, with the number that came, and OSError.
+
+    `left` gives the seconds that are left for all of them, or raises.
+    """
     data = bytearray(size)
     view, done = memoryview(data), 0
     while done < size:
+        if left is not None:
+            sock.settimeout(left())
         count = sock.recv_into(view[done:])
         if count == 0:
             raise EOFError(done)

@@ -10,11 +10,12 @@ import sys
 import threading
 
 from gunicorn import _logfiles, util
+from gunicorn.errors import AppModuleNotFound
 
 from . import protocol
 from ._calls import CallThread
 from .app import find_class, load_dirty_app
-from .errors import DirtyProtocolError
+from .errors import DirtyAppError, DirtyAppNotFoundError, DirtyProtocolError
 from .tlv import TLVEncoder
 
 TYPE_CHECKING = False
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from gunicorn.config import Config
     from gunicorn.glogging import Logger
 
-BOOT_ERROR = 3  # the exit status of a worker that cannot load its applications
+# The exit statuses of a worker that cannot load its applications, as web workers have them.
+# LOAD_ERROR: a module is there, and not its class.
+BOOT_ERROR, LOAD_ERROR = 3, 4
 
 # Messages to the arbiter, by the types of the protocol.
 CLASSES = protocol.MSG_TYPE_REQUEST  # the classes are imported: their attributes
@@ -96,21 +99,11 @@ class DirtyWorker:
         os.environ.update(self.cfg.env or {})
         util.set_owner_process(self.cfg.uid, self.cfg.gid, initgroups=self.cfg.initgroups)
         util.seed()
-        self._init_stack_dump()
+        dump_stacks_on_abort(self.log)
         self.load_apps()
         self.cfg.dirty_worker_init(self)
         self.booted = True
         self.run()
-
-    def _init_stack_dump(self) -> None:
-        """On SIGABRT, which ends a stuck call, the stacks of all threads go to the error log."""
-        import faulthandler
-
-        faulthandler.disable()
-        try:
-            faulthandler.enable(file=_logfiles.error_descriptor(self.log), all_threads=True)
-        except (OSError, ValueError, RuntimeError):
-            self.log.debug("No stacks will be written on SIGABRT", exc_info=True)
 
     # ---- applications ----
 
@@ -124,9 +117,19 @@ class DirtyWorker:
             for path, app in self.apps.items():
                 app.init()
                 self.log.info("Initialized dirty app: %s", path)
-        except Exception:
+        except Exception as exc:
+            self._log_bad_apps(exc)
+            found = isinstance(exc, DirtyAppError) and not _lacks_module(exc)
+            raise SystemExit(LOAD_ERROR if found else BOOT_ERROR) from None
+
+    def _log_bad_apps(self, exc: Exception) -> None:
+        line = _mistake_of(exc)
+        if line is None:
             self.log.exception("Failed to load dirty apps")
-            raise SystemExit(BOOT_ERROR) from None
+            return
+        self.log.error("%s", line)
+        if self.cfg.errorlog != "-":
+            util.say(line)
 
     def _hear(self) -> Any:
         """Receive the arbiter's answer to the classes: the paths to load."""
@@ -197,10 +200,10 @@ class DirtyWorker:
     def run(self) -> None:
         """Run calls in threads. The main thread waits for signals, and for the arbiter's end."""
         try:
+            signal.signal(signal.SIGTERM, self._leave)  # before there is a call to lose
             self.say(READY)
             for number in range(max(1, self.cfg.dirty_threads)):
                 CallThread(self, number).start()
-            signal.signal(signal.SIGTERM, self._leave)
             self._wait()
         except (EOFError, OSError, DirtyProtocolError):
             pass  # the arbiter has closed its end
@@ -233,6 +236,30 @@ class DirtyWorker:
 
     def _reopen(self, signo: int, frame: Any) -> None:
         self.log.reopen_files()
+
+
+def dump_stacks_on_abort(log: Logger) -> None:
+    """On SIGABRT, which ends a stuck process, the stacks of its threads go to the error log."""
+    import faulthandler
+
+    faulthandler.disable()
+    try:
+        faulthandler.enable(file=_logfiles.error_descriptor(log), all_threads=True)
+    except (OSError, ValueError, RuntimeError):
+        log.debug("No stacks will be written on SIGABRT", exc_info=True)
+
+
+def _lacks_module(exc: Exception) -> bool:
+    return isinstance(exc.__cause__, AppModuleNotFound)
+
+
+def _mistake_of(exc: Exception) -> str | None:
+    """Return the line that names a mistake in `dirty_apps`; None for a failure of a class."""
+    if isinstance(exc, DirtyAppNotFoundError):
+        return f"dirty_apps: {exc.app_path}: {exc.__cause__}"
+    if isinstance(exc, DirtyAppError) and exc.__cause__ is None:
+        return f"dirty_apps: {exc.message}"
+    return None
 
 
 def _flush() -> None:

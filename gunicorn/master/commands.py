@@ -280,9 +280,14 @@ def worker_remove(arbiter, text: str = "1") -> dict:
 
 
 def _goal(arbiter) -> int:
+    _check_serving(arbiter)
+    return arbiter.num_workers
+
+
+def _check_serving(arbiter) -> None:
+    """Raise ValueError while the server stops: these commands would have no effect."""
     if arbiter._stopping:
         raise ValueError("the server is stopping")
-    return arbiter.num_workers
 
 
 def worker_kill(arbiter, text: str) -> dict:
@@ -296,7 +301,7 @@ def worker_kill(arbiter, text: str) -> dict:
 
 def drain(arbiter, text: str) -> dict:
     """Replace the worker of a slot without a gap: it serves until its successor is ready."""
-    _goal(arbiter)  # not while the server stops
+    _check_serving(arbiter)
     pid = _pid_in(arbiter, text)
     try:
         arbiter._core.retire(pid)
@@ -336,6 +341,7 @@ def _number(text: str, kind: str) -> int:
 def dirty_add(arbiter, text: str = "1") -> dict:
     """More dirty workers, until a reload."""
     count = _count(text)
+    _check_serving(arbiter)
     changed = dirty_arbiters.change(arbiter, count)
     if changed is None:
         return NO_DIRTY
@@ -346,6 +352,7 @@ def dirty_add(arbiter, text: str = "1") -> dict:
 def dirty_remove(arbiter, text: str = "1") -> dict:
     """Fewer dirty workers, until a reload, down to the number that the applications need."""
     count = _count(text)
+    _check_serving(arbiter)
     changed = dirty_arbiters.change(arbiter, -count)
     if changed is None:
         return NO_DIRTY
@@ -358,11 +365,13 @@ def dirty_remove(arbiter, text: str = "1") -> dict:
 
 def reload(arbiter) -> dict:
     """As HUP."""
+    _check_serving(arbiter)
     return _signal("HUP", "reloading")
 
 
 def reopen(arbiter) -> dict:
     """As USR1."""
+    _check_serving(arbiter)
     return _signal("USR1", "reopening")
 
 
@@ -383,7 +392,7 @@ def log_level(arbiter, level: str) -> dict:
 
 def config_check(arbiter, path: str = "") -> dict:
     """The changes that a reload would make. A child reads the configuration."""
-    _goal(arbiter)  # not while the server stops
+    _check_serving(arbiter)
     raise OutputOf(check.begin(arbiter, path))
 
 

@@ -8,8 +8,11 @@ from gunicorn.master import dirty, notify
 from gunicorn.master.deaths import stranger_died, worker_died
 from gunicorn.master.dirty import died as dirty_died
 from gunicorn.master.dirty import figures as dirty_figures
+from gunicorn.master.dirty import kill as kill_dirty
 from gunicorn.master.dirty import ready as dirty_ready
+from gunicorn.master.dirty import sign as dirty_sign
 from gunicorn.master.dirty import spawn as spawn_dirty
+from gunicorn.master.dirty import timed_out as dirty_timed_out
 from gunicorn.master.exchanges import waiting
 from gunicorn.master.scaling import backlog, scaled
 from gunicorn.master.shutdown import hurry
@@ -29,9 +32,12 @@ __all__ = [
     "dirty_died",
     "dirty_figures",
     "dirty_ready",
+    "dirty_sign",
+    "dirty_timed_out",
     "due",
     "forked",
     "hurry",
+    "kill_dirty",
     "overdue",
     "ready",
     "scaled",

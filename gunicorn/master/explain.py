@@ -9,19 +9,26 @@ from gunicorn._processors import Processors
 
 def check_memory_limits(cfg, log) -> None:
     """Warn of limits that do not work, here or together."""
-    soft, hard = cfg.max_rss, cfg.max_rss_hard
-    if (soft or hard) and _core.memory_of(os.getpid()) < 0:
-        log.warning(
-            "max_rss, max_rss_hard: this system does not tell how much memory a process "
-            "occupies; no worker is replaced for it"
-        )
-    elif 0 < hard <= soft:
-        log.warning(
-            "max_rss_hard (%s) is not above max_rss (%s): workers that grow are aborted, and "
-            "none is replaced between requests",
-            _size(hard),
-            _size(soft),
-        )
+    for name, soft, hard in (
+        ("max_rss", cfg.max_rss, cfg.max_rss_hard),
+        ("dirty_max_rss", cfg.dirty_max_rss, cfg.dirty_max_rss_hard),
+    ):
+        if (soft or hard) and _core.memory_of(os.getpid()) < 0:
+            log.warning(
+                "%s, %s_hard: this system does not report how much memory a process occupies; no"
+                " worker is replaced for it",
+                name,
+                name,
+            )
+        elif 0 < hard <= soft:
+            log.warning(
+                "%s_hard (%s) is not above %s (%s): workers that grow are aborted, and none is"
+                " replaced before",
+                name,
+                _size(hard),
+                name,
+                _size(soft),
+            )
 
 
 def automatic_workers(cfg, log) -> None:

@@ -63,7 +63,7 @@ def stop(arbiter, graceful: bool) -> None:
     if graceful:
         dirty.stop_last(arbiter)
     else:
-        dirty.kill(arbiter, signal.SIGQUIT)
+        dirty.kill_all(arbiter, signal.SIGQUIT)
     arbiter._core.drain(arbiter.cfg.graceful_timeout, not graceful)
     _end_the_rest(arbiter)
     arbiter._dirty.close()
@@ -75,11 +75,11 @@ def stop(arbiter, graceful: bool) -> None:
 def _end_the_rest(arbiter) -> None:
     """Kill those that have not stopped; a dirty arbiter kills its workers before."""
     if arbiter.WORKERS:
-        dirty.kill(arbiter, signal.SIGQUIT)
+        dirty.kill_all(arbiter, signal.SIGQUIT)
         arbiter.kill_workers(signal.SIGKILL)
         arbiter._core.drain(REAP_LIMIT, True)
     if arbiter._dirty.boards:
-        dirty.kill(arbiter, signal.SIGKILL)
+        dirty.kill_all(arbiter, signal.SIGKILL)
         arbiter._core.drain(REAP_LIMIT, True)
 
 
@@ -104,4 +104,4 @@ def hurry(arbiter) -> None:
     """A second INT or QUIT came while stopping."""
     arbiter.log.info("Quick shutdown requested")
     arbiter.kill_workers(signal.SIGQUIT)
-    dirty.kill(arbiter, signal.SIGQUIT)
+    dirty.kill_all(arbiter, signal.SIGQUIT)

@@ -48,7 +48,7 @@ def reopen_logs(arbiter) -> None:
     except OSError as exc:
         arbiter.log.error("Cannot open the log files anew: %s", exc)
     arbiter.kill_workers(signal.SIGUSR1)
-    dirty.kill(arbiter, signal.SIGUSR1)
+    dirty.kill_all(arbiter, signal.SIGUSR1)
 
 
 def stop_workers(arbiter) -> None:

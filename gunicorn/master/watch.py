@@ -21,7 +21,7 @@ def slow_boot(arbiter, pid: int, booting: float) -> None:
 def overdue(arbiter, pid: int) -> None:
     """A worker does not stop: its stacks go to the log; SIGKILL follows."""
     arbiter.log.error(
-        "Worker (pid:%s) was told to stop and did not within graceful_timeout (%s s)",
+        "Worker (pid:%s) was asked to stop and did not within graceful_timeout (%s s)",
         pid,
         arbiter.cfg.graceful_timeout,
     )

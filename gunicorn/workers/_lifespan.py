@@ -24,6 +24,7 @@ class Lifespan:
         self.required = required
         self.state: dict = {}
         self._task: asyncio.Task | None = None
+        self._receives = False
 
     async def startup(self) -> None:
         """Start the application.
@@ -40,13 +41,24 @@ class Lifespan:
             "state": self.state,
         }
         self._messages.put_nowait(STARTUP)
-        self._task = asyncio.ensure_future(self.app(scope, self._messages.get, self._send))
+        self._task = asyncio.ensure_future(self.app(scope, self._receive, self._send))
         await asyncio.wait({self._task, self._answer}, return_when=asyncio.FIRST_COMPLETED)
         if not self._answer.done():
             self._returned_early()
         elif self._answer.result() is not None:
             await self._end_task()
             raise StartupFailed(self._answer.result())
+
+    def waiting(self) -> asyncio.Task | None:
+        """Return the application's task if it waits for the end."""
+        return self._task if self._receives else None
+
+    async def _receive(self) -> dict[str, str]:
+        self._receives = True
+        try:
+            return await self._messages.get()
+        finally:
+            self._receives = False
 
     async def shutdown(self, seconds: float) -> None:
         """Have the application end, within so many seconds."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import operator
+import signal
 import sys
+import threading
 
 from gunicorn.errors import ConfigError
 from gunicorn.workers._asgi import Half
@@ -39,12 +42,15 @@ class ASGIWorker(LoopWorker):
     lifespan: Lifespan | None = None
     _half: Half  # from the engine on
     cancels_all = False  # it ends, and so do all tasks
+    _guard: threading.Timer | None = None  # of the end, from the signal on
+    _overdue = False  # it has found that patience is over
     _over = False
     _quits = False
     _fails = False  # the application could not be loaded, and is shown as a page
 
     def init_process(self) -> None:
         """Make the event loop, then go on: the application may want it when it is imported."""
+        self._thread = threading.get_ident()
         self.loop = _new_loop(self.cfg.asgi_loop)
         self.loop.set_exception_handler(self._report)
         asyncio.set_event_loop(self.loop)
@@ -89,7 +95,7 @@ class ASGIWorker(LoopWorker):
         return self._half
 
     def run(self) -> None:
-        """Serve until the worker is told to stop."""
+        """Serve until the worker has to stop."""
         self._watched: list[int] = []
         try:
             super().run()
@@ -123,6 +129,12 @@ class ASGIWorker(LoopWorker):
             self._over = True
             self.loop.stop()
 
+    def rests(self) -> bool:
+        if self._half.tasks:
+            return False
+        waiting = self.lifespan and self.lifespan.waiting()
+        return asyncio.all_tasks(self.loop) <= {waiting}
+
     # ---- the end ----
 
     def handle_quit(self, sig, frame) -> None:
@@ -130,6 +142,21 @@ class ASGIWorker(LoopWorker):
         if not self._quits:
             self._quits = True
             super().handle_quit(sig, frame)
+
+    def handle_exit(self, sig, frame) -> None:
+        """Stop gracefully. What blocks the loop when patience is over is ended by the guard."""
+        super().handle_exit(sig, frame)
+        if self._overdue:
+            self.break_off()
+        elif self._guard is None:
+            self._guard = threading.Timer(self.patience() + self.margin() / 4, self._interrupt)
+            self._guard.daemon = True
+            with contextlib.suppress(RuntimeError):  # no thread can be had
+                self._guard.start()
+
+    def _interrupt(self) -> None:
+        self._overdue = True
+        signal.pthread_kill(self._thread, signal.SIGTERM)
 
     def _wind_up(self) -> None:
         """Background work of requests that are answered may go on until patience is over."""

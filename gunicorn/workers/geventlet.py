@@ -46,7 +46,7 @@ class EventletWorker(GreenletWorker):
     # ---- the loop ----
 
     def run(self) -> None:
-        """Serve until the worker is told to stop."""
+        """Serve until the worker has to stop."""
         self._hub = eventlet.hubs.get_hub()
         self._ended = eventlet.Event()
         super().run()

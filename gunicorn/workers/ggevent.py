@@ -65,7 +65,7 @@ class GeventWorker(GreenletWorker):
     # ---- the loop ----
 
     def run(self) -> None:
-        """Serve until the worker is told to stop."""
+        """Serve until the worker has to stop."""
         self._hub = gevent.get_hub()
         self._watchers: set[Any] = set()  # of descriptors that a child does not have
         self._ended = gevent.event.Event()
@@ -123,7 +123,7 @@ class GeventPyWSGIWorker(GeventWorker):
         cls.uses_engine = cls.server_class is None and cls.wsgi_handler is None
 
     def run(self) -> None:
-        """Serve until the worker is told to stop."""
+        """Serve until the worker has to stop."""
         if self.uses_engine:
             super().run()
             return

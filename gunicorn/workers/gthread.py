@@ -64,7 +64,7 @@ class ThreadWorker(Worker):
                         "worker connections and threads.")  # fmt: skip
 
     def run(self) -> None:
-        """Serve until the worker is told to stop."""
+        """Serve until the worker has to stop."""
         _overrides.warn_of_wrapped(self)
         self._engine = engine = _core.Engine(self, self.cfg.threads)
         threads = [threading.Thread(target=self._serve, args=(engine,), name=f"request-{n}",

@@ -50,7 +50,7 @@ class TornadoWorker(LoopWorker):
         super().init_process()
 
     def run(self) -> None:
-        """Serve until the worker is told to stop."""
+        """Serve until the worker has to stop."""
         self.ioloop = IOLoop.current()
         self._over = False
         if isinstance(self.wsgi, tornado.web.Application):
@@ -108,7 +108,7 @@ class _ApplicationServer(tornado.httpserver.HTTPServer):
         beat = PeriodicCallback(self._beat, BEAT_MS)  # a blocked loop is noticed by the master
         beat.start()
         worker.notify()
-        self._signalled()  # told to stop while starting
+        self._signalled()  # a signal came while it started
         worker.run_loop()
 
     def _beat(self) -> None:

@@ -56,6 +56,10 @@ class LoopWorker(Worker):
     def abort_requests(self) -> None:
         """End the requests that run, if that is possible. graceful_timeout is nearly over."""
 
+    def rests(self) -> bool:
+        """Return whether the application has no task in the loop. Asked where it is watched."""
+        return True
+
     # Which greenlet runs; None when requests run in the loop itself, one at a time.
     current: Any = None
 
@@ -73,7 +77,7 @@ class LoopWorker(Worker):
     wait: Any = None
 
     def run(self) -> None:
-        """Serve until the worker is told to stop."""
+        """Serve until the worker has to stop."""
         _overrides.warn_of_wrapped(self)
         self._winding_up = False
         self._engine = _core.Engine(self, loop=True, wait=self.wait)
@@ -94,7 +98,7 @@ class LoopWorker(Worker):
             self._wind_up()
 
     def _news(self, *_args) -> None:
-        self._engine.heard()
+        self._engine.heard(self.rests())
         self._turn()
 
     def _wind_up(self) -> None:

@@ -21,7 +21,7 @@ class SyncWorker(Worker):
     multithread = False
 
     def run(self) -> None:
-        """Serve until the worker is told to stop."""
+        """Serve until the worker has to stop."""
         _overrides.warn_of_wrapped(self)
         self._engine = _core.Engine(self)
         try:

@@ -33,6 +33,7 @@ struct head {
     uint32_t query, query_len;   /* without '?' */
     uint8_t major, minor;        /* of the version */
     bool coded;                  /* the body has a coding that its framing does not undo */
+    bool websocket;              /* asked for by an extended CONNECT (RFC 8441) */
     bool expect_continue;        /* the client waits for "100 Continue" before it sends the body */
     bool https;                  /* the scheme: forwarded_apply() sets it */
     enum head_framing framing;

@@ -244,7 +244,6 @@ def test_wsgi_app(directory, monkeypatch, capsys):
     "arguments,said",
     [
         (["--protocol", "gopher"], "'gopher' is unknown"),
-        (["--http2-cleartext", "upgrade"], "http2_cleartext: 'upgrade' is not available"),
     ],
 )
 def test_what_cannot_be_served_is_an_error(refused, arguments, said):

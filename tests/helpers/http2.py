@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 from dataclasses import dataclass, field
 
 import h2.config
@@ -13,6 +14,8 @@ import h2.settings
 
 TIMEOUT = 20.0
 HEAD_SIZE = 9  # bytes before the payload of a frame
+GOAWAY = 7  # its type
+SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c"
 
 
 @dataclass
@@ -27,6 +30,9 @@ class Stream:
     reset: int | None = None
     ended: bool = False
 
+    def header(self, name: str) -> str:
+        return self.headers[name.lower()]
+
     @property
     def over(self) -> bool:
         return self.ended or self.reset is not None
@@ -40,10 +46,17 @@ class Http2:
     """One connection. Context manager.
 
     address: (host, port) or the path of a unix socket; context: for TLS, else prior knowledge;
-    reads: whether DATA is acknowledged as it comes.
+    reads: whether DATA is acknowledged as it comes; upgrade: a request of HTTP/1 which becomes
+    stream 1, with SETTINGS in the place of the client's.
     """
 
-    def __init__(self, address, context: ssl.SSLContext | None = None, reads: bool = True):
+    def __init__(
+        self,
+        address,
+        context: ssl.SSLContext | None = None,
+        reads: bool = True,
+        upgrade: bytes | None = None,
+    ):
         self.reads = reads
         self.scheme = "https" if context else "http"
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
@@ -59,13 +72,28 @@ class Http2:
         )
         self.h2 = h2.connection.H2Connection(config=config)
         self.streams: dict[int, Stream] = {}
-        self.goaway: tuple[int, int] | None = None  # the last stream, the code
+        self.goaway: tuple[int, int] | None = None  # the last one: a stream, a code
         self.closed = False
         self.buffer = b""
-        self.h2.initiate_connection()
+        if upgrade is None:
+            self.h2.initiate_connection()
+        else:
+            self.begin_upgraded(upgrade)
         if not reads:  # each stream is stopped by its own window
             self.h2.increment_flow_control_window(1 << 20)
         self.flush()
+
+    def begin_upgraded(self, request: bytes) -> None:
+        settings = self.h2.initiate_upgrade_connection()
+        self.streams[1] = Stream()
+        self.sock.sendall(request.replace(b"SETTINGS", settings))
+        while b"\r\n\r\n" not in self.buffer:
+            data = self.sock.recv(65536)
+            assert data, self.buffer
+            self.buffer += data
+        head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
+        assert head == SWITCHING, head
+        self.take_frames()
 
     def __enter__(self) -> Http2:
         return self
@@ -111,26 +139,30 @@ class Http2:
             self.closed = True
             return False
         self.buffer += data
+        self.take_frames()
+        return True
+
+    def take_frames(self) -> None:
         while (n := self.frame_size()) <= len(self.buffer):
             self.take_frame(self.buffer[:n])
             self.buffer = self.buffer[n:]
         self.flush()
-        return True
 
     def frame_size(self) -> int:
         """Bytes of the frame that the buffer begins with."""
         return HEAD_SIZE + int.from_bytes(self.buffer[:3], "big")
 
     def take_frame(self, frame: bytes) -> None:
-        if self.goaway is None:  # else h2 takes no more
-            for event in self.h2.receive_data(frame):
-                self.take(event)
+        if frame[3] == GOAWAY:  # h2 would take no more
+            last, code = struct.unpack("!II", frame[HEAD_SIZE : HEAD_SIZE + 8])
+            self.goaway = (last, code)
+            return
+        for event in self.h2.receive_data(frame):
+            self.take(event)
 
     def take(self, event) -> None:
         stream = self.streams.get(getattr(event, "stream_id", None) or 0)
-        if isinstance(event, h2.events.ConnectionTerminated):
-            self.goaway = (event.last_stream_id, event.error_code)
-        elif stream is None:
+        if stream is None:
             return
         elif isinstance(event, h2.events.InformationalResponseReceived):
             headers = _headers(event)

@@ -64,6 +64,9 @@ class WebSocket:
     def __exit__(self, *exc: object) -> None:
         self.connection.close()
 
+    def header(self, name: str) -> str:
+        return self.answer.header(name)
+
     def send(self, payload: bytes, opcode: int = TEXT) -> None:
         self.connection.send(frame(opcode, payload))
 

@@ -11,6 +11,7 @@ from helpers.server import Server
 from helpers.status_port import Port
 from helpers.wire import Connection, render, wait_until
 from helpers.wrapped import name_wrapped
+from process.dirty_masters import PATIENCE, client_of, options
 
 PLAIN = ["-k", "process.plain.PlainWorker"]
 
@@ -116,6 +117,18 @@ def master(tmp_path):
     for one in started:
         if one.process is not None:
             end(one)
+
+
+@pytest.fixture
+def dirty(master):
+    """dirty(...): a master with dirty workers, and a client of theirs."""
+
+    def start(*args, config=None, env=None, timeout=PATIENCE, **others):
+        settings = options(**others)
+        one = master(*args, *settings, config=config, env=env)
+        return one, client_of(one, timeout)
+
+    return start
 
 
 def end(one: Master) -> None:

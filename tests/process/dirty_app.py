@@ -67,6 +67,12 @@ class Jobs(DirtyApp):
     def sleep(self, seconds):
         time.sleep(seconds)
 
+    def hoard(self, size, seconds):
+        """Take memory for good."""
+        self.hoarded = b"x" * size
+        time.sleep(seconds)
+        return os.getpid()
+
     def strange(self):
         return {1, 2}
 

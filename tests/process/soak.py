@@ -47,7 +47,7 @@ def on_reload(server):
 """
 WORKERS = 3
 ABORTED = "Fatal Python error: Aborted"
-LATE = re.compile(r"Worker \(pid:(\d+)\) was told to stop and did not within graceful_timeout")
+LATE = re.compile(r"Worker \(pid:(\d+)\) was asked to stop and did not within graceful_timeout")
 AFTER_KILL = 4.0  # seconds within which a client notices that a worker was killed
 SETTLED = 30.0  # seconds after which memory is at its usual size
 WATCHED = 20.0  # seconds in which a worker is without large bodies for once

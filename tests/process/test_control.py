@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pty
 import random
 import re
-import select
 import signal
 import socket
 import struct
@@ -24,6 +22,7 @@ from helpers.original import original_gunicorn
 from helpers.stranger import as_nobody, needs_root
 from helpers.wire import wait_until
 from process.conftest import Master, end
+from process.terminal import Terminal
 
 from gunicorn.ctl.client import ControlClient, ControlClientError
 from gunicorn.ctl.protocol import ControlProtocol
@@ -211,6 +210,21 @@ def test_a_worker_is_drained(controlled):
     assert booting < one.log.index(f"Worker exiting (pid: {first['pid']})")
     with pytest.raises(ControlClientError, match="no worker has slot 77"):
         ask(path, "drain 77")
+
+
+def test_commands_that_would_have_no_effect_while_the_server_stops(controlled):
+    one, path = controlled("--graceful-timeout=60", app="process.status_app:app", plain=False)
+    with Gate() as gate:
+        client = one.ask(f"/hold{gate.path}")
+        gate.wait()
+        ask(path, "shutdown")
+        wait_until(lambda: ask(path, "show listeners")["count"] == 0, "it stops")
+        for command in ("reload", "reopen", "worker add", "drain 0", "config check", "dirty add"):
+            with pytest.raises(ControlClientError, match="the server is stopping"):
+                ask(path, command)
+        gate.open()
+        assert client.read_response().status == 200
+    assert one.wait() == 0
 
 
 def test_the_stack_of_a_worker_that_hangs(controlled):
@@ -698,41 +712,6 @@ def test_top_in_a_terminal(controlled):
             assert terminal.wait() == 0
         gate.open()
         client.close()
-
-
-class Terminal:
-    """A command in a pseudo-terminal."""
-
-    def __init__(self, command, env):
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            env = {**env, "TERM": "xterm", "LINES": "24", "COLUMNS": "120"}
-            os.execvpe(command[0], command, env)
-        self.text = ""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc_info):
-        os.close(self.fd)
-
-    def type(self, text):
-        os.write(self.fd, text.encode())
-
-    def expect(self, pattern, timeout=20.0):
-        limit = time.monotonic() + timeout
-        while not (found := re.search(pattern, self.text)):
-            left = limit - time.monotonic()
-            assert left > 0, f"no {pattern!r} in {self.text!r}"
-            if select.select([self.fd], [], [], left)[0]:
-                self.text += os.read(self.fd, 65536).decode(errors="replace")
-        self.text = self.text[found.end() :]
-
-    def wait(self):
-        with contextlib.suppress(OSError):
-            while os.read(self.fd, 65536):
-                pass
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
 # ---- beside the original ----

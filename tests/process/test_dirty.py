@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 from helpers.server import server_has
 from helpers.status_port import Port
-from helpers.wire import STEP_TIMEOUT, wait_until
+from helpers.wire import wait_until
 from process.conftest import Master, alive, end
 from process.dirty_app import JOBS
+from process.dirty_masters import PATIENCE, arbiters, children, client_of, options, socket_of
 
 from gunicorn.ctl.client import ControlClient
 from gunicorn.dirty import (
@@ -41,47 +42,8 @@ from gunicorn.dirty import (
 )
 
 OTHER = "process.dirty_app:Other"
-PATIENCE = 4 * STEP_TIMEOUT  # seconds; no call takes as long
 ONE = "process.dirty_app:One"
 BROKEN = "process.dirty_app:Broken"
-
-
-def options(apps=(JOBS,), workers=1, **others):
-    """Arguments of the command line."""
-    named = [f"--dirty-app={app}" for app in apps]
-    more = [f"--{name.replace('_', '-')}={value}" for name, value in others.items()]
-    return [*named, f"--dirty-workers={workers}", *more]
-
-
-def socket_of(one) -> str:
-    return one.wait_for_log(r"Spawned dirty arbiter \(pid: \d+\) at (\S+)")[1]
-
-
-def arbiters(one) -> list[int]:
-    """The dirty arbiters of a master: its children that are named so in the log."""
-    children = one.worker_pids()
-    return [pid for pid in children if f"Spawned dirty arbiter (pid: {pid})" in one.log]
-
-
-def children(pid: int) -> list[int]:
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(child) for child in path.read_text().split()]
-
-
-def client_of(one, timeout=PATIENCE) -> DirtyClient:
-    return DirtyClient(socket_of(one), timeout)
-
-
-@pytest.fixture
-def dirty(master):
-    """dirty(...): a master with dirty workers, and a client of theirs."""
-
-    def start(*args, config=None, env=None, timeout=PATIENCE, **others):
-        settings = options(**others)
-        one = master(*args, *settings, config=config, env=env)
-        return one, client_of(one, timeout)
-
-    return start
 
 
 @pytest.fixture(scope="module")
@@ -491,8 +453,10 @@ def test_other_threads_of_a_worker_with_a_stuck_call_finish_theirs(dirty, gate):
 
 def test_a_worker_that_does_not_boot_is_tried_with_pauses_and_calls_fail_at_once(dirty, tmp_path):
     broken = tmp_path / "broken"
-    broken.write_text("")
     one, client = dirty(apps=(BROKEN, JOBS), env={"BROKEN_FILE": str(broken)})
+    pid = client.execute(JOBS, "pid")
+    broken.write_text("")
+    os.kill(pid, signal.SIGKILL)
     one.wait_for_log("The next try to start a dirty worker is in 1.00 s")
     before = time.monotonic()
     with pytest.raises(DirtyNoWorkersAvailableError) as caught:
@@ -502,7 +466,7 @@ def test_a_worker_that_does_not_boot_is_tried_with_pauses_and_calls_fail_at_once
     assert one.log.count("Dirty worker failed to boot") < 10
     assert one.get() == str(one.worker_pids()[0]), "web workers serve"
     broken.unlink()
-    one.wait_for_log(f"Initialized dirty app: {BROKEN}")
+    one.wait_for_log(f"Initialized dirty app: {BROKEN}.*Initialized dirty app: {BROKEN}")
     assert client.execute(JOBS, "echo", 1) == 1
     assert one.stop() == 0
 

@@ -132,7 +132,7 @@ def test_a_retired_worker_has_graceful_timeout(master, gate):
     gate.wait(2)
     one.kill(signal.SIGTTOU)
     one.wait_for_log(
-        rf"Worker \(pid:{workers[0]}\) was told to stop and did not within graceful_timeout"
+        rf"Worker \(pid:{workers[0]}\) was asked to stop and did not within graceful_timeout"
     )
     one.wait_for_log(r"File .*plain\.py\", line \d+ in app")
     one.wait_workers(1)

@@ -588,6 +588,67 @@ def test_blocked_loop_is_reported(asgi, path):
     assert server.log.count("loop_block_warning") == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "task"),
+    [
+        ("/block_at_end?1.2", r"the task '\S+' of the request GET /block_at_end\S*"),
+        ("/block_apart?1.2", "the task 'apart'"),
+    ],
+)
+def test_loop_that_is_blocked_between_requests_is_reported(asgi, path, task):
+    server = asgi("--loop-block-warning", "0.3")
+    assert server.request(target=path).body == b"done"
+    server.wait_for_log(
+        rf"blocked for 0.3 s \(loop_block_warning\) by {task}: (.*\n)+.* in block_after\n"
+    )
+    assert server.request().body == b"hello"
+    assert server.log.count("loop_block_warning") == 1
+
+
+def test_loop_that_a_lifespan_blocks_is_reported(serve_asgi, tmp_path):
+    (tmp_path / "own.py").write_text(BUSY_LIFESPAN)
+    server = serve_asgi("own:app", "--loop-block-warning", "0.3")
+    server.wait_for_log(r"blocked for 0.3 s .* by the task '\S+': (.*\n)+.* in app\n")
+    assert server.request().body == b"x"
+
+
+def test_loop_that_is_blocked_between_requests_is_ended_by_timeout(tmp_path):
+    """With the stack, and a successor serves."""
+    limits = ["--loop-block-warning", "0.3", "--timeout", "1"]
+    server = Server(["-k", "asgi", *limits, APP], tmp_path, expect_trouble=True)
+    first = server.start().worker_pids()
+    assert server.request(target="/block_at_end?60").body == b"done"
+    server.wait_for_log(rf"WORKER TIMEOUT \(pid:{first[0]}\).*most recent call.*in block_after")
+    assert server.request().body == b"hello"
+    assert server.worker_pids() != first
+    assert server.stop() == 0
+
+
+def test_idle_loop_is_no_fault(asgi):
+    """Neither before the first request nor after it, and not with a task that waits."""
+    server = asgi("--loop-block-warning", "0.2", "--timeout", "1")
+    pids = server.worker_pids()
+    assert server.request(target="/background?0.8").body == b"done"
+    wait_until(lambda: "the background task ran" in server.stdout, "the task's end")
+    with server.connect() as connection:
+        connection.expect_silence(0.8)
+        assert connection.request().body == b"hello"
+    assert server.worker_pids() == pids
+    assert "loop_block_warning" not in server.log
+
+
+def test_clients_are_handed_over_by_a_loop_that_is_blocked_between_requests(asgi):
+    server = asgi("--loop-block-warning", "0.2", workers=2)
+    with server.connect() as first, server.connect() as second:
+        pids = {c.request(target="/pid").body for c in (first, second)}
+        assert first.request(target="/block_at_end?20").body == b"done"
+        for _ in range(10):
+            assert first.request().body == b"hello"
+            assert second.request().body == b"hello"
+        assert pids
+        server.kill(signal.SIGQUIT)
+
+
 def test_loop_that_turns_is_not_reported(asgi):
     server = asgi("--loop-block-warning", "0.1")
     assert server.request(target="/sleep?0.6").body == b"slept"
@@ -640,6 +701,17 @@ def test_stop_does_not_wait_for_endless_background_work(asgi):
     assert "the background task ran" not in server.stdout
 
 
+@pytest.mark.parametrize("path", ["/block_at_end?60", "/block_apart?60"])
+def test_stop_while_background_work_blocks_the_loop(asgi, path):
+    server = asgi("--graceful-timeout", "2", "--loop-block-warning", "0.3")
+    assert server.request(target=path).body == b"done"
+    server.wait_for_log("loop_block_warning")
+    assert server.stop() == 0
+    assert "the shutdown ran" in server.stdout
+    server.wait_for_log("Worker graceful timeout")
+    assert "SIGKILL" not in server.log
+
+
 def test_stop_while_the_loop_is_blocked(asgi):
     """The task that blocks it is ended, and the shutdown runs."""
     server = asgi("--graceful-timeout", "4")
@@ -688,6 +760,21 @@ RAISES = (
     "    assert scope['type'] == 'http'\n"
     "    await send({'type': 'http.response.start', 'status': 200})\n"
     "    await send({'type': 'http.response.body', 'body': b'x'})\n"
+)
+
+
+BUSY_LIFESPAN = (
+    "import asyncio, time\n"
+    "async def app(scope, receive, send):\n"
+    "    if scope['type'] == 'http':\n"
+    "        await send({'type': 'http.response.start', 'status': 200})\n"
+    "        return await send({'type': 'http.response.body', 'body': b'x'})\n"
+    "    await receive()\n"
+    "    await send({'type': 'lifespan.startup.complete'})\n"
+    "    await asyncio.sleep(0.6)\n"
+    "    time.sleep(1)\n"
+    "    await receive()\n"
+    "    await send({'type': 'lifespan.shutdown.complete'})\n"
 )
 
 

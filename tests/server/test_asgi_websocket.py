@@ -12,6 +12,8 @@ from urllib.parse import quote
 
 import pytest
 from helpers import fastcgi_record, proxy_header, uwsgi_packet
+from helpers.http2 import Http2
+from helpers.http2_websocket import open_websocket
 from helpers.nginx import NGINX, Nginx
 from helpers.server import SANITIZED, Stopwatch
 from helpers.websocket import (
@@ -26,6 +28,9 @@ from helpers.websocket import (
     handshake,
 )
 from helpers.wire import Connection, wait_until
+
+#: Servers that both protocols reach.
+CLEAR = ("--http-protocols", "h2,h1", "--http2-cleartext", "both")
 
 numbers = itertools.count()
 
@@ -60,7 +65,7 @@ def sockets(serve_asgi):
 @pytest.fixture(scope="module")
 def server(share_asgi):
     """A server that tests share because they leave no trace in it but their notes."""
-    args = ["--access-logfile", "-", "--log-level", "debug"]
+    args = [*CLEAR, "--access-logfile", "-", "--log-level", "debug"]
     args += ["--websocket-max-message-size", "300000", "--asgi-disconnect-grace-period", "1"]
     return share_asgi(APP, *args, "--access-logformat", "%(r)s %(s)s %(b)s %(M)s.")
 
@@ -69,6 +74,16 @@ def server(share_asgi):
 def troubled(share_asgi):
     """The same for applications with faults."""
     return share_asgi(APP, expect_trouble=True)
+
+
+@pytest.fixture(params=["http/1.1", "h2"])
+def opened(request, server):
+    """opened(target, headers): a WebSocket on a connection of its own, or on a stream of HTTP/2."""
+    if request.param == "http/1.1":
+        yield lambda *args: WebSocket.open(server, *args)
+        return
+    with Http2(server.address) as client:
+        yield lambda *args: open_websocket(client, *args)
 
 
 # The handshake
@@ -106,10 +121,10 @@ def test_scheme_that_a_trusted_proxy_says(server):
         assert ast.literal_eval(client.receive()[1].decode())["scheme"] == "wss"
 
 
-def test_accept_with_subprotocol_and_headers(server):
-    with WebSocket.open(server, "/echo", [("Sec-WebSocket-Protocol", "a, b")]) as client:
-        assert client.answer.header("Sec-WebSocket-Protocol") == "b"
-        assert client.answer.header("X-Own") == "value"
+def test_accept_with_subprotocol_and_headers(opened):
+    with opened("/echo", [("Sec-WebSocket-Protocol", "a, b")]) as client:
+        assert client.header("Sec-WebSocket-Protocol") == "b"
+        assert client.header("X-Own") == "value"
         client.close()
 
 
@@ -128,7 +143,7 @@ def test_frames_in_haste(server):
         ({"Sec-WebSocket-Version": "8"}, 426),
         ({"Connection": "keep-alive"}, 426),
         ({"Sec-WebSocket-Key": "short"}, 400),
-        ({"Upgrade": "h2c"}, 200),
+        ({"Upgrade": "other"}, 200),
     ],
 )
 def test_handshakes_that_are_none(server, change, status):
@@ -193,17 +208,17 @@ def test_client_that_leaves_before_the_answer(server):
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536, 300000])
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
-def test_echo(server, opcode, size):
+def test_echo(opened, opcode, size):
     payload = ("aä€😀" * size).encode()[:size].decode(errors="ignore").encode()
-    with WebSocket.open(server, "/echo") as client:
+    with opened("/echo") as client:
         for _ in range(2):
             client.send(payload, opcode)
             assert client.receive() == (opcode, payload)
         client.close()
 
 
-def test_fragments_and_pings_between_them(server):
-    with WebSocket.open(server, "/echo") as client:
+def test_fragments_and_pings_between_them(opened):
+    with opened("/echo") as client:
         client.connection.send(
             frame(TEXT, b"one ", 0) + frame(PING, b"?") + frame(0, b"two ", 0) + frame(0, b"three")
         )
@@ -224,8 +239,8 @@ def test_package_websockets(server):
             assert client.recv() == message
 
 
-def test_send_and_receive_in_two_tasks(server):
-    with WebSocket.open(server, "/concurrent") as client:
+def test_send_and_receive_in_two_tasks(opened):
+    with opened("/concurrent") as client:
         for n in range(50):
             client.send(b"e%d" % n)
         got = [client.receive()[1] for _ in range(70)]
@@ -310,11 +325,11 @@ ENDS = {
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_disconnect(server, name):
+def test_disconnect(opened, server, name):
     """Each end has one disconnect, with the client's code and reason."""
     end, code, reason = ENDS[name]
     target, query = at("/echo")
-    with WebSocket.open(server, target) as client:
+    with opened(target) as client:
         client.send(b"x")
         client.receive()
         end(client)
@@ -336,11 +351,11 @@ VIOLATIONS = {
 
 
 @pytest.mark.parametrize("name", VIOLATIONS)
-def test_violations(server, name):
+def test_violations(opened, server, name):
     """Each has its code, and the messages before it are answered."""
     sent, code = VIOLATIONS[name]
     target, query = at("/echo")
-    with WebSocket.open(server, target) as client:
+    with opened(target) as client:
         client.send(b"x")
         client.connection.send_if_open(sent)
         assert client.receive() == (TEXT, b"x")
@@ -349,9 +364,9 @@ def test_violations(server, name):
     assert (message["code"], bool(message["reason"])) == (1006, True)
 
 
-def test_application_closes(server):
+def test_application_closes(opened, server):
     target, query = at("/close")
-    with WebSocket.open(server, target) as client:
+    with opened(target) as client:
         client.send(b"what comes now is dropped")
         assert client.answer_close() == (3000, "enough")
     raised, message = noted(server, query, 2)
@@ -359,15 +374,15 @@ def test_application_closes(server):
     assert message == gone(3000)
 
 
-def test_application_closes_and_the_client_leaves(server):
+def test_application_closes_and_the_client_leaves(opened, server):
     target, query = at("/close")
-    with WebSocket.open(server, target) as client:
+    with opened(target) as client:
         assert client.receive_close() == (3000, "enough")
     assert noted(server, query, 2)[1] == gone(1006)
 
 
-def test_application_returns(server):
-    with WebSocket.open(server, "/return_open") as client:
+def test_application_returns(opened):
+    with opened("/return_open") as client:
         assert client.answer_close() == (1000, "")
 
 
@@ -408,10 +423,10 @@ def test_application_that_does_not_listen_is_cancelled(server):
     assert noted(server, query) == ["cancelled"]
 
 
-def test_messages_that_were_acknowledged_are_received(server):
+def test_messages_that_were_acknowledged_are_received(opened, server):
     """The application takes longer for them than asgi_disconnect_grace_period."""
     target, query = at("/slow/0.1")
-    with WebSocket.open(server, target) as client:
+    with opened(target) as client:
         for n in range(200):
             client.send(bytes(n + 1), BINARY)
         client.close()

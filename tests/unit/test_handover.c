@@ -595,7 +595,7 @@ static void a_foreign_loop_can_lead_again_after_evening_out(void **state)
         assert_int_equal(socket_wait(loop_host_fd(engine), POLLIN, SOON_MS), 1);
         loop_host_step(engine);
     }
-    loop_host_heard(engine);
+    loop_host_heard(engine, true);
     for (int tick = 0; tick < 2; tick++)
         handover_even_out(engine, &watch);
     assert_int_equal(exchange_waiting(&exchange), 1);

@@ -511,6 +511,260 @@ static void a_reset_is_an_event(void **state)
     close_all();
 }
 
+/* Clients that do not read */
+
+static struct request *put_off;
+
+static enum run_result put_one_off(struct request *request)
+{
+    if (!str_eq(request_target(request), STR("/later"))) {
+        served_put(request, big, 100 * 1000, &served, &(bool){false});
+        return RUN_DONE;
+    }
+    put_off = request;
+    return RUN_LATER;
+}
+
+static void no_event(struct request *request, unsigned events)
+{
+    (void)request, (void)events;
+}
+
+static void send_now(void)
+{
+    struct str bytes = h2_bytes(&client);
+    served_send(bytes.p, bytes.n);
+    while (served_turn())
+        ;
+}
+
+/* An answer of another stream empties the queue before the socket is reported as writable. */
+static void a_client_that_reads_again_is_read_again(void **state)
+{
+    enum { PINGS = 960, REQUESTS = 60 };
+    int size = BIG;
+    struct engine_options options = http2_options();
+    (void)state;
+    options.loop = "poll";
+    served_open_later(&options, put_one_off, no_event);
+    h2_open(&client);
+    conn = served_connect(true);
+    talk();
+    h2_get(&client, "/later");
+    h2_get(&client, "/");
+    send_now();
+    for (int i = 0; i < PINGS; i++)
+        nghttp2_submit_ping(client.ng, 0, NULL);
+    for (int i = 0; i < REQUESTS; i++)
+        h2_get(&client, "/");
+    send_now();
+    struct http2_conn *h2 = conn->session;
+    assert_true(http2_is_full(h2->session));
+    h2_get(&client, "/");
+    send_now();
+    assert_int_equal(served.runs, REQUESTS + 2);
+    setsockopt(conn->io.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    engine_finish(served.engine, put_off);
+    talk();
+    assert_int_equal(served.runs, REQUESTS + 3);
+    close_all();
+}
+
+/* Its reset waits for the client to read, and the rest of the body comes before that. */
+static void a_body_that_was_given_up_does_not_run(void **state)
+{
+    struct engine_options options = http2_options();
+    (void)state;
+    options.send_timeout_ms = 0;
+    open_with(&options, answer_big);
+    conn = served_connect(true);
+    h2_close(&client);
+    h2_open(&client);
+    talk();
+    h2_get(&client, "/");
+    int32_t id =
+        h2_request(&client, ":method POST\n:scheme http\n:authority a\n:path /\n", "a", 1, true);
+    send_now();
+    expire();
+    assert_int_equal(activity(ACTIVITY_FLUSH), 1);
+    h2_stream(&client, id)->open = false;
+    nghttp2_session_resume_data(client.ng, id);
+    send_now();
+    assert_non_null(strstr(talk(), "3 closed 8 with 0"));
+    assert_int_equal(served.runs, 1);
+
+    close_all();
+}
+
+/* Bodies without room */
+
+enum { MEMORY = 64 << 20, LARGE = 200 * 1000 };
+
+/* Others have taken all of it, or give it back. */
+static void take_all(void)
+{
+    budget_force(&served.engine->budget, MEMORY);
+    budget_adopt(&served.engine->budget, MEMORY);
+}
+
+static void give_back(void)
+{
+    budget_give(&served.engine->budget, MEMORY);
+    budget_unspool(&served.engine->budget, MEMORY);
+    budget_close(&served.engine->budget);
+}
+
+static void answer_size(struct request *request)
+{
+    char text[24], part[4096];
+    size_t size = 0;
+    for (ssize_t n; (n = body_read(request, part, sizeof(part))) > 0;)
+        for (ssize_t i = 0; i < n; i++)
+            assert_int_equal(part[i], big[size++]);
+    snprintf(text, sizeof(text), "%zu", size);
+    served_put(request, text, strlen(text), NULL, &(bool){false});
+}
+
+/* Two streams have begun, and their bytes come when there is no room for them. */
+static void open_without_room(void)
+{
+    static const char head[] = ":method POST\n:scheme http\n:authority a\n:path /\n";
+    struct engine_options options = http2_options();
+    options.client_memory = options.client_disk = MEMORY;
+    for (size_t i = 0; i < LARGE; i++)
+        big[i] = (char)(i * 7 + i / 251);
+    open_with(&options, answer_size);
+    int32_t one = h2_request(&client, head, "", 0, true);
+    int32_t other = h2_request(&client, head, "", 0, true);
+    talk();
+    take_all();
+    *h2_stream(&client, one) = (struct h2_stream){.body = big, .body_size = LARGE};
+    *h2_stream(&client, other) = (struct h2_stream){.body = big, .body_size = 100};
+    nghttp2_session_resume_data(client.ng, one);
+    nghttp2_session_resume_data(client.ng, other);
+    struct str bytes = h2_bytes(&client);
+    assert_int_equal(send(served.client, bytes.p, bytes.n, MSG_NOSIGNAL), (int)bytes.n);
+    served_answer();
+    assert_int_equal(served.output_size, 0);
+    assert_true(conn->parked);
+}
+
+static void a_body_waits_for_room(void **state)
+{
+    (void)state;
+    open_without_room();
+    assert_non_null(strstr(served.notes, "have to wait: clients occupy 64 MiB"));
+    expire();
+    assert_true(conn->parked);
+    give_back();
+    expire();
+    assert_false(conn->parked);
+    const char *lines = talk();
+    assert_non_null(strstr(lines, "1 closed 0 with 6: 200000\n"));
+    assert_non_null(strstr(lines, "3 closed 0 with 3: 100\n"));
+    close_all();
+}
+
+static void but_not_for_ever(void **state)
+{
+    (void)state;
+    open_without_room();
+    for (int ms = 0; ms < PARK_MAX_MS; ms += PARK_LOOK_MS) {
+        assert_true(conn->parked);
+        expire();
+    }
+    assert_false(conn->parked);
+    const char *lines = talk();
+    assert_non_null(strstr(lines, "1 :status 503\n"));
+    assert_int_equal(served.runs, 0);
+    give_back();
+    close_all();
+}
+
+static void one_that_has_gone_does_not_wait(void **state)
+{
+    (void)state;
+    open_without_room();
+    close(served.client);
+    served.client = -1;
+    for (int i = 0; i < 5; i++)
+        served_turn();
+    assert_false(served_is_open());
+    give_back();
+    close_all();
+}
+
+static struct request *running[H2_STREAMS];
+
+static enum run_result run_on(struct request *request)
+{
+    running[served.runs - 1] = request;
+    return RUN_LATER;
+}
+
+/* Rapid reset: a stream is free again, and its request runs on. */
+static void resets_do_not_multiply_requests(void **state)
+{
+    enum { STREAMS = 4, RESETS = 50 };
+    struct engine_options options = http2_options();
+    (void)state;
+    served_open_later(&options, run_on, no_event);
+    served.engine->options.http2.streams = STREAMS;
+    h2_open(&client);
+    conn = served_connect(false);
+    for (int i = 0; i < RESETS; i++) {
+        int32_t id = h2_get(&client, "/");
+        send_now();
+        nghttp2_submit_rst_stream(client.ng, 0, id, NGHTTP2_CANCEL);
+        send_now();
+    }
+    assert_int_equal(served.runs, STREAMS * HTTP2_REQUESTS_EACH);
+    for (int i = 0; i < STREAMS * HTTP2_REQUESTS_EACH; i++)
+        engine_finish(served.engine, running[i]);
+    talk();
+    h2_get(&client, "/");
+    send_now();
+    assert_int_equal(served.runs, STREAMS * HTTP2_REQUESTS_EACH + 1);
+    engine_finish(served.engine, running[served.runs - 1]);
+    talk();
+    close_all();
+}
+
+/* The worker has to end while the head of one stream is incomplete, and another one runs. */
+static void an_unfinished_head_is_cut_off(void **state)
+{
+    static const char begun[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+                                "\0\0\0\4\0\0\0\0\0"
+                                "\0\0\15\1\5\0\0\0\1\202\206\4\6/later\1\1a"
+                                "\0\0\6\1\1\0\0\0\3\202\206\204\1\1a";
+    static const char rest[] = "\0\0\0\11\4\0\0\0\3";
+    static const char refused[] = "\0\0\4\3\0\0\0\0\3\0\0\0\7";
+    struct engine_options options = http2_options();
+    (void)state;
+    served_open_later(&options, put_one_off, no_event);
+    h2_open(&client);
+    conn = served_connect(false);
+    served_send(begun, sizeof(begun) - 1);
+    served_answer();
+    assert_non_null(put_off);
+    assert_true(engine_lead(served.engine));
+    assert_false(conn_cut(served.engine, conn, CLOSE_DRAINED, 503, "The server is stopping"));
+    engine_yield(served.engine);
+    served_send(rest, sizeof(rest) - 1);
+    served_answer();
+    assert_int_equal(served.runs, 1);
+    assert_non_null(memmem(served.output, served.output_size, refused, sizeof(refused) - 1));
+    response_start(put_off, "200 OK", 6);
+    response_finish(put_off);
+    engine_finish(served.engine, put_off);
+    served_answer();
+    close(served.client);
+    served.client = -1;
+    while (served_turn() || served_is_open())
+        ;
+    close_all();
+}
+
 /* Memory */
 
 static void no_memory_is_survived(void **state)
@@ -552,6 +806,13 @@ int main(void)
         cmocka_unit_test(no_http2_is_refused),
         cmocka_unit_test(bodies_stream),
         cmocka_unit_test(a_reset_is_an_event),
+        cmocka_unit_test(a_client_that_reads_again_is_read_again),
+        cmocka_unit_test(an_unfinished_head_is_cut_off),
+        cmocka_unit_test(resets_do_not_multiply_requests),
+        cmocka_unit_test(a_body_that_was_given_up_does_not_run),
+        cmocka_unit_test(a_body_waits_for_room),
+        cmocka_unit_test(but_not_for_ever),
+        cmocka_unit_test(one_that_has_gone_does_not_wait),
         cmocka_unit_test(no_memory_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -274,7 +274,7 @@ static void *loop(void *argument)
     while (!atomic_load(&world.engine->stopped)) {
         require(poll(fds, 2, SOON_MS) > 0);
         if (fds[1].revents)
-            loop_host_heard(world.engine);
+            loop_host_heard(world.engine, true);
         attach(NULL);
         turn();
         detach(NULL);

@@ -89,7 +89,7 @@ static void *loop(void *argument)
     while (!atomic_load(&engine->stopped)) {
         require(poll(fds, 2, SOON_MS) > 0);
         if (fds[1].revents)
-            loop_host_heard(engine);
+            loop_host_heard(engine, true);
         turn(engine);
     }
     return NULL;

@@ -600,6 +600,84 @@ static void another_kind_has_its_own_time_to_stop(void **state)
     assert_int_equal(host.arbiter.children.count, 2);
 }
 
+static struct signs {
+    int64_t given; /* what the host reads */
+    int64_t step;  /* it grows so much with each look */
+    int looks;
+    bool leaves; /* after a few */
+} signs;
+
+static int64_t read_sign(void *ctx, const struct child *child)
+{
+    (void)ctx;
+    assert_int_equal(child->kind, CHILD_DIRTY);
+    signs.looks++;
+    return signs.given += signs.step;
+}
+
+static int leave_after_looks(void *ctx)
+{
+    (void)ctx;
+    return signs.leaves && signs.looks >= 4 ? LEAVE : 0;
+}
+
+static int abort_silent(void *ctx, const struct child *child, int64_t silent_ms)
+{
+    (void)ctx;
+    assert_true(silent_ms >= host.arbiter.timeout_ms / 2);
+    host.timed_out++;
+    dirty()->goal.target = 0; /* a successor would be silent as well */
+    return arbiter_kill(&host.arbiter, child->pid, SIGABRT);
+}
+
+static void give_signs(int64_t first, int64_t step)
+{
+    static struct arbiter_host sign_host;
+
+    sign_host = plain_host;
+    sign_host.sign = read_sign;
+    sign_host.between = leave_after_looks;
+    sign_host.timed_out = abort_silent;
+    signs = (struct signs){.given = first, .step = step};
+    host.arbiter.host = &sign_host;
+    host.arbiter.timeout_ms = 100;
+    host.arbiter.kinds[CHILD_WORKER].goal.target = 0;
+    dirty()->goal.target = 1;
+}
+
+static void another_kind_that_gives_no_sign_is_aborted(void **state)
+{
+    (void)state;
+    give_signs(1, 0);
+    run_until_dead(1);
+    assert_int_equal(host.timed_out, 1);
+    assert_int_equal(host.last_reason, REASON_TIMEOUT);
+    assert_int_equal(WTERMSIG(host.last_status), SIGABRT);
+}
+
+static void another_kind_that_gives_signs_is_left_alone(void **state)
+{
+    (void)state;
+    give_signs(1, 1);
+    signs.leaves = true;
+    assert_int_equal(arbiter_manage(&host.arbiter), 0);
+    assert_int_equal(arbiter_run(&host.arbiter), LEAVE);
+    assert_int_equal(host.timed_out, 0);
+    assert_non_null(dirty_child());
+}
+
+static void the_first_sign_may_take_as_long_as_a_boot(void **state)
+{
+    int64_t begin = (int64_t)(clock_ns() / 1000000);
+
+    (void)state;
+    give_signs(0, 0);
+    host.arbiter.boot_ms = 400;
+    run_until_dead(1);
+    assert_int_equal(host.timed_out, 1);
+    assert_true((int64_t)(clock_ns() / 1000000) >= begin + 400);
+}
+
 static void draining_waits_for_every_kind(void **state)
 {
     (void)state;
@@ -681,6 +759,9 @@ int main(void)
         TEST(another_kind_is_restarted_with_pauses_of_its_own),
         TEST(a_reload_replaces_another_kind_when_its_successor_is_ready),
         TEST(another_kind_has_its_own_time_to_stop),
+        TEST(another_kind_that_gives_no_sign_is_aborted),
+        TEST(another_kind_that_gives_signs_is_left_alone),
+        TEST(the_first_sign_may_take_as_long_as_a_boot),
         TEST(draining_waits_for_every_kind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

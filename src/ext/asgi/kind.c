@@ -1,14 +1,30 @@
 #include "ext/asgi/kind.h"
 
+#include "base/clock.h"
 #include "ext/asgi/channel.h"
 #include "ext/asgi/run.h"
 #include "ext/worker/ops.h"
+#include "proc/children/scoreboard.h"
 
 #include <signal.h>
+
+/* `timeout` counts from the time when the loop was asked, until it turns again. By the
+ * stand-by, beside the loop's thread: see give_sign_of_life(). */
+static void count_timeout(struct worker *worker)
+{
+    const struct loop_watch *watch = &worker->engine->loop_watch;
+    if (!worker->slot || atomic_load(&worker->engine->metrics->running) > 0)
+        return;
+    atomic_store(&worker->blocked, true);
+    slot_beat(worker->slot, (int64_t)(clock_ms() - watch->after_ms));
+    if (!loop_watch_is_pending(watch))
+        slot_idle(worker->slot);
+}
 
 /* The handler in Python reports the task; a thread of the engine may not. */
 static void report_blocked_loop(void *app)
 {
+    count_timeout(app);
     pthread_kill(asgi_of(app)->thread, SIGURG);
 }
 

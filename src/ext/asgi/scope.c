@@ -66,7 +66,7 @@ static int put_version(struct asgi *asgi, PyObject *scope, const struct head *he
 static struct str path_of(const struct request *request)
 {
     const struct head *head = &request->head;
-    if (str_eq(request_method(request), STR("CONNECT")))
+    if (!head->websocket && str_eq(request_method(request), STR("CONNECT")))
         return head_slice(request->input, head->target, head->target_len);
     struct str path = head_slice(request->input, head->path, head->path_len);
     return path.n > 0 ? path : STR("/");

@@ -24,6 +24,9 @@ static const char *const event_names[ARBITER_EVENT_COUNT] = {
     [ARBITER_EVENT_DIRTY_READY] = "dirty_ready",
     [ARBITER_EVENT_DIRTY_DIED] = "dirty_died",
     [ARBITER_EVENT_DIRTY_FIGURES] = "dirty_figures",
+    [ARBITER_EVENT_DIRTY_SIGN] = "dirty_sign",
+    [ARBITER_EVENT_DIRTY_TIMED_OUT] = "dirty_timed_out",
+    [ARBITER_EVENT_KILL_DIRTY] = "kill_dirty",
     [ARBITER_EVENT_READY] = "ready",
     [ARBITER_EVENT_COUNTED] = "counted",
     [ARBITER_EVENT_TIMED_OUT] = "timed_out",
@@ -201,8 +204,7 @@ static int host_kill(void *ctx, const struct child *child, int signo)
 
     if (child->kind == CHILD_WORKER)
         return done(PyObject_CallMethod(owner, "kill_worker", "ii", (int)child->pid, signo));
-    arbiter_kill(arbiter_of(ctx), child->pid, signo); /* it cannot fail: the process is ours */
-    return 0;
+    return done(report(ctx, ARBITER_EVENT_KILL_DIRTY, "(ii)", (int)child->pid, signo));
 }
 
 /* An event that returns a number. */
@@ -254,6 +256,17 @@ static bool host_dirty_figures(void *ctx, struct dirty_figures *f)
     return known;
 }
 
+static int64_t host_sign(void *ctx, const struct child *child)
+{
+    PyObject *sign = report(ctx, ARBITER_EVENT_DIRTY_SIGN, "(i)", (int)child->pid);
+    int64_t count = sign ? PyLong_AsLongLong(sign) : 0;
+
+    Py_XDECREF(sign);
+    if (PyErr_Occurred())
+        PyErr_WriteUnraisable(((struct arbiter_object *)ctx)->owner);
+    return count;
+}
+
 static int host_died(void *ctx, const struct arbiter_death *death)
 {
     if (death->child.kind == CHILD_DIRTY)
@@ -282,6 +295,9 @@ static int host_ready(void *ctx, const struct child *child)
 
 static int host_timed_out(void *ctx, const struct child *child, int64_t silent_ms)
 {
+    if (child->kind == CHILD_DIRTY)
+        return done(report(ctx, ARBITER_EVENT_DIRTY_TIMED_OUT, "(id)", (int)child->pid,
+                           (double)silent_ms / 1000.0));
     return done(report(ctx, ARBITER_EVENT_TIMED_OUT, "(isd)", (int)child->pid,
                        child_phase_name(child->phase), (double)silent_ms / 1000.0));
 }
@@ -380,6 +396,7 @@ const struct arbiter_host arbiter_host_python = {
     .ready = host_ready,
     .timed_out = host_timed_out,
     .slow_boot = host_slow_boot,
+    .sign = host_sign,
     .overdue = host_overdue,
     .due = host_due,
     .too_big = host_too_big,

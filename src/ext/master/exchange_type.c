@@ -98,7 +98,7 @@ static PyMethodDef exchange_methods[] = {
      "left(age, /)\n--\n\nThe worker of this number is dead: the others count on it no longer."},
     {"replace", exchange_replace, METH_O,
      "replace(age, /)\n--\n\nWorkers up to this number leave what waits to later ones, once they "
-     "are told to stop."},
+     "have to stop."},
     {"end", exchange_end, METH_NOARGS,
      "end()\n--\n\nThe server stops: no worker takes the clients of those that end."},
     {"set_shared", exchange_set_shared, METH_O,

@@ -39,13 +39,12 @@ PyObject *engine_news_fileno(PyObject *op, PyObject *unused)
     return engine ? PyLong_FromLong(loop_host_news(engine)) : NULL;
 }
 
-PyObject *engine_heard(PyObject *op, PyObject *unused)
+PyObject *engine_heard(PyObject *op, PyObject *rests)
 {
-    (void)unused;
     struct engine *engine = loop_engine(op);
     if (!engine)
         return NULL;
-    loop_host_heard(engine);
+    loop_host_heard(engine, rests == Py_True);
     Py_RETURN_NONE;
 }
 
@@ -117,8 +116,12 @@ static int start_ready(struct worker *worker, PyObject *start)
 
 static void give_sign_of_life(struct worker *worker)
 {
-    if (worker->slot && atomic_load(&worker->engine->metrics->running) > 0)
+    if (!worker->slot)
+        return;
+    if (atomic_load(&worker->engine->metrics->running) > 0)
         slot_beat(worker->slot, (int64_t)clock_ms());
+    else if (atomic_load(&worker->blocked) && atomic_exchange(&worker->blocked, false))
+        slot_idle(worker->slot);
 }
 
 static int look_after_signals(struct worker *worker)

@@ -6,7 +6,7 @@
 /* The methods of an Engine that is led from a foreign event loop; see serve/engine/loop_host.h. */
 PyObject *engine_fileno(PyObject *op, PyObject *unused);
 PyObject *engine_news_fileno(PyObject *op, PyObject *unused);
-PyObject *engine_heard(PyObject *op, PyObject *unused);
+PyObject *engine_heard(PyObject *op, PyObject *rests);
 PyObject *engine_turn(PyObject *op, PyObject *start);
 PyObject *engine_stopped(PyObject *op, PyObject *unused);
 

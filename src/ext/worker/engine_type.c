@@ -268,7 +268,8 @@ static PyMethodDef engine_methods[] = {
      "fileno()\n--\n\nWith loop: readable when turn() is to be called."},
     {"news_fileno", engine_news_fileno, METH_NOARGS,
      "news_fileno()\n--\n\nWith loop: readable when heard() is to be called, and then turn()."},
-    {"heard", engine_heard, METH_NOARGS, "heard()\n--\n\nTake note of the news."},
+    {"heard", engine_heard, METH_O,
+     "heard(rests, /)\n--\n\nTake note of the news. rests: the application has no task."},
     {"turn", engine_turn, METH_O,
      "turn(start, /)\n--\n\nDo what is due without waiting, and start(function) for each request\n"
      "that is ready; function runs it. True once no connection is taken any more."},

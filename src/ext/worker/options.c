@@ -141,16 +141,18 @@ static int read_http2(struct options *self, PyObject *cfg)
     PyObject *mode = PyObject_GetAttrString(cfg, "http2_cleartext");
     if (!mode)
         return -1;
-    bool off = PyUnicode_CompareWithASCIIString(mode, "off") == 0;
-    bool expected = PyUnicode_CompareWithASCIIString(mode, "prior-knowledge") == 0;
+    bool both = PyUnicode_CompareWithASCIIString(mode, "both") == 0;
+    bool prior = both || PyUnicode_CompareWithASCIIString(mode, "prior-knowledge") == 0;
+    bool upgrade = both || PyUnicode_CompareWithASCIIString(mode, "upgrade") == 0;
     Py_DECREF(mode);
     if (each_text(PyObject_GetAttrString(cfg, "http_protocols"), note_http2, self) < 0)
         return -1;
     if (!self->http2 || self->engine.protocol)
         return 0;
     self->engine.alpn = by_alpn;
-    self->engine.http2_expected = expected;
-    if (!off)
+    self->engine.http2_prior = prior;
+    self->engine.http2_upgrade = upgrade;
+    if (prior || upgrade)
         self->engine.protocol = &cleartext_protocol;
     return 0;
 }

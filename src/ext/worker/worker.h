@@ -71,9 +71,10 @@ struct worker {
     struct text_cache texts;
     uint64_t max_requests; /* 0: none */
     atomic_ullong served;
-    bool hooks;  /* pre_request, post_request or an access log want Python objects */
-    bool around; /* the worker's class has a handle_request() of its own */
-    bool shown;  /* it, or pre_request, sees requests before the application and may change them */
+    atomic_bool blocked; /* `timeout` counts for a loop that is blocked, though no request runs */
+    bool hooks;          /* pre_request, post_request or an access log want Python objects */
+    bool around;         /* the worker's class has a handle_request() of its own */
+    bool shown; /* it, or pre_request, sees requests before the application and may change them */
     bool threaded;
     bool telling; /* a request that is due is being logged, which must not be interrupted */
     bool in_turn; /* a loop host starts requests */

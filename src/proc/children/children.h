@@ -62,12 +62,13 @@ struct child {
     int64_t forked_at;    /* ms of CLOCK_MONOTONIC, as the others */
     int64_t since;        /* when the phase began */
     int64_t spared_to;    /* no time-out before this: the machine slept */
-    int64_t look_at;      /* when to see whether a watched worker has become idle */
+    int64_t look_at;      /* when to see whether a watched worker has become idle, or whether a
+                           * dirty arbiter has answered; 0: not chosen yet */
     int64_t expires_at;   /* end of max_lifetime, 0: none */
     int64_t processor_ms; /* its processor time at the last sample of the load; 0: none yet */
     int64_t delay_ms;     /* the same of its delay */
     int64_t memory;       /* bytes it occupied when that was last looked at; 0: never */
-    int64_t asked_at;     /* when a worker with threads was asked for a sign of life … */
+    int64_t asked_at;     /* when it was asked for a sign of life; 0: never … */
     int64_t asked_sign;   /* … and the last sign that it had given then */
     struct slot
         *slot; /* of a worker; NULL for any other kind, and if the host forked it by itself */

@@ -5,6 +5,7 @@
 #include "proc/loop/moment.h"
 #include "proc/loop/pipe.h"
 #include "proc/loop/scaler.h"
+#include "proc/loop/sign.h"
 #include "proc/loop/signals.h"
 #include "proc/loop/watch.h"
 
@@ -352,8 +353,9 @@ int arbiter_drain(struct arbiter *a, int64_t limit_ms, bool hurried)
     int result = a->host->reap(a->ctx);
 
     a->draining = true;
+    sign_hurry(a, moment_now());
     while (result >= 0 && a->children.count > 0 && moment_now() < limit) {
-        result = sleep_until(a, limit);
+        result = sleep_until(a, moment_sooner(limit, watch_last_deadline(a)));
         if (result >= 0 && drain_signals() && !hurried) {
             hurried = true;
             limit = moment_now() + ARBITER_HURRY_MS;
@@ -361,6 +363,8 @@ int arbiter_drain(struct arbiter *a, int64_t limit_ms, bool hurried)
         }
         if (result >= 0)
             result = a->host->reap(a->ctx);
+        if (result >= 0)
+            result = watch_last(a);
     }
     a->draining = false;
     return result;

@@ -77,6 +77,9 @@ struct arbiter_host {
     int (*ready)(void *ctx, const struct child *child);
     int (*timed_out)(void *ctx, const struct child *child, int64_t silent_ms);
     int (*slow_boot)(void *ctx, const struct child *child, int64_t booting_ms);
+    /* The signs of life that a child without a slot has given, 0: none. NULL: it gives none, and
+     * does not time out. */
+    int64_t (*sign)(void *ctx, const struct child *child);
     int (*overdue)(void *ctx, const struct child *child);
     /* It has reached a limit that the master looks after, and waits for its turn. */
     int (*due)(void *ctx, const struct child *child);
@@ -118,10 +121,11 @@ struct arbiter_host {
 #define ARBITER_ABORT_MS 1000 /* from SIGABRT to SIGKILL */
 #define ARBITER_SLACK_MS 1000 /* beyond graceful_timeout, for a worker that keeps it by itself */
 #define ARBITER_HURRY_MS 2000 /* left to the workers after a second INT */
-#define ARBITER_PAUSE_MS 100  /* when the kernel has no memory to wait */
-#define ARBITER_LATE_MS 1000  /* woken this much too late: the machine was suspended */
-#define ARBITER_WAKES 1000    /* times that the workers' pipe is looked at within … */
-#define ARBITER_WAKES_MS 1000 /* … this */
+#define ARBITER_LAST_SIGN_MS 3000 /* for a dirty arbiter to answer while the server stops */
+#define ARBITER_PAUSE_MS 100      /* when the kernel has no memory to wait */
+#define ARBITER_LATE_MS 1000      /* woken this much too late: the machine was suspended */
+#define ARBITER_WAKES 1000        /* times that the workers' pipe is looked at within … */
+#define ARBITER_WAKES_MS 1000     /* … this */
 
 /* How often workers have written to the pipe. Times in ms of CLOCK_MONOTONIC. */
 struct arbiter_wakes {
@@ -216,7 +220,7 @@ int arbiter_adopt(struct arbiter *arbiter, pid_t pid, uint32_t age);
 /* It is to be replaced `lifetime_ms` from now. */
 void arbiter_expire(struct arbiter *arbiter, pid_t pid, int64_t lifetime_ms);
 
-/* It serves until a successor is ready, and is told to stop then. 0, or -1 with errno: ESRCH for no
+/* It serves until a successor is ready, and is stopped then. 0, or -1 with errno: ESRCH for no
  * child, EBUSY for one that boots, or is to go already. */
 int arbiter_retire(struct arbiter *arbiter, pid_t pid);
 

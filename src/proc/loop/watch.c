@@ -1,6 +1,7 @@
 #include "proc/loop/watch.h"
 
 #include "proc/loop/moment.h"
+#include "proc/loop/sign.h"
 
 #include <signal.h>
 
@@ -36,7 +37,7 @@ static int64_t look_ms(const struct arbiter *a)
     return looks_often(a) ? RECYCLE_LOOK_MS : a->timeout_ms;
 }
 
-/* How long a worker may take to boot; 0: for ever. */
+/* How long a child may take to boot; 0: for ever. */
 static int64_t boot_limit(const struct arbiter *a)
 {
     return a->boot_ms > 0 ? a->boot_ms : a->timeout_ms * ARBITER_BOOT_FACTOR;
@@ -68,7 +69,7 @@ static int64_t stop_deadline(const struct arbiter *a, const struct child *child)
 
 /* When this child has had all of its time; INT64_MAX for never. A look at it that is due before may
  * be late: while the child is busy it is put off. */
-static int64_t child_limit(const struct arbiter *a, const struct child *child)
+static int64_t phase_limit(const struct arbiter *a, const struct child *child)
 {
     int64_t busy = child->watching && !a->draining ? child_busy_since(child) : 0;
 
@@ -87,8 +88,12 @@ static int64_t child_limit(const struct arbiter *a, const struct child *child)
     }
 }
 
-/* The moment at which this child needs a look; INT64_MAX for never. */
-static int64_t child_deadline(const struct arbiter *a, const struct child *child)
+static int64_t child_limit(const struct arbiter *a, const struct child *child)
+{
+    return moment_sooner(phase_limit(a, child), sign_deadline(a, child));
+}
+
+static int64_t phase_deadline(const struct arbiter *a, const struct child *child)
 {
     switch (child->phase) {
     case CHILD_STOPPING: {
@@ -102,8 +107,14 @@ static int64_t child_deadline(const struct arbiter *a, const struct child *child
     case CHILD_RETIRING:
         return busy_deadline(a, child);
     default:
-        return child_limit(a, child);
+        return phase_limit(a, child);
     }
+}
+
+/* The moment at which this child needs a look; INT64_MAX for never. */
+static int64_t child_deadline(const struct arbiter *a, const struct child *child)
+{
+    return moment_sooner(phase_deadline(a, child), sign_deadline(a, child));
 }
 
 int64_t watch_deadline(const struct arbiter *a)
@@ -209,6 +220,21 @@ static int look_at_watched(struct arbiter *a, struct child *child, int64_t now)
     return look_at_busy(a, child, now);
 }
 
+/* It has given no sign yet: a hook of its start may be slow. */
+static bool may_still_boot(const struct arbiter *a, const struct child *child, int64_t now)
+{
+    return child->asked_sign == 0 && !a->draining && now < child->forked_at + boot_limit(a);
+}
+
+static int look_for_sign(struct arbiter *a, struct child *child, int64_t now)
+{
+    int64_t silent_ms;
+
+    if (!sign_is_missing(a, child, now, &silent_ms) || may_still_boot(a, child, now))
+        return 0;
+    return time_out(a, child, REASON_TIMEOUT, now - silent_ms, now);
+}
+
 static int expire(struct arbiter *a, struct child *child, int64_t now)
 {
     child_retire(child, REASON_MAX_LIFETIME, now);
@@ -220,6 +246,8 @@ static int murder_if_due(struct arbiter *a, struct child *child, int64_t now)
 {
     if (child_deadline(a, child) > now)
         return 0;
+    if (sign_deadline(a, child) <= now)
+        return look_for_sign(a, child, now);
     switch (child->phase) {
     case CHILD_ABORTED:
         return a->host->kill(a->ctx, child, SIGKILL);
@@ -241,13 +269,14 @@ static int murder_if_due(struct arbiter *a, struct child *child, int64_t now)
     }
 }
 
-int arbiter_murder(struct arbiter *a)
+/* `dirty_alone`: the dirty arbiters, and no worker. */
+static int murder(struct arbiter *a, bool dirty_alone, int64_t now)
 {
-    int64_t now = moment_now();
-
-    watch_spare_if_late(a, first_limit(a), now); /* late outside of the loop's sleep */
     for (size_t i = 0; i < a->children.count; i++) {
         pid_t pid = a->children.list[i].pid;
+
+        if (dirty_alone && a->children.list[i].kind != CHILD_DIRTY)
+            continue;
         int result = murder_if_due(a, &a->children.list[i], now);
 
         if (result < 0)
@@ -256,4 +285,27 @@ int arbiter_murder(struct arbiter *a)
             i--; /* a callback took it out of the registry */
     }
     return 0;
+}
+
+int arbiter_murder(struct arbiter *a)
+{
+    int64_t now = moment_now();
+
+    watch_spare_if_late(a, first_limit(a), now); /* late outside of the loop's sleep */
+    return murder(a, false, now);
+}
+
+int64_t watch_last_deadline(const struct arbiter *a)
+{
+    int64_t at = INT64_MAX;
+
+    for (size_t i = 0; i < a->children.count; i++)
+        if (a->children.list[i].kind == CHILD_DIRTY)
+            at = moment_sooner(at, child_deadline(a, &a->children.list[i]));
+    return at;
+}
+
+int watch_last(struct arbiter *a)
+{
+    return murder(a, true, moment_now());
 }

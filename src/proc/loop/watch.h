@@ -11,6 +11,11 @@
 /* When a child needs a look; INT64_MAX for never. */
 int64_t watch_deadline(const struct arbiter *arbiter);
 
+/* While the server stops: when a dirty arbiter needs a look, and that look. 0, or the host's
+ * negative value. */
+int64_t watch_last_deadline(const struct arbiter *arbiter);
+int watch_last(struct arbiter *arbiter);
+
 /* A worker that says so in its slot is watched from now on. */
 void watch_begin(struct arbiter *arbiter, struct child *child, int64_t now);
 

@@ -25,11 +25,13 @@ static const struct {
     [HTTP2_FIELD_TOO_LONG] = {431, "A header field is too long (limit_request_field_size)"},
     [HTTP2_HEAD_TOO_LONG] = {431, "The header fields are too long (http2_max_header_list_size)"},
     [HTTP2_BAD_AUTHORITY] = {400, "Invalid :authority"},
+    [HTTP2_BAD_HOST] = {400, "Invalid Host"},
     [HTTP2_HOST_DIFFERS] = {400, "Host and :authority differ"},
     [HTTP2_DUPLICATE_FIELD] = {400, "Content-Type is there twice"},
     [HTTP2_BAD_LENGTH] = {400, "Invalid Content-Length"},
     [HTTP2_BAD_EXPECT] = {417, "Unknown expectation"},
     [HTTP2_UNKNOWN_PROTOCOL] = {501, "Unknown :protocol"},
+    [HTTP2_ENDED_HANDSHAKE] = {400, "A WebSocket handshake that ends its stream"},
     [HTTP2_REFUSED_FIELD] = {400, "A header field is refused (header_map)"},
     [HTTP2_CONTRADICTORY_SCHEME] = {400, "Contradictory scheme headers"},
     [HTTP2_NO_MEMORY] = {500, "Out of memory"},
@@ -126,13 +128,26 @@ static void add_path(struct http2_head *in, struct str value)
 }
 
 /* What follows user information would be taken for the host by some and not by others. */
+static bool has_user(struct str authority)
+{
+    return memchr(authority.p, '@', authority.n);
+}
+
 static void add_authority(struct http2_head *in, struct str value)
 {
-    if (value.n == 0 || memchr(value.p, '@', value.n))
+    if (value.n == 0 || has_user(value))
         fail(in, HTTP2_BAD_AUTHORITY);
     in->has_authority = true;
     if (add_field(in, STR("host"), value))
         in->host = in->head->field_count;
+}
+
+/* RFC 8441 §4; a token of the registry of Upgrade, whose case does not count. */
+static void add_protocol(struct http2_head *in, struct str value)
+{
+    in->head->websocket = str_ieq(value, STR("websocket"));
+    if (!in->head->websocket)
+        fail(in, HTTP2_UNKNOWN_PROTOCOL);
 }
 
 static void add_pseudo(struct http2_head *in, struct str name, struct str value)
@@ -147,7 +162,7 @@ static void add_pseudo(struct http2_head *in, struct str name, struct str value)
         in->has_scheme = true;
         in->https = str_ieq(value, STR("https"));
     } else {
-        fail(in, HTTP2_UNKNOWN_PROTOCOL);
+        add_protocol(in, value);
     }
 }
 
@@ -155,7 +170,9 @@ static void add_pseudo(struct http2_head *in, struct str name, struct str value)
 
 static void add_host(struct http2_head *in, struct str name, struct str value)
 {
-    if (!in->host) {
+    if (value.n > 0 && has_user(value)) {
+        fail(in, HTTP2_BAD_HOST);
+    } else if (!in->host) {
         if (add_field(in, name, value))
             in->host = in->head->field_count;
     } else if (!str_ieq(value_of(in, &in->head->fields[in->host - 1]), value)) {
@@ -221,26 +238,31 @@ void http2_head_add(struct http2_head *in, struct str name, struct str value)
 
 /* The whole head */
 
-static bool is_bad_target(struct str target)
+/* nghttp2 looks at the form of the path for the schemes http and https alone (RFC 9113 §8.3.1). */
+static bool is_bad_target(struct str method, struct str target)
 {
+    bool is_asterisk = str_eq(target, STR("*")) && str_eq(method, STR("OPTIONS"));
+    if (target.n == 0 || (target.p[0] != '/' && !is_asterisk))
+        return true;
     for (size_t i = 0; i < target.n; i++)
         if (scan_stops_query((unsigned char)target.p[i]))
             return true;
-    return target.n == 0;
+    return false;
 }
 
 /* A CONNECT has no path (RFC 9113 §8.5): its target is the authority. */
 static void find_target(struct http2_head *in)
 {
     struct head *head = in->head;
-    if (head->target_len == 0 && in->host) {
+    struct str method = head_slice(in->data, head->method, head->method_len);
+    if (head->target_len == 0 && in->host && !head->websocket && str_eq(method, STR("CONNECT"))) {
         const struct head_field *host = &head->fields[in->host - 1];
         head->target = head->path = host->value;
         head->target_len = host->value_len;
         head->query = host->value + host->value_len;
         return;
     }
-    if (is_bad_target(head_slice(in->data, head->target, head->target_len)) ||
+    if (is_bad_target(method, head_slice(in->data, head->target, head->target_len)) ||
         !http1_split_target(head, in->data))
         fail(in, HTTP2_BAD_PATH);
 }
@@ -285,7 +307,7 @@ static enum head_framing framing_of(const struct head *head, bool ended)
 {
     if ((head->seen & field_bit(FIELD_CONTENT_LENGTH)) != 0)
         return HEAD_LENGTH;
-    return ended ? HEAD_NO_BODY : HEAD_UNTIL_END;
+    return ended || head->websocket ? HEAD_NO_BODY : HEAD_UNTIL_END;
 }
 
 void http2_head_finish(struct http2_head *in, bool ended)
@@ -297,6 +319,8 @@ void http2_head_finish(struct http2_head *in, bool ended)
         find_target(in);
     if (in->fault == HTTP2_NO_FAULT)
         finish_cookies(in);
+    if (head->websocket && ended)
+        fail(in, HTTP2_ENDED_HANDSHAKE);
     head->framing = framing_of(head, ended);
     head->size = in->size;
 }

@@ -23,11 +23,13 @@ enum http2_fault {
     HTTP2_FIELD_TOO_LONG,  /* 431: limit_request_field_size */
     HTTP2_HEAD_TOO_LONG,   /* 431: http2_max_header_list_size */
     HTTP2_BAD_AUTHORITY,
+    HTTP2_BAD_HOST,
     HTTP2_HOST_DIFFERS,
     HTTP2_DUPLICATE_FIELD,
     HTTP2_BAD_LENGTH,
     HTTP2_BAD_EXPECT,           /* 417 */
     HTTP2_UNKNOWN_PROTOCOL,     /* 501 */
+    HTTP2_ENDED_HANDSHAKE,      /* a WebSocket whose client sends nothing more */
     HTTP2_REFUSED_FIELD,        /* header_map = refuse */
     HTTP2_CONTRADICTORY_SCHEME, /* fields of proxies */
     HTTP2_NO_MEMORY,            /* 500 */

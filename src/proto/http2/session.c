@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum {
-    SETTINGS_COUNT = 5,
+    SETTINGS_COUNT = 6,
     CONNECTION_WINDOW = 1 << 24, /* at least; each stream has its own: see on_data() */
     STREAMS_BEYOND = 4096,       /* more at a time end the connection: see on_begin_headers() */
     LISTS_MAX = 4,               /* times the limit, until a head ends the connection, */
@@ -76,6 +76,14 @@ static void *ng_realloc(void *block, size_t size, void *user)
 }
 
 static nghttp2_mem memory = {NULL, ng_malloc, ng_free, ng_calloc, ng_realloc};
+
+/* An error of nghttp2 after which the session cannot go on: no memory, mostly. */
+static void fail(struct http2_session *session, int error)
+{
+    session->over = true;
+    if (!session->violation)
+        session->violation = nghttp2_strerror(error);
+}
 
 /* Floods */
 
@@ -425,6 +433,7 @@ static bool submit_settings(struct http2_session *session)
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, settings->window},
         {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, settings->frame_size},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
+        {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, settings->websockets},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, most},
     };
     size_t count = most > 0 ? SETTINGS_COUNT : SETTINGS_COUNT - 1;
@@ -446,6 +455,17 @@ struct http2_session *http2_new(const struct http2_settings *settings,
         return session;
     http2_free(session);
     return NULL;
+}
+
+bool http2_upgrade(struct http2_session *session, const uint8_t *settings, size_t size,
+                   bool is_head, void *stream)
+{
+    if (nghttp2_session_upgrade2(session->ng, settings, size, is_head, NULL) != 0 ||
+        nghttp2_session_set_stream_user_data(session->ng, 1, stream) != 0)
+        return false;
+    session->last_id = 1;
+    session->streams++;
+    return true;
 }
 
 static _Atomic(struct http2_session *) torn;
@@ -535,9 +555,8 @@ static bool next_frame(struct http2_session *session)
         return true;
     ssize_t n = nghttp2_session_mem_send(session->ng, &session->out);
     if (n < 0) {
-        session->over = true;
         session->torn = n == NGHTTP2_ERR_NOMEM;
-        session->violation = nghttp2_strerror((int)n);
+        fail(session, (int)n);
     }
     session->out_size = n > 0 ? (size_t)n : 0;
     return n > 0;
@@ -566,12 +585,6 @@ bool http2_is_full(const struct http2_session *session)
 bool http2_wants_write(const struct http2_session *session)
 {
     return session->out_size > 0 || nghttp2_session_want_write(session->ng);
-}
-
-bool http2_is_blocked(const struct http2_session *session, int32_t stream)
-{
-    return nghttp2_session_get_remote_window_size(session->ng) <= 0 ||
-           nghttp2_session_get_stream_remote_window_size(session->ng, stream) <= 0;
 }
 
 bool http2_is_over(const struct http2_session *session)
@@ -714,7 +727,9 @@ void http2_resume(struct http2_session *session, int32_t id)
 
 void http2_consume(struct http2_session *session, int32_t id, size_t n)
 {
-    nghttp2_session_consume_stream(session->ng, id, n);
+    int result = nghttp2_session_consume_stream(session->ng, id, n);
+    if (nghttp2_is_fatal(result))
+        fail(session, result);
 }
 
 void http2_disown(struct http2_session *session, int32_t id)
@@ -725,9 +740,12 @@ void http2_disown(struct http2_session *session, int32_t id)
         session->streams--;
 }
 
+/* A stream that cannot be reset would stay for ever. */
 void http2_reset(struct http2_session *session, int32_t id, uint32_t code)
 {
-    nghttp2_submit_rst_stream(session->ng, NGHTTP2_FLAG_NONE, id, code);
+    int result = nghttp2_submit_rst_stream(session->ng, NGHTTP2_FLAG_NONE, id, code);
+    if (nghttp2_is_fatal(result))
+        fail(session, result);
 }
 
 void http2_announce_end(struct http2_session *session)

@@ -21,6 +21,7 @@ struct http2_settings {
     uint32_t window;                   /* bytes of a body that a client may send ahead */
     uint32_t frame_size;               /* bytes of the payload of a frame */
     uint32_t header_list_size;         /* 0: any */
+    bool websockets;                   /* extended CONNECT (RFC 8441) */
     const struct http1_limits *limits; /* borrowed */
 };
 
@@ -75,6 +76,13 @@ struct http2_events {
 struct http2_session *http2_new(const struct http2_settings *settings,
                                 const struct http2_events *events, void *context);
 
+/*
+ * Before any byte: stream 1 is a request of HTTP/1, which is whole, with its owner; `settings` is
+ * the payload of the client's SETTINGS (RFC 7540 §3.2.1), which is valid. False: no memory.
+ */
+bool http2_upgrade(struct http2_session *session, const uint8_t *settings, size_t size,
+                   bool is_head, void *stream);
+
 /* No event is given any more, also not for streams that are open. */
 void http2_free(struct http2_session *session);
 
@@ -90,9 +98,6 @@ bool http2_is_full(const struct http2_session *session);
 
 /* http2_send() has something. */
 bool http2_wants_write(const struct http2_session *session);
-
-/* No bytes of this answer can leave before the client opens a window (RFC 9113 §5.2). */
-bool http2_is_blocked(const struct http2_session *session, int32_t stream);
 
 /* Neither side has anything more to say. */
 bool http2_is_over(const struct http2_session *session);

@@ -1,7 +1,7 @@
 #include "proto/websocket/extension.h"
 
+#include "proto/token.h"
 #include "proto/websocket/deflate.h"
-#include "proto/websocket/token.h"
 
 #include <stdio.h>
 

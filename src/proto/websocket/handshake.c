@@ -1,7 +1,8 @@
 #include "proto/websocket/handshake.h"
 
+#include "proto/head_list.h"
+#include "proto/token.h"
 #include "proto/websocket/sha1.h"
-#include "proto/websocket/token.h"
 
 enum { GUID_SIZE = 36 };
 static const char GUID[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -17,35 +18,11 @@ static struct str value_of(const char *data, const struct head_field *field)
     return head_slice(data, field->value, field->value_len);
 }
 
-/* Whether a list of tokens, or of tokens with "/version", names `wanted` in any case. */
-static bool list_names(struct str list, struct str wanted)
-{
-    struct str token;
-    while (token_next_element(&list)) {
-        if (token_take(&list, &token) && token_element_ends(&list) && str_ieq(token, wanted))
-            return true;
-        while (list.n > 0 && list.p[0] != ',')
-            list.p++, list.n--;
-    }
-    return false;
-}
-
-static bool fields_name(const struct head *head, const char *data, enum field_id id,
-                        struct str wanted)
-{
-    if (!has(head, id))
-        return false;
-    for (uint32_t i = 0; i < head->field_count; i++)
-        if (head->fields[i].id == id && list_names(value_of(data, &head->fields[i]), wanted))
-            return true;
-    return false;
-}
-
 static bool is_asked_for(const struct head *head, const char *data)
 {
     bool newer = head->major > 1 || (head->major == 1 && head->minor >= 1);
     return newer && str_eq(head_slice(data, head->method, head->method_len), STR("GET")) &&
-           fields_name(head, data, FIELD_UPGRADE, STR("websocket"));
+           head_names(head, data, FIELD_UPGRADE, STR("websocket"));
 }
 
 /* The only field with this id; false: there is none, or more than one. */
@@ -99,13 +76,17 @@ static bool read_extensions(const struct head *head, const char *data,
     return true;
 }
 
+static bool has_valid_key(const struct head *head, const char *data, struct str *key)
+{
+    return single(head, data, FIELD_SEC_WEBSOCKET_KEY, key) && key_is_valid(*key);
+}
+
 static const char *problem_of(const struct head *head, const char *data,
                               struct ws_handshake *handshake)
 {
     if (head->framing == HEAD_UNTIL_END || head->content_length > 0)
         return "a WebSocket handshake with a body";
-    if (!single(head, data, FIELD_SEC_WEBSOCKET_KEY, &handshake->key) ||
-        !key_is_valid(handshake->key))
+    if (!head->websocket && !has_valid_key(head, data, &handshake->key))
         return "invalid Sec-WebSocket-Key";
     if (!subprotocols_are_valid(head, data))
         return "invalid Sec-WebSocket-Protocol";
@@ -129,9 +110,9 @@ enum ws_handshake_result ws_handshake_read(const struct head *head, const char *
                                            struct ws_handshake *handshake)
 {
     *handshake = (struct ws_handshake){0};
-    if (!is_asked_for(head, data))
+    if (!head->websocket && !is_asked_for(head, data))
         return WS_HANDSHAKE_NONE;
-    bool upgrades = fields_name(head, data, FIELD_CONNECTION, STR("upgrade"));
+    bool upgrades = head->websocket || head_names(head, data, FIELD_CONNECTION, STR("upgrade"));
     if (!upgrades && !has(head, FIELD_SEC_WEBSOCKET_KEY))
         return WS_HANDSHAKE_NONE;
     handshake->problem = missing_of(head, data, upgrades);

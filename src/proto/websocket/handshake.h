@@ -4,7 +4,7 @@
 #include "proto/head.h"
 #include "proto/websocket/extension.h"
 
-/* The opening handshake over HTTP/1.1 (RFC 6455 §4.2). */
+/* The opening handshake over HTTP/1.1 (RFC 6455 §4.2) and HTTP/2 (RFC 8441 §5). */
 
 enum {
     WS_KEY_SIZE = 24,    /* Sec-WebSocket-Key: 16 bytes in base64 */
@@ -21,7 +21,7 @@ enum ws_handshake_result {
 };
 
 struct ws_handshake {
-    struct str key;                  /* borrowed from the head */
+    struct str key;                  /* borrowed from the head; none with HTTP/2 */
     struct ws_deflate_terms deflate; /* the best offer that we accept */
     const char *problem;             /* static */
 };
@@ -29,7 +29,8 @@ struct ws_handshake {
 /*
  * Checks a whole head. A GET of HTTP/1.1 or later whose Upgrade names websocket is a handshake, if
  * its Connection names upgrade (RFC 9110 §7.8). If it does not and there is a Sec-WebSocket-Key, a
- * proxy has dropped it: WS_HANDSHAKE_UPGRADE. Any other request is none.
+ * proxy has dropped it: WS_HANDSHAKE_UPGRADE. An extended CONNECT is a handshake. Any other request
+ * is none.
  */
 enum ws_handshake_result ws_handshake_read(const struct head *head, const char *data,
                                            struct ws_handshake *handshake);

@@ -9,8 +9,8 @@
 
 /*
  * A connection without TLS whose first bytes choose the protocol: the preface of HTTP/2 (RFC 9113
- * §3.4) by clients of forwarded_allow_ips, or HTTP/1. They stay in the socket for the protocol that
- * is chosen.
+ * §3.4) by clients of forwarded_allow_ips, or HTTP/1, which may be upgraded. They stay in the
+ * socket for the protocol that is chosen.
  */
 
 #define PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -23,6 +23,13 @@ static void become(struct engine *engine, struct conn *conn, const struct protoc
 {
     conn->protocol = protocol;
     protocol->readable(engine, conn);
+}
+
+/* Of a client that may ask for HTTP/2. */
+static void become_http1(struct engine *engine, struct conn *conn)
+{
+    conn->may_upgrade = engine->options.http2_upgrade;
+    become(engine, conn, &http1_protocol);
 }
 
 static void refuse(struct engine *engine, struct conn *conn, enum metrics_close reason, int status,
@@ -63,10 +70,10 @@ static void judge(struct engine *engine, struct conn *conn, const char *data, si
         become(engine, conn, &http2_protocol);
     else if (memcmp(data, PREFACE, n) == 0)
         await_rest(engine, conn);
-    else if (engine->options.http2_expected)
+    else if (!engine->options.http2_upgrade)
         refuse_http1(engine, conn);
     else
-        become(engine, conn, &http1_protocol);
+        become_http1(engine, conn);
 }
 
 static void readable(struct engine *engine, struct conn *conn)
@@ -74,6 +81,10 @@ static void readable(struct engine *engine, struct conn *conn)
     char data[PREFACE_SIZE];
     if (conn->tls || !proxied_is_from(conn, engine->options.trust)) {
         become(engine, conn, &http1_protocol);
+        return;
+    }
+    if (!engine->options.http2_prior) {
+        become_http1(engine, conn);
         return;
     }
     ssize_t n = socket_peek(conn->io.fd, data, sizeof(data));
@@ -134,6 +145,8 @@ static bool adopt(struct engine *engine, struct conn *conn, struct request *requ
                   uint32_t head_size, uint64_t ready_ns)
 {
     conn->protocol = &http1_protocol;
+    conn->may_upgrade =
+        engine->options.http2_upgrade && !conn->tls && proxied_is_from(conn, engine->options.trust);
     return http1_protocol.adopt(engine, conn, request, head_size, ready_ns);
 }
 

@@ -87,6 +87,8 @@ void conn_deadline_at(struct engine *engine, struct conn *conn, uint64_t since, 
 
 static struct list *list_of(struct engine *engine, const struct conn *conn)
 {
+    if (conn->reads_on)
+        return &engine->unread;
     switch (conn->activity) {
     case ACTIVITY_HEAD:
     case ACTIVITY_BODY:
@@ -197,12 +199,14 @@ void conn_read_later(struct engine *engine, struct conn *conn)
 {
     bool watched = conn->watched;
     conn->readable = false;
-    if (conn_watch(engine, conn) < 0)
+    if (conn_watch(engine, conn) < 0) {
         conn_close_because(engine, conn, CLOSE_ERROR);
-    else if (conn->tls) /* bytes that TLS has buffered raise no event */
-        list_in(&engine->unread, conn);
-    else if (watched)
+    } else if (conn->tls) { /* bytes that TLS has buffered raise no event */
+        conn->reads_on = true;
+        conn_list(engine, conn);
+    } else if (watched) {
         loop_again(engine->loop, &conn->io, LOOP_READ);
+    }
 }
 
 bool conn_is_ending(const struct conn *conn)

@@ -47,7 +47,10 @@ struct conn {
     bool urgent;                    /* urgent data came: a read may give less than there is */
     bool awaits_proxy;              /* a PROXY header may still come */
     bool parked;                    /* not read from, for want of room: see park.h */
+    bool reads_on;                  /* it stays in engine->unread: see conn_read_later() */
     bool failed;                    /* see conn_fail() */
+    bool may_upgrade;               /* HTTP/1 whose client may ask for h2c: see http2_upgrade.h, */
+    bool upgraded;                  /* and has: it is HTTP/1's no more */
     const struct protocol *protocol;
     struct timer timer;
     struct list link; /* in one of the engine's lists */

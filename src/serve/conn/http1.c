@@ -6,6 +6,7 @@
 #include "serve/conn/http1_flow.h"
 #include "serve/conn/http1_private.h"
 #include "serve/conn/http1_send.h"
+#include "serve/conn/http2_upgrade.h"
 #include "serve/conn/park.h"
 #include "serve/conn/proxied.h"
 #include "serve/conn/websocket.h"
@@ -48,12 +49,12 @@ static inline __attribute__((always_inline)) bool turn_to(struct engine *engine,
 
 static bool is_reading(const struct conn *conn)
 {
-    return conn->state == CONN_OPEN && phase_of(conn) <= PHASE_BODY;
+    return conn->state == CONN_OPEN && !conn->upgraded && phase_of(conn) <= PHASE_BODY;
 }
 
 static bool is_receiving(const struct conn *conn)
 {
-    return conn->state == CONN_OPEN &&
+    return conn->state == CONN_OPEN && !conn->upgraded &&
            (phase_of(conn) == PHASE_HEAD || phase_of(conn) == PHASE_BODY);
 }
 
@@ -182,9 +183,18 @@ static void wait_for_thread(struct engine *engine, struct conn *conn, uint64_t s
     engine_ready(engine, conn->request);
 }
 
+static bool upgrades(const struct conn *conn)
+{
+    return conn->may_upgrade && http1_state(conn->request)->upgrades;
+}
+
 static void ready(struct engine *engine, struct conn *conn)
 {
     enum metrics_refusal reason;
+    if (upgrades(conn) && conn->request->body.complete) {
+        http2_upgrade_conn(engine, conn);
+        return;
+    }
     if (engine->admits_few && admission_refuses(engine, &reason))
         refuse_overload(engine, conn, reason);
     else
@@ -280,10 +290,23 @@ static void run_at_head(struct engine *engine, struct conn *conn)
         flow_read(engine, conn);
 }
 
+/* False: it is refused. */
+static bool look_for_upgrade(struct engine *engine, struct conn *conn)
+{
+    const char *problem;
+    enum http2_asked asked = http2_upgrade_asked(conn, &problem);
+    http1_state(conn->request)->upgrades = asked == HTTP2_ASKED;
+    if (asked != HTTP2_ASKED_WRONGLY)
+        return true;
+    log_invalid(engine, conn, problem);
+    refuse(engine, conn, CLOSE_MALFORMED, 400, problem);
+    return false;
+}
+
 static void head_done(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
-    if (!apply_head(engine, conn))
+    if (!apply_head(engine, conn) || (conn->may_upgrade && !look_for_upgrade(engine, conn)))
         return;
     if (request->head.framing == HEAD_NO_BODY) {
         request->body.complete = true;
@@ -292,7 +315,7 @@ static void head_done(struct engine *engine, struct conn *conn)
     }
     if (!turn_to(engine, conn, PHASE_BODY))
         return;
-    if (engine->options.at_head)
+    if (engine->options.at_head && !upgrades(conn))
         run_at_head(engine, conn);
     else
         went_on(engine, conn, http1_body_begin(request));
@@ -556,7 +579,7 @@ static void next_request(struct engine *engine, struct conn *conn)
     timer_set(&engine->timers, &conn->timer, engine->now_ms + engine->options.keepalive_ms);
     if (request->input_size > 0)
         parse(engine, conn);
-    if (conn->activity == ACTIVITY_IDLE)
+    if (conn->activity == ACTIVITY_IDLE && !conn->upgraded)
         detach_request(engine, conn);
     if (!is_reading(conn))
         return;

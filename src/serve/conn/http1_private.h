@@ -71,7 +71,8 @@ struct http1_state {
             uint8_t fault; /* enum fault of fastcgi.c */
         } fastcgi;
     };
-    bool gateway; /* the other end is one that wants neither chunks nor interim answers */
+    bool upgrades; /* to HTTP/2, when it is whole */
+    bool gateway;  /* the other end is one that wants neither chunks nor interim answers */
 };
 
 _Static_assert(sizeof(struct http1_state) <= REQUEST_STATE_SIZE, "it has room in a request");

@@ -128,8 +128,10 @@ static void turn(struct http2_conn *h2)
 {
     struct conn *conn = h2->conn;
     enum metrics_activity activity = ACTIVITY_IDLE;
-    if (h2->running > 0)
+    if (h2->running > h2->websockets)
         activity = ACTIVITY_RUNNING;
+    else if (h2->websockets > 0)
+        activity = ACTIVITY_WEBSOCKET;
     else if (h2->receiving > 0)
         activity = ACTIVITY_BODY;
     else if (!is_empty(h2) || h2->rest)
@@ -161,7 +163,7 @@ static void time_idleness(struct http2_conn *h2)
 static void time_head(struct http2_conn *h2)
 {
     uint32_t ms = h2->engine->options.header_timeout_ms;
-    if (!http2_awaits_head(h2->session))
+    if (!http2_awaits_head(h2->session) || h2->keeping > 0)
         h2->head_at = 0;
     else if (h2->head_at == 0 && ms > 0)
         h2->head_at = h2->engine->now_ms + ms;
@@ -173,7 +175,7 @@ static void set_timer(struct http2_conn *h2)
     time_idleness(h2);
     time_head(h2);
     uint64_t at = earlier(earlier(h2->idle_at, h2->head_at), earlier(h2->out_at, h2->end_at));
-    at = earlier(at, is_empty(h2) ? 0 : h2->next_at);
+    at = earlier(earlier(at, h2->room_at), is_empty(h2) ? 0 : h2->next_at);
     if (at == 0)
         conn_deadline_at(engine, h2->conn, 0, 0);
     else
@@ -221,6 +223,21 @@ static void take_no_more(struct http2_conn *h2)
     send_on(h2);
 }
 
+/* A client that does not take what it makes us say, or whose bodies have no room, is not read from.
+ */
+static bool may_read(const struct http2_conn *h2)
+{
+    return !h2->ended && h2->keeping == 0 && !(h2->rest && http2_is_full(h2->session));
+}
+
+static void read_on(struct http2_conn *h2)
+{
+    if (!h2->unread || !may_read(h2))
+        return;
+    h2->unread = false;
+    conn_read_later(h2->engine, h2->conn);
+}
+
 /* At the end of all that the leader does for it; it may be closed after this. */
 static void settle(struct engine *engine, struct conn *conn)
 {
@@ -229,8 +246,8 @@ static void settle(struct engine *engine, struct conn *conn)
         return;
     list_remove(&h2->unsent.link);
     send_on(h2);
-    if (h2->ended && !h2->broken)
-        http2_abandon_blocked(h2);
+    if (h2->ended && !h2->rest && !http2_wants_write(h2->session))
+        http2_abandon_unsent(h2);
     if (h2->announced && h2->ponged)
         take_no_more(h2);
     log_violation(h2);
@@ -242,7 +259,35 @@ static void settle(struct engine *engine, struct conn *conn)
         end_connection(h2, h2->announced ? CLOSE_DRAINED : CLOSE_ANSWERED);
     else
         set_timer(h2);
+    if (conn->state == CONN_OPEN)
+        read_on(h2);
     (void)engine;
+}
+
+/* Bodies without room */
+
+/* Other bodies could not go on meanwhile. */
+static void time_anew(struct request *request)
+{
+    request->body.timed = false;
+    request->body.arrived = 0;
+    http2_body_went_on(request, BODY_PARTIAL);
+}
+
+static void look_for_room(struct http2_conn *h2)
+{
+    struct list *next;
+    bool waits = h2->keeping > 0;
+    for (struct list *l = h2->streams.next; l != &h2->streams; l = next) {
+        struct http2_stream *stream = list_entry(l, struct http2_stream, link);
+        enum body_progress progress;
+        next = l->next;
+        if (stream->kept && http2_store_kept(stream->request, &progress))
+            http2_body_went_on(stream->request, progress);
+        else if (!stream->kept && request_phase(stream->request) == PHASE_BODY)
+            time_anew(stream->request);
+    }
+    h2->room_at = waits ? h2->engine->now_ms + PARK_LOOK_MS : 0;
 }
 
 /* Reading */
@@ -255,6 +300,7 @@ static struct http2_conn *make(struct engine *engine, struct conn *conn)
         return NULL;
     *h2 = (struct http2_conn){.engine = engine, .conn = conn};
     list_init(&h2->streams);
+    list_init(&h2->sending);
     list_init(&h2->unsent.link);
     h2->unsent.conn = conn;
     h2->session = http2_new(settings, &http2_conn_events, h2);
@@ -264,7 +310,7 @@ static struct http2_conn *make(struct engine *engine, struct conn *conn)
     return NULL;
 }
 
-static bool open_session(struct engine *engine, struct conn *conn)
+bool http2_open(struct engine *engine, struct conn *conn)
 {
     if (conn->session)
         return true;
@@ -319,34 +365,28 @@ static bool take(struct http2_conn *h2, size_t *taken)
     return false;
 }
 
-/* A client that does not take what it makes us say is not read from: see writable(). */
-static bool may_read(struct http2_conn *h2)
-{
-    return !h2->ended && !(h2->rest && http2_is_full(h2->session));
-}
-
 static void readable(struct engine *engine, struct conn *conn)
 {
     size_t taken = 0;
-    if (!open_session(engine, conn)) {
+    if (!http2_open(engine, conn)) {
         conn_close_because(engine, conn, CLOSE_ERROR);
         return;
     }
-    while (conn->state == CONN_OPEN && may_read(conn->session) && take(conn->session, &taken))
+    struct http2_conn *h2 = conn->session;
+    if (h2->keeping > 0 && conn_is_ending(conn))
+        look_for_room(h2);
+    while (conn->state == CONN_OPEN && may_read(h2) && take(h2, &taken))
         ;
+    if (conn->state != CONN_OPEN)
+        return;
+    h2->unread = !may_read(h2);
     settle(engine, conn);
 }
 
 static void writable(struct engine *engine, struct conn *conn)
 {
     struct http2_conn *h2 = conn->session;
-    if (!h2 || (!h2->rest && !http2_wants_write(h2->session)))
-        return;
-    bool was_full = !may_read(h2);
-    send_on(h2);
-    if (was_full && may_read(h2))
-        readable(engine, conn);
-    else
+    if (h2 && (h2->rest || h2->unread || http2_wants_write(h2->session)))
         settle(engine, conn);
 }
 
@@ -369,6 +409,7 @@ static void attend(struct engine *engine, struct request *request)
 {
     http2_credit(request);
     http2_deliver(request);
+    http2_websocket_attend(request);
     send_later(engine, request->conn);
 }
 
@@ -416,6 +457,8 @@ static bool look_at_times(struct http2_conn *h2)
         take_no_more(h2);
     else if (is_due(h2, h2->out_at) && h2->rest)
         look_at_output(h2);
+    else if (is_due(h2, h2->room_at))
+        look_for_room(h2);
     else if (is_due(h2, h2->head_at))
         give_up_client(h2, CLOSE_HEADER_TIMEOUT);
     else if (!is_empty(h2) && is_due(h2, h2->next_at))
@@ -444,6 +487,15 @@ static void expired(struct engine *engine, struct conn *conn)
         settle(engine, conn);
 }
 
+static void drain_websockets(struct http2_conn *h2)
+{
+    for (struct list *l = h2->streams.next; l != &h2->streams; l = l->next) {
+        const struct http2_stream *stream = list_entry(l, struct http2_stream, link);
+        if (stream->is_websocket)
+            websocket_drain(stream->request->websocket);
+    }
+}
+
 /* The caller sets the timer, and goes on with the connection. */
 static void drain(struct engine *engine, struct conn *conn)
 {
@@ -453,6 +505,7 @@ static void drain(struct engine *engine, struct conn *conn)
     h2->announced = true;
     h2->end_at = engine->now_ms + HTTP2_END_MS;
     http2_announce_end(h2->session);
+    drain_websockets(h2);
     send_on(h2);
     set_timer(h2);
 }
@@ -475,8 +528,12 @@ static void cut_streams(struct http2_conn *h2, int status, const char *text)
         struct request *request = list_entry(l, struct http2_stream, link)->request;
         enum request_phase phase = request_phase(request);
         bool runs = phase == PHASE_RUNNING && !ready_remove(&engine->ready, request);
-        if (!runs && phase != PHASE_FLUSH)
+        if (phase == PHASE_HEAD)
+            http2_withdraw(request);
+        else if (!runs && phase != PHASE_FLUSH)
             http2_refuse(request, status, text);
+        else if (runs && http2_stream(request)->is_websocket)
+            websocket_cut(request->websocket);
         else if (runs && engine->ops->events)
             events_raise(engine, request, REQUEST_DEADLINE);
     }

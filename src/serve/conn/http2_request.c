@@ -3,6 +3,7 @@
 #include "serve/access/refused.h"
 #include "serve/conn/http2_private.h"
 #include "serve/conn/proxied.h"
+#include "serve/conn/websocket.h"
 #include "serve/engine/admission.h"
 #include "serve/engine/limits.h"
 #include "serve/request/refusal.h"
@@ -30,27 +31,30 @@ static void turn_to(struct request *request, enum request_phase phase)
                      (before == PHASE_HEAD || before == PHASE_BODY);
 }
 
-/* The times of the streams are looked at when the first may be over. */
-static void look_at(struct request *request, uint64_t at)
-{
-    struct http2_conn *h2 = http2_of(request);
-    if (at > 0 && (h2->next_at == 0 || at < h2->next_at))
-        h2->next_at = at;
-}
-
 /* `ms` 0: it may wait for ever. */
 static void wait_from_now(struct request *request, uint32_t ms)
 {
     struct http2_stream *stream = http2_stream(request);
     stream->timed = false;
     stream->at = ms > 0 ? request->engine->now_ms + ms : 0;
-    look_at(request, stream->at);
+    http2_look_at(request, stream->at);
 }
 
 static void wait_for_input(struct request *request, uint64_t at)
 {
     http2_stream(request)->in_at = at;
-    look_at(request, at);
+    http2_look_at(request, at);
+}
+
+static void forget_websocket(struct request *request)
+{
+    struct http2_stream *stream = http2_stream(request);
+    if (stream->is_websocket && request_phase(request) == PHASE_RUNNING) {
+        http2_of(request)->websockets--;
+        request->engine->websockets--;
+    }
+    stream->is_websocket = false;
+    websocket_forget(request);
 }
 
 void http2_drop(struct request *request)
@@ -58,11 +62,15 @@ void http2_drop(struct request *request)
     struct http2_conn *h2 = http2_of(request);
     struct http2_stream *stream = http2_stream(request);
     enum request_phase phase = request_phase(request);
+    h2->requests--;
     h2->running -= phase == PHASE_RUNNING;
     h2->receiving -= phase == PHASE_HEAD || phase == PHASE_BODY;
     if (!stream->closed)
         http2_disown(h2->session, stream->id);
     list_remove(&stream->link);
+    list_remove(&stream->sending);
+    forget_websocket(request);
+    http2_forget_kept(request);
     http2_stream_clear(request);
     request_put(request->engine, request);
 }
@@ -71,6 +79,12 @@ static void reset(struct request *request, uint32_t code)
 {
     if (!http2_stream(request)->closed)
         http2_reset(http2_of(request)->session, http2_stream(request)->id, code);
+}
+
+void http2_withdraw(struct request *request)
+{
+    reset(request, HTTP2_REFUSED_STREAM);
+    http2_drop(request);
 }
 
 /* Answers */
@@ -134,20 +148,24 @@ static void time_output(struct request *request)
 
 void http2_deliver(struct request *request)
 {
-    if (http2_stream(request)->closed)
+    struct http2_stream *stream = http2_stream(request);
+    if (stream->closed)
         return;
     pthread_mutex_lock(&request->out.lock);
     bool pending = request->out.head;
     deliver(request);
     pthread_mutex_unlock(&request->out.lock);
-    if (pending)
+    if (pending && !http2_stream(request)->is_websocket)
         time_output(request);
+    if ((pending || request_phase(request) == PHASE_FLUSH) && list_empty(&stream->sending))
+        list_push(&http2_of(request)->sending, &stream->sending);
 }
 
 void http2_refuse(struct request *request, int status, const char *text)
 {
     struct engine *engine = request->engine;
     metrics_add(&engine->metrics->rejected[metrics_class((unsigned)status)], 1);
+    http2_forget_kept(request);
     turn_to(request, PHASE_FLUSH);
     refusal_send(request, status, text);
     refused_log(engine, request);
@@ -166,6 +184,7 @@ static void throw_answer_away(struct request *request)
 {
     struct engine *engine = request->engine;
     request->response.broken = true;
+    list_remove(&http2_stream(request)->sending);
     pthread_mutex_lock(&request->out.lock);
     struct part *rest = outq_clear(&request->out);
     pthread_mutex_unlock(&request->out.lock);
@@ -178,11 +197,17 @@ static void throw_answer_away(struct request *request)
 void http2_request_answered(struct request *request)
 {
     struct http2_stream *stream = http2_stream(request);
+    struct http2_conn *h2 = http2_of(request);
     turn_to(request, PHASE_FLUSH);
-    if (stream->closed || http2_of(request)->broken) {
+    h2->websockets -= stream->is_websocket;
+    if (stream->is_websocket)
+        websocket_answered(request->websocket);
+    if (stream->closed || h2->broken) {
         http2_drop(request);
         return;
     }
+    if (stream->is_websocket)
+        return;
     if (!request->response.finished || request->response.broken)
         reset(request, HTTP2_INTERNAL_ERROR);
     stream->in_at = 0;
@@ -198,7 +223,7 @@ static void refuse_overload(struct request *request, enum metrics_refusal reason
     refuse_whole(request, reason, 503, ADMISSION_TEXT);
 }
 
-static void ready(struct request *request)
+void http2_ready(struct request *request)
 {
     struct engine *engine = request->engine;
     enum metrics_refusal reason;
@@ -253,11 +278,11 @@ static void await_body(struct request *request)
     }
 }
 
-static void went_on(struct request *request, enum body_progress progress)
+void http2_body_went_on(struct request *request, enum body_progress progress)
 {
     switch (progress) {
     case BODY_COMPLETE:
-        ready(request);
+        http2_ready(request);
         break;
     case BODY_TOO_LARGE:
         refuse_too_large(request);
@@ -293,7 +318,7 @@ static void run_at_head(struct request *request)
     }
     request->body.continue_due = request->head.expect_continue;
     wait_for_input(request, inflow_look(request->engine, request));
-    ready(request);
+    http2_ready(request);
 }
 
 static void body_follows(struct request *request)
@@ -326,30 +351,52 @@ static bool pass_on(struct request *request, const char *data, size_t n)
     return goes_on;
 }
 
+static void store_body(struct request *request, const char *data, size_t n)
+{
+    struct body *body = &request->body;
+    enum body_progress progress = BODY_NO_ROOM;
+    uint64_t before = body->stored;
+    body->arrived += n;
+    errno = ENOBUFS;
+    if (!http2_stream(request)->kept)
+        progress = body_store(request, data, n, false);
+    size_t stored = (size_t)(body->stored - before);
+    if (progress != BODY_NO_ROOM || errno != ENOBUFS ||
+        !http2_keep(request, data + stored, n - stored))
+        http2_body_went_on(request, progress);
+}
+
 static void on_data(void *owner, const char *data, size_t n)
 {
     struct request *request = owner;
     struct http2_session *session = http2_of(request)->session;
+    if (request->head.websocket) {
+        http2_websocket_data(request, data, n);
+        return;
+    }
     if (request_phase(request) == PHASE_RUNNING && request->inflow.used &&
         inflow_state(request) == INFLOW_GOES_ON) {
         if (pass_on(request, data, n))
             http2_credit(request);
         return;
     }
-    if (request_phase(request) == PHASE_BODY) {
-        request->body.arrived += n;
-        went_on(request, body_store(request, data, n, false));
-    }
+    if (request_phase(request) == PHASE_BODY)
+        store_body(request, data, n);
     http2_consume(session, http2_stream(request)->id, n);
 }
 
 static void on_ended(void *owner)
 {
     struct request *request = owner;
-    if (request_phase(request) == PHASE_BODY) {
-        went_on(request, body_store(request, NULL, 0, true));
+    struct http2_stream *stream = http2_stream(request);
+    if (request->head.websocket) {
+        http2_websocket_ended(request);
+    } else if (request_phase(request) == PHASE_BODY && stream->kept) {
+        stream->kept_end = true;
+    } else if (request_phase(request) == PHASE_BODY) {
+        http2_body_went_on(request, body_store(request, NULL, 0, true));
     } else if (request_phase(request) == PHASE_RUNNING && request->inflow.used) {
-        http2_stream(request)->in_at = 0;
+        stream->in_at = 0;
         inflow_add(request, 0, 0, true);
         events_raise(request->engine, request, REQUEST_BODY);
     }
@@ -357,19 +404,47 @@ static void on_ended(void *owner)
 
 /* Heads */
 
+static void add_stream(struct http2_conn *h2, struct request *request, int32_t id)
+{
+    struct http2_stream *stream = http2_stream(request);
+    *stream = (struct http2_stream){.request = request, .id = id};
+    list_init(&stream->link);
+    list_init(&stream->sending);
+    list_push(&h2->streams, &stream->link);
+    h2->requests++;
+}
+
+bool http2_take_request(struct http2_conn *h2, struct request *request, const uint8_t *settings,
+                        size_t size)
+{
+    bool is_head = str_eq(request_method(request), STR("HEAD"));
+    if (!http2_upgrade(h2->session, settings, size, is_head, request))
+        return false;
+    add_stream(h2, request, 1);
+    request->stream = &http2_stream_ops;
+    request->must_close = false;
+    h2->receiving++;
+    return true;
+}
+
+/* A reset gives a client its stream back, but not the thread that runs the request. */
+static bool has_too_many(const struct http2_conn *h2)
+{
+    return h2->requests >= (uint64_t)h2->engine->options.http2.streams * HTTP2_REQUESTS_EACH;
+}
+
 static void *on_begin(void *context, int32_t id, struct http2_head *in)
 {
     struct http2_conn *h2 = context;
     struct engine *engine = h2->engine;
+    if (has_too_many(h2))
+        return NULL;
     struct request *request = request_get(engine, h2->conn, &http2_stream_ops, BUDGET_REQUEST);
     if (!request) {
         engine_short(engine, "HTTP/2 streams are refused");
         return NULL;
     }
-    struct http2_stream *stream = http2_stream(request);
-    *stream = (struct http2_stream){.request = request, .id = id};
-    list_init(&stream->link);
-    list_push(&h2->streams, &stream->link);
+    add_stream(h2, request, id);
     turn_to(request, PHASE_HEAD);
     in->head = &request->head;
     in->data = request->input;
@@ -407,14 +482,14 @@ static enum http2_fault apply_forwarded(struct request *request, const struct ht
 
 static void head_is_whole(struct request *request, bool ended)
 {
-    if (!ended) {
+    if (!ended && !request->head.websocket) {
         body_follows(request);
         return;
     }
     if (request->head.framing == HEAD_LENGTH)
         body_declare(request);
     request->body.complete = true;
-    ready(request);
+    http2_ready(request);
 }
 
 static void on_head(void *owner, const struct http2_head *in, bool ended)
@@ -452,6 +527,14 @@ static enum http2_more end_of(struct request *request)
                                                                                     : HTTP2_MORE;
 }
 
+static void websocket_left(struct request *request, size_t n, bool empty)
+{
+    if (empty && request_phase(request) == PHASE_RUNNING)
+        list_remove(&http2_stream(request)->sending);
+    if (n > 0)
+        websocket_sent(request->websocket, true);
+}
+
 static ssize_t on_read(void *owner, char *out, size_t n, enum http2_more *more)
 {
     struct request *request = owner;
@@ -467,11 +550,17 @@ static ssize_t on_read(void *owner, char *out, size_t n, enum http2_more *more)
         engine_note(request->engine, NOTE_ERROR, "An answer is cut off: %s", strerror(errno));
         return -1;
     }
+    if (stream->is_websocket) {
+        websocket_left(request, (size_t)got, empty);
+        return got;
+    }
     stream->taken += (uint32_t)got;
     if (request_phase(request) != PHASE_RUNNING)
         return got;
-    if (empty)
+    if (empty) {
         stream->at = 0;
+        list_remove(&stream->sending);
+    }
     if (got > 0 && room)
         events_raise(request->engine, request, REQUEST_ROOM);
     return got;
@@ -494,6 +583,10 @@ static void on_closed(void *owner, uint32_t code)
     bool waits = !stream->begun && request_phase(request) == PHASE_RUNNING;
     if (request_phase(request) != PHASE_RUNNING || (waits && is_withdrawn(request))) {
         http2_drop(request);
+        return;
+    }
+    if (stream->is_websocket) {
+        http2_websocket_gone(request);
         return;
     }
     pthread_mutex_lock(&request->out.lock);
@@ -531,6 +624,7 @@ static void give_up_body(struct request *request)
         wait_from_now(request, BODY_WINDOW_MS);
         return;
     }
+    turn_to(request, PHASE_FLUSH);
     request->response.status = 408;
     refused_log(request->engine, request);
     reset(request, HTTP2_CANCEL);
@@ -580,6 +674,11 @@ uint64_t http2_request_expired(struct request *request)
 {
     struct http2_stream *stream = http2_stream(request);
     uint64_t now = request->engine->now_ms;
+    if (stream->is_websocket) {
+        if (stream->at > 0 && now >= stream->at)
+            websocket_expired(request->websocket);
+        return stream->at;
+    }
     if (stream->in_at > 0 && now >= stream->in_at)
         look_at_input(request);
     if (stream->at > 0 && now >= stream->at)
@@ -599,6 +698,10 @@ static void abandon(struct request *request, bool broken)
         engine_note(request->engine, NOTE_DEBUG, "Request body cut short by ip=%s",
                     peer_text(request_peer(request), peer));
         http2_drop(request);
+    } else if (http2_stream(request)->is_websocket && phase == PHASE_RUNNING && broken) {
+        http2_websocket_gone(request);
+    } else if (request->head.websocket && !broken) {
+        http2_websocket_ended(request);
     } else if (phase == PHASE_RUNNING && broken) {
         throw_answer_away(request);
     } else if (phase == PHASE_RUNNING) {
@@ -620,20 +723,11 @@ void http2_abandon(struct http2_conn *h2, bool broken)
     }
 }
 
-static bool is_blocked(const struct http2_conn *h2, struct http2_stream *stream)
+void http2_abandon_unsent(struct http2_conn *h2)
 {
-    struct request *request = stream->request;
-    bool waits = request_phase(request) == PHASE_FLUSH || request->out.head;
-    return waits && !stream->closed && http2_is_blocked(h2->session, stream->id);
-}
-
-void http2_abandon_blocked(struct http2_conn *h2)
-{
-    struct list *next;
-    for (struct list *l = h2->streams.next; l != &h2->streams; l = next) {
-        next = l->next;
-        struct http2_stream *stream = list_entry(l, struct http2_stream, link);
-        if (is_blocked(h2, stream))
-            abandon(stream->request, true);
+    while (!list_empty(&h2->sending)) {
+        struct list *first = h2->sending.next;
+        list_remove(first);
+        abandon(list_entry(first, struct http2_stream, sending)->request, true);
     }
 }

@@ -225,6 +225,7 @@ void http2_stream_clear(struct request *request)
     }
     mem_free((char *)(uintptr_t)stream->trailers.p);
     stream->trailers = (struct str){NULL, 0};
+    websocket_drop_kept(&request->engine->budget, &stream->early);
 }
 
 const struct stream_ops http2_stream_ops = {

@@ -36,6 +36,7 @@ static void read_all(struct engine *engine, struct list *waiting)
     }
     while (!list_empty(&now)) {
         struct conn *conn = list_entry(now.next, struct conn, link);
+        conn->reads_on = false;
         conn_mark(engine, conn);
         conn_read(engine, conn);
     }

@@ -43,7 +43,7 @@ struct engine_options {
     const struct protocol *protocol;    /* of the listeners; NULL: HTTP/1 */
     const struct protocol *const *alpn; /* NULL, or protocols that ALPN may choose, ended by NULL */
     struct http2_settings http2;
-    bool http2_expected;               /* by cleartext_protocol, of clients that may speak it */
+    bool http2_prior, http2_upgrade;   /* how clients of cleartext_protocol may begin HTTP/2 */
     const struct forwarded *forwarded; /* borrowed */
     const struct trust *trust;         /* borrowed: forwarded_allow_ips */
     const struct trust *proxies;       /* borrowed: proxy_allow_ips */

@@ -110,6 +110,7 @@ static void complete_http2(struct engine_options *options)
             .header_list_size = 65536,
             .limits = &options->limits,
         };
+    http2->websockets = options->at_head;
     if (options->at_head && http2->window > READ_AHEAD)
         http2->window = READ_AHEAD;
 }

@@ -15,12 +15,12 @@ int loop_host_news(const struct engine *engine)
     return engine->ready.pipe[0];
 }
 
-void loop_host_heard(struct engine *engine)
+void loop_host_heard(struct engine *engine, bool rests)
 {
     char bytes[64];
     while (read(engine->ready.pipe[0], bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes))
         ;
-    loop_watch_answer(&engine->loop_watch);
+    loop_watch_answer(&engine->loop_watch, rests);
 }
 
 /* The stand-by leads on until it sees that it is not needed any more; then it wakes the loop. */

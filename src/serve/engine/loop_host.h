@@ -17,8 +17,8 @@
 int loop_host_fd(const struct engine *engine);
 int loop_host_news(const struct engine *engine);
 
-/* Takes note of the news. */
-void loop_host_heard(struct engine *engine);
+/* Takes note of the news. `rests`: the application has no task in the loop. */
+void loop_host_heard(struct engine *engine, bool rests);
 
 /* One step without waiting; when another leads, it is asked to stop that. Attached. */
 void loop_host_step(struct engine *engine);

@@ -29,6 +29,17 @@ enum loop_state loop_watch_look(struct loop_watch *watch, uint64_t now_ms)
     return LOOP_BLOCKED;
 }
 
+bool loop_watch_is_pending(const struct loop_watch *watch)
+{
+    return watch->asked_ms > 0 && !has_answered(watch);
+}
+
+int loop_watch_wait_idle(const struct loop_watch *watch, uint64_t now_ms)
+{
+    bool rests = atomic_load_explicit(&watch->rests, memory_order_relaxed);
+    return rests && has_answered(watch) ? -1 : loop_watch_wait(watch, now_ms);
+}
+
 int loop_watch_wait(const struct loop_watch *watch, uint64_t now_ms)
 {
     if (watch->after_ms == 0 || watch->reported)

@@ -65,6 +65,12 @@ static bool is_busy(struct engine *engine)
     return running > (looked_after ? 0 : atomic_load(&engine->dormant));
 }
 
+/* By the application, between requests: a task of its own, or one that goes on after its answer. */
+static bool is_blocked(const struct engine *engine)
+{
+    return loop_watch_is_pending(&engine->loop_watch);
+}
+
 /* Of two waits, of which -1 is one without end. */
 static int earlier(int a_ms, int b_ms)
 {
@@ -184,6 +190,17 @@ static void sleep_one_tick(void)
     nanosleep(&tick, NULL);
 }
 
+/* With the lock: a loop that does not answer at once is watched as that of running requests is. */
+static void look_at_idle_loop(struct engine *engine)
+{
+    pthread_mutex_unlock(&engine->standby_lock);
+    look_at_loop(engine);
+    sleep_one_tick();
+    pthread_mutex_lock(&engine->standby_lock);
+    if (is_blocked(engine))
+        atomic_store(&engine->standby_awake, true);
+}
+
 static void watch_while_busy(struct engine *engine)
 {
     int quiet = 0;
@@ -196,17 +213,33 @@ static void watch_while_busy(struct engine *engine)
         struct progress before = progress_of(engine);
         sleep_one_tick();
         look_at_deadlines(engine);
-        bool busy = is_busy(engine) || has_more(engine);
+        look_at_loop(engine);
+        bool busy = is_busy(engine) || has_more(engine) || is_blocked(engine);
         if (busy)
             look_after(engine, before, &handover);
-        if (busy)
-            look_at_loop(engine);
-        else
-            loop_watch_rest(&engine->loop_watch);
         quiet = busy || progress_of(engine).answered != before.answered ? 0 : quiet + 1;
         if (!busy)
             handover_tell(engine, 0);
     }
+    loop_watch_renew(&engine->loop_watch);
+}
+
+/* With the lock, which is released meanwhile: until the stand-by is awake, or is to look at the
+ * loop, although no request runs. */
+static void rest(struct engine *engine)
+{
+    int most_ms = loop_watch_wait_idle(&engine->loop_watch, clock_ms());
+    if (most_ms < 0) {
+        pthread_cond_wait(&engine->standby_wake, &engine->standby_lock);
+        return;
+    }
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    uint64_t ns = (uint64_t)until.tv_nsec + (uint64_t)most_ms * 1000000;
+    until.tv_sec += (time_t)(ns / 1000000000);
+    until.tv_nsec = (long)(ns % 1000000000);
+    if (pthread_cond_timedwait(&engine->standby_wake, &engine->standby_lock, &until) == ETIMEDOUT)
+        look_at_idle_loop(engine);
 }
 
 static void *standby_main(void *argument)
@@ -216,7 +249,7 @@ static void *standby_main(void *argument)
     pthread_mutex_lock(&engine->standby_lock);
     while (!atomic_load(&engine->stopped)) {
         if (!atomic_load(&engine->standby_awake)) {
-            pthread_cond_wait(&engine->standby_wake, &engine->standby_lock);
+            rest(engine);
             continue;
         }
         pthread_mutex_unlock(&engine->standby_lock);

@@ -119,8 +119,9 @@ struct request {
     struct request *next_attended; /* see engine_attend() */
     atomic_bool attended;
     struct flow flow;
-    struct websocket *websocket; /* owned; NULL: it is none, or none yet */
-    void *call;                  /* the application's, while it runs */
+    _Atomic(struct websocket *) websocket; /* owned; set when its handshake is answered. NULL: it is
+                                              none, or none yet */
+    void *call;                            /* the application's, while it runs */
     uint32_t blocked; /* calls of the application's threads that wait detached; attached only */
 };
 

@@ -272,6 +272,15 @@ enum response_error response_finish(struct request *request)
     return RESPONSE_OK;
 }
 
+enum response_error response_open(struct request *request)
+{
+    bool kept;
+    if (!complete_head(request))
+        return RESPONSE_NO_MEMORY;
+    return request->stream->write(request, NULL, 0, NULL, &kept, false) ? RESPONSE_OK
+                                                                        : failure(request);
+}
+
 void response_abort(struct request *request)
 {
     request->must_close = true;

@@ -44,6 +44,9 @@ enum response_error response_write(struct request *request, const char *data, si
 /* Sends n bytes of a file from offset on. The descriptor stays the caller's. */
 enum response_error response_file(struct request *request, int file, off_t offset, uint64_t n);
 
+/* Sends the head, and all that follows is the stream's. */
+enum response_error response_open(struct request *request);
+
 /* The body is complete: sends the head if nothing has, and the end of the framing. */
 enum response_error response_finish(struct request *request);
 

@@ -4,6 +4,7 @@
 #include "serve/conn/conn.h"
 #include "serve/request/request.h"
 
+#include <assert.h>
 #include <sys/types.h>
 
 struct engine;
@@ -100,9 +101,11 @@ static inline uint32_t request_number(const struct request *request)
     return request->conn->served + 1;
 }
 
-/* Why its connection will be closed; the first reason counts. */
+/* Why its connection will be closed; the first reason counts. The thread that runs it, which has
+ * the connection for itself: not of HTTP/2. */
 static inline void request_because(struct request *request, enum metrics_close reason)
 {
+    assert(!request->stream->http2);
     conn_because(request->conn, reason);
 }
 

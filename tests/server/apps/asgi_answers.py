@@ -205,6 +205,28 @@ async def block_late(scope, receive, send):
     await block(scope, receive, send)
 
 
+def block_after(seconds):
+    time.sleep(seconds)
+
+
+async def block_at_end(scope, receive, send):
+    """In the task of a request whose answer is complete."""
+    await answer(send, b"done")
+    await asyncio.sleep(0)
+    block_after(float(scope["query_string"]))
+
+
+async def block_apart(scope, receive, send):
+    """In a task of its own, a while after the request."""
+
+    async def apart():
+        await asyncio.sleep(0.7)
+        block_after(float(scope["query_string"]))
+
+    apart.task = asyncio.create_task(apart(), name="apart")
+    await answer(send, b"done")
+
+
 async def stubborn(scope, receive, send):
     """Goes on although it is cancelled, until the process has the file of the query."""
     while not os.path.exists(scope["query_string"]):
@@ -279,6 +301,7 @@ PATHS = {
     "start_only": start_only, "half": half, "wrong": wrong, "status": status, "fields": fields,
     "closing": closing, "flood": flood, "pieces": pieces, "sleep": sleep, "block": block,
     "block_late": block_late, "stubborn": stubborn,
+    "block_at_end": block_at_end, "block_apart": block_apart,
     "context": context, "tasks": tasks, "send_path": send_path,
     "send_pieces": send_pieces, "trailing": trailing, "hints": hints, "pid": pid,
 }  # fmt: skip

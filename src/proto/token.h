@@ -1,5 +1,5 @@
-#ifndef PROTO_WEBSOCKET_TOKEN_H
-#define PROTO_WEBSOCKET_TOKEN_H
+#ifndef PROTO_TOKEN_H
+#define PROTO_TOKEN_H
 
 #include "base/str.h"
 #include "proto/octet.h"
