@@ -15,6 +15,7 @@ RUN = (
     "test_frameworks.py::*-fastapi*",
     "test_frameworks.py::*-django*",
     "test_http2.py::test_tasks*",
+    "test_hostile_gateways.py::*",
     "test_limits.py::test_header_timeout*",
     "test_limits.py::test_limit_request_body*",
     "test_limits.py::test_send_timeout*",
