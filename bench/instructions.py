@@ -171,9 +171,17 @@ def per_request(command: Callable[[int], list[str]], request) -> float:
     return (many - few) / (MANY - FEW)
 
 
-def server(venv: Path, *options: str) -> Callable[[int], list[str]]:
+def server(venv: Path, *arguments: str) -> Callable[[int], list[str]]:
     command = [str(venv.resolve() / "bin" / "python"), "-m", "gunicorn", "--no-control-socket"]
-    return lambda port: [*command, *options, "-b", f"127.0.0.1:{port}", "app:app"]
+    return lambda port: [*command, "-b", f"127.0.0.1:{port}", *arguments]
+
+
+def wsgi_server(venv: Path, *options: str) -> Callable[[int], list[str]]:
+    return server(venv, *options, "app:app")
+
+
+def asgi_server(venv: Path) -> Callable[[int], list[str]]:
+    return server(venv, "-k", "asgi", "--asgi-loop", "asyncio", "asgi_app:app")
 
 
 def echo(program: Path) -> Callable[[int], list[str]]:
@@ -186,11 +194,14 @@ def main() -> None:
     parser.add_argument("--echo", type=Path, help="the C echo application of this build")
     parser.add_argument("--echo-against", type=Path, help="the C echo application of the other")
     args = parser.parse_args()
-    ours, others = server(Path(sys.prefix)), args.against and server(args.against)
-    rows: list[tuple] = [(name, request, ours, others) for name, request in WORKS.items()]
+    rows: list[tuple] = []
+    for prefix, serve in (("", wsgi_server), ("ASGI ", asgi_server)):
+        ours, others = serve(Path(sys.prefix)), args.against and serve(args.against)
+        rows += [(prefix + name, request, ours, others) for name, request in WORKS.items()]
     for way in ways():
-        beside = args.against and server(args.against, *way.options)
-        rows.append((f"hello: {way.name}", way, server(Path(sys.prefix), *way.options), beside))
+        this = wsgi_server(Path(sys.prefix), *way.options)
+        that = args.against and wsgi_server(args.against, *way.options)
+        rows.append((f"hello: {way.name}", way, this, that))
     if args.echo:
         plain, other = echo(args.echo), args.echo_against and echo(args.echo_against)
         rows += [(name, request, plain, other) for name, request in PLAIN.items()]

@@ -249,6 +249,7 @@ def test_haproxy_by_http2(site):
             return client.request().body.decode()
 
     wait_until(lambda: answer() == "2 https", "HAProxy has seen that it is ready", PATIENCE)
+    assert_echoes(front, authority)
 
 
 def test_behind_a_balancer(site):
