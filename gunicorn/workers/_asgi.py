@@ -21,8 +21,19 @@ _NO_TRAILERS = frozenset(
     b"authorization cache-control connection content-encoding content-length content-range "
     b"content-type host keep-alive set-cookie te trailer transfer-encoding upgrade".split()
 )
+_PATHSEND = "http.response.pathsend"
+_PATHSEND_HINT = f". If a middleware drops {_PATHSEND}, set sendfile = False"
 #: Exceptions of frameworks that say that the client has left.
 _LEFT = ("ClientDisconnect", "ClientDisconnected", "WebSocketDisconnect")
+
+
+class Constant(dict):
+    """An empty dict that all requests share: what a scope says of an extension."""
+
+    def _refuse(self, *_args, **_kwargs):
+        raise TypeError("this dict is the same for all requests: put another in its place")
+
+    __setitem__ = __ior__ = setdefault = update = _refuse  # type: ignore[assignment]
 
 
 class Half:
@@ -43,12 +54,13 @@ class Half:
         #: Extensions of a request that takes trailers.
         self.trailers_extension = {
             **_extensions(self.cfg.sendfile),
-            "http.response.trailers": {},
+            "http.response.trailers": Constant(),
         }
         self.takes_forwarded = self.cfg.asgi_forwarded_client
         self._cancelled: weakref.WeakSet = weakref.WeakSet()
         #: How a task is made that runs at once, as Python has it from 3.12 on.
         self.task_type = asyncio.Task if sys.version_info >= (3, 12) else None
+        self.task_keywords = {"loop": loop, "eager_start": True}
         if self.cfg.loop_block_warning:
             signal.signal(signal.SIGURG, self.loop_blocked)
 
@@ -130,9 +142,10 @@ class Half:
             )
             return
         self.log.error(
-            "Error handling request %s %s: the application returned %s",
+            "Error handling request %s %s: the application returned %s%s",
             *_line(scope),
             "before its answer was complete" if started else "without an answer",
+            _PATHSEND_HINT if self.cfg.sendfile and not started else "",
         )
 
     def task_overdue(self, task, scope, age) -> None:
@@ -221,9 +234,8 @@ class Half:
 
 
 def _extensions(sendfile) -> dict:
-    hints: dict[str, dict] = {"http.response.early_hint": {}}
-    files: dict[str, dict] = {"http.response.pathsend": {}, "http.response.zerocopysend": {}}
-    return hints | files if sendfile else hints
+    files = (_PATHSEND, "http.response.zerocopysend") if sendfile else ()
+    return {name: Constant() for name in ("http.response.early_hint", *files)}
 
 
 def _http(tls, sendfile) -> dict:
@@ -240,7 +252,7 @@ def _websocket(tls) -> dict:
         "type": "websocket",
         "scheme": "wss" if tls else "ws",
         "subprotocols": [],
-        "extensions": {"websocket.http.response": {}},
+        "extensions": {"websocket.http.response": Constant()},
     }
 
 

@@ -141,6 +141,7 @@ def test_no_request_sees_what_another_has_put_into_its_scope(server):
     for _ in range(2):
         scope = scope_of(server, target="/scope?mark")
         assert not any("mark" in scope[name] for name in ("asgi", "extensions", "state"))
+        assert not any("mark" in extension for extension in scope["extensions"].values())
 
 
 @pytest.mark.parametrize(
@@ -398,7 +399,7 @@ def test_wrong_messages(troubled, messages, raised):
     "path, line",
     [
         ("/raise_before", "ValueError: raised before the answer"),
-        ("/nothing", "GET /nothing: the application returned without an answer"),
+        ("/nothing", "GET /nothing: the application returned without an answer. If a middle"),
         ("/start_only", "GET /start_only: the application returned before its answer"),
     ],
 )

@@ -8,6 +8,8 @@ import time
 from contextvars import ContextVar
 from urllib.parse import unquote
 
+from asgi_counts import counts
+
 VARIABLE = ContextVar("VARIABLE", default="unset")
 TEXT = [(b"content-type", b"text/plain")]
 seen: list = []
@@ -45,6 +47,11 @@ async def show_scope(scope, receive, send):
     if scope["query_string"] == b"mark":
         for name in ("asgi", "extensions", "state"):
             scope[name]["mark"] = True
+        for extension in scope["extensions"].values():
+            with contextlib.suppress(TypeError, AttributeError):
+                extension["mark"] = True
+            with contextlib.suppress(TypeError, AttributeError):
+                extension.update(mark=True)
 
 
 async def echo(scope, receive, send):
@@ -91,6 +98,11 @@ async def end(scope, receive, send):
 
 async def show_seen(scope, receive, send):
     await answer(send, json.dumps(seen).encode())
+
+
+async def show_counts(scope, receive, send):
+    seen.clear()
+    await answer(send, json.dumps(counts()).encode())
 
 
 async def after(scope, receive, send):
@@ -173,6 +185,23 @@ async def flood(scope, receive, send):
             seen.append(n)
     except OSError:
         seen.append("OSError")
+
+
+async def events(scope, receive, send):
+    """A stream of events without end."""
+    await send({"type": "http.response.start", "status": 200})
+    try:
+        while True:
+            await send({"type": "http.response.body", "body": b"event", "more_body": True})
+            await asyncio.sleep(0.02)
+    finally:
+        print("the stream has ended", flush=True)
+
+
+async def error_page(scope, receive, send):
+    """As frameworks do it: the page is sent, then the exception goes on to the server."""
+    await answer(send, b"error", status=500)
+    raise ValueError("behind the page")
 
 
 async def pieces(scope, receive, send):
@@ -304,4 +333,5 @@ PATHS = {
     "block_at_end": block_at_end, "block_apart": block_apart,
     "context": context, "tasks": tasks, "send_path": send_path,
     "send_pieces": send_pieces, "trailing": trailing, "hints": hints, "pid": pid,
+    "counts": show_counts, "events": events, "error_page": error_page,
 }  # fmt: skip
