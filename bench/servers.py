@@ -50,7 +50,7 @@ http {{
 """
 
 NGINX_TLS = """
-        listen 127.0.0.1:{port} ssl backlog=2048;
+        listen 127.0.0.1:{port} ssl http2 backlog=2048;
         ssl_certificate {scratch}/tls.pem;
         ssl_certificate_key {scratch}/tls.key;
         ssl_protocols TLSv1.3;
@@ -272,6 +272,7 @@ def asgi_servers(loop: str) -> list[Server]:
 
 HELLO_ONLY = frozenset({"hello", "hello-1000"})
 HUB_WORKS = HELLO_ONLY | {"post-4k"}
+HTTP2_WORKS = frozenset({"h2-hello-1x100", "h2-hello-32x10", "h2-file-4x4"})
 LOGGED_WORKS = frozenset({"hello", "browser"})
 CERTIFICATE = ("--certfile", "{scratch}/tls.pem", "--keyfile", "{scratch}/tls.key")
 ACCESS_LOG = ("--access-logfile", "{scratch}/access.log")
@@ -308,7 +309,7 @@ def all_servers() -> list[Server]:
         ),
         Server(
             "ours-tls",
-            gunicorn_command("sync", *CERTIFICATE),
+            gunicorn_command("sync", *CERTIFICATE, "--http-protocols", "h2,h1"),
             ours=True,
             tls=True,
         ),
@@ -333,6 +334,18 @@ def all_servers() -> list[Server]:
                 *("--port", "{port}", "--workers", "1", "--no-access-log", "app:app"),
             ],
             "granian==2.8.7",
+        ),
+        Server(
+            "granian-tls",
+            [
+                *("{bin}/granian", "--interface", "wsgi", "--host", "127.0.0.1"),
+                *("--ssl-certificate", "{scratch}/tls.pem", "--ssl-keyfile", "{scratch}/tls.key"),
+                *("--port", "{port}", "--workers", "1", "--no-access-log", "app:app"),
+            ],
+            "granian==2.8.7",
+            environment="granian",
+            works=HTTP2_WORKS,
+            tls=True,
         ),
         Server(
             "uwsgi",

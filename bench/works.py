@@ -35,6 +35,7 @@ class Goal:
 class Work:
     """One load: the path, wrk's script and its argument, and the number of connections.
 
+    ``streams``: by HTTP/2, so many requests at a time on each connection, by h2load.
     ``idle``: so many connections more are open meanwhile, have had one answer and ask nothing.
     ``only``: the servers that are asked; None means all that run the WSGI application.
     ``warm_up``: seconds of a first run that does not count.
@@ -50,6 +51,7 @@ class Work:
     connections: int = 64
     goals: tuple[Goal, ...] = ()
     tls: bool = False
+    streams: int = 0
     idle: int = 0
     only: frozenset[str] | None = None
     warm_up: int = 1
@@ -70,6 +72,21 @@ def hub_goals(more: tuple[Goal, ...] = ()) -> tuple[Goal, ...]:
         Goal("gunicorn-eventlet", of="ours-eventlet", at_least=6.0),
         Goal("gunicorn-tornado", of="ours-tornado", at_least=6.0),
         *more,
+    )
+
+
+def http2(name: str, shape: str, what: str, ratio: float) -> Work:
+    """Return a work over HTTP/2; `shape`: connections x streams."""
+    connections, streams = map(int, shape.split("x"))
+    return Work(
+        name=f"h2-{name}-{shape}",
+        what=f"{what}, {connections} connections x {streams} streams, HTTP/2 over TLS 1.3",
+        path=f"/{name}",
+        connections=connections,
+        streams=streams,
+        tls=True,
+        only=frozenset({"ours-tls", "nginx-tls", "granian-tls"}),
+        goals=(Goal("nginx-tls", at_most=ratio),),
     )
 
 
@@ -242,5 +259,8 @@ WORKS = (
         goals=(Goal("nginx-tls", at_most=1.1),),
         tls=True,
     ),
+    http2("hello", "1x100", "GET, 13 bytes", 1.3),
+    http2("hello", "32x10", "GET, 13 bytes", 1.3),
+    http2("file", "4x4", "1 MiB by wsgi.file_wrapper", 1.2),
     *ASGI_WORKS,
 )
