@@ -34,8 +34,10 @@ enum { /* of the first byte; the upper three bits are the target's own */
 struct answer {
     bool head, given_up;
     uint16_t status;
-    uint64_t body; /* bytes that the client must get, unless the answer was cut */
-    bool checked;  /* `body` is known */
+    uint64_t body;  /* bytes that the client must get, unless the answer was cut */
+    bool checked;   /* `body` is known */
+    int32_t stream; /* of HTTP/2 */
+    const struct request *request;
 };
 
 /* How a client's bytes travel, and the protocol that they are of. None of it waits. */
@@ -46,6 +48,7 @@ struct wire {
     /* Says that nothing more comes. */
     void (*end)(int fd);
     const struct protocol *protocol; /* NULL: HTTP/1 */
+    bool streams;                    /* of which a refusal concerns one */
     unsigned proxy_versions;         /* of PROXY headers that may come first */
     void (*check)(void);             /* of the answers; NULL: answers_check() */
 };

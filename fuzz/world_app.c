@@ -1,5 +1,6 @@
 #include "world.h"
 
+#include "serve/conn/http2_private.h"
 #include "serve/request/refusal.h"
 #include "serve/request/response.h"
 
@@ -14,7 +15,9 @@ static int file = -1;
 static void give_up(struct request *request)
 {
     world.may_be_cut = true;
-    world.answers[world.answer_count - 1].given_up = true;
+    for (size_t i = 0; i < world.answer_count; i++)
+        if (world.answers[i].request == request)
+            world.answers[i].given_up = true;
     response_abort(request);
 }
 
@@ -217,6 +220,12 @@ static void answer_fields(struct request *request, struct answer *answer)
     put_all(request, answer, 1);
 }
 
+static void put_rest(struct request *request)
+{
+    put(request, block, 10, false);
+    finish(request);
+}
+
 static void answer_later(struct request *request, struct answer *answer)
 {
     if (!start(request, answer, "200 OK"))
@@ -224,7 +233,10 @@ static void answer_later(struct request *request, struct answer *answer)
     put(request, block, 9000, false);
     answer->checked = true;
     answer->body = 9010;
-    world.put_off = request;
+    if (world.put_off) /* of another stream */
+        put_rest(request);
+    else
+        world.put_off = request;
 }
 
 static void (*const ways[])(struct request *request, struct answer *answer) = {
@@ -245,9 +257,12 @@ static size_t way_of(const struct request *request)
 void app_run(struct request *request)
 {
     require(world.answer_count < ANSWERS_MAX);
-    require(world.invalid == 0); /* nothing is handed on after a refusal */
+    require(world.invalid == 0 || world.wire->streams); /* nothing is handed on after a refusal */
     struct answer *answer = &world.answers[world.answer_count++];
-    *answer = (struct answer){.head = str_eq(request_method(request), STR("HEAD"))};
+    *answer =
+        (struct answer){.request = request, .head = str_eq(request_method(request), STR("HEAD"))};
+    if (request_is_http2(request))
+        answer->stream = http2_stream(request)->id;
     ways[way_of(request)](request, answer);
 }
 
@@ -257,8 +272,7 @@ void app_finish_put_off(void)
     if (!request)
         return;
     world.put_off = NULL;
-    put(request, block, 10, false);
-    finish(request);
+    put_rest(request);
     engine_finish(world.engine, request);
 }
 

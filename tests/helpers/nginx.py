@@ -1,4 +1,4 @@
-"""nginx in front of a server of the tests, by uwsgi_pass, fastcgi_pass or proxy_pass."""
+"""nginx in front of a server of the tests, by uwsgi_pass, fastcgi_pass, grpc_pass or proxy_pass."""
 
 from __future__ import annotations
 
@@ -51,17 +51,20 @@ http {{
     keepalive 8;
   }}
   server {{
-    listen 127.0.0.1:{port};
+    listen 127.0.0.1:{port}{version};
     location / {{
       {params}
       {more}
-      {kind}_buffering {buffering};
-      {kind}_request_buffering {buffering};
+      {buffers}
       {kind}_pass {scheme}server;
     }}
   }}
 }}
 """
+
+
+BUFFERS = "{kind}_buffering {buffering}; {kind}_request_buffering {buffering};"
+SCHEMES = {"proxy": "http://", "grpc": "grpc://"}
 
 
 class Nginx:
@@ -72,7 +75,10 @@ class Nginx:
         self.processes: list[subprocess.Popen] = []
 
     def start(self, kind: str, upstream: str, buffering: str, more: str = "") -> tuple[str, int]:
-        """Its address. `kind`: uwsgi, fastcgi or proxy; `more` lines of its location."""
+        """Its address. `kind`: uwsgi, fastcgi, grpc or proxy; `more` lines of its location.
+
+        With grpc it is reached by HTTP/2, with prior knowledge, as is the server.
+        """
         port = free_port()
         conf = self.directory / f"nginx-{port}.conf"
         conf.write_text(
@@ -80,11 +86,12 @@ class Nginx:
                 directory=self.directory,
                 upstream=upstream,
                 port=port,
-                params="" if kind == "proxy" else PARAMS.format(kind=kind),
+                params=PARAMS.format(kind=kind) if kind in ("uwsgi", "fastcgi") else "",
                 kind=kind,
                 more=more,
-                buffering=buffering,
-                scheme="http://" if kind == "proxy" else "",
+                buffers="" if kind == "grpc" else BUFFERS.format(kind=kind, buffering=buffering),
+                version=" http2" if kind == "grpc" else "",
+                scheme=SCHEMES.get(kind, ""),
             )
         )
         log = str(self.directory / "nginx-start.log")
@@ -96,10 +103,6 @@ class Nginx:
 
         wait_until(listens, "nginx listens")
         return "127.0.0.1", port
-
-    def errors(self) -> str:
-        """Its error log."""
-        return (self.directory / "nginx-error.log").read_text()
 
     def __enter__(self) -> Nginx:
         return self

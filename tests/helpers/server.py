@@ -34,6 +34,9 @@ APPS = TESTS / "server" / "apps"
 #: Whether a sanitizer watches: times and memory are not what they are otherwise.
 SANITIZED = "san.so" in os.environ.get("LD_PRELOAD", "")
 
+#: The environment of clients of others, which are not to be sanitized: curl hangs then.
+UNWATCHED = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+
 #: The same of ThreadSanitizer: it has a thread of its own, and a shell under it crashes.
 THREAD_SANITIZED = "tsan.so" in os.environ.get("LD_PRELOAD", "")
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import pytest
+from helpers.server import UNWATCHED
 from helpers.wire import render
 
 pytest.importorskip("h2")
@@ -80,7 +81,7 @@ def test_curl(server):
     host, port = server.address
     url = f"http://{host}:{port}"
     command = ["curl", "-sv", "--http2", f"{url}/ok", f"{url}/ok", "-d", "x"]
-    done = subprocess.run(command, capture_output=True, timeout=30, check=True)
+    done = subprocess.run(command, capture_output=True, timeout=30, check=True, env=UNWATCHED)
     assert done.stdout == b"okok"
     assert done.stderr.count(b"HTTP/2 200") == 2
 
@@ -90,7 +91,7 @@ def test_curl(server):
 def test_nghttp(server):
     host, port = server.address
     command = ["nghttp", "-u", f"http://{host}:{port}/big?100000"]
-    done = subprocess.run(command, capture_output=True, timeout=30, check=True)
+    done = subprocess.run(command, capture_output=True, timeout=30, check=True, env=UNWATCHED)
     assert len(done.stdout) == 100_000
 
 

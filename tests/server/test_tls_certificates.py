@@ -13,6 +13,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from helpers.http2 import Http2
 from helpers.tls import NAME, Authority, look, reload, serve_tls
 from helpers.tls_records import RecordClient
 from helpers.wire import STEP_TIMEOUT, render, wait_until
@@ -183,11 +184,15 @@ def test_reload_with_a_bad_setting(gunicorn, pair, client, tmp_path):
 
 @pytest.mark.slow
 def test_renewed_on_disk(secure, authority, worker):
-    """New files are used without a signal; halfway renewed ones are not."""
+    """New files are used without a signal; halfway renewed ones are not.
+
+    A connection of HTTP/2, which may last for days, ends with the old one.
+    """
     if worker not in ("sync", "gevent"):
         pytest.skip("the same for all")
     pair = authority.issue(file="by-itself")
-    server = secure(use=pair, expect_trouble=True)
+    server = secure("--http-protocols=h2,h1", "--keep-alive=60", use=pair, expect_trouble=True)
+    old = Http2(server.address, authority.client())
     before = shown_certificate(server)
     server.request()
     other = authority.issue(file="by-itself-2")
@@ -199,6 +204,9 @@ def test_renewed_on_disk(secure, authority, worker):
     assert shown_certificate(server) != before
     assert server.log.count("stays in use") == 1
     assert server.request().status == 200
+    assert old.request().status == 200
+    old.wait_closed()
+    assert old.goaway == (1, 0)
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ struct served {
     int runs, releases, waits; /* calls of the application, of release(), of detach() */
     char notes[4096];          /* what was noted, a line each */
     struct tls_context *tls;   /* what new clients find; borrowed; NULL: plain */
+    void (*waiting)(void);     /* a thread waits, for no descriptor */
     bool reads_while_waiting;  /* the client reads when the application's thread waits for it */
 };
 
@@ -102,7 +103,9 @@ static inline void served_app_refused(void *app, const struct refused *refused)
 static inline int served_app_wait(void *app, int fd, short events, int timeout_ms)
 {
     served_app_detach(app);
-    int result = socket_wait(fd, events, timeout_ms);
+    if (fd < 0 && served.waiting)
+        served.waiting();
+    int result = socket_wait(fd, events, served.waiting ? 0 : timeout_ms);
     served_app_attach(app);
     return result;
 }

@@ -532,6 +532,9 @@ static const struct {
     {"\0\0\0\4\0\0\0\0\0", 9},             /* SETTINGS */
     {"\0\0\4\10\0\0\0\0\0\0\0\0\1", 13},   /* WINDOW_UPDATE by 1 */
     {"\0\0\5\2\0\0\0\0\11\0\0\0\0\1", 14}, /* PRIORITY */
+    {"\0\0\0\0\0\0\0\0\1", 9},             /* DATA without bytes, */
+    {"\0\0\2\0\10\0\0\0\1\1\0", 11},       /* and with padding alone */
+    {"\0\0\1\143\0\0\0\0\0x", 10},         /* of a type that nobody knows */
 };
 
 static void idle_frames_are_counted(void **state)
@@ -539,6 +542,7 @@ static void idle_frames_are_counted(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(idle_frames) / sizeof(idle_frames[0]); i++) {
         open_server();
+        h2_request(&client, POST, "", 0, true);
         exchange();
         for (int n = 0; n <= HTTP2_IDLE_FRAMES; n++)
             http2_receive(server.session, idle_frames[i].frame, idle_frames[i].size, 0);
@@ -552,11 +556,14 @@ static void endless_heads_are_counted(void **state)
 {
     (void)state;
     open_server();
+    exchange();
     say("\0\0\1\1\0\0\0\0\1\202", 10); /* HEADERS that go on */
     assert_true(http2_awaits_head(server.session));
-    for (int n = 0; n <= HTTP2_IDLE_FRAMES; n++)
-        say("\0\0\0\11\0\0\0\0\1", 9); /* CONTINUATION of no bytes */
+    for (int n = 0; n <= HTTP2_IDLE_FRAMES && server.reads; n++) /* CONTINUATION of no bytes */
+        server.reads = http2_receive(server.session, "\0\0\0\11\0\0\0\0\1", 9, 0);
     assert_false(server.reads);
+    exchange();
+    assert_non_null(strstr(h2_lines(&client), " 11\n"));
     close_server();
 }
 

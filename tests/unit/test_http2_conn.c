@@ -765,23 +765,90 @@ static void an_unfinished_head_is_cut_off(void **state)
     close_all();
 }
 
+/* Heads of few bytes that decode to many: others have their turn between them. */
+static void heads_that_grow_take_turns(void **state)
+{
+    enum { FIELD = 4000, NAMED = 14, HEADS = 90 };
+    static char piece[HEADS * (9 + 8 + NAMED) + FIELD + 100];
+    static const char begun[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+                                "\0\0\0\4\0\0\0\0\0"
+                                "\0\017\256\1\5\0\0\0\1\202\206\4\1/\1\1a\100\1x\177\241\36";
+    struct engine_options options = http2_options();
+    size_t size = sizeof(begun) - 1;
+    (void)state;
+    open_with(&options, answer_path);
+    memcpy(piece, begun, size);
+    memset(piece + size, 'y', FIELD);
+    size += FIELD;
+    for (int i = 0; i < HEADS; i++) {
+        const char head[17] = {
+            0,      0, 8 + NAMED, 1,   5, 0, 0,  (char)(i / 126), (char)(3 + i % 126 * 2), '\202',
+            '\206', 4, 1,         '/', 1, 1, 'a'};
+        memcpy(piece + size, head, sizeof(head));
+        memset(piece + size + sizeof(head), '\276', NAMED);
+        size += sizeof(head) + NAMED;
+    }
+    assert_int_equal(send(served.client, piece, size, 0), (int)size);
+    assert_true(engine_lead(served.engine));
+    engine_step(served.engine, 0);
+    engine_yield(served.engine);
+    assert_in_range(served.engine->in_flight, 10, HEADS / 2);
+    served_answer();
+    assert_int_equal(served.runs, HEADS + 1);
+    close_all();
+}
+
 /* Memory */
+
+/* Bodies, interim answers, trailers, windows, resets, and both steps of the end. */
+static void talk_of_all_kinds(void)
+{
+    nghttp2_settings_entry small = {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1000};
+    nghttp2_submit_settings(client.ng, 0, &small, 1);
+    h2_request(&client, ":method POST\n:scheme http\n:authority a\n:path /\nexpect 100-continue\n",
+               "abc", 3, false);
+    h2_post(&client, "/", big, LARGE);
+    talk();
+    int32_t id =
+        h2_request(&client, ":method POST\n:scheme http\n:authority a\n:path /\n", "a", 1, true);
+    h2_request(&client, ":method get\n:scheme http\n:authority a\n:path /\n", NULL, 0, false);
+    talk();
+    nghttp2_submit_rst_stream(client.ng, 0, id, NGHTTP2_CANCEL);
+    nghttp2_submit_ping(client.ng, 0, NULL);
+    talk();
+    h2_get(&client, "/");
+    engine_drain(served.engine);
+    talk();
+}
+
+static void answer_much(struct request *request)
+{
+    if (request->body.stored < LARGE)
+        answer_body(request);
+    else
+        answer_big(request);
+}
 
 static void no_memory_is_survived(void **state)
 {
+    static void (*const ways[])(long count) = {mem_fail_once, mem_fail_after};
     struct engine_options options = http2_options();
     (void)state;
-    for (long count = 0, failed = 1; failed; count++) {
-        open_with(&options, answer_body);
-        mem_fail_once(count);
-        h2_post(&client, "/a", "abc", 3);
-        h2_get(&client, "/b");
-        talk();
-        failed = mem_failed();
-        mem_fail_never();
-        assert_int_equal(served.engine->in_flight, 0);
-        close_all();
-        assert_true(count < 1000);
+    for (size_t way = 0; way < 2; way++) {
+        for (long count = 0, failed = 1; failed; count++) {
+            served_open(&options, answer_much);
+            served.waiting = expire;
+            h2_open(&client);
+            ways[way](count);
+            conn = served_connect(false);
+            if (conn)
+                talk_of_all_kinds();
+            failed = mem_failed();
+            mem_fail_never();
+            assert_int_equal(served.engine->in_flight, 0);
+            close_all();
+            assert_true(count < 1000);
+        }
     }
 }
 
@@ -813,6 +880,7 @@ int main(void)
         cmocka_unit_test(a_body_waits_for_room),
         cmocka_unit_test(but_not_for_ever),
         cmocka_unit_test(one_that_has_gone_does_not_wait),
+        cmocka_unit_test(heads_that_grow_take_turns),
         cmocka_unit_test(no_memory_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

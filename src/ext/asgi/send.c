@@ -5,12 +5,15 @@
 #include "proto/status.h"
 #include "serve/request/later.h"
 #include "serve/request/response.h"
+#include "serve/request/stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { STATUS_DIGITS = 3 };
 
 /* Errors: all return -1 with an exception. */
 
@@ -95,11 +98,23 @@ static int read_start(struct asgi *asgi, PyObject *message, struct start *start)
     return trailers < 0 ? -1 : 0;
 }
 
+/* "200 OK": its size. */
+static size_t write_status(char *line, size_t room, int status)
+{
+    const char *reason = status_reason(status);
+    size_t n = strnlen(reason, room - STATUS_DIGITS - 1);
+    for (int i = STATUS_DIGITS - 1, rest = status; i >= 0; i--, rest /= 10)
+        line[i] = (char)('0' + rest % 10);
+    line[STATUS_DIGITS] = ' ';
+    memcpy(line + STATUS_DIGITS + 1, reason, n);
+    return STATUS_DIGITS + 1 + n;
+}
+
 static int set_status(struct channel *channel, long status)
 {
     char line[64];
-    int n = snprintf(line, sizeof(line), "%ld %s", status, status_reason((int)status));
-    return send_error(channel, response_start(channel_request(channel), line, (size_t)n), Py_None);
+    size_t n = write_status(line, sizeof(line), (int)status);
+    return send_error(channel, response_start(channel_request(channel), line, n), Py_None);
 }
 
 /* Looks for fields that concern the connection and the framing. 0 or -1. */
@@ -422,8 +437,11 @@ static int send_trailers(struct channel *channel, PyObject *message)
     if (!channel->call)
         return client_has_left(channel);
     struct request *request = channel_request(channel);
+    struct str lines = message_bytes_view(channel->trailers);
+    if (request_is_http2(request) && response_trailers(request, lines) != RESPONSE_OK)
+        return send_error(channel, RESPONSE_NO_MEMORY, Py_None);
     if (trailers_are_wanted(request))
-        request->response.trailers = message_bytes_view(channel->trailers);
+        request->response.trailers = lines;
     channel->trailers_follow = false;
     return end_body(channel);
 }

@@ -1,6 +1,7 @@
 #include "ext/asgi/trailers.h"
 
 #include "ext/asgi/message.h"
+#include "serve/request/stream.h"
 
 static bool is_blank(char c)
 {
@@ -36,6 +37,8 @@ static bool names_trailers(struct str value)
 bool trailers_are_wanted(const struct request *request)
 {
     const struct head *head = &request->head;
+    if (request_is_http2(request))
+        return true;
     if (!(head->seen & field_bit(FIELD_TE)) || (head->major == 1 && head->minor == 0))
         return false;
     for (uint32_t i = 0; i < head->field_count; i++) {

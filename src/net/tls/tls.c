@@ -44,6 +44,11 @@ struct tls *tls_accept(struct tls_context *context, int fd)
     return NULL;
 }
 
+const struct tls_context *tls_context_of(const struct tls *tls)
+{
+    return tls->context;
+}
+
 struct tls_context *tls_free(struct tls *tls)
 {
     struct tls_context *context = tls->context;

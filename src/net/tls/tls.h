@@ -106,6 +106,9 @@ int tls_set_context(struct tls *tls, struct ssl_ctx_st *ssl_ctx);
 /* One connection on a socket that stays the caller's. Takes over one use of the context, on
  * success. NULL with errno. */
 struct tls *tls_accept(struct tls_context *context, int fd);
+
+/* The context of its handshake, borrowed. */
+const struct tls_context *tls_context_of(const struct tls *tls);
 /* Gives the context back, for the caller to drop. */
 struct tls_context *tls_free(struct tls *tls);
 

@@ -17,14 +17,14 @@ static int32_t number(const uint8_t *p)
                      p[3]);
 }
 
-static uint32_t length_of(const struct http2_frames *frames)
+uint32_t http2_frames_length(const struct http2_frames *frames)
 {
-    return (uint32_t)number(frames->head) >> 8;
+    return ((uint32_t)frames->head[0] << 16) | ((uint32_t)frames->head[1] << 8) | frames->head[2];
 }
 
 static bool is_priority(const struct http2_frames *frames)
 {
-    return frames->head[TYPE_AT] == TYPE_PRIORITY && length_of(frames) == FRAMES_PRIORITY;
+    return frames->head[TYPE_AT] == TYPE_PRIORITY && http2_frames_length(frames) == FRAMES_PRIORITY;
 }
 
 /* Bytes that are to be there. */
@@ -47,7 +47,7 @@ static size_t fill(struct http2_frames *frames, const char *data, size_t n)
 static void begin_frame(struct http2_frames *frames)
 {
     uint8_t type = http2_frames_type(frames);
-    frames->skip = length_of(frames) + FRAMES_HEAD - frames->size;
+    frames->skip = http2_frames_length(frames) + FRAMES_HEAD - frames->size;
     frames->size = 0;
     frames->fields = type == TYPE_HEADERS || type == TYPE_CONTINUATION;
     frames->goes_on = frames->fields && !(frames->head[FLAGS_AT] & END_HEADERS);
@@ -73,6 +73,11 @@ size_t http2_frames_next(struct http2_frames *frames, const char *data, size_t n
 uint8_t http2_frames_type(const struct http2_frames *frames)
 {
     return frames->head[TYPE_AT];
+}
+
+uint8_t http2_frames_flags(const struct http2_frames *frames)
+{
+    return frames->head[FLAGS_AT];
 }
 
 int32_t http2_frames_id(const struct http2_frames *frames)

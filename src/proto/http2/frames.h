@@ -28,6 +28,8 @@ size_t http2_frames_next(struct http2_frames *frames, const char *data, size_t n
 
 /* Of the head that was found last. */
 uint8_t http2_frames_type(const struct http2_frames *frames);
+uint8_t http2_frames_flags(const struct http2_frames *frames);
+uint32_t http2_frames_length(const struct http2_frames *frames);
 int32_t http2_frames_id(const struct http2_frames *frames);
 
 /* A head, or trailers, have begun, and their last byte has not come: nothing else may come before.

@@ -33,7 +33,10 @@ struct http2_session {
     bool leaves;                /* the client begins no more streams */
     bool torn;                  /* see http2_free() */
     struct http2_session *next; /* of those that are torn */
-    uint64_t list_size;         /* decoded bytes of the fields of a head, or of trailers */
+    uint64_t decoded;           /* bytes of fields in this turn */
+    char *ahead;                /* owned; bytes of the client that are left; NULL: none */
+    size_t ahead_size;
+    uint64_t list_size; /* decoded bytes of the fields of a head, or of trailers */
     uint32_t streams;
     const char *violation;
     char reason[REASON_SIZE];
@@ -119,18 +122,26 @@ static void count_idle_frame(struct http2_session *session)
 }
 
 /* Frames that cost work, and neither begin a request nor bring bytes of one. */
-static bool is_idle_frame(const nghttp2_frame_hd *frame)
+static bool is_idle_frame(const struct http2_frames *frames)
 {
-    switch (frame->type) {
+    switch (http2_frames_type(frames)) {
     case NGHTTP2_DATA:
-        return frame->length == 0 && !(frame->flags & NGHTTP2_FLAG_END_STREAM);
+        return http2_frames_length(frames) == 0 &&
+               !(http2_frames_flags(frames) & NGHTTP2_FLAG_END_STREAM);
     case NGHTTP2_HEADERS:
     case NGHTTP2_RST_STREAM: /* counted by itself */
     case NGHTTP2_WINDOW_UPDATE:
         return false;
-    default:
+    default: /* nghttp2 passes over types that it does not know */
         return true;
     }
+}
+
+/* DATA of padding alone: nghttp2 opens the window again by itself. */
+static bool is_padding(const nghttp2_frame *frame)
+{
+    return frame->hd.type == NGHTTP2_DATA && frame->hd.length > 0 &&
+           frame->hd.length == frame->data.padlen && !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
 }
 
 /* Streams */
@@ -165,24 +176,23 @@ static bool is_late(struct http2_session *session, int32_t id)
     return true;
 }
 
+/* Little DATA for a stream that we have reset, or answered before its end. */
+static bool is_wasted(struct http2_session *session, int32_t id)
+{
+    return http2_frames_length(&session->frames) < HTTP2_LEAST_DATA && !owner_of(session, id);
+}
+
 /* nghttp2 passes over these. */
 static void look_at_frame(struct http2_session *session)
 {
     uint8_t type = http2_frames_type(&session->frames);
     int32_t id = http2_frames_id(&session->frames);
+    if (type == NGHTTP2_DATA && is_wasted(session, id))
+        count_idle_frame(session);
     if ((type == NGHTTP2_DATA || type == NGHTTP2_HEADERS) && is_late(session, id))
         end_with(session, NGHTTP2_STREAM_CLOSED);
     if (type == NGHTTP2_PRIORITY && (id == 0 || http2_frames_loop(&session->frames)))
         end_with(session, NGHTTP2_PROTOCOL_ERROR);
-}
-
-static int on_begin_frame(nghttp2_session *ng, const nghttp2_frame_hd *frame, void *user)
-{
-    struct http2_session *session = user;
-    (void)ng;
-    if (is_idle_frame(frame))
-        count_idle_frame(session);
-    return 0;
 }
 
 static bool is_request(const nghttp2_frame *frame)
@@ -231,6 +241,7 @@ static bool is_bomb(struct http2_session *session, size_t n)
 {
     uint64_t most = (uint64_t)session->settings.header_list_size * LISTS_MAX;
     session->list_size += n;
+    session->decoded += n;
     if (session->list_size <= (most > LIST_LEAST ? most : LIST_LEAST))
         return false;
     calm(session, "header fields that are far too long");
@@ -288,6 +299,8 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *user)
         if (session->heading)
             head_is_whole(session, frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
     } else if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA) {
+        if (is_padding(frame))
+            count_idle_frame(session);
         frame_with_end(session, frame);
     } else if (frame->hd.type == NGHTTP2_RST_STREAM) {
         count_reset(session);
@@ -393,7 +406,6 @@ static ssize_t read_body(nghttp2_session *ng, int32_t id, uint8_t *out, size_t n
 
 static void set_callbacks(nghttp2_session_callbacks *callbacks)
 {
-    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
@@ -483,6 +495,8 @@ static void keep_torn(struct http2_session *session)
 
 void http2_free(struct http2_session *session)
 {
+    mem_free(session->ahead);
+    session->ahead = NULL;
     if (session->torn) {
         keep_torn(session);
         return;
@@ -499,6 +513,18 @@ static const char *reason_of(ssize_t error)
                                                  : nghttp2_strerror((int)error);
 }
 
+static uint32_t code_of(ssize_t error)
+{
+    switch (error) {
+    case NGHTTP2_ERR_BAD_CLIENT_MAGIC:
+        return NGHTTP2_PROTOCOL_ERROR;
+    case NGHTTP2_ERR_NOMEM:
+        return NGHTTP2_INTERNAL_ERROR;
+    default: /* more of something than nghttp2 keeps */
+        return NGHTTP2_ENHANCE_YOUR_CALM;
+    }
+}
+
 static void feed(struct http2_session *session, const char *data, size_t n)
 {
     if (n == 0 || session->over)
@@ -508,6 +534,7 @@ static void feed(struct http2_session *session, const char *data, size_t n)
         return;
     session->over = true;
     session->violation = reason_of(used);
+    end_with(session, code_of(used));
 }
 
 /* Frames that are looked at when nghttp2 knows all that was before them. */
@@ -522,21 +549,67 @@ static bool may_read(const struct http2_session *session)
     return !session->over && !(session->leaves && session->streams == 0);
 }
 
-bool http2_receive(struct http2_session *session, const char *data, size_t n, uint64_t now_ms)
+/* How many of the bytes; more than fields enough for one turn stay. */
+static size_t take_frames(struct http2_session *session, const char *data, size_t n)
 {
     size_t fed = 0, at = 0;
     bool found;
-    session->now_ms = now_ms;
-    while (at < n && !session->over) {
+    session->decoded = 0;
+    while (at < n && !session->over && session->decoded < HTTP2_DECODE_TURN) {
         at += http2_frames_next(&session->frames, data + at, n - at, &found);
+        if (found && is_idle_frame(&session->frames))
+            count_idle_frame(session);
         if (!found || !is_of_interest(&session->frames))
             continue;
         feed(session, data + fed, at - fed);
         fed = at;
         look_at_frame(session);
     }
-    feed(session, data + fed, n - fed);
+    feed(session, data + fed, at - fed);
+    return at;
+}
+
+static void keep_ahead(struct http2_session *session, const char *data, size_t n)
+{
+    if (n == 0 || session->over)
+        return;
+    char *ahead = mem_realloc(session->ahead, session->ahead_size + n);
+    if (!ahead) {
+        fail(session, NGHTTP2_ERR_NOMEM);
+        return;
+    }
+    memcpy(ahead + session->ahead_size, data, n);
+    session->ahead = ahead;
+    session->ahead_size += n;
+}
+
+static void drop_ahead(struct http2_session *session, size_t n)
+{
+    session->ahead_size -= n;
+    memmove(session->ahead, session->ahead + n, session->ahead_size);
+    if (session->ahead_size > 0 && !session->over)
+        return;
+    mem_free(session->ahead);
+    session->ahead = NULL;
+    session->ahead_size = 0;
+}
+
+bool http2_receive(struct http2_session *session, const char *data, size_t n, uint64_t now_ms)
+{
+    session->now_ms = now_ms;
+    if (session->ahead) {
+        keep_ahead(session, data, n);
+        drop_ahead(session, take_frames(session, session->ahead, session->ahead_size));
+    } else {
+        size_t used = take_frames(session, data, n);
+        keep_ahead(session, data + used, n - used);
+    }
     return may_read(session);
+}
+
+bool http2_has_more(const struct http2_session *session)
+{
+    return session->ahead;
 }
 
 /* The first frame that is sent names fewer streams than nghttp2 allows. */

@@ -28,10 +28,12 @@ struct http2_settings {
 /* Floods: so many of a kind in HTTP2_FLOOD_MS are answered by ENHANCE_YOUR_CALM. */
 enum {
     HTTP2_FLOOD_MS = 10 * 1000,
-    HTTP2_RESETS_MAX = 200,    /* streams that the client resets, or makes us reset */
-    HTTP2_IDLE_FRAMES = 1000,  /* frames that carry nothing: see is_idle_frame() */
-    HTTP2_LEAST_WINDOW = 256,  /* bytes by which a window has to grow to be more than nothing */
-    HTTP2_OUTBOUND_MAX = 1000, /* frames that may wait for a client that does not read */
+    HTTP2_RESETS_MAX = 200,      /* streams that the client resets, or makes us reset */
+    HTTP2_IDLE_FRAMES = 1000,    /* frames that carry nothing: see is_idle_frame() */
+    HTTP2_LEAST_WINDOW = 256,    /* bytes by which a window has to grow to be more than nothing */
+    HTTP2_LEAST_DATA = 1024,     /* bytes of DATA for a stream that is gone, to be the same */
+    HTTP2_DECODE_TURN = 1 << 20, /* bytes of decoded fields before others have their turn */
+    HTTP2_OUTBOUND_MAX = 1000,   /* frames that may wait for a client that does not read */
 };
 
 /* What follows the bytes of a body that were read. */
@@ -89,6 +91,10 @@ void http2_free(struct http2_session *session);
 /* The client's bytes. False: nothing that follows is read; what http2_send() has is still to be
  * sent. */
 bool http2_receive(struct http2_session *session, const char *data, size_t n, uint64_t now_ms);
+
+/* Few bytes can name many fields: some are left to a further http2_receive(), with or without
+ * others, when other clients have had their turn. */
+bool http2_has_more(const struct http2_session *session);
 
 /* Writes up to `room` bytes for the client; how many. 0: there is nothing to send now. */
 size_t http2_send(struct http2_session *session, char *out, size_t room);

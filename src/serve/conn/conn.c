@@ -195,6 +195,12 @@ void conn_await(struct engine *engine, struct conn *conn, uint32_t timeout_ms)
         conn_deadline_in(engine, conn, timeout_ms);
 }
 
+void conn_go_on_later(struct engine *engine, struct conn *conn)
+{
+    conn->reads_on = true;
+    conn_list(engine, conn);
+}
+
 void conn_read_later(struct engine *engine, struct conn *conn)
 {
     bool watched = conn->watched;
@@ -202,8 +208,7 @@ void conn_read_later(struct engine *engine, struct conn *conn)
     if (conn_watch(engine, conn) < 0) {
         conn_close_because(engine, conn, CLOSE_ERROR);
     } else if (conn->tls) { /* bytes that TLS has buffered raise no event */
-        conn->reads_on = true;
-        conn_list(engine, conn);
+        conn_go_on_later(engine, conn);
     } else if (watched) {
         loop_again(engine->loop, &conn->io, LOOP_READ);
     }

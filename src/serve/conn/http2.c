@@ -212,6 +212,23 @@ static void end_connection(struct http2_conn *h2, enum metrics_close reason)
         conn_linger(h2->engine, conn);
 }
 
+/* The first step of GOAWAY. */
+static void announce_end(struct http2_conn *h2)
+{
+    if (h2->announced)
+        return;
+    h2->announced = true;
+    h2->end_at = h2->engine->now_ms + HTTP2_END_MS;
+    http2_announce_end(h2->session);
+}
+
+/* The certificate was renewed since the handshake. */
+static bool is_outdated(const struct conn *conn)
+{
+    return conn->tls && tls_context_of(conn->tls) !=
+                            atomic_load_explicit(&conn->listener->tls, memory_order_relaxed);
+}
+
 /* The second step of GOAWAY: clients know of the end now, or have had the time to. */
 static void take_no_more(struct http2_conn *h2)
 {
@@ -223,19 +240,26 @@ static void take_no_more(struct http2_conn *h2)
     send_on(h2);
 }
 
-/* A client that does not take what it makes us say, or whose bodies have no room, is not read from.
- */
-static bool may_read(const struct http2_conn *h2)
+/* A client that does not take what it makes us say, or whose bodies have no room, has to wait. */
+static bool may_go_on(const struct http2_conn *h2)
 {
     return !h2->ended && h2->keeping == 0 && !(h2->rest && http2_is_full(h2->session));
 }
 
+static bool may_read(const struct http2_conn *h2)
+{
+    return may_go_on(h2) && !http2_has_more(h2->session);
+}
+
 static void read_on(struct http2_conn *h2)
 {
-    if (!h2->unread || !may_read(h2))
+    if (!h2->unread || !may_go_on(h2))
         return;
     h2->unread = false;
-    conn_read_later(h2->engine, h2->conn);
+    if (http2_has_more(h2->session))
+        conn_go_on_later(h2->engine, h2->conn);
+    else
+        conn_read_later(h2->engine, h2->conn);
 }
 
 /* At the end of all that the leader does for it; it may be closed after this. */
@@ -245,6 +269,8 @@ static void settle(struct engine *engine, struct conn *conn)
     if (conn->state != CONN_OPEN)
         return;
     list_remove(&h2->unsent.link);
+    if (is_outdated(conn) && !h2->ended)
+        announce_end(h2);
     send_on(h2);
     if (h2->ended && !h2->rest && !http2_wants_write(h2->session))
         http2_abandon_unsent(h2);
@@ -334,6 +360,12 @@ static void end_of_input(struct http2_conn *h2, bool broken)
         http2_abandon(h2, false);
 }
 
+static void receive(struct http2_conn *h2, const char *data, size_t n)
+{
+    if (!http2_receive(h2->session, data, n, h2->engine->now_ms))
+        h2->ended = true;
+}
+
 /* Whether the socket may have more at once. */
 static bool take(struct http2_conn *h2, size_t *taken)
 {
@@ -352,8 +384,7 @@ static bool take(struct http2_conn *h2, size_t *taken)
     }
     metrics_add(&engine->metrics->bytes_in, (uint64_t)n);
     conn_gain(engine, conn, (uint64_t)n);
-    if (!http2_receive(h2->session, data, (size_t)n, engine->now_ms))
-        h2->ended = true;
+    receive(h2, data, (size_t)n);
     if ((size_t)n < sizeof(data) && !paused && !conn_is_ending(conn) && !conn->urgent) {
         conn_await(engine, conn, 0);
         return false;
@@ -375,6 +406,8 @@ static void readable(struct engine *engine, struct conn *conn)
     struct http2_conn *h2 = conn->session;
     if (h2->keeping > 0 && conn_is_ending(conn))
         look_for_room(h2);
+    if (may_go_on(h2) && http2_has_more(h2->session))
+        receive(h2, "", 0);
     while (conn->state == CONN_OPEN && may_read(h2) && take(h2, &taken))
         ;
     if (conn->state != CONN_OPEN)
@@ -500,11 +533,10 @@ static void drain_websockets(struct http2_conn *h2)
 static void drain(struct engine *engine, struct conn *conn)
 {
     struct http2_conn *h2 = conn->session;
-    if (!h2 || h2->announced || h2->ended)
+    (void)engine;
+    if (!h2 || h2->ended)
         return;
-    h2->announced = true;
-    h2->end_at = engine->now_ms + HTTP2_END_MS;
-    http2_announce_end(h2->session);
+    announce_end(h2);
     drain_websockets(h2);
     send_on(h2);
     set_timer(h2);

@@ -64,11 +64,11 @@ struct http2_stream {
     bool closed;         /* it is gone, and its number unknown */
     bool begun;          /* the head was given to the session */
     bool is_websocket;   /* its handshake is answered */
-    bool in_ended;       /* of a WebSocket: the client sends nothing more */
+    bool in_ended;       /* of a WebSocket, or behind `kept`: the client sends nothing more */
     bool timed;          /* `at` is the client's, to take some of the answer */
-    bool kept_end;       /* the bytes in `kept` are the last ones */
     bool has_head;       /* under request->out.lock: the head of the answer is complete, */
-    bool whole;          /* and all of it is in the queue */
+    bool whole;          /* all of it is in the queue, */
+    bool waits;          /* and its thread waits for room there */
     uint32_t taken;      /* bytes of the answer that have left since `at` was set */
     uint64_t at;         /* when it has waited too long; 0: it does not */
     uint64_t in_at;      /* when the pace of a body that streams is looked at; 0: never */

@@ -152,7 +152,7 @@ void http2_deliver(struct request *request)
     if (stream->closed)
         return;
     pthread_mutex_lock(&request->out.lock);
-    bool pending = request->out.head;
+    bool pending = request->out.head || stream->waits;
     deliver(request);
     pthread_mutex_unlock(&request->out.lock);
     if (pending && !http2_stream(request)->is_websocket)
@@ -392,7 +392,7 @@ static void on_ended(void *owner)
     if (request->head.websocket) {
         http2_websocket_ended(request);
     } else if (request_phase(request) == PHASE_BODY && stream->kept) {
-        stream->kept_end = true;
+        stream->in_ended = true;
     } else if (request_phase(request) == PHASE_BODY) {
         http2_body_went_on(request, body_store(request, NULL, 0, true));
     } else if (request_phase(request) == PHASE_RUNNING && request->inflow.used) {
@@ -543,7 +543,7 @@ static ssize_t on_read(void *owner, char *out, size_t n, enum http2_more *more)
     pthread_mutex_lock(&request->out.lock);
     ssize_t got = outq_take(&request->out, out, n, &done);
     *more = end_of(request);
-    bool room = has_room(request), empty = !request->out.head;
+    bool room = has_room(request), empty = !request->out.head && !stream->waits;
     pthread_mutex_unlock(&request->out.lock);
     engine_discard(request->engine, done);
     if (got < 0) {

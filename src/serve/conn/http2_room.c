@@ -88,7 +88,7 @@ bool http2_store_kept(struct request *request, enum body_progress *progress)
         return false;
     int error = errno;
     http2_forget_kept(request);
-    if (*progress == BODY_PARTIAL && stream->kept_end)
+    if (*progress == BODY_PARTIAL && stream->in_ended)
         *progress = body_store(request, NULL, 0, true);
     errno = error;
     return true;

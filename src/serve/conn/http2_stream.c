@@ -73,6 +73,7 @@ static bool wait_for_client(struct request *request)
     if (store_never_waits(request) || !is_running(request))
         return overflow(request);
     budget_publish(&engine->budget, engine->metrics);
+    http2_stream(request)->waits = true;
     pthread_mutex_unlock(&request->out.lock);
     have_sent(request, false);
     engine_collect_parts(engine);
@@ -80,6 +81,7 @@ static bool wait_for_client(struct request *request)
     int result = engine->ops->wait(engine->app, -1, 0, HTTP2_WAIT_MS);
     request->blocked--;
     pthread_mutex_lock(&request->out.lock);
+    http2_stream(request)->waits = false;
     if (result < 0)
         request->response.broken = true;
     return !request->response.broken;

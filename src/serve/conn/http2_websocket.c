@@ -32,8 +32,10 @@ static bool store(struct request *request, const struct iovec *parts, int count)
 static int send_frame(struct request *request, struct iovec *parts, int count, bool *attend)
 {
     pthread_mutex_lock(&request->out.lock);
-    if (!request->response.broken && !store(request, parts, count))
-        request->response.full = request->response.broken = true;
+    if (!request->response.broken && !store(request, parts, count)) {
+        request->response.full = true;
+        request->response.broken = true;
+    }
     pthread_mutex_unlock(&request->out.lock);
     *attend = true;
     return request->response.broken ? -1 : 0;

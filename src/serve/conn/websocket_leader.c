@@ -137,7 +137,7 @@ static uint64_t drain_delay_ms(struct engine *engine)
 void websocket_drain(struct websocket *ws)
 {
     struct engine *engine = ws->request->engine;
-    if (websocket_is_finished(ws) || ws->want == DUPLEX_END)
+    if (websocket_is_finished(ws) || ws->want == DUPLEX_END || ws->drain_at > 0)
         return;
     ws->drain_at = engine->now_ms + drain_delay_ms(engine);
     ws->way->settled(ws, earlier(ws->out_at, earlier(ws->drain_at, ws->duplex.deadline_ms)));

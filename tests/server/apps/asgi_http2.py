@@ -9,7 +9,7 @@ left = 0
 async def application(scope, receive, send):
     if scope["type"] != "http":
         raise NotImplementedError
-    await {"/echo": echo, "/scope": show, "/left": count}[scope["path"]](scope, receive, send)
+    await PATHS[scope["path"]](scope, receive, send)
 
 
 async def answer(send, body):
@@ -42,3 +42,17 @@ async def count(scope, receive, send):
     while left == 0:
         await asyncio.sleep(0.01)
     await answer(send, b"%d" % left)
+
+
+async def trail(scope, receive, send):
+    """Send trailers by two messages, behind a body of two."""
+    assert "http.response.trailers" in scope["extensions"]
+    await send({"type": "http.response.start", "status": 200, "trailers": True})
+    await send({"type": "http.response.body", "body": b"a", "more_body": True})
+    await send({"type": "http.response.body", "body": b"b"})
+    for name, more in ((b"X-Sum", True), (b"x-other", False)):
+        headers = [(name, b"1")]
+        await send({"type": "http.response.trailers", "headers": headers, "more_trailers": more})
+
+
+PATHS = {"/echo": echo, "/scope": show, "/left": count, "/trailers": trail}
