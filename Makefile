@@ -89,7 +89,7 @@ MEMORY = $(patsubst %,tests/server/test_%.py,connection http1 limits wsgi_answer
 RACES = $(patsubst %,tests/server/test_%.py,concurrency deadlines slow_clients standby stopping) \
         tests/process/test_dispatch.py tests/attack/test_memory_budget.py
 
-.PHONY: help run build test test-control unit pytest tls tls-system compare asan tsan sanitized valgrind autobahn faults fuzz portable cross testssl soak siege scribble side-by-side bench instructions picture lint format wheel sdist wheel-test deploy-check docs clean
+.PHONY: help run build test test-control unit pytest tls tls-system compare asan tsan sanitized valgrind autobahn faults fuzz portable cross testssl soak siege scribble side-by-side bench instructions picture lint format wheel wheels cross-wheels sdist wheel-test deploy-check docs clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -246,6 +246,11 @@ bench: $(INSTALLED) ## Compare with nginx and other Python servers (ARGS=--help)
 	$(PIP) install -q 'gevent>=24.10.1' eventlet tornado
 	$(BIN)/python bench/run.py $(ARGS)
 
+.PHONY: bench-gateways
+bench-gateways: $(INSTALLED) ## Compare what uwsgi, FastCGI and PROXY headers cost beside HTTP
+	tools/prerequisites.sh $(PYTHON) build
+	$(BIN)/python bench/gateways.py $(ARGS)
+
 .PHONY: bench-websocket
 bench-websocket: $(INSTALLED) ## Compare what WebSockets cost in ASGI servers (ARGS=--help)
 	tools/prerequisites.sh $(PYTHON) build
@@ -280,13 +285,27 @@ format: $(VENV)/.lint ## Lay out the C and the Python code
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
+MAKE_SHIM = $(BIN)/python tools/make_shim.py "$$(sed -n "s/^  version: '\(.*\)',/\1/p" meson.build)" dist
+
 # A wheel says by its tag which C library it needs: the one of this machine or newer.
 wheel: $(VENV)/.release ## Build a wheel for this Python in dist/
 	rm -rf $(BUILD)/raw
 	$(PIP) wheel -q --no-build-isolation --no-deps --config-settings=build-dir=$(BUILD)/wheel \
 	    -w $(BUILD)/raw .
 	$(WITH_PATH) $(BIN)/auditwheel repair -w dist $(BUILD)/raw/*.whl
-	$(BIN)/python tools/make_shim.py "$$(sed -n "s/^  version: '\(.*\)',/\1/p" meson.build)" dist
+	$(MAKE_SHIM)
+
+# One machine builds all; each Python in an environment of its own.
+wheels: $(VENV)/.cross ## Build wheels for glibc and musl, x86-64 and aarch64, in dist/ by ziglang
+	tools/prerequisites.sh $(PYTHON) build wheels
+	tools/wheel_sources.sh $(BUILD)/wheels/sources
+	tools/list_pythons.sh newest | while read -r version python; do \
+	    $(MAKE) cross-wheels PYTHON=$$python VENV=$(VENV)-wheels-$$version ZIG_PYTHON=$(abspath $(BIN)/python) </dev/null || exit; \
+	done
+	$(MAKE_SHIM)
+
+cross-wheels: $(VENV)/.release
+	$(WITH_PATH) $(BIN)/python tools/cross_wheels.py $(BUILD)/wheels/sources $(BUILD)/wheels dist $(ARGS)
 
 sdist: $(VENV)/.release ## Pack the sources of the last commit in dist/
 	$(WITH_PATH) $(BIN)/python -m build -q --sdist --no-isolation -o dist .

@@ -13,6 +13,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,10 +51,10 @@ def output_of(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def link_headers(folder: Path) -> None:
+def link_headers(folder: Path, names: Sequence[str] = HEADERS) -> None:
     """Have in `folder` the headers of the libraries alone, and none of this machine's libc."""
     (folder / "openssl").mkdir(parents=True, exist_ok=True)
-    for name in HEADERS:
+    for name in names:
         for place in header_places(name):
             files = sorted(place.glob("*.h")) if place.is_dir() else [place]
             for file in files:
@@ -69,13 +70,20 @@ def header_places(name: str) -> list[Path]:
     return [place for place in (include / name, machine / name) if place.exists()]
 
 
+def describe_package(
+    folder: Path, name: str, version: str, flags: str, libraries: str = ""
+) -> None:
+    """Write a file for pkg-config."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = f"Name: {name}\nDescription: {name}\nVersion: {version}\nCflags: {flags}\n"
+    (folder / f"{name}.pc").write_text(f"{text}Libs: {libraries}\n")
+
+
 def describe_packages(folder: Path, headers: Path) -> None:
     """Write files for pkg-config that name those headers, and no library."""
-    folder.mkdir(parents=True, exist_ok=True)
     for name in ("openssl", "zlib", "libnghttp2"):
         version = output_of("pkg-config", "--modversion", name)
-        text = f"Name: {name}\nDescription: headers\nVersion: {version}\nCflags: -I{headers}\n"
-        (folder / f"{name}.pc").write_text(text)
+        describe_package(folder, name, version, f"-I{headers}")
 
 
 def compile_engine(folder: Path, target: str, packages: Path) -> bool:

@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
-# Print "VERSION PATH" of each CPython of this machine that runs and is new enough, oldest first.
+# Usage: list_pythons.sh [newest]
+#
+# Print "VERSION PATH" of each CPython of this machine that runs and is new enough, oldest first; with
+# `newest` one of each minor version.
 set -euo pipefail
 
 candidates=()
@@ -18,4 +21,8 @@ version = sys.version_info
 if version >= (3, 10) and sys.implementation.name == "cpython" and version.releaselevel == "final":
     print("%d.%02d.%02d" % version[:3], sys.executable)
 PYTHON
-done | sort -u -k1,1
+done | sort -u -k1,1 | if [ "${1:-}" = newest ]; then
+    sort -r | sort -u -t. -k1,2
+else
+    cat
+fi

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Usage: prerequisites.sh PYTHON [build|test|pytest|fuzz|testssl|valgrind|bench]...
+# Usage: prerequisites.sh PYTHON [build|wheels|test|pytest|fuzz|testssl|valgrind|bench]...
 #
 # Make sure that the system has what the named tasks need. What is missing is installed by apt,
 # as root or by a sudo that asks nothing; where neither works, the line to run is printed and
@@ -37,6 +37,10 @@ check_build() {
     { have pkg-config && pkg-config --exists 'libnghttp2 >= 1.51'; } || need libnghttp2-dev
 }
 
+check_wheels() {
+    have dpkg-source || need dpkg-dev
+}
+
 check_test() {
     have pkg-config || need pkg-config
     { have pkg-config && pkg-config --exists cmocka; } || need libcmocka-dev
@@ -62,6 +66,7 @@ check_fuzz() {
 check_bench() {
     have nginx || need nginx-light
     have wrk || need wrk
+    have h2load || need nghttp2-client
     have taskset || need util-linux
     [ -f /usr/include/ev.h ] || need libev-dev
 }

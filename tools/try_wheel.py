@@ -1,8 +1,8 @@
 """Try a wheel as its user would: python tools/try_wheel.py WHEEL
 
 It is installed in an empty virtual environment of the Python that runs this, with no compiler on
-the PATH and no package index. Each worker that is built in then answers a request, and one over
-TLS where the command openssl makes a certificate.
+the PATH and no package index. Each worker that is built in then answers a request, and over TLS one
+of each version of HTTP, where the command openssl makes a certificate.
 """
 
 import os
@@ -25,6 +25,12 @@ WORKERS = (["-k", "sync"], ["-k", "gthread", "--threads", "4"])
 START_SECONDS = 30
 REQUEST = b"GET / HTTP/1.1\r\nHost: wheel\r\nConnection: close\r\n\r\n"
 
+# The preface, SETTINGS, and HEADERS of stream 1: GET, https, / and an authority (RFC 7541).
+HEADERS = b"\x82\x87\x84\x41\x05wheel"
+HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+HTTP2 += len(HEADERS).to_bytes(3, "big") + b"\1\5\0\0\0\1" + HEADERS
+STATUS_200 = b"\x88"
+
 
 def run(*command, environ):
     subprocess.run([str(word) for word in command], env=environ, check=True, timeout=300)
@@ -42,44 +48,66 @@ def make_certificate(directory):
         check=True,
         stderr=subprocess.DEVNULL,
     )
-    return [word for pair in files.items() for word in pair]
+    return [word for pair in files.items() for word in pair] + ["--http-protocols", "h2,h1"]
 
 
-def encrypted(client):
+def encrypted(client, protocol):
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols([protocol])
     return context.wrap_socket(client)
 
 
-def fetch(path, tls):
-    """The whole answer of the server at the unix socket `path`, once it listens."""
+def exchange_http1(connection):
+    connection.sendall(REQUEST)
+    answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and b"gunicorn/" in answer, answer
+
+
+def exchange_http2(connection):
+    connection.sendall(HTTP2)
+    frames = connection.makefile("rb")
+    while True:
+        head = frames.read(9)
+        payload = frames.read(int.from_bytes(head[:3], "big"))
+        if head[3] == 1:  # HEADERS
+            assert payload.startswith(STATUS_200), payload
+            return
+
+
+def connect(path):
+    """A connection to the unix socket `path`, once the server listens."""
     deadline = time.monotonic() + START_SECONDS
     while True:
-        with socket.socket(socket.AF_UNIX) as client:
-            try:
-                client.connect(str(path))
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
-                continue
-            with encrypted(client) if tls else client as connection:
-                connection.sendall(REQUEST)
-                return b"".join(iter(lambda: connection.recv(65536), b""))
+        client = socket.socket(socket.AF_UNIX)
+        try:
+            client.connect(str(path))
+            return client
+        except OSError:
+            client.close()
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def serve(directory, environ, options):
-    """Start a server, send it a request, and stop it."""
+    """Start a server, send it requests, and stop it."""
     address = directory / "socket"
     command = [directory / "venv/bin/gunicorn", *options, "-b", f"unix:{address}", "hello:app"]
     server = subprocess.Popen([str(word) for word in command], cwd=directory, env=environ)
     try:
-        answer = fetch(address, "--certfile" in options)
+        if "--certfile" not in options:
+            with connect(address) as connection:
+                exchange_http1(connection)
+        else:
+            with encrypted(connect(address), "http/1.1") as connection:
+                exchange_http1(connection)
+            with encrypted(connect(address), "h2") as connection:
+                exchange_http2(connection)
     finally:
         server.send_signal(signal.SIGTERM)
         status = server.wait(START_SECONDS)
-    assert answer.startswith(b"HTTP/1.1 200 OK\r\n") and b"gunicorn/" in answer, answer
     assert status == 0, status
 
 
@@ -103,8 +131,8 @@ def main():
         run(*pip, "uninstall", "-y", "monoceros", environ=environ)
         left = [p.name for p in venv.rglob("*gunicorn*")]
         assert not left, left
-    kinds = "http and https" if certificate else "http"
-    print(f"{wheel.name}: installed, served {kinds}, uninstalled by {sys.version.split()[0]}")
+    kinds = "HTTP/1.1, and over TLS HTTP/2 too" if certificate else "HTTP/1.1"
+    print(f"{wheel.name}, {sys.version.split()[0]}: installed, uninstalled, and served {kinds}")
 
 
 main()

@@ -234,7 +234,9 @@ def answer_to(exc: BaseException) -> tuple[int, str, str]:
 
     from gunicorn import _core
 
-    if isinstance(exc, ssl.SSLError):
+    if isinstance(exc, InvalidResponseHeader | InvalidResponseHeaderName):
+        status, text = 500, ""  # the application's fault, not the client's
+    elif isinstance(exc, ssl.SSLError):
         status, text = 403, str(exc)
     elif isinstance(exc, ParseException):
         status, text = getattr(exc, "code", 400), str(exc)

@@ -5,8 +5,11 @@
 #include <string.h>
 
 static const struct loop_ops *const backends[] = {
-#ifdef __linux__
+#ifdef LOOP_EPOLL
     &loop_epoll_ops,
+#endif
+#ifdef LOOP_KQUEUE
+    &loop_kqueue_ops,
 #endif
     &loop_poll_ops,
 };

@@ -5,7 +5,8 @@
 #include <stdint.h>
 
 /*
- * Readiness of descriptors. One file a backend: loop_epoll.c, loop_poll.c.
+ * Readiness of descriptors. One file a backend: loop_epoll.c, loop_kqueue.c,
+ * loop_poll.c.
  *
  * Contract, the same for each backend: an event says that a descriptor *became* ready, once.
  * The callback reads or writes until EAGAIN (or until it gets less than it asked for, unless the
@@ -19,8 +20,8 @@ enum {
     LOOP_WRITE = 2,
     LOOP_GONE = 4,    /* the peer has closed or reset; given with LOOP_READ */
     LOOP_LISTEN = 8,  /* interest only: a listening socket, shared with other processes */
-    LOOP_URGENT = 16, /* TCP's urgent data, before which a read ends; given with LOOP_READ, where
-                         edges are remembered */
+    LOOP_URGENT = 16, /* TCP's urgent data, or possibly, before which a read ends; given with
+                         LOOP_READ, where edges are remembered */
 };
 
 enum { LOOP_BATCH = 64 }; /* events a wait, at most: their requests are all held at a time */
@@ -56,10 +57,11 @@ struct loop {
 };
 
 extern const struct loop_ops loop_epoll_ops;
+extern const struct loop_ops loop_kqueue_ops;
 extern const struct loop_ops loop_poll_ops;
 
-/* The best backend of this system, or the one that is named ("epoll", "poll"). NULL: errno says
- * why. */
+/* The best backend of this system, or the one that is named ("epoll", "kqueue", "poll"). NULL:
+ * errno says why. */
 struct loop *loop_create(const char *name);
 
 static inline void loop_destroy(struct loop *loop)

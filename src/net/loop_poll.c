@@ -1,13 +1,10 @@
 #include "net/loop.h"
 
-#include "base/forked.h"
 #include "base/mem.h"
+#include "net/wake_pipe.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <unistd.h>
 
 /*
  * The portable backend. Interest is one-shot: an event that was reported is not asked for again
@@ -16,7 +13,7 @@
  */
 struct poll_loop {
     struct loop base;
-    int wake_read, wake_write;
+    struct wake_pipe wake;
     pthread_mutex_t lock;
     struct io **ios; /* ios[i] belongs to fds[i]; slot 0 is the wake pipe */
     struct pollfd *fds;
@@ -29,10 +26,7 @@ struct poll_loop {
 static void poll_destroy(struct loop *base)
 {
     struct poll_loop *loop = (struct poll_loop *)base;
-    forked_forget(loop->wake_read);
-    forked_forget(loop->wake_write);
-    close(loop->wake_read);
-    close(loop->wake_write);
+    wake_pipe_close(&loop->wake);
     pthread_mutex_destroy(&loop->lock);
     mem_free(loop->ios);
     mem_free(loop->fds);
@@ -56,28 +50,13 @@ static int grow(struct poll_loop *loop)
     return 0;
 }
 
-static int open_wake_pipe(struct poll_loop *loop)
-{
-    int ends[2];
-    if (pipe(ends) < 0)
-        return -1;
-    for (int i = 0; i < 2; i++) {
-        fcntl(ends[i], F_SETFL, O_NONBLOCK);
-        fcntl(ends[i], F_SETFD, FD_CLOEXEC);
-        forked_close(ends[i]);
-    }
-    loop->wake_read = ends[0];
-    loop->wake_write = ends[1];
-    return 0;
-}
-
 static struct loop *poll_create(void)
 {
     struct poll_loop *loop = mem_alloc(sizeof(*loop));
     if (!loop)
         return NULL;
     *loop = (struct poll_loop){.base.ops = &loop_poll_ops};
-    if (grow(loop) < 0 || open_wake_pipe(loop) < 0) {
+    if (grow(loop) < 0 || wake_pipe_open(&loop->wake) < 0) {
         mem_free(loop->ios);
         mem_free(loop->fds);
         mem_free(loop);
@@ -85,7 +64,7 @@ static struct loop *poll_create(void)
     }
     pthread_mutex_init(&loop->lock, NULL);
     loop->ios[0] = NULL;
-    loop->fds[0] = (struct pollfd){.fd = loop->wake_read, .events = POLLIN};
+    loop->fds[0] = (struct pollfd){.fd = loop->wake.read, .events = POLLIN};
     loop->count = 1;
     return &loop->base;
 }
@@ -102,11 +81,7 @@ static short poll_events(unsigned interest)
 
 static int poll_wake(struct loop *base)
 {
-    struct poll_loop *loop = (struct poll_loop *)base;
-    int saved = errno;
-    int error = write(loop->wake_write, "", 1) < 0 && errno != EAGAIN ? errno : 0;
-    errno = saved;
-    return error;
+    return wake_pipe_write(&((struct poll_loop *)base)->wake);
 }
 
 static int poll_add(struct loop *base, struct io *io, unsigned interest)
@@ -184,13 +159,6 @@ static unsigned events_of(short revents)
     return out;
 }
 
-static void drain_wake_pipe(struct poll_loop *loop)
-{
-    char bytes[64];
-    while (read(loop->wake_read, bytes, sizeof(bytes)) > 0)
-        ;
-}
-
 /* poll() reports a hang-up even without interest: only a negative descriptor is silent. */
 static void disarm(struct pollfd *fd, short revents)
 {
@@ -227,7 +195,7 @@ static int poll_loop_wait(struct loop *base, int timeout_ms, void *context)
     if (base->woken)
         base->woken(context);
     if (loop->copy[0].revents)
-        drain_wake_pipe(loop);
+        wake_pipe_drain(&loop->wake);
     for (int i = 1; i < count; i++)
         if (loop->copy[i].revents)
             loop->polled[i]->on_event(loop->polled[i], events_of(loop->copy[i].revents), context);

@@ -17,6 +17,7 @@ BASES = {
     "eventlet": "geventlet.EventletWorker",
 }
 SEEN = []
+BAD_FIELDS = {"/value": ("X-Value", "a\nb"), "/name": ("X Name", "a")}  # of answers
 BEGUN = []  # an event for the application to set
 
 
@@ -173,6 +174,8 @@ def app(environ, start_response):
     if path == "/aside":
         BEGUN[-1].set()
         time.sleep(0.2)
+    if path in BAD_FIELDS:
+        start_response("200 OK", [BAD_FIELDS[path]])
     if late:
         start_response("200 OK", [])
         return cut_off(path)

@@ -73,6 +73,16 @@ def test_what_the_application_raises(server):
     server.wait_for_log("Error handling request GET /raise\nTraceback", start=before)
 
 
+@pytest.mark.parametrize("path", ["/value", "/name"])
+def test_a_bad_field_of_the_answer(server, path):
+    """The application is at fault, not the client."""
+    before = len(server.log)
+    response = server.request("GET", path)
+    assert (response.status, response.reason) == (500, "Internal Server Error")
+    server.wait_for_log(f"Error handling request GET {path}\nTraceback", start=before)
+    assert "Invalid request" not in server.log[before:]
+
+
 def test_an_error_page(server):
     response = server.request("GET", "/page")
     assert (response.status, response.reason, response.body) == (500, "Mine", b"mine")

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "backends.h"
 #include "served.h"
 
 #include "base/clock.h"
@@ -609,9 +610,10 @@ static void drained_when_the_last_has_left(void **state)
     served_turn();
     assert_true(recv(idle, got, sizeof(got) - 1, MSG_DONTWAIT) > 0);
     assert_non_null(strstr(got, "\r\nConnection: close\r\n"));
+    close(idle); /* a connection with input that was not read waits for that */
+    served_turn();
     assert_int_equal(served.engine->connections, 0);
     assert_true(atomic_load(&served.engine->stopped));
-    close(idle);
     close(queued);
     close_listening();
 }
@@ -793,7 +795,6 @@ static int make_large(void **state)
 }
 
 #define WITH(test, backend) {#test " (" backend ")", test, NULL, NULL, (void *)backend}
-#define WITH_EACH(test) WITH(test, "epoll"), WITH(test, "poll")
 
 int main(void)
 {

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "backends.h"
 #include "serve/dispatch/handover.h"
 #include "serve/engine/host.h"
 #include "serve/engine/limits.h"
@@ -627,7 +628,6 @@ static int fill(void **state)
 }
 
 #define WITH(test, backend) {#test " (" backend ")", test, NULL, NULL, (void *)backend}
-#define WITH_EACH(test) WITH(test, "epoll"), WITH(test, "poll")
 
 int main(void)
 {

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "backends.h"
 #include "serve/engine/host.h"
 #include "threaded.h"
 
@@ -456,7 +457,6 @@ static int make_large(void **state)
 }
 
 #define WITH(test, backend) {#test " (" backend ")", test, NULL, NULL, (void *)backend}
-#define WITH_EACH(test) WITH(test, "epoll"), WITH(test, "poll")
 
 int main(void)
 {
