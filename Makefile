@@ -246,6 +246,11 @@ bench: $(INSTALLED) ## Compare with nginx and other Python servers (ARGS=--help)
 	$(PIP) install -q 'gevent>=24.10.1' eventlet tornado
 	$(BIN)/python bench/run.py $(ARGS)
 
+.PHONY: bench-gateways
+bench-gateways: $(INSTALLED) ## Compare what uwsgi, FastCGI and PROXY headers cost beside HTTP
+	tools/prerequisites.sh $(PYTHON) build
+	$(BIN)/python bench/gateways.py $(ARGS)
+
 .PHONY: bench-websocket
 bench-websocket: $(INSTALLED) ## Compare what WebSockets cost in ASGI servers (ARGS=--help)
 	tools/prerequisites.sh $(PYTHON) build

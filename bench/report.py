@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from works import PEERS, WORKS, Goal, Work
+from works import WORKS, Goal, Work
 
 OURS = "ours"
 
@@ -49,7 +49,7 @@ def work_table(results: Results, work: Work) -> list[str]:
 
 def best_peer(results: Results, work: Work, goal: Goal) -> tuple[str, float] | None:
     """Return the name and the time of the best peer that does the same."""
-    alike = [name for name in PEERS if name not in goal.unlike]
+    alike = [name for name in work.peers if name not in goal.unlike]
     there = [(value, name) for name in alike if (value := cpu(results, work.name, name))]
     if not there:
         return None
@@ -62,7 +62,7 @@ def other_than(results: Results, work: Work, goal: Goal) -> tuple[str, float] | 
     if goal.other == "peers":
         return best_peer(results, work, goal)
     if goal.other in {other.name for other in WORKS}:
-        value = cpu(results, goal.other, OURS)
+        value = cpu(results, goal.other, work.ours)
     else:
         value = cpu(results, work.name, goal.other)
     return None if value is None else (goal.other, value)
@@ -109,7 +109,10 @@ def footprint_table(footprints: dict[str, dict | str]) -> list[str]:
 
 
 def footprint_goals(footprints: dict[str, dict | str]) -> list[str]:
-    ours = footprints.get(OURS)
+    return [*our_footprint_goals(footprints.get(OURS)), *asgi_footprint_goals(footprints)]
+
+
+def our_footprint_goals(ours: dict | str | None) -> list[str]:
     if not isinstance(ours, dict):
         return []
     bounds = (
@@ -122,6 +125,15 @@ def footprint_goals(footprints: dict[str, dict | str]) -> list[str]:
         for key, bound, what in bounds
         if ours[key] is not None
     ]
+
+
+def asgi_footprint_goals(footprints: dict[str, dict | str]) -> list[str]:
+    """Return a line about the memory of an asgi worker and its master, beside uvicorn."""
+    ours, theirs = (footprints.get(name) for name in ("ours-asgi", "uvicorn"))
+    if not isinstance(ours, dict) or not isinstance(theirs, dict):
+        return []
+    value, bound = ours["pss_mib"], theirs["pss_mib"]
+    return [verdict(value < bound, f"asgi: {value:.1f} PSS MiB, goal below {bound:.1f} of uvicorn")]
 
 
 def render(results: Results, footprints: dict[str, dict | str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import json
 import os
 import platform
@@ -22,7 +23,6 @@ from works import WORKS, Work
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-WARM_UP_SECONDS = 1
 IDLE_CONNECTIONS = 1000
 IDLE_DEADLINE = 10.0
 STARTS = 5
@@ -46,13 +46,23 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def chosen(wanted: str, names: list[str]) -> list[str]:
-    """Return the names that a comma-separated option asks for, in their own order."""
+    """Return the names that a comma-separated option asks for, in their own order.
+
+    Each may be a pattern, as asgi-*.
+    """
     if wanted == "all":
         return names
     asked = wanted.split(",")
-    if unknown := [name for name in asked if name not in names]:
+    if unknown := [one for one in asked if not fnmatch.filter(names, one)]:
         sys.exit(f"unknown: {', '.join(unknown)}; there are {', '.join(names)}")
-    return [name for name in names if name in asked]
+    return [name for name in names if any(fnmatch.fnmatch(name, one) for one in asked)]
+
+
+def takes_part(server: Server, work: Work) -> bool:
+    """Say whether a work is measured on a server."""
+    if server.tls != work.tls or (work.only is not None and server.name not in work.only):
+        return False
+    return server.works is None or work.name in server.works
 
 
 def build_echo() -> None:
@@ -113,18 +123,14 @@ def run_rounds(servers: list[Server], works: list[Work], options, core: int, scr
     for turn in range(options.rounds):
         for work in works:
             for server in servers:
-                if server.tls != work.tls:
-                    continue
-                if work.only is not None and server.name not in work.only:
-                    continue
-                if server.works is not None and work.name not in server.works:
+                if not takes_part(server, work):
                     continue
                 seen = results[work.name].setdefault(server.name, [])
                 if isinstance(seen, str):
                     continue
                 try:
                     if turn == 0:
-                        measure_once(server, work, WARM_UP_SECONDS, core, scratch)
+                        measure_once(server, work, work.warm_up, core, scratch)
                     seen.append(measure_once(server, work, options.seconds, core, scratch))
                 except (LoadError, Unavailable, OSError, subprocess.TimeoutExpired) as error:
                     died = "" if server.alive else "it died; "
@@ -214,8 +220,10 @@ def main() -> int:
         for server in servers:
             if server.ours:
                 server.command[0] = options.gunicorn
-    servers = prepare(servers, options.python, scratch)
     works = [work for work in WORKS if work.name in asked]
+    if "footprint" not in asked:
+        servers = [one for one in servers if any(takes_part(one, work) for work in works)]
+    servers = prepare(servers, options.python, scratch)
 
     seen: dict = {}
     try:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from measure import ask_once, tree
+from works import ASGI_WORKS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -49,7 +50,7 @@ http {{
 """
 
 NGINX_TLS = """
-        listen 127.0.0.1:{port} ssl backlog=2048;
+        listen 127.0.0.1:{port} ssl http2 backlog=2048;
         ssl_certificate {scratch}/tls.pem;
         ssl_certificate_key {scratch}/tls.key;
         ssl_protocols TLSv1.3;
@@ -144,7 +145,7 @@ class Server:
     def version(self) -> str:
         """What was compared."""
         if self.requirement:
-            return self.requirement.rpartition("==")[2]
+            return self.requirement.split()[0].partition("==")[2]
         if self.name != "nginx":
             return ""
         said = subprocess.run([self.command[0], "-v"], capture_output=True, text=True)
@@ -239,8 +240,39 @@ def with_hub(name: str, gunicorn: str) -> list[Server]:
     ]
 
 
+UVLOOP = "uvloop==0.23.0"
+FRAMEWORKS = "fastapi==0.165.0 starlette==1.10.0"
+ASGI_APP = "asgi_app:app"
+
+
+def asgi_servers(loop: str) -> list[Server]:
+    """Return our asgi worker and its peers, on an event loop."""
+    suffix = "" if loop == "uvloop" else f"-{loop}"
+    worker = ("--asgi-loop", loop, "--worker-connections", "12000")
+    gunicorn = [*gunicorn_command("asgi", *worker)[:-1], ASGI_APP]
+    uvicorn = ["{bin}/uvicorn", "--loop", loop, "--http", "httptools", "--port", "{port}"]
+    granian = ["{bin}/granian", "--interface", "asgi", "--loop", loop, "--port", "{port}"]
+    works = frozenset(work.name for work in ASGI_WORKS)
+
+    def peer(name: str, command: list[str], requirement: str) -> Server:
+        requirements = f"{requirement} {UVLOOP} {FRAMEWORKS}"
+        return Server(name + suffix, [*command, ASGI_APP], requirements, name, works)
+
+    return [
+        Server(f"ours-asgi{suffix}", gunicorn, ours=True, works=works),
+        peer(
+            "uvicorn",
+            [*uvicorn, "--log-level", "error", "--no-access-log"],
+            "uvicorn==0.54.0 httptools==0.9.0",
+        ),
+        peer("granian-asgi", [*granian, "--no-access-log"], "granian==2.8.9"),
+        peer("gunicorn-asgi", gunicorn[:-1], f"{GUNICORN} gunicorn_h1c==0.6.9"),
+    ]
+
+
 HELLO_ONLY = frozenset({"hello", "hello-1000"})
 HUB_WORKS = HELLO_ONLY | {"post-4k"}
+HTTP2_WORKS = frozenset({"h2-hello-1x100", "h2-hello-32x10", "h2-file-4x4"})
 LOGGED_WORKS = frozenset({"hello", "browser"})
 CERTIFICATE = ("--certfile", "{scratch}/tls.pem", "--keyfile", "{scratch}/tls.key")
 ACCESS_LOG = ("--access-logfile", "{scratch}/access.log")
@@ -265,15 +297,19 @@ def all_servers() -> list[Server]:
             [str(ROOT / "build" / "bench" / "src" / "demo" / "echo"), "{port}"],
             works=ECHO_WORKS,
         ),
-        Server("floor", ["{scratch}/floor", "{port}"], works=HELLO_ONLY | {"browser"}),
+        Server(
+            "floor",
+            ["{scratch}/floor", "{port}"],
+            works=HELLO_ONLY | {"browser", "asgi-hello", "asgi-browser"},
+        ),
         Server(
             "nginx",
             [nginx, "-c", "{scratch}/nginx.conf", "-p", "{scratch}"],
-            works=ECHO_WORKS | {"file"},
+            works=ECHO_WORKS | {"file", "asgi-file"},
         ),
         Server(
             "ours-tls",
-            gunicorn_command("sync", *CERTIFICATE),
+            gunicorn_command("sync", *CERTIFICATE, "--http-protocols", "h2,h1"),
             ours=True,
             tls=True,
         ),
@@ -298,6 +334,18 @@ def all_servers() -> list[Server]:
                 *("--port", "{port}", "--workers", "1", "--no-access-log", "app:app"),
             ],
             "granian==2.8.7",
+        ),
+        Server(
+            "granian-tls",
+            [
+                *("{bin}/granian", "--interface", "wsgi", "--host", "127.0.0.1"),
+                *("--ssl-certificate", "{scratch}/tls.pem", "--ssl-keyfile", "{scratch}/tls.key"),
+                *("--port", "{port}", "--workers", "1", "--no-access-log", "app:app"),
+            ],
+            "granian==2.8.7",
+            environment="granian",
+            works=HTTP2_WORKS,
+            tls=True,
         ),
         Server(
             "uwsgi",
@@ -326,4 +374,6 @@ def all_servers() -> list[Server]:
         *with_hub("gevent", "27.0.1"),
         *with_hub("eventlet", "25.3.0"),  # the last that has it
         *with_hub("tornado", "27.0.1"),
+        *asgi_servers("uvloop"),
+        *asgi_servers("asyncio"),
     ]

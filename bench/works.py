@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 #: The Python servers that a goal against "the best peer" means.
 PEERS = ("fastpysgi", "bjoern", "granian", "uwsgi", "gunicorn")
+ASGI_PEERS = ("uvicorn", "granian-asgi", "gunicorn-asgi")
+#: The servers that run the ASGI application; those of a name in "-asyncio" without uvloop.
+OURS_ASGI = ("ours-asgi", "ours-asgi-asyncio")
+ASGI_SERVERS = frozenset({*OURS_ASGI, *ASGI_PEERS, *(f"{name}-asyncio" for name in ASGI_PEERS)})
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,11 @@ class Goal:
 class Work:
     """One load: the path, wrk's script and its argument, and the number of connections.
 
+    ``streams``: by HTTP/2, so many requests at a time on each connection, by h2load.
     ``idle``: so many connections more are open meanwhile, have had one answer and ask nothing.
-    ``only``: the servers that are asked; None means all.
+    ``only``: the servers that are asked; None means all that run the WSGI application.
+    ``warm_up``: seconds of a first run that does not count.
+    ``peers``: of whom the best is meant by a goal against the peers.
     """
 
     name: str
@@ -44,12 +51,17 @@ class Work:
     connections: int = 64
     goals: tuple[Goal, ...] = ()
     tls: bool = False
+    streams: int = 0
     idle: int = 0
     only: frozenset[str] | None = None
+    warm_up: int = 1
+    peers: tuple[str, ...] = PEERS
 
     @property
     def ours(self) -> str:
         """The name of the server that the others are compared with."""
+        if self.peers == ASGI_PEERS:
+            return "ours-asgi"
         return "ours-tls" if self.tls else "ours"
 
 
@@ -63,6 +75,21 @@ def hub_goals(more: tuple[Goal, ...] = ()) -> tuple[Goal, ...]:
     )
 
 
+def http2(name: str, shape: str, what: str, ratio: float) -> Work:
+    """Return a work over HTTP/2; `shape`: connections x streams."""
+    connections, streams = map(int, shape.split("x"))
+    return Work(
+        name=f"h2-{name}-{shape}",
+        what=f"{what}, {connections} connections x {streams} streams, HTTP/2 over TLS 1.3",
+        path=f"/{name}",
+        connections=connections,
+        streams=streams,
+        tls=True,
+        only=frozenset({"ours-tls", "nginx-tls", "granian-tls"}),
+        goals=(Goal("nginx-tls", at_most=ratio),),
+    )
+
+
 def post(size: int, label: str, ratio: float, goals: tuple[Goal, ...] = ()) -> Work:
     return Work(
         name=f"post-{label}",
@@ -71,6 +98,80 @@ def post(size: int, label: str, ratio: float, goals: tuple[Goal, ...] = ()) -> W
         argument=str(size),
         goals=(Goal("peers", at_least=ratio), *goals),
     )
+
+
+def asgi(
+    name: str,
+    what: str,
+    path: str,
+    goals: tuple[Goal, ...],
+    others: tuple[str, ...] = (),
+    servers: frozenset[str] = ASGI_SERVERS,
+    **more,
+) -> Work:
+    """Return a work of the ASGI application; servers of other kinds take part by their names."""
+    only = servers | set(others)
+    return Work(f"asgi-{name}", what, path, goals=goals, only=only, peers=ASGI_PEERS, **more)
+
+
+def beside_granian(at_most: float) -> tuple[Goal, ...]:
+    """Return the goals of both event loops against Granian on the same."""
+    return (
+        Goal("granian-asgi", at_most=at_most),
+        Goal("granian-asgi-asyncio", of="ours-asgi-asyncio", at_most=at_most),
+    )
+
+
+ASGI_WORKS = (
+    asgi(
+        "hello",
+        "ASGI: GET, 13 bytes, 64 keep-alive connections",
+        "/hello",
+        beside_granian(0.5),
+        ("floor",),
+    ),
+    asgi(
+        "browser",
+        "ASGI: a browser's 16 fields (1.1 KB), the query and 3 fields vary",
+        "/hello",
+        beside_granian(0.5),
+        ("floor",),
+        script="browser.lua",
+    ),
+    asgi(
+        "post-64k",
+        "ASGI: POST 64 KiB, echoed",
+        "/echo",
+        (Goal("peers", at_most=0.6),),
+        argument="65536",
+    ),
+    asgi("stream", "ASGI: 16 x 64 KiB, streamed", "/stream", (Goal("peers", at_most=0.7),)),
+    asgi(
+        "file",
+        "ASGI: 1 MiB by http.response.pathsend, or read and sent",
+        "/file",
+        (Goal("nginx", at_most=1.1),),
+        ("nginx",),
+    ),
+    # The first request of a framework imports it.
+    asgi("starlette", "ASGI: JSON by Starlette", "/starlette", beside_granian(0.75), warm_up=4),
+    asgi("fastapi", "ASGI: JSON by FastAPI", "/fastapi", beside_granian(0.75), warm_up=4),
+    asgi(
+        "hello-1000",
+        "ASGI: GET, 1,000 keep-alive connections",
+        "/hello",
+        (Goal("asgi-hello", at_most=1.1),),
+        connections=1000,
+    ),
+    asgi(
+        "hello-10000",
+        "ASGI: GET, 64 keep-alive connections beside 9,936 idle ones",
+        "/hello",
+        (Goal("asgi-hello", at_most=1.2),),
+        idle=9936,
+        servers=frozenset(OURS_ASGI),
+    ),
+)
 
 
 WORKS = (
@@ -157,4 +258,8 @@ WORKS = (
         goals=(Goal("nginx-tls", at_most=1.1),),
         tls=True,
     ),
+    http2("hello", "1x100", "GET, 13 bytes", 1.3),
+    http2("hello", "32x10", "GET, 13 bytes", 1.3),
+    http2("file", "4x4", "1 MiB by wsgi.file_wrapper", 1.2),
+    *ASGI_WORKS,
 )

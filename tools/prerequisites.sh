@@ -66,6 +66,7 @@ check_fuzz() {
 check_bench() {
     have nginx || need nginx-light
     have wrk || need wrk
+    have h2load || need nghttp2-client
     have taskset || need util-linux
     [ -f /usr/include/ev.h ] || need libev-dev
 }

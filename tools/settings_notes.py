@@ -244,10 +244,11 @@ anew, save packages with extension modules.
     "sendfile": """\
 `wsgi.file_wrapper` uses it for files; over TLS where the kernel encrypts (kTLS). ASGI applications send files by the extensions
 `http.response.pathsend` and `zerocopysend`, as Starlette's `FileResponse` and `StaticFiles` do; without sendfile they are not offered, and
-files pass through middleware as bytes. Starlette's `GZipMiddleware` compresses only those. In the configuration file:
+files pass through middleware as bytes. Starlette's `GZipMiddleware` compresses only those, and sends others as they are. A middleware that
+does not know `http.response.pathsend`, as that of brotli-asgi, drops the file, and the client gets 500. In the configuration file:
 
 ```python
-sendfile = False  # a file system on which it is broken
+sendfile = False  # a middleware that drops files, a file system on which it is broken
 ```
 """,
     "raw_env": """\

@@ -21,6 +21,8 @@ _NO_TRAILERS = frozenset(
     b"authorization cache-control connection content-encoding content-length content-range "
     b"content-type host keep-alive set-cookie te trailer transfer-encoding upgrade".split()
 )
+_PATHSEND = "http.response.pathsend"
+_PATHSEND_HINT = f". If a middleware drops {_PATHSEND}, set sendfile = False"
 #: Exceptions of frameworks that say that the client has left.
 _LEFT = ("ClientDisconnect", "ClientDisconnected", "WebSocketDisconnect")
 
@@ -58,6 +60,7 @@ class Half:
         self._cancelled: weakref.WeakSet = weakref.WeakSet()
         #: How a task is made that runs at once, as Python has it from 3.12 on.
         self.task_type = asyncio.Task if sys.version_info >= (3, 12) else None
+        self.task_keywords = {"loop": loop, "eager_start": True}
         if self.cfg.loop_block_warning:
             signal.signal(signal.SIGURG, self.loop_blocked)
 
@@ -139,9 +142,10 @@ class Half:
             )
             return
         self.log.error(
-            "Error handling request %s %s: the application returned %s",
+            "Error handling request %s %s: the application returned %s%s",
             *_line(scope),
             "before its answer was complete" if started else "without an answer",
+            _PATHSEND_HINT if self.cfg.sendfile and not started else "",
         )
 
     def task_overdue(self, task, scope, age) -> None:
@@ -230,7 +234,7 @@ class Half:
 
 
 def _extensions(sendfile) -> dict:
-    files = ("http.response.pathsend", "http.response.zerocopysend") if sendfile else ()
+    files = (_PATHSEND, "http.response.zerocopysend") if sendfile else ()
     return {name: Constant() for name in ("http.response.early_hint", *files)}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import operator
 import signal
 import sys
 import threading
@@ -105,9 +104,6 @@ class ASGIWorker(LoopWorker):
             self._end()
 
     # ---- the loop ----
-
-    if sys.version_info >= (3, 11):
-        start = staticmethod(operator.call)  # in C
 
     def watch(self, fd, callback) -> None:
         self.loop.add_reader(fd, callback)

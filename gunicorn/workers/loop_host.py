@@ -37,9 +37,8 @@ class LoopWorker(Worker):
         """Call `callback()` whenever `fd` is readable, until the process ends."""
         raise NotImplementedError
 
-    def start(self, function) -> None:
-        """Call `function()` at once, in a coroutine of its own if there are any."""
-        function()
+    # start(function) calls `function()` at once, in a coroutine of its own. None: in the loop.
+    start: Any = None
 
     def call_later(self, seconds: float, function) -> None:
         """Call `function()` once, from the loop."""

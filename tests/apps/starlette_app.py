@@ -15,6 +15,7 @@ from starlette.endpoints import WebSocketEndpoint
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.responses import (
     FileResponse,
@@ -238,6 +239,7 @@ app = Starlette(
         Route("/stream", stream),
         Route("/file", file),
         Mount("/static", StaticFiles(directory=STATIC)),
+        Mount("/gzip", GZipMiddleware(StaticFiles(directory=STATIC), minimum_size=1)),
         Route("/cookies", cookies),
         Route("/redirect", redirects),
         Route("/forbidden", forbidden),

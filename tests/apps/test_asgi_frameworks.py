@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import signal
@@ -61,6 +62,21 @@ def test_libraries_find_their_loop_and_task(starlette, tmp_path, loop):
 
 def test_middleware_between(starlette):
     assert starlette.request().header("x-middleware") == "passed"
+
+
+@pytest.mark.parametrize("sendfile", [True, False])
+def test_compressing_middleware_before_a_file(starlette, tmp_path, sendfile):
+    """It sends a file as it is, and says so; only what comes as bytes is compressed."""
+    server = starlette if sendfile else serve(tmp_path, "starlette", "--no-sendfile")
+    answer = server.request(target="/gzip/style.css", headers=[("Accept-Encoding", "gzip")])
+    content = (HERE / "static" / "style.css").read_bytes()
+    encoding, length = answer.header("content-encoding"), answer.header("content-length")
+    if sendfile:
+        assert (encoding, length, answer.body) == (None, str(len(content)), content)
+    else:
+        assert encoding == "gzip"
+        assert gzip.decompress(answer.body) == content
+        assert not server.close()
 
 
 def test_events(starlette):

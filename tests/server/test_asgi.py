@@ -399,7 +399,7 @@ def test_wrong_messages(troubled, messages, raised):
     "path, line",
     [
         ("/raise_before", "ValueError: raised before the answer"),
-        ("/nothing", "GET /nothing: the application returned without an answer"),
+        ("/nothing", "GET /nothing: the application returned without an answer. If a middle"),
         ("/start_only", "GET /start_only: the application returned before its answer"),
     ],
 )

@@ -16,7 +16,7 @@ pytest.importorskip("h2")
 from helpers.http2 import Http2  # noqa: E402
 
 EACH = pytest.mark.parametrize(
-    "worker", ["sync", "gthread", "gevent", "tornado"], indirect=True, scope="session"
+    "worker", ["sync", "gthread", "gevent", "eventlet", "tornado"], indirect=True, scope="session"
 )
 CLEAR = ("--http-protocols=h2,h1", "--http2-cleartext=prior-knowledge")
 LOG = ("--access-logfile=-", "--access-logformat=%(r)s|%(H)s|%(s)s|%(b)s")

@@ -5,6 +5,7 @@ test_asgi_websocket.py has messages, ends and violations over both.
 
 from __future__ import annotations
 
+import ast
 import itertools
 import os
 import signal
@@ -112,7 +113,7 @@ def test_a_handshake_that_ends_its_stream(server, client):
 
 def test_the_scope_and_the_line(server, client):
     socket = open_websocket(client, "/scope/a?q")
-    scope = eval(socket.receive()[1].decode())
+    scope = ast.literal_eval(socket.receive()[1].decode())
     shown = {key: scope[key] for key in ("type", "http_version", "scheme", "path", "query_string")}
     assert shown == {
         "type": "websocket",
@@ -271,7 +272,7 @@ def test_nothing_is_left(server):
     pid = server.worker_pids()[0]
 
     def counts():
-        tasks, _, objects = server.json(target="/counts")
+        tasks, _, objects, *_ = server.json(target="/counts")
         return tasks, objects, len(os.listdir(f"/proc/{pid}/fd"))
 
     before = counts()
@@ -287,3 +288,32 @@ def test_nothing_is_left(server):
                 client.flush()
             client.request(path="/")
     wait_until(lambda: counts()[:2] == before[:2] and counts()[2] <= before[2] + 1, counts)
+
+
+# A browser
+
+SCRIPT = """
+new Promise((resolve, reject) => {
+  const socket = new WebSocket(`wss://${location.host}/scope`);
+  window.ended = new Promise(done => { socket.onclose = event => done(event.code); });
+  socket.onmessage = event => resolve(event.data);
+  socket.onerror = () => reject('failed');
+})
+"""
+
+
+def test_chromium(serve_asgi, pair, tmp_path):
+    """A page over HTTP/2 opens a WebSocket on the same connection; a reload closes it with 1012."""
+    pytest.importorskip("websockets")
+    from helpers.browser import browsing
+
+    server = serve_asgi(APP, *pair.args, "--http-protocols=h2,h1", "--keep-alive=60")
+    with browsing(tmp_path, "--ignore-certificate-errors") as browser:
+        page = browser.open(f"https://localhost:{server.address[1]}/")
+        page.wait_for("document.body && document.body.innerText.includes('http')", "the page")
+        navigation = "performance.getEntriesByType('navigation')[0].nextHopProtocol"
+        assert page.evaluate(navigation) == "h2"
+        scope = ast.literal_eval(page.evaluate(SCRIPT))
+        assert (scope["http_version"], scope["scheme"]) == ("2", "wss")
+        server.kill(signal.SIGHUP)
+        assert page.evaluate("window.ended") == 1012

@@ -2,6 +2,7 @@
 #define EXT_ASGI_ASGI_H
 
 #include "base/list.h"
+#include "ext/asgi/awaitable.h"
 #include "ext/asgi/pairs.h"
 #include "ext/core/methods.h"
 #include "ext/worker/worker.h"
@@ -30,13 +31,16 @@ enum { ASGI_METHODS(METHOD_INDEX) ASGI_METHOD_COUNT };
 /* Strings of scopes and messages. */
 #define ASGI_NAMES(X)                                                                              \
     X(asgi, "asgi")                                                                                \
+    X(add_done_callback, "add_done_callback")                                                      \
     X(body, "body")                                                                                \
     X(bytes, "bytes")                                                                              \
     X(client, "client")                                                                            \
     X(code, "code")                                                                                \
     X(count, "count")                                                                              \
     X(disconnect, "http.disconnect")                                                               \
+    X(done, "done")                                                                                \
     X(extensions, "extensions")                                                                    \
+    X(blocking, "_asyncio_future_blocking")                                                        \
     X(file, "file")                                                                                \
     X(headers, "headers")                                                                          \
     X(http, "http")                                                                                \
@@ -53,7 +57,9 @@ enum { ASGI_METHODS(METHOD_INDEX) ASGI_METHOD_COUNT };
     X(query_string, "query_string")                                                                \
     X(raw_path, "raw_path")                                                                        \
     X(reason, "reason")                                                                            \
+    X(result, "result")                                                                            \
     X(root_path, "root_path")                                                                      \
+    X(set_result, "set_result")                                                                    \
     X(scheme, "scheme")                                                                            \
     X(server, "server")                                                                            \
     X(state, "state")                                                                              \
@@ -83,12 +89,13 @@ struct asgi {
     PyObject *templates;           /* a list of scopes: one a listener, and that of a rehearsal */
     PyObject *websocket_templates; /* the same */
     PyObject *context;             /* a contextvars.Context: that of the worker's start */
-    PyObject *task_type;           /* asyncio.Task, and how it is called; NULL: by create_task() */
-    PyObject *task_keywords;
+    PyObject *task_type;           /* asyncio.Task; NULL: tasks are made by create_task() */
+    PyObject *task_keywords;       /* a dict, for task_type */
     PyObject *loop;
     PyObject
         *tasks;     /* a dict: tasks that have waited, also of complete answers, and their scopes */
     PyObject *done; /* an awaitable that has completed */
+    struct awaitable_futures futures;
     PyObject *empty;                                                  /* b"" */
     PyObject *request_message, *disconnect_message, *receive_message; /* templates */
     struct list channels;                                             /* those that are there */

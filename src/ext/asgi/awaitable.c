@@ -44,11 +44,11 @@ static void stop_waiting(struct awaitable *self)
 }
 
 /* Completes the future; a task that was cancelled has done so itself. */
-static void complete(PyObject *future)
+static void complete(const struct awaitable_futures *futures, PyObject *future)
 {
-    PyObject *done = PyObject_CallMethod(future, "done", NULL);
+    PyObject *done = PyObject_CallMethodNoArgs(future, futures->done);
     PyObject *set =
-        done == Py_False ? PyObject_CallMethod(future, "set_result", "O", Py_None) : NULL;
+        done == Py_False ? PyObject_CallMethodOneArg(future, futures->set_result, Py_None) : NULL;
     if (!done || (done == Py_False && !set))
         PyErr_WriteUnraisable(future);
     Py_XDECREF(set);
@@ -61,7 +61,7 @@ void awaitable_wake(struct awaitable_queue *queue)
         struct awaitable *self = list_entry(queue->waiting.next, struct awaitable, link);
         PyObject *future = Py_NewRef(self->future);
         stop_waiting(self);
-        complete(future);
+        complete(queue->futures, future);
         Py_DECREF(future);
     }
 }
@@ -69,8 +69,9 @@ void awaitable_wake(struct awaitable_queue *queue)
 /* A new Future for the task, as its own __await__() would give it: a new reference. */
 static PyObject *wait_for_wake(struct awaitable *self)
 {
-    PyObject *future = PyObject_CallNoArgs(self->queue->create_future);
-    if (!future || PyObject_SetAttrString(future, "_asyncio_future_blocking", Py_True) < 0) {
+    const struct awaitable_futures *futures = self->queue->futures;
+    PyObject *future = PyObject_CallNoArgs(futures->create);
+    if (!future || PyObject_SetAttr(future, futures->blocking, Py_True) < 0) {
         Py_XDECREF(future);
         return NULL;
     }

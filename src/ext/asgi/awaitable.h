@@ -11,20 +11,27 @@
  * awaits it waits for a Future of its own, until awaitable_wake(), and it polls again.
  */
 
+/* The futures of the event loop: its create_future(), and names of what they have. Borrowed. */
+struct awaitable_futures {
+    PyObject *create;
+    PyObject *blocking, *done, *set_result;
+};
+
 /* The awaitables that wait for the same events. It outlives them: their owner keeps it. */
 struct awaitable_queue {
     struct list waiting;
-    PyObject *create_future; /* borrowed: create_future() of the event loop */
+    const struct awaitable_futures *futures;
 };
 
 /* A new reference to the result; NULL with an exception; NULL without one: not yet, and the
  * event that wakes the queue has been asked for. */
 typedef PyObject *(*awaitable_poll)(PyObject *owner);
 
-static inline void awaitable_queue_init(struct awaitable_queue *queue, PyObject *create_future)
+static inline void awaitable_queue_init(struct awaitable_queue *queue,
+                                        const struct awaitable_futures *futures)
 {
     list_init(&queue->waiting);
-    queue->create_future = create_future;
+    queue->futures = futures;
 }
 
 /* A new one that holds `owner`; NULL with an exception. */

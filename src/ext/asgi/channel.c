@@ -11,7 +11,7 @@
 struct channel *channel_new(struct asgi_call *call, PyObject *scope)
 {
     struct worker *worker = call->base.worker;
-    PyObject *create_future = asgi_of(worker)->methods[METHOD_create_future];
+    const struct awaitable_futures *futures = &asgi_of(worker)->futures;
     struct channel *channel = PyMem_Calloc(1, sizeof(*channel));
     if (!channel) {
         Py_DECREF(scope);
@@ -23,8 +23,8 @@ struct channel *channel_new(struct asgi_call *call, PyObject *scope)
     channel->call = call;
     channel->scope = scope;
     channel->code = WS_CLOSE_ABNORMAL;
-    awaitable_queue_init(&channel->readers, create_future);
-    awaitable_queue_init(&channel->writers, create_future);
+    awaitable_queue_init(&channel->readers, futures);
+    awaitable_queue_init(&channel->writers, futures);
     return channel;
 }
 

@@ -52,6 +52,14 @@ static int make_names(struct asgi *asgi)
     return 0;
 }
 
+static void make_futures(struct asgi *asgi)
+{
+    asgi->futures.create = asgi->methods[METHOD_create_future];
+    asgi->futures.blocking = ASGI_NAME(asgi, blocking);
+    asgi->futures.done = ASGI_NAME(asgi, done);
+    asgi->futures.set_result = ASGI_NAME(asgi, set_result);
+}
+
 /* Templates of messages. */
 static int make_messages(struct asgi *asgi)
 {
@@ -87,8 +95,7 @@ static int open_half(struct worker *worker, struct asgi *asgi)
     asgi->task_type = PyObject_GetAttrString(asgi->half, "task_type");
     if (asgi->task_type == Py_None)
         Py_CLEAR(asgi->task_type);
-    else if (asgi->task_type)
-        asgi->task_keywords = Py_BuildValue("(ss)", "loop", "eager_start");
+    asgi->task_keywords = PyObject_GetAttrString(asgi->half, "task_keywords");
     return PyErr_Occurred() ? -1 : 0;
 }
 
@@ -124,6 +131,7 @@ static int asgi_open(struct worker *worker)
     if (make_names(asgi) < 0 || make_messages(asgi) < 0 || pairs_init(&asgi->pairs) < 0 ||
         open_half(worker, asgi) < 0 || make_templates(worker, asgi) < 0)
         return -1;
+    make_futures(asgi);
     asgi->done = awaitable_new_done(worker->state);
     return asgi->done ? 0 : -1;
 }
@@ -139,6 +147,7 @@ static int asgi_visit(struct worker *worker, visitproc visit, void *arg)
     Py_VISIT(asgi->context);
     Py_VISIT(asgi->trailers_extension);
     Py_VISIT(asgi->task_type);
+    Py_VISIT(asgi->task_keywords);
     Py_VISIT(asgi->loop);
     Py_VISIT(asgi->tasks);
     Py_VISIT(asgi->done);

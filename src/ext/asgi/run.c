@@ -113,7 +113,8 @@ static void forget_task(struct channel *channel)
 static void end(struct channel *channel, PyObject *task)
 {
     worker_check_process(channel->worker, channel->call ? channel_request(channel) : NULL);
-    PyObject *result = PyObject_CallMethod(task, "result", NULL);
+    struct asgi *asgi = asgi_of(channel->worker);
+    PyObject *result = PyObject_CallMethodNoArgs(task, ASGI_NAME(asgi, result));
     if (channel->task)
         forget_task(channel);
     if (!result)
@@ -157,8 +158,10 @@ static PyObject *new_task(struct asgi *asgi, PyObject *coroutine)
 {
     if (!asgi->task_type)
         return PyObject_CallOneArg(asgi->methods[METHOD_create_task], coroutine);
-    PyObject *args[] = {coroutine, asgi->loop, Py_True};
-    return PyObject_Vectorcall(asgi->task_type, args, 1, asgi->task_keywords);
+    PyObject *args = PyTuple_Pack(1, coroutine);
+    PyObject *task = args ? PyObject_Call(asgi->task_type, args, asgi->task_keywords) : NULL;
+    Py_XDECREF(args);
+    return task;
 }
 
 /* In the context of the worker's start, which the task copies: a new reference, or NULL with an
@@ -179,20 +182,22 @@ static PyObject *start_task(struct channel *channel)
 
 static int watch_task(struct channel *channel, PyObject *task)
 {
-    if (PyDict_SetItem(asgi_of(channel->worker)->tasks, task, channel->scope) < 0)
+    struct asgi *asgi = asgi_of(channel->worker);
+    if (PyDict_SetItem(asgi->tasks, task, channel->scope) < 0)
         return -1;
     PyObject *function = channel_function_new(channel, done_call);
     PyObject *added =
-        function ? PyObject_CallMethod(task, "add_done_callback", "O", function) : NULL;
+        function ? PyObject_CallMethodOneArg(task, ASGI_NAME(asgi, add_done_callback), function)
+                 : NULL;
     Py_XDECREF(function);
     Py_XDECREF(added);
     return added ? 0 : -1;
 }
 
 /* A task that is done when it has been made has ended before its first wait. */
-static int is_done(PyObject *task)
+static int is_done(struct asgi *asgi, PyObject *task)
 {
-    PyObject *done = PyObject_CallMethod(task, "done", NULL);
+    PyObject *done = PyObject_CallMethodNoArgs(task, ASGI_NAME(asgi, done));
     int truth = done ? PyObject_IsTrue(done) : -1;
     Py_XDECREF(done);
     return truth;
@@ -214,7 +219,7 @@ static void fail_to_begin(struct channel *channel)
 static void begin(struct channel *channel)
 {
     PyObject *task = start_task(channel);
-    int done = task ? is_done(task) : -1;
+    int done = task ? is_done(asgi_of(channel->worker), task) : -1;
     if (done == 0) {
         channel->task = Py_NewRef(task);
         done = watch_task(channel, task);

@@ -127,10 +127,19 @@ static int put_scheme(struct worker *worker, PyObject *scope, const struct reque
                           asgi->names[request->head.https ? secure : plain]);
 }
 
+static Py_ssize_t field_count(const struct head *head)
+{
+    Py_ssize_t n = 0;
+    for (uint32_t i = 0; i < head->field_count; i++)
+        n += head->fields[i].id != FIELD_DROPPED;
+    return n;
+}
+
 static PyObject *fields(struct asgi *asgi, const struct request *request)
 {
     const struct head *head = &request->head;
-    PyObject *list = PyList_New(0);
+    PyObject *list = PyList_New(field_count(head));
+    Py_ssize_t n = 0;
     for (uint32_t i = 0; list && i < head->field_count; i++) {
         const struct head_field *field = &head->fields[i];
         if (field->id == FIELD_DROPPED)
@@ -138,9 +147,10 @@ static PyObject *fields(struct asgi *asgi, const struct request *request)
         PyObject *pair = pairs_field(&asgi->pairs, field->id,
                                      head_slice(request->input, field->name, field->name_len),
                                      head_slice(request->input, field->value, field->value_len));
-        if (!pair || PyList_Append(list, pair) < 0)
+        if (pair)
+            PyList_SET_ITEM(list, n++, pair);
+        else
             Py_CLEAR(list);
-        Py_XDECREF(pair);
     }
     return list;
 }

@@ -9,9 +9,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { STATUS_DIGITS = 3 };
 
 /* Errors: all return -1 with an exception. */
 
@@ -56,6 +58,18 @@ int send_error(struct channel *channel, enum response_error error, PyObject *cul
 
 /* http.response.start */
 
+/* "200 OK": its size. */
+static size_t write_status(char *line, size_t room, int status)
+{
+    const char *reason = status_reason(status);
+    size_t n = strnlen(reason, room - STATUS_DIGITS - 1);
+    for (int i = STATUS_DIGITS - 1, rest = status; i >= 0; i--, rest /= 10)
+        line[i] = (char)('0' + rest % 10);
+    line[STATUS_DIGITS] = ' ';
+    memcpy(line + STATUS_DIGITS + 1, reason, n);
+    return STATUS_DIGITS + 1 + n;
+}
+
 static int set_status(struct channel *channel, PyObject *message)
 {
     char line[64];
@@ -69,8 +83,8 @@ static int set_status(struct channel *channel, PyObject *message)
                      status);
         return -1;
     }
-    int n = snprintf(line, sizeof(line), "%ld %s", status, status_reason((int)status));
-    return send_error(channel, response_start(channel_request(channel), line, (size_t)n), Py_None);
+    size_t n = write_status(line, sizeof(line), (int)status);
+    return send_error(channel, response_start(channel_request(channel), line, n), Py_None);
 }
 
 /* Looks for fields that concern the connection and the framing. 0 or -1. */

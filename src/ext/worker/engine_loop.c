@@ -92,7 +92,8 @@ int engine_loop_init(PyObject *op)
 
 static int start_one(PyObject *start, PyObject *function)
 {
-    PyObject *done = PyObject_CallOneArg(start, function);
+    PyObject *done =
+        start == Py_None ? PyObject_CallNoArgs(function) : PyObject_CallOneArg(start, function);
     Py_XDECREF(done);
     return done ? 0 : -1;
 }

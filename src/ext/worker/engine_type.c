@@ -272,7 +272,8 @@ static PyMethodDef engine_methods[] = {
      "heard(rests, /)\n--\n\nTake note of the news. rests: the application has no task."},
     {"turn", engine_turn, METH_O,
      "turn(start, /)\n--\n\nDo what is due without waiting, and start(function) for each request\n"
-     "that is ready; function runs it. True once no connection is taken any more."},
+     "that is ready; function runs it. start may be None: function() is called at once. True once\n"
+     "no connection is taken any more."},
     {"stopped", engine_stopped, METH_NOARGS, "stopped()\n--\n\nWhether all is over."},
     {NULL, NULL, 0, NULL},
 };
