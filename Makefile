@@ -155,7 +155,7 @@ tls-system: $(VENV)/.testing ## Run the tests of TLS with the system's OpenSSL i
 	GUNICORN_OPENSSL=system $(BIN)/pytest -n $(JOBS) $(ARGS) tests/server/test_tls.py tests/server/test_tls_certificates.py \
 	    tests/config/test_certificates.py tests/attack/test_hostile_tls.py
 
-compare: $(VENV)/.testing ## Compare with gunicorn: COUNT=5000 requests, configurations, signals
+compare: $(VENV)/.testing ## Compare with gunicorn, and ASGI with uvicorn: COUNT=5000 requests, configurations, signals
 	test -f $(BUILD)/unit/build.ninja || $(MESON) setup $(BUILD)/unit $(PLAIN_SETUP) $(SETUP)
 	$(MESON) compile -C $(BUILD)/unit parse_cli
 	test -x $(VENV)-original/bin/gunicorn || { $(PYTHON) -m venv --clear $(VENV)-original && \
