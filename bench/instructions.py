@@ -24,6 +24,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from gateways import Way, ways
+
 HERE = Path(__file__).resolve().parent
 FEW, MANY = 500, 2500
 PATIENCE = 120.0  # seconds: callgrind makes a start some fifty times slower
@@ -127,13 +129,40 @@ def counted(command: list[str], counts: list[int]) -> Iterator[subprocess.Popen]
         counts.append(max(totals, default=0))
 
 
+def ask(client: socket.socket, request, number: int) -> None:
+    for n in range(number):
+        client.sendall(request(n))
+        answer(client)
+
+
+def ask_as(way: Way, client: socket.socket, number: int) -> None:
+    """Ask by another protocol, on this connection or each time on another."""
+    address = client.getpeername()
+    client.sendall(way.first if way.kept else way.request)
+    size = 0
+    for _ in range(number):
+        if not way.kept:
+            with client:
+                while client.recv(1 << 16):
+                    pass
+            client = socket.create_connection(address, PATIENCE)
+        client.sendall(way.request)
+        if way.kept:
+            got = len(client.recv(1 << 16))
+            size = size or got
+            while got < size:
+                got += len(client.recv(size - got))
+    client.close()
+
+
 def instructions(command: Callable[[int], list[str]], request, number: int) -> int:
     counts: list[int] = []
     port = free_port()
     with counted(command(port), counts) as process, connect(port, process) as client:
-        for n in range(number):
-            client.sendall(request(n))
-            answer(client)
+        if isinstance(request, Way):
+            ask_as(request, client, number)
+        else:
+            ask(client, request, number)
     return counts[0]
 
 
@@ -147,8 +176,8 @@ def server(venv: Path, *arguments: str) -> Callable[[int], list[str]]:
     return lambda port: [*command, "-b", f"127.0.0.1:{port}", *arguments]
 
 
-def wsgi_server(venv: Path) -> Callable[[int], list[str]]:
-    return server(venv, "app:app")
+def wsgi_server(venv: Path, *options: str) -> Callable[[int], list[str]]:
+    return server(venv, *options, "app:app")
 
 
 def asgi_server(venv: Path) -> Callable[[int], list[str]]:
@@ -165,10 +194,14 @@ def main() -> None:
     parser.add_argument("--echo", type=Path, help="the C echo application of this build")
     parser.add_argument("--echo-against", type=Path, help="the C echo application of the other")
     args = parser.parse_args()
-    rows = []
+    rows: list[tuple] = []
     for prefix, serve in (("", wsgi_server), ("ASGI ", asgi_server)):
         ours, others = serve(Path(sys.prefix)), args.against and serve(args.against)
         rows += [(prefix + name, request, ours, others) for name, request in WORKS.items()]
+    for way in ways():
+        this = wsgi_server(Path(sys.prefix), *way.options)
+        that = args.against and wsgi_server(args.against, *way.options)
+        rows.append((f"hello: {way.name}", way, this, that))
     if args.echo:
         plain, other = echo(args.echo), args.echo_against and echo(args.echo_against)
         rows += [(name, request, plain, other) for name, request in PLAIN.items()]

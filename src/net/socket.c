@@ -152,6 +152,12 @@ enum socket_peer socket_peer(int fd)
     return ended ? PEER_SILENT : PEER_THERE;
 }
 
+void socket_reset_at_close(int fd)
+{
+    struct linger none = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+}
+
 int socket_wait(int fd, short events, int timeout_ms)
 {
     struct pollfd pollfd = {.fd = fd, .events = events};

@@ -62,6 +62,10 @@ enum socket_peer {
 
 enum socket_peer socket_peer(int fd);
 
+/* close() becomes a reset: the other end must not take it for the end of what was sent. On a Unix
+ * socket it stays as it is. */
+void socket_reset_at_close(int fd);
+
 /* Waits for POLLIN or POLLOUT, at most timeout_ms. 1: ready, 0: time is over, -1: errno. */
 int socket_wait(int fd, short events, int timeout_ms);
 

@@ -10,9 +10,7 @@
 #define FIELD_PREFIX "HTTP_"
 #define FIELD_PREFIX_SIZE (sizeof(FIELD_PREFIX) - 1)
 
-/* Fields of which a second one makes the message ambiguous. */
-#define SINGLE (field_bit(FIELD_HOST) | ABOUT_BODY)
-
+/* A second one of these makes the message ambiguous. */
 #define ABOUT_BODY                                                                                 \
     (field_bit(FIELD_TRANSFER_ENCODING) | field_bit(FIELD_CONTENT_LENGTH) |                        \
      field_bit(FIELD_CONTENT_TYPE))
@@ -128,13 +126,23 @@ static enum field_id id_of(struct str name, bool prefixed)
     return id;
 }
 
+/* nginx sends both if a site sets HTTP_HOST behind a file that does: the last one counts. */
+static void drop_host(struct head *head)
+{
+    for (uint32_t i = 0; i < head->field_count; i++)
+        if (head->fields[i].id == FIELD_HOST)
+            head->fields[i].id = FIELD_DROPPED;
+}
+
 /* False: it is the second one of a kind of which there may be one. */
 static bool note_field(struct cgi *cgi, struct head *head, enum field_id id)
 {
     if (id == FIELD_DROPPED)
         return true;
-    if ((head->seen & field_bit(id) & SINGLE) != 0)
+    if ((head->seen & field_bit(id) & ABOUT_BODY) != 0)
         return refuse(cgi, CGI_DUPLICATE);
+    if ((head->seen & field_bit(id) & field_bit(FIELD_HOST)) != 0)
+        drop_host(head);
     head->seen |= field_bit(id);
     if (id == FIELD_CONTENT_LENGTH)
         cgi->length_field = head->field_count;
@@ -340,8 +348,7 @@ const char *cgi_error_text(enum cgi_error error)
         [CGI_TOO_MANY_FIELDS] = "limit request headers fields",
         [CGI_FIELD_TOO_LONG] = "limit request headers fields size",
         [CGI_TARGET_TOO_LONG] = "Request Line is too large: REQUEST_URI",
-        [CGI_DUPLICATE] =
-            "Invalid variable: HTTP_HOST, CONTENT_TYPE or CONTENT_LENGTH occurs twice",
+        [CGI_DUPLICATE] = "Invalid variable: CONTENT_TYPE or CONTENT_LENGTH occurs twice",
         [CGI_NO_METHOD] = "Invalid HTTP method: no REQUEST_METHOD",
         [CGI_BAD_METHOD] = "Invalid HTTP method: REQUEST_METHOD is no token",
         [CGI_NO_TARGET] = "Invalid HTTP request: neither REQUEST_URI nor PATH_INFO",

@@ -51,7 +51,7 @@ enum cgi_error {
     CGI_TOO_MANY_FIELDS, /* 431: limit_request_fields */
     CGI_FIELD_TOO_LONG,  /* 431: limit_request_field_size */
     CGI_TARGET_TOO_LONG, /* 414: limit_request_line */
-    CGI_DUPLICATE,       /* Host, Content-Type or Content-Length twice */
+    CGI_DUPLICATE,       /* Content-Type or Content-Length twice */
     CGI_NO_METHOD,
     CGI_BAD_METHOD,
     CGI_NO_TARGET, /* neither REQUEST_URI nor PATH_INFO */

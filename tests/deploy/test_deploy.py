@@ -135,6 +135,20 @@ def test_nginx_by_fastcgi(site):
     assert max(map(int, numbers)) == 5, "nginx keeps its connection open"
 
 
+def test_nginx_by_uwsgi(site):
+    port = free_port()
+    conf = site.install("nginx/shop-uwsgi.conf", site.directory / "shop.conf")
+    site.edit(conf, {"listen 80;": f"listen 127.0.0.1:{port};"})
+    command = nginx_command(site, conf)
+    site.start(*gunicorn_command(), "-w", "1", "--protocol", "uwsgi", "shop:app", cwd=site.home)
+    site.start(*command)
+    wait_until(lambda: site.socket.exists() and connects(port), "both are there", PATIENCE)
+    with Connection(("127.0.0.1", port)) as client:
+        for _ in range(5):
+            response = client.request(headers=[("Host", "shop.example")])
+            assert response.body.decode().split()[1:] == ["http", "shop.example", "None"]
+
+
 def test_nginx_over_tcp(site):
     port, behind = free_port(), free_port()
     conf = site.install("nginx/shop-tcp.conf", site.directory / "shop.conf")
@@ -236,6 +250,39 @@ def test_haproxy_by_http2(site):
 
     wait_until(lambda: answer() == "2 https", "HAProxy has seen that it is ready", PATIENCE)
     assert_echoes(front, authority)
+
+
+def test_behind_a_balancer(site):
+    """The client's address arrives through TLS that HAProxy passes on; nobody gets past it."""
+    authority = Authority(site.directory)
+    pair = authority.issue(file="fullchain")
+    pair.keyfile.rename(site.directory / "key.pem")
+    front, behind = free_port(), free_port()
+    settings = site.install("behind-balancer.conf.py", site.home / "gunicorn.conf.py")
+    site.edit(settings, {"0.0.0.0:8443": f"127.0.0.1:{behind}"})
+    with open(settings, "a") as file:
+        file.write("access_log_format = 'client %(h)s'\n")
+    conf = site.install("haproxy/balancer.cfg", site.directory / "balancer.cfg")
+    site.edit(
+        conf,
+        {
+            "bind :443": f"bind 127.0.0.1:{front}",
+            "10.0.0.11:8443": f"127.0.0.1:{behind} source 127.0.0.9",
+            "    server two 10.0.0.12:8443 send-proxy-v2 check\n": "",
+        },
+    )
+    environ = {**os.environ, "BALANCERS": "127.0.0.9/32", "WEB_CONCURRENCY": "1"}
+    site.start(*gunicorn_command(), "shop:app", cwd=site.home, env=environ)
+    wait_until(lambda: connects(behind), "gunicorn is there", PATIENCE)
+    site.start(program("haproxy"), "-f", conf)
+    wait_until(lambda: connects(front), "HAProxy is there", PATIENCE)
+    with TlsConnection(("127.0.0.1", front), authority.client()) as client:
+        assert client.request().body.decode().split()[1] == "https"
+    log = site.directory / "output.log"
+    wait_until(lambda: "client 127.0.0.1\n" in log.read_text(), "the line in the access log")
+    with Connection(("127.0.0.1", behind)) as client:
+        client.send(b"GET / HTTP/1.1\r\n\r\n")
+        assert client.read_response().status == 400
 
 
 # Supervisors

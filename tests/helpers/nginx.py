@@ -104,10 +104,6 @@ class Nginx:
         wait_until(listens, "nginx listens")
         return "127.0.0.1", port
 
-    def errors(self) -> str:
-        """Its error log."""
-        return (self.directory / "nginx-error.log").read_text()
-
     def __enter__(self) -> Nginx:
         return self
 

@@ -7,8 +7,11 @@ import signal
 import time
 
 import pytest
+from helpers.gate import Gate
 from helpers.idleness import assert_idle
 from helpers.server import THREAD_SANITIZED
+from helpers.tls import TlsConnection
+from helpers.wire import render
 
 KINDS = {"sync": ["-k", "sync"], "gthread": ["-k", "gthread", "--threads", "4"]}
 
@@ -130,3 +133,38 @@ def test_a_worker_that_crashes_says_where(server, tmp_path):
         one.wait_for_log(rf"Worker \(pid:{worker}\) was sent SIGSEGV!")
     one.wait_workers(1)
     assert one.stop() == 0
+
+
+def ask_over_tls(one, authority, path="/"):
+    client = TlsConnection(one.address, authority.client())
+    client.send(render(target=path))
+    return client
+
+
+def pid_over_tls(one, authority):
+    with ask_over_tls(one, authority) as client:
+        return int(client.read_response().body)
+
+
+def test_a_worker_that_ttin_adds_has_its_share_of_the_clients_over_tls(server, authority):
+    """A connection over TLS stays with the worker that has accepted it."""
+    one = server(*authority.issue().args)
+    (first,) = one.wait_workers(1)
+    one.kill(signal.SIGTTIN)
+    (second,) = set(one.wait_workers(2)) - {first}
+    pids = [pid_over_tls(one, authority) for _ in range(20)]
+    assert min(pids.count(first), pids.count(second)) >= 5
+
+
+def test_a_busy_worker_leaves_clients_over_tls_to_one_that_ttin_has_added(master, authority):
+    one = master(*authority.issue().args, app="process.plain:app", plain=False)
+    one.wait_workers(1)
+    with Gate() as gate:
+        held = ask_over_tls(one, authority, f"/gate{gate.path}")
+        gate.wait()
+        one.kill(signal.SIGTTIN)
+        one.wait_workers(2)
+        pids = {pid_over_tls(one, authority) for _ in range(5)}
+        gate.open()
+        assert pids.isdisjoint({int(held.read_response().body)})
+        held.close()

@@ -9,7 +9,7 @@ import time
 import pytest
 from helpers.echoed import environ_of
 from helpers.nginx import NGINX, Nginx
-from helpers.wire import Connection, render
+from helpers.wire import Closed, Connection, render
 
 pytestmark = [
     pytest.mark.skipif(not NGINX, reason="nginx is not installed"),
@@ -28,17 +28,17 @@ def behind_nginx(request, gunicorn, tmp_path):
     kind, local = request.param
     with Nginx(tmp_path) as nginx:
 
-        def start(app):
+        def start(app, **options):
             unix = f"unix:{tmp_path}/server.sock"
-            server = gunicorn(app, f"--protocol={kind}", bind=[unix if local else "127.0.0.1:0"])
+            bind = [unix if local else "127.0.0.1:0"]
+            server = gunicorn(app, f"--protocol={kind}", bind=bind, **options)
             upstream = unix if local else f"127.0.0.1:{server.address[1]}"
             return server, nginx.start(kind, upstream, "off" if local else "on", KEPT[kind])
 
         yield start
-    assert "[error]" not in nginx.errors()
 
 
-def test_requests(behind_nginx):
+def test_requests(behind_nginx, tmp_path):
     server, address = behind_nginx("echo")
     with Connection(address) as client:
         for number in range(5):
@@ -56,6 +56,7 @@ def test_requests(behind_nginx):
     for _ in range(20):
         with Connection(address) as client:
             assert client.request().status == 200
+    assert "[error]" not in (tmp_path / "nginx-error.log").read_text()
 
 
 def test_answers(behind_nginx):
@@ -68,6 +69,19 @@ def test_answers(behind_nginx):
             assert client.request("GET", "/length").status == 200
             assert client.request("GET", "/status?304+Not+Modified").status == 304
         assert time.monotonic() - start < 20, "nginx waited for the end of a connection"
+
+
+@pytest.mark.parametrize(
+    "behind_nginx",
+    [("uwsgi", False), ("fastcgi", False)],
+    ids=["uwsgi-tcp", "fastcgi-tcp"],
+    indirect=True,
+)
+def test_an_answer_that_is_cut_short(behind_nginx):
+    """The client of nginx sees that it is: by the reset, for nginx looks for no other sign."""
+    _, address = behind_nginx("answers", expect_trouble=True)
+    with Connection(address) as client, pytest.raises(Closed):
+        client.request("GET", "/raises_later")
 
 
 @pytest.mark.parametrize("behind_nginx", [(kind, True) for kind in KEPT], ids=KEPT, indirect=True)

@@ -139,6 +139,15 @@ def test_without_length_the_connection_ends_the_body(shared, path):
     assert response.body == plain.request(target=path).body
 
 
+def test_an_answer_that_is_cut_short_ends_with_a_reset(shared):
+    """The end of the connection would be the end of the answer."""
+    server = shared("answers", UWSGI, expect_trouble=True)
+    with server.connect() as connection, pytest.raises(ConnectionResetError):
+        connection.send(request(uri="/raises_later"))
+        while connection.sock.recv(65536):
+            pass
+
+
 def test_head(server):
     response = ask(server, request("HEAD"), "HEAD")
     assert response.status == 200 and int(response.header("Content-Length")) > 0

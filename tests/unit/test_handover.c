@@ -117,6 +117,7 @@ static void start_worker(struct worker *worker, const char *loop)
 {
     struct engine_options options = threaded_options(1, loop);
     options.exchange = &exchange;
+    options.own_listeners = true;
     options.number = (uint32_t)(worker - workers) + 1;
     options.max_queue = worker - workers == bounded ? MANY : 0;
     options.limits.permit_obsolete_folding = true;
@@ -452,6 +453,7 @@ static void nothing_is_taken_by_who_has_stopped(void **state)
     struct engine_options options = threaded_options(1, *state);
     options.standby = false;
     options.exchange = &exchange;
+    options.own_listeners = true;
     assert_int_equal(exchange_open(&exchange), 0);
     struct engine *engine = engine_create(&options, &ops, NULL, NULL, 0);
     assert_non_null(engine);
@@ -584,6 +586,7 @@ static void a_foreign_loop_can_lead_again_after_evening_out(void **state)
     options.standby = false; /* it is we */
     options.loop_host = true;
     options.exchange = &exchange;
+    options.own_listeners = true;
     options.number = 1;
     assert_int_equal(exchange_open(&exchange), 0);
     exchange_sit(&exchange, 2, 1); /* who has nothing to do */

@@ -65,6 +65,20 @@ UVICORN = (
     (r"/static/\S*: (header vary|order of)", "Starlette does not compress what pathsend sends"),
 )
 
+#: And behind a proxy, by its way (front.py).
+GATEWAY = (
+    (r"header server: \['nginx", "nginx passes the server's name on, but by proxy_pass its own"),
+    (r"/(\.\.|%2e%2e)/", "nginx resolves the dots of the path before it is PATH_INFO"),
+    (r'"scheme":"https".* \| .*"scheme":"http"', "REQUEST_SCHEME counts, not X-Forwarded-Proto"),
+    (r"\(HTTP/1.0\): ", "the client's version is the request's, by proxy_pass it is nginx's"),
+)
+BEHIND: dict[str, tuple[tuple[str, str], ...]] = {
+    "uwsgi_pass": GATEWAY,
+    "fastcgi_pass": (*GATEWAY, (r"WEBSOCKET|PROGRAM", "FastCGI has no WebSockets")),
+    "send-proxy-v2": (),
+    "tls-send-proxy-v2": (),
+}
+
 
 @dataclass
 class Record:

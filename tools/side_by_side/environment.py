@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from applications import Application
+from front import WAYS, Front
 from visit import Visitor
 
 ORIGINAL = "gunicorn==27.0.1"
@@ -150,10 +151,12 @@ def paths(server: Path, place: Place) -> str:
 
 
 class Served:
-    """The application under one of the servers, while the context lasts."""
+    """The application under one of the servers, behind a proxy if `way` names one, while the
+    context lasts."""
 
-    def __init__(self, place: Place, server: Path, worker: str) -> None:
+    def __init__(self, place: Place, server: Path, worker: str, way: str = "") -> None:
         self.place = place
+        self.front = Front(place.directory, WAYS[way], place.port, free_port()) if way else None
         current = place.directory / "server"  # the same path for both: tracebacks have it
         current.unlink(missing_ok=True)
         current.symlink_to(server.resolve())
@@ -175,10 +178,12 @@ class Served:
             )
 
     def gunicorn(self, worker: str) -> list[object]:
-        application, address = self.place.application, f"127.0.0.1:{self.place.port}"
+        application = self.place.application
+        direct = ["--bind", f"127.0.0.1:{self.place.port}"]
         return [
             *(self.place.venv / "bin/python", "-m", "gunicorn", *OPTIONS[worker]),
-            *(*application.options, "--bind", address, "--access-logfile", self.access),
+            *(self.front.server_options() if self.front else direct),
+            *(*application.options, "--access-logfile", self.access),
             *("--access-logformat", ACCESS, "--graceful-timeout", "20", *application.target),
         ]
 
@@ -193,12 +198,14 @@ class Served:
         try:
             self.wait_until_served()
         except BaseException:
-            self.stop()
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
+        if self.front:
+            self.front.stop()
 
     def wait_until_served(self) -> None:
         deadline = time.monotonic() + START
@@ -213,7 +220,8 @@ class Served:
         """A request that is not compared; what became of it."""
         visitor = Visitor(self.place.port)
         visitor.send("GET", self.place.application.pages[0], User_Agent="waiting")
-        return visitor.answers[0].status
+        status = visitor.answers[0].status
+        return f"failed: {status}" if self.front and " 502 " in status else status
 
     def workers(self) -> set[str]:
         pid = self.process.pid

@@ -251,6 +251,7 @@ int options_read(struct options *self, PyObject *cfg)
         choose_tmp_dir(self) < 0)
         return -1;
     self->engine.shared = (self->workers > 1 || self->workers_max > 1) && !self->reuse_port;
+    self->engine.own_listeners = self->reuse_port;
     self->engine.sign_of_life_ms = beat_ms(self->timeout_ms);
     self->engine.forwarded = &self->forwarded;
     self->engine.trust = &self->trust;

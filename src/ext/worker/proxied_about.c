@@ -3,6 +3,8 @@
 #include "serve/conn/proxied.h"
 #include "serve/request/stream.h"
 
+#include <string.h>
+
 static PyObject *text_at(struct worker *worker, const struct proxied *proxied,
                          enum proxied_text which)
 {
@@ -17,15 +19,6 @@ PyObject *proxied_client(struct worker *worker, const struct request *request)
     return text_address(&worker->texts, request_peer(request));
 }
 
-/* Not by the cache of addresses, which has the client's. */
-static PyObject *server_address(struct worker *worker, const struct proxied *proxied)
-{
-    char out[PEER_TEXT_SIZE];
-    if (proxied->server.family == AF_UNIX)
-        return text_at(worker, proxied, PROXIED_SERVER_PATH);
-    return PyUnicode_FromString(peer_text(&proxied->server, out));
-}
-
 PyObject *proxied_info(struct worker *worker, const struct request *request)
 {
     const struct proxied *proxied = request_proxied(request);
@@ -34,7 +27,8 @@ PyObject *proxied_info(struct worker *worker, const struct request *request)
     return Py_BuildValue("{s:s,s:N,s:i,s:N,s:i}", "proxy_protocol", proxied->protocol,
                          "client_addr", proxied_client(worker, request), "client_port",
                          (int)request_peer(request)->port, "proxy_addr",
-                         server_address(worker, proxied), "proxy_port", (int)proxied->server.port);
+                         text_at(worker, proxied, PROXIED_SERVER), "proxy_port",
+                         (int)proxied->server.port);
 }
 
 /* Steals `value`, which may be NULL with an exception. */
@@ -48,13 +42,14 @@ static int put(PyObject *environ, PyObject *key, PyObject *value)
 static int put_addresses(struct worker *worker, PyObject *environ, const struct proxied *proxied)
 {
     struct core_state *state = worker->state;
-    if (put(environ, NAME(state, proxy_protocol), PyUnicode_FromString(proxied->protocol)) < 0 ||
-        put(environ, NAME(state, proxy_addr), server_address(worker, proxied)) < 0)
+    struct str protocol = {proxied->protocol, strlen(proxied->protocol)};
+    if (put(environ, NAME(state, proxy_protocol),
+            text_value(&worker->texts, protocol.p, protocol.n)) < 0 ||
+        put(environ, NAME(state, proxy_addr), text_at(worker, proxied, PROXIED_SERVER)) < 0)
         return -1;
     if (proxied->server.family == AF_UNIX)
         return 0;
-    return put(environ, NAME(state, proxy_port),
-               PyUnicode_FromFormat("%d", (int)proxied->server.port));
+    return put(environ, NAME(state, proxy_port), text_at(worker, proxied, PROXIED_SERVER_PORT));
 }
 
 static int put_texts(struct worker *worker, PyObject *environ, const struct proxied *proxied)

@@ -626,6 +626,21 @@ static void send_rest(struct engine *engine, struct conn *conn)
     conn_deadline_at(engine, conn, engine->now_ms, engine->options.send_timeout_ms);
 }
 
+/* A body that the end of the connection ends, and that has not come to its end. */
+static bool looks_whole(const struct response *response)
+{
+    return response->sent_head && !response->finished && !response->chunked &&
+           !response->has_length && !response->no_body && !response->upgrade;
+}
+
+/* TLS shows it by the missing alert. */
+static void close_cut_short(struct engine *engine, struct conn *conn)
+{
+    if (!conn->tls)
+        socket_reset_at_close(conn->io.fd);
+    conn_close_because(engine, conn, CLOSE_ANSWERED);
+}
+
 static void answered(struct engine *engine, struct conn *conn)
 {
     struct request *request = conn->request;
@@ -639,6 +654,8 @@ static void answered(struct engine *engine, struct conn *conn)
     else if (response->keep_alive && response->finished && !request->must_close &&
              request->body.complete)
         next_request(engine, conn);
+    else if (looks_whole(response))
+        close_cut_short(engine, conn);
     else
         close_answered(engine, conn);
 }

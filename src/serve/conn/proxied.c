@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdalign.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 struct str proxied_text(const struct proxied *proxied, enum proxied_text which)
@@ -95,11 +96,29 @@ static struct peer peer_of(const struct proxy *proxy, const struct proxy_end *en
     return peer;
 }
 
-/* The slices of a header, in the order of enum proxied_text. */
-static void list_texts(const struct proxy *proxy, struct str texts[PROXIED_TEXTS])
+/* The server's address as text. */
+struct written {
+    char address[PEER_TEXT_SIZE], port[6];
+};
+
+static void write_server(const struct peer *server, struct written *written,
+                         struct str texts[PROXIED_TEXTS])
 {
+    peer_text(server, written->address);
+    int digits = snprintf(written->port, sizeof(written->port), "%u", (unsigned)server->port);
+    texts[PROXIED_SERVER] = (struct str){written->address, strlen(written->address)};
+    texts[PROXIED_SERVER_PORT] = (struct str){written->port, (size_t)digits};
+}
+
+/* The slices of a header, in the order of enum proxied_text. */
+static void list_texts(const struct proxy *proxy, const struct peer *server,
+                       struct written *written, struct str texts[PROXIED_TEXTS])
+{
+    if (proxy->family == PROXY_UNIX)
+        texts[PROXIED_SERVER] = proxy->server.path;
+    else
+        write_server(server, written, texts);
     texts[PROXIED_CLIENT_PATH] = proxy->client.path;
-    texts[PROXIED_SERVER_PATH] = proxy->server.path;
     texts[PROXIED_AUTHORITY] = proxy->authority;
     texts[PROXIED_UNIQUE_ID] = proxy->unique_id;
     texts[PROXIED_TLS_VERSION] = proxy->tls.version;
@@ -119,7 +138,8 @@ static void copy_texts(struct proxied *proxied, const struct str texts[PROXIED_T
 
 static struct proxied *make(const struct conn *conn, const struct proxy *proxy)
 {
-    struct str texts[PROXIED_TEXTS];
+    struct str texts[PROXIED_TEXTS] = {0};
+    struct written written;
     struct proxied header = {
         .proxy = conn->peer,
         .client = peer_of(proxy, &proxy->client),
@@ -128,7 +148,7 @@ static struct proxied *make(const struct conn *conn, const struct proxy *proxy)
         .certificate = proxy->tls.certificate,
         .verified = proxy->tls.verified,
     };
-    list_texts(proxy, texts);
+    list_texts(proxy, &header.server, &written, texts);
     for (unsigned i = 0; i < PROXIED_TEXTS; i++)
         header.lengths[i] = (uint8_t)texts[i].n;
     strncpy(header.protocol, proxy->protocol, sizeof(header.protocol) - 1);

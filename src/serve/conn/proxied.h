@@ -15,7 +15,8 @@ struct trust;
 /* The texts of a PROXY header; each has at most PROXY_TEXT_MAX bytes, and none when not sent. */
 enum proxied_text {
     PROXIED_CLIENT_PATH, /* for the family UNIX */
-    PROXIED_SERVER_PATH,
+    PROXIED_SERVER,      /* its address or path: written once, for all requests */
+    PROXIED_SERVER_PORT, /* not for the family UNIX */
     PROXIED_AUTHORITY,
     PROXIED_UNIQUE_ID,
     PROXIED_TLS_VERSION,

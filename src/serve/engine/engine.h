@@ -76,7 +76,8 @@ struct engine_options {
     uint32_t request_grace_ms;           /* beyond which the worker is given up */
     uint32_t loop_block_ms;              /* after which a blocked loop is reported; 0: never */
     uint32_t graceful_ms;                /* for a worker that has to stop; 0: any time */
-    bool shared;                         /* other workers accept from the same listeners */
+    bool shared;                         /* other workers accept from the same listeners … */
+    bool own_listeners;                  /* … or never do; else the exchange knows */
     bool sendfile;
     bool standby;
     bool debug;                      /* NOTE_DEBUG is of interest */
@@ -416,6 +417,13 @@ void engine_resume(struct engine *engine, unsigned reason);
 
 /* For a while: FULL and ERROR are looked at again then. */
 void engine_pause_for(struct engine *engine, unsigned reason, uint32_t ms);
+
+/* Whether other workers accept from the same listeners now: TTIN may have added one. */
+bool engine_has_rivals(const struct engine *engine);
+
+/* After a listener's event. The kernel wakes the worker that has watched for longest, and a
+ * connection over TLS is served by no other: so the next one is for another worker. Leader only. */
+void engine_pass_turn(struct engine *engine, struct listener *listener);
 
 /*
  * From now on connections of that listener (the index among those of engine_create()) use TLS with

@@ -73,10 +73,11 @@ static void listener_ready(struct io *io, unsigned events, void *context)
     (void)events;
     struct engine *engine = context;
     struct listener *listener = list_entry(io, struct listener, io);
-    int batch = engine->options.shared ? shared_batch(engine) : ACCEPT_BATCH;
+    int batch = engine_has_rivals(engine) ? shared_batch(engine) : ACCEPT_BATCH;
     for (int i = 0; i < batch; i++)
         if (!engine->listening || atomic_load(&engine->lost) || !accept_one(engine, listener))
-            return;
+            break;
+    engine_pass_turn(engine, listener);
 }
 
 void listeners_empty(struct engine *engine)

@@ -26,10 +26,18 @@ static void stop_listening(struct engine *engine)
         loop_remove(engine->loop, &engine->listeners[i].io);
 }
 
+bool engine_has_rivals(const struct engine *engine)
+{
+    const struct exchange *exchange = engine->options.exchange;
+
+    return engine->options.shared || (!engine->options.own_listeners && exchange &&
+                                      exchange_has_others(exchange, engine->options.number));
+}
+
 static void follow_pauses(struct engine *engine)
 {
     unsigned against = engine->paused;
-    if (!engine->options.shared && !atomic_load(&engine->given_up))
+    if (!engine_has_rivals(engine) && !atomic_load(&engine->given_up))
         against &= ~(unsigned)PAUSE_BUSY;
     if (engine->listening && against) {
         stop_listening(engine);
@@ -42,6 +50,15 @@ static void follow_pauses(struct engine *engine)
         }
     }
     handover_accept(engine, !(engine->paused & ~(unsigned)PAUSE_DRAIN));
+}
+
+void engine_pass_turn(struct engine *engine, struct listener *listener)
+{
+    if (!engine->listening || !atomic_load(&listener->tls) || !engine_has_rivals(engine))
+        return;
+    loop_remove(engine->loop, &listener->io);
+    if (loop_add(engine->loop, &listener->io, LOOP_LISTEN) < 0)
+        engine_pause_for(engine, PAUSE_ERROR, ACCEPT_PAUSE_MS);
 }
 
 void engine_pause(struct engine *engine, unsigned reason)
