@@ -88,7 +88,7 @@ def _forwarded_allow_ips_default():
     return os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
 
 
-def _control_socket_default():
+def _get_default_control_socket():
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if not (runtime and os.path.isdir(runtime)):
         runtime = os.path.join(os.path.expanduser("~"), ".gunicorn")
@@ -392,7 +392,7 @@ SECTIONS = {
     ),
     "Control": (
         Row("control_socket", "--control-socket", STRING,
-            Computed(_control_socket_default,
+            Computed(_get_default_control_socket,
                      "$XDG_RUNTIME_DIR/gunicorn.ctl, else ~/.gunicorn/gunicorn.ctl"),
             "The unix socket that gunicornc speaks to.", meta="PATH", since="25.1"),
         Row("control_socket_mode", "--control-socket-mode", MODE, 0o600,

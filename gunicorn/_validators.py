@@ -273,7 +273,13 @@ def validate_list_of_files_or_patterns(val):
         import glob
 
         if not glob.glob(entry, recursive=True):
-            util.say(f"Warning: reload_extra_files: {entry} matches no file yet.")
+            import warnings
+
+            warnings.warn(
+                f"reload_extra_files: the pattern {entry!r} matches no files",
+                RuntimeWarning,
+                stacklevel=2,
+            )
     return entries
 
 

@@ -5,7 +5,11 @@ import sys
 import types
 
 from gunicorn import __version__, util
-from gunicorn._settings import ROWS, Computed
+from gunicorn._settings import (
+    ROWS,
+    Computed,
+    _get_default_control_socket,  # noqa: F401  (its name is known to software of others)
+)
 from gunicorn._validators import *  # noqa: F403  (their names are known to software of others)
 from gunicorn.errors import ConfigError
 

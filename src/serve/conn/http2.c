@@ -206,7 +206,9 @@ static void end_connection(struct http2_conn *h2, enum metrics_close reason)
     h2->ending = true;
     send_on(h2);
     conn_because(conn, reason);
-    if (h2->broken || h2->rest || atomic_load_explicit(&conn->gone, memory_order_relaxed))
+    if (h2->logged && !h2->rest) /* it is to read why */
+        conn_linger(h2->engine, conn);
+    else if (h2->broken || h2->rest || atomic_load_explicit(&conn->gone, memory_order_relaxed))
         conn_close(h2->engine, conn);
     else
         conn_linger(h2->engine, conn);
