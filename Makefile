@@ -155,7 +155,7 @@ tls-system: $(VENV)/.testing ## Run the tests of TLS with the system's OpenSSL i
 	GUNICORN_OPENSSL=system $(BIN)/pytest -n $(JOBS) $(ARGS) tests/server/test_tls.py tests/server/test_tls_certificates.py \
 	    tests/config/test_certificates.py tests/attack/test_hostile_tls.py
 
-compare: $(VENV)/.testing ## Compare with gunicorn: COUNT=5000 requests, configurations, signals
+compare: $(VENV)/.testing ## Compare with gunicorn, and ASGI with uvicorn: COUNT=5000 requests, configurations, signals
 	test -f $(BUILD)/unit/build.ninja || $(MESON) setup $(BUILD)/unit $(PLAIN_SETUP) $(SETUP)
 	$(MESON) compile -C $(BUILD)/unit parse_cli
 	test -x $(VENV)-original/bin/gunicorn || { $(PYTHON) -m venv --clear $(VENV)-original && \
@@ -243,7 +243,7 @@ side-by-side: $(INSTALLED) ## Published applications on gunicorn and on this (AP
 
 bench: $(INSTALLED) ## Compare with nginx and other Python servers (ARGS=--help)
 	tools/prerequisites.sh $(PYTHON) build bench
-	$(PIP) install -q 'gevent>=24.10.1' eventlet tornado
+	$(PIP) install -q 'gevent>=24.10.1' eventlet tornado uvloop fastapi
 	$(BIN)/python bench/run.py $(ARGS)
 
 .PHONY: bench-gateways

@@ -34,6 +34,9 @@ def run(loop, seconds, seed):
                 count += ROUND
                 assert not FATAL.search(server.log), server.log[-5000:]
                 server.stderr_path.write_text("")  # it is long
+        except BaseException:
+            print(server.log[-20000:])
+            raise
         finally:
             problems = server.close()
     assert not problems, "\n".join(problems)
@@ -47,6 +50,7 @@ def main():
     parser.add_argument("--seed", type=int, default=int(time.time()))
     args = parser.parse_args()
     loops = [loop for loop in args.loops.split(",") if loop == "asyncio" or server_has(loop)]
+    print(f"seed {args.seed}", flush=True)
     for loop in loops:
         count = run(loop, args.seconds / len(loops), args.seed)
         print(f"{loop}: {count} conversations of each kind", flush=True)

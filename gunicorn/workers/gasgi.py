@@ -142,7 +142,7 @@ class ASGIWorker(LoopWorker):
     def handle_exit(self, sig, frame) -> None:
         """Stop gracefully. What blocks the loop when patience is over is ended by the guard."""
         super().handle_exit(sig, frame)
-        if self._overdue:
+        if self._overdue and not self._over:
             self.break_off()
         elif self._guard is None:
             self._guard = threading.Timer(self.patience() + self.margin() / 4, self._interrupt)

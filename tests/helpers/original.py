@@ -1,4 +1,4 @@
-"""The original gunicorn in an environment of its own, for tests that compare."""
+"""The original gunicorn, and uvicorn, in environments of their own, for tests that compare."""
 
 from __future__ import annotations
 
@@ -13,32 +13,43 @@ import pytest
 from helpers.server import server_has
 
 VERSION = "27.0.1"
+UVICORN = ("uvicorn==0.54.0", "httptools", "uvloop", "websockets")
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def original_gunicorn() -> list[str]:
     """The command of the original: $GUNICORN_ORIGINAL, or installed under build/; else skips."""
-    given = os.environ.get("GUNICORN_ORIGINAL")
+    return _installed(
+        "gunicorn", "reference", os.environ.get("GUNICORN_ORIGINAL"), (f"gunicorn=={VERSION}",)
+    )
+
+
+def original_uvicorn() -> list[str]:
+    """The same of uvicorn: $UVICORN_ORIGINAL."""
+    return _installed("uvicorn", "uvicorn", os.environ.get("UVICORN_ORIGINAL"), UVICORN)
+
+
+def _installed(name: str, place: str, given: str | None, packages) -> list[str]:
     if given:
         return [given]
     directory = Path(os.environ.get("GUNICORN_BUILD", ROOT / "build"))
-    home = directory / "reference-{}.{}".format(*sys.version_info[:2])
-    command = home / "bin" / "gunicorn"
+    home = directory / "{}-{}.{}".format(place, *sys.version_info[:2])
+    command = home / "bin" / name
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / f"{home.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not command.exists():
-            install(home)
+            install(home, packages)
     return [str(command)]
 
 
-def install(home: Path) -> None:
+def install(home: Path, packages) -> None:
     """Create the environment; the test is skipped where the package index is out of reach."""
     try:
         run(sys.executable, "-m", "venv", "--clear", str(home))
-        run(str(home / "bin" / "pip"), "install", "--quiet", f"gunicorn=={VERSION}")
+        run(str(home / "bin" / "pip"), "install", "--quiet", *packages)
     except (OSError, subprocess.SubprocessError) as e:
-        pytest.skip(f"no original gunicorn to compare with: {e}")
+        pytest.skip(f"nothing to compare with, {packages}: {e}")
 
 
 def run(*command: str) -> None:

@@ -91,8 +91,10 @@ class WebSocket:
         return first & 0xF, self.connection.read(size), first >= 0x80
 
     def receive_close(self) -> tuple[int, str]:
-        """The code and the reason of the close frame that comes next."""
+        """The code and the reason of the close frame that comes next, but for pings."""
         opcode, payload = self.receive()
+        while opcode == PING:
+            opcode, payload = self.receive()
         assert opcode == CLOSE, (opcode, payload[:100])
         if not payload:
             return 1005, ""

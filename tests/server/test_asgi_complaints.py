@@ -24,7 +24,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from helpers.server import Stopwatch
+from helpers.server import SANITIZED, Stopwatch
 from helpers.wire import STEP, render, wait_until
 
 TESTS = Path(__file__).parent.parent
@@ -130,7 +130,7 @@ def asgi(serve_asgi):
 
 def test_stop_with_an_event_stream(asgi):
     """It is cancelled before graceful_timeout is over, its clean-up runs, nothing is killed."""
-    server = asgi("--graceful-timeout", "2")
+    server = asgi("--graceful-timeout", "8" if SANITIZED else "2")
     with server.connect() as connection:
         connection.send(render(target="/events"))
         assert connection.read_head().status == 200

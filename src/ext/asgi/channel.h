@@ -93,13 +93,17 @@ static inline struct channel *channel_of(PyObject *function)
     return ((struct channel_function *)function)->channel;
 }
 
-/* NULL with a RuntimeError when the worker has ended. */
+/* NULL with a RuntimeError when the worker has ended, and outside the event loop's thread: the
+ * system's calls of that one let others run. */
 static inline struct channel *channel_in_use(PyObject *function)
 {
     struct channel *channel = channel_of(function);
-    if (channel->worker)
+    if (channel->worker && pthread_equal(pthread_self(), asgi_of(channel->worker)->thread))
         return channel;
-    PyErr_SetString(PyExc_RuntimeError, "the worker has ended");
+    PyErr_SetString(PyExc_RuntimeError,
+                    channel->worker ? "receive() and send() are for the thread of the event loop: "
+                                      "use asyncio.run_coroutine_threadsafe()"
+                                    : "the worker has ended");
     return NULL;
 }
 

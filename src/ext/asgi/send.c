@@ -56,7 +56,47 @@ int send_error(struct channel *channel, enum response_error error, PyObject *cul
     }
 }
 
+/*
+ * Each message is read first. The members may run code of the application, which sends other
+ * messages: the state is looked at after that, and no such code runs any more until the message is
+ * sent.
+ */
+
 /* http.response.start */
+
+struct start {
+    PyObject *pairs; /* owned */
+    long status;
+    bool trailers;
+};
+
+static int read_status(struct asgi *asgi, PyObject *message, long *status)
+{
+    *status = message_number(asgi, message, ASGI_status, -1);
+    if (*status == -1 && PyErr_Occurred())
+        return -1;
+    if (*status >= 200 && *status <= 999)
+        return 0;
+    PyErr_Format(PyExc_ValueError,
+                 "ASGI message 'http.response.start' has the status %ld: a final one, from 200 "
+                 "to 999, is needed",
+                 *status);
+    return -1;
+}
+
+static int read_start(struct asgi *asgi, PyObject *message, struct start *start)
+{
+    start->pairs = message_headers(asgi, message);
+    if (!start->pairs)
+        return -1;
+    int trailers = -1;
+    if (read_status(asgi, message, &start->status) == 0)
+        trailers = message_flag(asgi, message, ASGI_trailers);
+    start->trailers = trailers > 0;
+    if (trailers < 0)
+        Py_CLEAR(start->pairs);
+    return trailers < 0 ? -1 : 0;
+}
 
 /* "200 OK": its size. */
 static size_t write_status(char *line, size_t room, int status)
@@ -70,19 +110,9 @@ static size_t write_status(char *line, size_t room, int status)
     return STATUS_DIGITS + 1 + n;
 }
 
-static int set_status(struct channel *channel, PyObject *message)
+static int set_status(struct channel *channel, long status)
 {
     char line[64];
-    long status = message_number(asgi_of(channel->worker), message, ASGI_status, -1);
-    if (status == -1 && PyErr_Occurred())
-        return -1;
-    if (status < 200 || status > 999) {
-        PyErr_Format(PyExc_ValueError,
-                     "ASGI message 'http.response.start' has the status %ld: a final one, from 200 "
-                     "to 999, is needed",
-                     status);
-        return -1;
-    }
     size_t n = write_status(line, sizeof(line), (int)status);
     return send_error(channel, response_start(channel_request(channel), line, n), Py_None);
 }
@@ -125,37 +155,34 @@ void send_remember(struct channel *channel, PyObject *pairs)
         Py_XSETREF(channel->headers, Py_NewRef(pairs));
 }
 
-static int note_trailers(struct channel *channel, PyObject *message)
+static int begin_answer(struct channel *channel, const struct start *start)
 {
-    int follow = message_flag(asgi_of(channel->worker), message, ASGI_trailers);
-    channel->trailers_follow = follow > 0;
-    return follow < 0 ? -1 : 0;
+    if (!channel->call)
+        return client_has_left(channel);
+    struct response *response = &channel_request(channel)->response;
+    if (response->started)
+        return out_of_order(channel, "http.response.start", "was sent before");
+    int result = set_status(channel, start->status);
+    if (result == 0) {
+        response->own_fields_yield = true;
+        result = add_fields(channel, start->pairs);
+    }
+    if (result < 0) {
+        response->started = false;
+        return -1;
+    }
+    channel->trailers_follow = start->trailers;
+    send_remember(channel, start->pairs);
+    return 0;
 }
 
 int send_start(struct channel *channel, PyObject *message)
 {
-    struct response *response = &channel_request(channel)->response;
-    if (response->started)
-        return out_of_order(channel, "http.response.start", "was sent before");
-    PyObject *pairs = message_headers(asgi_of(channel->worker), message);
-    if (!pairs)
+    struct start start;
+    if (read_start(asgi_of(channel->worker), message, &start) < 0)
         return -1;
-    if (!channel->call) { /* ended while the headers were read */
-        Py_DECREF(pairs);
-        return client_has_left(channel);
-    }
-    int result = set_status(channel, message);
-    if (result == 0) {
-        response->own_fields_yield = true;
-        result = add_fields(channel, pairs);
-    }
-    if (result == 0)
-        result = note_trailers(channel, message);
-    if (result == 0)
-        send_remember(channel, pairs);
-    else
-        response->started = false;
-    Py_DECREF(pairs);
+    int result = begin_answer(channel, &start);
+    Py_DECREF(start.pairs);
     return result;
 }
 
@@ -240,20 +267,27 @@ static int write_body(struct channel *channel, PyObject *body, bool more)
     return more ? 0 : end_body(channel);
 }
 
-int send_body(struct channel *channel, PyObject *message)
+static int go_on(struct channel *channel, PyObject *body, bool more)
 {
-    struct asgi *asgi = asgi_of(channel->worker);
+    if (!channel->call)
+        return client_has_left(channel);
     if (!channel_request(channel)->response.started)
         return out_of_order(channel, "http.response.body", "was sent before 'http.response.start'");
     if (channel->body_sent)
         return out_of_order(channel, "http.response.body", "was sent after the end of the body");
+    return write_body(channel, body, more);
+}
+
+int send_body(struct channel *channel, PyObject *message)
+{
+    struct asgi *asgi = asgi_of(channel->worker);
     PyObject *body = message_bytes(asgi, message, ASGI_body);
     int more = message_flag(asgi, message, ASGI_more_body);
     if (PyErr_Occurred()) {
         Py_XDECREF(body);
         return -1;
     }
-    int result = channel->call ? write_body(channel, body, more > 0) : client_has_left(channel);
+    int result = go_on(channel, body, more > 0);
     Py_XDECREF(body);
     return result;
 }
@@ -263,12 +297,13 @@ int send_body(struct channel *channel, PyObject *message)
 /* A new reference; NULL with an exception. */
 static PyObject *path_of(struct asgi *asgi, PyObject *message)
 {
-    PyObject *path = PyDict_GetItemWithError(message, ASGI_NAME(asgi, path));
+    PyObject *path = Py_XNewRef(PyDict_GetItemWithError(message, ASGI_NAME(asgi, path)));
     PyObject *bytes = NULL;
     if (path)
         PyUnicode_FSConverter(path, &bytes);
     else if (!PyErr_Occurred())
         PyErr_SetString(PyExc_TypeError, "ASGI message 'http.response.pathsend' has no path");
+    Py_XDECREF(path);
     return bytes;
 }
 
@@ -284,6 +319,12 @@ static int send_open_file(struct channel *channel, int file, uint64_t size)
 static int send_path(struct channel *channel, PyObject *path)
 {
     struct stat status;
+    if (!channel->call)
+        return client_has_left(channel);
+    const struct response *response = &channel_request(channel)->response;
+    if (!response->started || response->sent_head)
+        return out_of_order(channel, "http.response.pathsend",
+                            "has to follow 'http.response.start', and alone");
     int file = open(PyBytes_AS_STRING(path), O_RDONLY | O_CLOEXEC);
     if (file >= 0 && fstat(file, &status) == 0 && S_ISREG(status.st_mode)) {
         int sent = send_open_file(channel, file, (uint64_t)status.st_size);
@@ -299,14 +340,10 @@ static int send_path(struct channel *channel, PyObject *path)
 
 static int send_file(struct channel *channel, PyObject *message)
 {
-    const struct response *response = &channel_request(channel)->response;
-    if (!response->started || response->sent_head)
-        return out_of_order(channel, "http.response.pathsend",
-                            "has to follow 'http.response.start', and alone");
     PyObject *path = path_of(asgi_of(channel->worker), message);
     if (!path)
         return -1;
-    int sent = channel->call ? send_path(channel, path) : client_has_left(channel);
+    int sent = send_path(channel, path);
     Py_DECREF(path);
     return sent;
 }
@@ -330,18 +367,17 @@ static int64_t number_or_none(struct asgi *asgi, PyObject *message, enum asgi_na
 
 static int read_piece(struct asgi *asgi, PyObject *message, struct piece *piece)
 {
-    PyObject *file = PyDict_GetItemWithError(message, ASGI_NAME(asgi, file));
+    piece->offset = number_or_none(asgi, message, ASGI_offset);
+    piece->count = PyErr_Occurred() ? -1 : number_or_none(asgi, message, ASGI_count);
+    piece->more = !PyErr_Occurred() && message_flag(asgi, message, ASGI_more_body) > 0;
+    if (PyErr_Occurred())
+        return -1;
+    PyObject *file = Py_XNewRef(PyDict_GetItemWithError(message, ASGI_NAME(asgi, file)));
+    piece->file = file ? PyObject_AsFileDescriptor(file) : -1;
     if (!file && !PyErr_Occurred())
         PyErr_SetString(PyExc_TypeError, "ASGI message 'http.response.zerocopysend' has no file");
-    if (!file)
-        return -1;
-    piece->file = PyObject_AsFileDescriptor(file);
-    if (piece->file < 0)
-        return -1;
-    piece->offset = number_or_none(asgi, message, ASGI_offset);
-    piece->count = number_or_none(asgi, message, ASGI_count);
-    piece->more = message_flag(asgi, message, ASGI_more_body) > 0;
-    return PyErr_Occurred() ? -1 : 0;
+    Py_XDECREF(file);
+    return piece->file < 0 ? -1 : 0;
 }
 
 /* Where it begins and how long it is, by the file: 0, or -1 with an exception. */
@@ -379,11 +415,13 @@ static int send_piece(struct channel *channel, const struct piece *piece)
 static int send_zero_copy(struct channel *channel, PyObject *message)
 {
     struct piece piece;
+    if (read_piece(asgi_of(channel->worker), message, &piece) < 0)
+        return -1;
+    if (!channel->call)
+        return client_has_left(channel);
     if (!channel_request(channel)->response.started || channel->body_sent)
         return out_of_order(channel, "http.response.zerocopysend", "is no part of a body here");
-    if (read_piece(asgi_of(channel->worker), message, &piece) < 0 || fit_piece(&piece) < 0)
-        return -1;
-    return channel->call ? send_piece(channel, &piece) : client_has_left(channel);
+    return fit_piece(&piece) < 0 ? -1 : send_piece(channel, &piece);
 }
 
 /* http.response.trailers */
@@ -413,10 +451,11 @@ static int send_trailers(struct channel *channel, PyObject *message)
 /* The links of an early hint as headers: a new list, or NULL with an exception. */
 static PyObject *link_headers(struct asgi *asgi, PyObject *message)
 {
-    PyObject *links = PyDict_GetItemWithError(message, ASGI_NAME(asgi, links));
+    PyObject *links = Py_XNewRef(PyDict_GetItemWithError(message, ASGI_NAME(asgi, links)));
     PyObject *list = links ? PySequence_List(links) : NULL;
     if (!links && !PyErr_Occurred())
         list = PyList_New(0);
+    Py_XDECREF(links);
     for (Py_ssize_t i = 0; list && i < PyList_GET_SIZE(list); i++) {
         PyObject *pair = Py_BuildValue("(yO)", "Link", PyList_GET_ITEM(list, i));
         if (!pair || PyList_SetItem(list, i, pair) < 0)

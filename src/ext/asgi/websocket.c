@@ -137,6 +137,12 @@ static int text_member(struct channel *channel, PyObject *message, enum asgi_nam
 
 /* Sending: 0 or more, or -1 with an exception. */
 
+enum {
+    ASKED = 1 << SOCKET_ASKED,
+    OPEN = 1 << SOCKET_OPEN,
+    REFUSING = 1 << SOCKET_REFUSING,
+};
+
 static int gone(struct channel *channel)
 {
     channel->client_left = true;
@@ -145,8 +151,9 @@ static int gone(struct channel *channel)
     return -1;
 }
 
-/* Whether the message may come now; `states` has a bit for each. */
-static int check_state(struct channel *channel, PyObject *type, unsigned states)
+/* Whether the message may come now; `states` has a bit for each. Looked at again when its members
+ * have been read, which may run code of the application. */
+static int check_state(struct channel *channel, const char *type, unsigned states)
 {
     static const char *const reached[] = {
         [SOCKET_ASKED] = "before 'websocket.accept'",
@@ -157,7 +164,7 @@ static int check_state(struct channel *channel, PyObject *type, unsigned states)
     if (channel->disconnected)
         return gone(channel);
     if (!(states & 1u << channel->socket)) {
-        PyErr_Format(PyExc_RuntimeError, "ASGI message %.100R was sent %s", type,
+        PyErr_Format(PyExc_RuntimeError, "ASGI message '%s' was sent %s", type,
                      reached[channel->socket]);
         return -1;
     }
@@ -279,8 +286,8 @@ static void open_socket(struct channel *channel, PyObject *pairs)
 
 static int answer(struct channel *channel, struct str subprotocol, PyObject *pairs)
 {
-    if (!channel->call) /* it has ended while the headers were read */
-        return gone(channel);
+    if (check_state(channel, "websocket.accept", ASKED) < 0)
+        return -1;
     struct request *request = channel_request(channel);
     int result = begin(channel, subprotocol);
     if (result == 0)
@@ -297,10 +304,10 @@ static int answer(struct channel *channel, struct str subprotocol, PyObject *pai
 static int accept_client(struct channel *channel, PyObject *message)
 {
     struct str subprotocol;
-    if (text_member(channel, message, ASGI_subprotocol, &subprotocol) < 0)
-        return -1;
     PyObject *pairs = message_headers(asgi_of(channel->worker), message);
-    int result = pairs ? answer(channel, subprotocol, pairs) : -1;
+    int result = pairs ? text_member(channel, message, ASGI_subprotocol, &subprotocol) : -1;
+    if (result == 0)
+        result = answer(channel, subprotocol, pairs);
     Py_XDECREF(pairs);
     return result;
 }
@@ -331,8 +338,8 @@ static int send_close(struct channel *channel, PyObject *message)
         PyErr_Format(PyExc_ValueError, "the code %ld of 'websocket.close' cannot be sent", code);
         return -1;
     }
-    if (!channel->call)
-        return gone(channel);
+    if (check_state(channel, "websocket.close", ASKED | OPEN) < 0)
+        return -1;
     if (channel->socket == SOCKET_ASKED)
         refuse(channel);
     else
@@ -349,12 +356,6 @@ static int start_refusal(struct channel *channel, PyObject *message)
 }
 
 /* All of them */
-
-enum {
-    ASKED = 1 << SOCKET_ASKED,
-    OPEN = 1 << SOCKET_OPEN,
-    REFUSING = 1 << SOCKET_REFUSING,
-};
 
 static const struct {
     const char *type;
@@ -375,7 +376,7 @@ static int dispatch(struct channel *channel, PyObject *type, PyObject *message)
     for (size_t i = 0; i < sizeof(messages) / sizeof(*messages); i++) {
         if (PyUnicode_CompareWithASCIIString(type, messages[i].type) != 0)
             continue;
-        if (check_state(channel, type, messages[i].states) < 0)
+        if (check_state(channel, messages[i].type, messages[i].states) < 0)
             return -1;
         int sent = messages[i].send(channel, message);
         return messages[i].states & REFUSING ? send_result(channel, sent) : sent;
