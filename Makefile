@@ -243,7 +243,7 @@ side-by-side: $(INSTALLED) ## Published applications on gunicorn and on this (AP
 
 bench: $(INSTALLED) ## Compare with nginx and other Python servers (ARGS=--help)
 	tools/prerequisites.sh $(PYTHON) build bench
-	$(PIP) install -q 'gevent>=24.10.1' eventlet tornado
+	$(PIP) install -q 'gevent>=24.10.1' eventlet tornado uvloop fastapi
 	$(BIN)/python bench/run.py $(ARGS)
 
 .PHONY: bench-gateways

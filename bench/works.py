@@ -161,6 +161,7 @@ ASGI_WORKS = (
         "ASGI: GET, 1,000 keep-alive connections",
         "/hello",
         (Goal("asgi-hello", at_most=1.1),),
+        servers=frozenset(OURS_ASGI),
         connections=1000,
     ),
     asgi(

@@ -111,8 +111,7 @@ class DirtyWorker:
         """Load the applications that the arbiter chooses. Raises what they raise."""
         try:
             classes = {path: _attributes(find_class(path)) for path in self.app_paths}
-            self.say(CLASSES, classes)
-            self.app_paths = self._hear()
+            self.app_paths = self._ask_which(classes)
             self.apps = {path: load_dirty_app(path) for path in self.app_paths}
             for path, app in self.apps.items():
                 app.init()
@@ -131,9 +130,10 @@ class DirtyWorker:
         if self.cfg.errorlog != "-":
             util.say(line)
 
-    def _hear(self) -> Any:
-        """Receive the arbiter's answer to the classes: the paths to load."""
+    def _ask_which(self, classes: dict[str, Any]) -> Any:
+        """Send the classes to the arbiter, and return its answer: the paths to load."""
         try:
+            self.say(CLASSES, classes)
             _, _, payload = protocol.receive(self._control)
         except (EOFError, OSError):
             raise SystemExit(0) from None  # it is gone, or does not need this worker

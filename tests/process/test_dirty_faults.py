@@ -60,6 +60,25 @@ def test_a_missing_import_of_a_module_is_not_a_missing_module(master, tmp_path):
     assert "ModuleNotFoundError: No module named 'no_such_dependency'" in one.log
 
 
+def test_a_worker_whose_arbiter_dies_while_it_imports_ends_quietly(dirty, tmp_path, gate):
+    (tmp_path / "jobs.py").write_text(
+        "import os\nfrom helpers.gate import pass_gate\nfrom process.dirty_app import Jobs\n"
+        f"if os.path.exists('slow'):\n    pass_gate({gate.path!r})\n"
+    )
+    (tmp_path / "slow").touch()
+    one, _ = dirty(apps=("jobs:Jobs",), workers=1)
+    gate.wait()
+    (arbiter,) = arbiters(one)
+    (worker,) = children(arbiter)
+    (tmp_path / "slow").unlink()
+    os.kill(arbiter, signal.SIGKILL)
+    one.wait_gone([arbiter])
+    gate.open()
+    one.wait_gone([worker])
+    assert "Traceback" not in one.log
+    assert one.stop() == 0
+
+
 # ---- memory ----
 
 
