@@ -66,6 +66,8 @@ static void begin(struct engine *engine, struct conn *conn, struct request *requ
     http2_ready(request);
     if (rest->size > 0 && !http2_receive(h2->session, rest->data, rest->size, engine->now_ms))
         h2->ended = true;
+    if (engine->drained)
+        http2_protocol.drain(engine, conn);
     http2_protocol.readable(engine, conn);
 }
 
