@@ -68,6 +68,16 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
+def answers(port: int) -> bool:
+    """Whether a worker is there: HTTP/1 in clear text has an answer, also where it is refused."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), START_TIMEOUT) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            return sock.recv(1) != b""
+    except OSError:
+        return False
+
+
 def start(directory: Path, worker: str, port: int, arguments: list[str]) -> subprocess.Popen:
     gunicorn = Path(sys.executable).with_name("gunicorn")
     common = ["--http-protocols=h2,h1", "--log-level=error", "--no-control-socket"]
@@ -78,11 +88,9 @@ def start(directory: Path, worker: str, port: int, arguments: list[str]) -> subp
     )
     end = time.monotonic() + START_TIMEOUT
     while time.monotonic() < end:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
+        if answers(port):
             return process
-        except OSError:
-            time.sleep(0.05)
+        time.sleep(0.05)
     process.kill()
     sys.exit(f"h2spec: the {worker} worker does not start")
 

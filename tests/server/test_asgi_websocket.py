@@ -14,7 +14,7 @@ from helpers import fastcgi_record, proxy_header, uwsgi_packet
 from helpers.http2 import Http2
 from helpers.http2_websocket import open_websocket
 from helpers.nginx import NGINX, Nginx
-from helpers.server import Stopwatch
+from helpers.server import SANITIZED, Stopwatch
 from helpers.websocket import (
     ACCEPT,
     BINARY,
@@ -542,7 +542,7 @@ def test_reload_closes_many_one_after_the_other(sockets):
 
 
 def test_stop_with_clients_that_do_not_answer(sockets):
-    server = sockets("--graceful-timeout", "2")
+    server = sockets("--graceful-timeout", "8" if SANITIZED else "2")
     with WebSocket.open(server, "/deaf") as client, WebSocket.open(server, "/echo"):
         server.kill(signal.SIGTERM)
         assert client.receive_close()[0] == 1012
