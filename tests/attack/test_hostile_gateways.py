@@ -154,7 +154,8 @@ def test_a_storm(gunicorn, kind):
         before = resident_kib(worker)
         open_before = descriptors(worker)
         storm(server, messages)
-    assert resident_kib(worker) - before < GROWTH
+    if not SANITIZED:  # it keeps memory that was freed
+        assert resident_kib(worker) - before < GROWTH
     wait_until(lambda: descriptors(worker) <= open_before, "all connections are closed", 30)
     assert server.worker_pids() == [worker]
     assert failures == []
