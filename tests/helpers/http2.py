@@ -30,8 +30,8 @@ class Stream:
     reset: int | None = None
     ended: bool = False
 
-    def header(self, name: str) -> str:
-        return self.headers[name.lower()]
+    def header(self, name: str) -> str | None:
+        return self.headers.get(name.lower())
 
     @property
     def over(self) -> bool:

@@ -46,6 +46,11 @@ class WebSocket:
         self.connection = connection
         self.answer = answer
 
+    @property
+    def compresses(self) -> bool:
+        """Whether the server has agreed on permessage-deflate, so that messages may have RSV1."""
+        return bool(self.header("Sec-WebSocket-Extensions"))
+
     @classmethod
     def open(
         cls, server, target: str = "/", headers: Iterable[tuple[str, str]] = (), **options
@@ -64,7 +69,7 @@ class WebSocket:
     def __exit__(self, *exc: object) -> None:
         self.connection.close()
 
-    def header(self, name: str) -> str:
+    def header(self, name: str) -> str | None:
         return self.answer.header(name)
 
     def send(self, payload: bytes, opcode: int = TEXT) -> None:
@@ -82,7 +87,7 @@ class WebSocket:
     def receive_frame(self) -> tuple[int, bytes, bool]:
         """The next frame: its opcode and payload, and whether it is the last of its message."""
         first, size = self.connection.read(2)
-        assert first & 0x70 == 0, "a reserved bit"
+        assert first & (0x30 if self.compresses else 0x70) == 0, "a reserved bit"
         assert size < 128, "a mask"
         if size == 126:
             (size,) = struct.unpack("!H", self.connection.read(2))
