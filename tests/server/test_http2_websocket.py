@@ -246,7 +246,7 @@ def test_a_reload(sockets):
 
 
 def test_a_stop_with_clients_that_do_not_answer(sockets):
-    server = sockets("--graceful-timeout", "1")
+    server = sockets("--graceful-timeout", "2")
     with Http2(server.address) as client:
         deaf, echo = open_websocket(client, "/deaf"), open_websocket(client, "/echo")
         server.kill(signal.SIGTERM)
