@@ -44,6 +44,17 @@ async def count(scope, receive, send):
     await answer(send, b"%d" % left)
 
 
+async def trail(scope, receive, send):
+    """Send trailers by two messages, behind a body of two."""
+    assert "http.response.trailers" in scope["extensions"]
+    await send({"type": "http.response.start", "status": 200, "trailers": True})
+    await send({"type": "http.response.body", "body": b"a", "more_body": True})
+    await send({"type": "http.response.body", "body": b"b"})
+    for name, more in ((b"X-Sum", True), (b"x-other", False)):
+        headers = [(name, b"1")]
+        await send({"type": "http.response.trailers", "headers": headers, "more_trailers": more})
+
+
 async def ok(scope, receive, send):
     await answer(send, b"ok")
 
@@ -52,4 +63,11 @@ async def big(scope, receive, send):
     await answer(send, b"x" * int(scope["query_string"]))
 
 
-PATHS = {"/echo": echo, "/scope": show, "/left": count, "/ok": ok, "/big": big}
+PATHS = {
+    "/echo": echo,
+    "/scope": show,
+    "/left": count,
+    "/trailers": trail,
+    "/ok": ok,
+    "/big": big,
+}
