@@ -15,6 +15,7 @@ RUN = (
     "test_frameworks.py::*-fastapi*",
     "test_frameworks.py::*-django*",
     "test_hostile_gateways.py::*",
+    "test_hostile_http2.py::*",
     "test_http2.py::test_tasks*",
     "test_http2_upgrade.py::test_tasks*",
     "test_limits.py::test_header_timeout*",
