@@ -226,7 +226,7 @@ h2spec: $(VENV)/.testing ## Have h2spec (by Go) check HTTP/2 of each worker clas
 	$(BIN)/python tools/h2spec.py $(BUILD)/h2spec $(ARGS)
 
 test-control: $(VENV)/.testing ## The control socket over RELOADS=1000 reloads
-	CONTROL_RELOADS=$(RELOADS) $(BIN)/pytest -k leaks $(ARGS) tests/process/test_control.py
+	CONTROL_RELOADS=$(RELOADS) $(BIN)/pytest --timeout=0 -k leaks $(ARGS) tests/process/test_control.py
 
 soak: $(VENV)/.testing ## Random signals, kills, reloads and upgrades under load, SOAK=3600 seconds
 	$(BIN)/python tests/process/soak.py --seconds $(SOAK) $(ARGS)
