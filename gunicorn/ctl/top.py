@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import sys
 import time
 
@@ -41,12 +42,30 @@ def run(client: ControlClient, args: list[str]) -> int:
     if args or not (sys.stdin.isatty() and sys.stdout.isatty()):
         _print(client, int(args[0]) if args else 1)
         return 0
-    try:
-        import curses
-    except ImportError:
-        raise ControlClientError("this Python has no curses; top 1 prints the workers") from None
+    _check_terminal()
+    import curses
+
     curses.wrapper(lambda screen: View(screen, client).run())
     return 0
+
+
+def _check_terminal() -> None:
+    """Raise ControlClientError if there is no terminal whose cursor can be moved."""
+    name = os.environ.get("TERM", "unknown")
+    try:
+        import curses
+
+        curses.setupterm(name, sys.stdout.fileno())
+        moves = curses.tigetstr("cup") is not None
+    except ImportError:
+        raise ControlClientError("this Python has no curses; top 1 prints the workers") from None
+    except curses.error:
+        moves = False
+    if not moves:
+        raise ControlClientError(
+            f"TERM={name} is unknown on this machine, or its cursor cannot be moved;"
+            " set TERM, for example to xterm; top 1 prints the workers"
+        )
 
 
 class Meter:
@@ -139,6 +158,15 @@ def _table(workers: list[dict[str, Any]]) -> list[str]:
     return formats.harmless(formats.table(TITLES, map(_row, workers))).split("\n")
 
 
+def _wrapped(text: str, width: int) -> list[str]:
+    """Return the lines of a text, those that are wider than the screen in parts."""
+    return [
+        line[start : start + width]
+        for line in text.split("\n")
+        for start in range(0, max(1, len(line)), width)
+    ]
+
+
 def _print(client: ControlClient, count: int) -> None:
     meter = Meter(client)
     meter.measure()
@@ -218,11 +246,11 @@ class View:
             raise
         except ControlClientError as exc:
             text = str(exc)
-        lines, top = formats.harmless(text).split("\n"), 0
+        text, top = formats.harmless(text), 0
         self._screen.timeout(-1)
         key = curses.KEY_RESIZE
         while key in (curses.KEY_UP, curses.KEY_DOWN, curses.KEY_RESIZE):
-            room = self._room()
+            room, lines = self._room(), _wrapped(text, self._screen.getmaxyx()[1])
             top += (key == curses.KEY_DOWN) - (key == curses.KEY_UP)
             top = max(0, min(top, len(lines) - room))
             self._draw([*lines[top : top + room], "", STACK_KEYS], -1)

@@ -13,10 +13,10 @@ import time
 class Terminal:
     """A command in a pseudo-terminal."""
 
-    def __init__(self, command, env):
+    def __init__(self, command, env, term="xterm"):
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            env = {**env, "TERM": "xterm", "LINES": "24", "COLUMNS": "120"}
+            env = {**env, "TERM": term, "LINES": "24", "COLUMNS": "120"}
             os.execvpe(command[0], command, env)
         self.text = ""
 

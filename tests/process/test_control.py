@@ -714,6 +714,15 @@ def test_top_in_a_terminal(controlled):
         client.close()
 
 
+@pytest.mark.parametrize("term", ["no-such-terminal", "dumb", ""])
+def test_top_in_a_terminal_that_cannot_show_it(shared, term):
+    one, path = shared
+    command = [sys.executable, "-m", "gunicorn.ctl.cli", "-s", path, "-c", "top"]
+    with Terminal(command, one.env, term) as terminal:
+        terminal.expect(f"Error: TERM={term} is unknown on this machine.* top 1 prints the workers")
+        assert terminal.wait() == 1
+
+
 # ---- beside the original ----
 
 COMMANDS = (

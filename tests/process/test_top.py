@@ -132,3 +132,17 @@ def test_a_long_stack_scrolls():
 
     keys = ["s", shows(0), "down", "down", shows(2), *["down"] * 40, shows(24), "up", shows(23)]
     run(Server(2), *keys, "x", is_back, height=9)
+
+
+def test_a_stack_is_whole_on_a_narrow_screen():
+    def is_wrapped(screen):
+        lines = [text for text, _ in screen.cells[:-2]]
+        assert lines[:4] == ["stack 0 li", "ne 0", "stack 0 li", "ne 1"]
+
+    def is_wide(screen):
+        assert screen.cells[1][0] == "stack 0 line 1"
+
+    def grow(screen):
+        screen.size = (20, 100)
+
+    run(Server(1), "s", is_wrapped, grow, "resize", is_wide, "x", height=20, width=10)
