@@ -20,12 +20,26 @@ if TYPE_CHECKING:
 HISTORY = "~/.gunicornc_history"
 HISTORY_LINES = 1000
 INTERRUPTED = 130  # 128 + SIGINT
+BROKEN_PIPE = 141  # 128 + SIGPIPE
 LEAVE = ("quit", "exit", "q")
 
 
 def main() -> int:
-    """The command `gunicornc`. Returns its exit status: 0, 1 for a failure, 130 for Ctrl-C."""
-    options = _parser().parse_args()
+    """The command `gunicornc`. Returns its exit status.
+
+    0, 1 for a failure, 130 for Ctrl-C, 141 if the reader of its output has left.
+    """
+    try:
+        status = _ask(_parser().parse_args())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python writes the rest of its buffer at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    return status
+
+
+def _ask(options: argparse.Namespace) -> int:
     if options.version:
         print(f"gunicornc (gunicorn {__version__})")
         return 0
