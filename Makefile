@@ -171,11 +171,11 @@ deploy-check: $(VENV)/.testing ## Run the files of deploy/, and check those that
 	tools/prerequisites.sh $(PYTHON) build pytest
 	$(BIN)/pytest $(ARGS) tests/deploy
 
-asan: ## Run all the tests with AddressSanitizer and UBSan
+asan: ## Run all the tests with AddressSanitizer and UBSan, or those of SELECT= without greenlets
 	$(MAKE) test VENV=$(VENV)-asan BUILD=$(BUILD)/asan SANITIZE=address,undefined JOBS=2 \
-	    SELECT="-k 'not ($(GREENLETS))'"
-	$(MAKE) pytest VENV=$(VENV)-asan-greenlets BUILD=$(BUILD)/asan-greenlets \
-	    SANITIZE=address,undefined STACKS=unwatched JOBS=2 SELECT="-k '$(GREENLETS)'"
+	    SELECT="-k 'not ($(GREENLETS))' $(SELECT)"
+	$(if $(SELECT),,$(MAKE) pytest VENV=$(VENV)-asan-greenlets BUILD=$(BUILD)/asan-greenlets \
+	    SANITIZE=address,undefined STACKS=unwatched JOBS=2 SELECT="-k '$(GREENLETS)'")
 
 tsan: ## Run all the tests with ThreadSanitizer
 	$(MAKE) test VENV=$(VENV)-tsan BUILD=$(BUILD)/tsan SANITIZE=thread JOBS=2

@@ -6,7 +6,7 @@ def get_parser(cfg, source, source_addr, http2_connection=False):
     from gunicorn.http.parser import RequestParser
 
     if http2_connection:
-        raise NotImplementedError("HTTP/2 is not there yet")
+        raise NotImplementedError("only the engine reads HTTP/2")
     if cfg.protocol == "uwsgi":
         from gunicorn.uwsgi.parser import UWSGIParser
 

@@ -98,6 +98,15 @@ class Half:
         if client is not None:
             scope["client"] = client
 
+    async def send_from_thread(self, send, message) -> None:
+        """Send when the event loop awaits it: another thread has called send()."""
+        if asyncio.get_running_loop() is not self.loop:
+            raise RuntimeError(
+                "receive() and send() are for the event loop of the worker: "
+                "use asyncio.run_coroutine_threadsafe()"
+            )
+        await send(message)
+
     def exit(self) -> None:
         """End the worker from the event loop, if a signal is to end it."""
         if not self.worker.alive:

@@ -279,9 +279,11 @@ static bool looks_like_http(const char *p)
     return p[0] >= 'A' && p[0] <= 'Z' && p[1] >= 'A' && p[1] <= 'Z' && p[2] >= 'A' && p[2] <= 'Z';
 }
 
-/* A sender of such records alone would hold a thread that waits for a body. */
+/* Within a request: a sender of such records alone would hold a thread that waits for a body. */
 static bool may_add_aside(struct fastcgi *fastcgi)
 {
+    if (fastcgi->phase == NONE)
+        return true;
     fastcgi->aside += FASTCGI_HEADER_SIZE + fastcgi->left;
     return fastcgi->aside <= FASTCGI_ASIDE_MAX;
 }

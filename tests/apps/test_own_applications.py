@@ -134,8 +134,10 @@ def test_standalone_application(serve, tmp_path):
     command = [sys.executable, "standalone.py"]
     server = serve(bind=[], command=command, workers=2)
     assert server.request().body == b"works"
+    before = set(server.worker_pids())
     server.kill(signal.SIGHUP)
     wait_until(lambda: server.log.count("Booting worker with pid") == 4, "the new workers")
+    wait_until(lambda: before.isdisjoint(server.worker_pids()), "the old ones are gone")
     assert server.request().body == b"works"
     assert server.stop(signal.SIGINT) == 0
 

@@ -82,9 +82,12 @@ def after_start(case):
 async def from_thread(send):
     raised = []
 
+    async def elsewhere():
+        await send(START)
+
     def put():
         try:
-            send(START)
+            asyncio.run(elsewhere())
         except RuntimeError as exc:
             raised.append(exc)
 

@@ -63,6 +63,10 @@ def unharmed(dirty, client):
     wait_until(lambda: open_descriptors(arbiter) <= before + 4, "no descriptor is left open")
 
 
+def workers_of(arbiter: int) -> set[int]:
+    return set(map(int, Path(f"/proc/{arbiter}/task/{arbiter}/children").read_text().split()))
+
+
 def open_descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
@@ -163,13 +167,15 @@ def test_calls_with_broken_arguments_are_errors_of_the_application(client, unhar
 
 
 def test_calls_that_are_cut_off_leave_their_worker_in_service(client, unharmed):
-    pids = {client.execute(OTHER, "pid") for _ in range(8)}
+    wait_until(lambda: len(workers_of(unharmed)) == 2, "both workers are there")
+    before = workers_of(unharmed)
     payload = request(args=["x" * 10**6])
     for sent in (0, 100, 70_000, 900_000):
         with connect(client) as sock:
             sock.sendall(protocol.header_of(protocol.MSG_TYPE_REQUEST, 1, len(payload)))
             sock.sendall(payload[:sent])
-    assert {client.execute(OTHER, "pid") for _ in range(8)} <= pids
+    assert {client.execute(OTHER, "pid") for _ in range(8)} <= before
+    assert workers_of(unharmed) == before
 
 
 def test_callers_that_stall_hold_nobody_up(client, unharmed):

@@ -7,7 +7,7 @@ import os
 import random
 import socket
 import struct
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 from helpers import fastcgi_record, proxy_header, uwsgi_packet
@@ -20,6 +20,7 @@ from helpers.wire import render, wait_until
 #: Seconds that the honest client may wait for an answer.
 LONGEST = 20.0 if SANITIZED else 4.0
 GROWTH = 8 * 1024  # KiB, for as many attacks again as before
+CROWD = 500
 
 pytestmark = pytest.mark.parametrize(
     "worker", ["gthread", "gevent", "tornado", "asgi"], indirect=True, scope="session"
@@ -142,12 +143,10 @@ def test_a_storm(gunicorn, kind):
     waits, failures = [], []
 
     def honest():
-        watch = Stopwatch()
         try:
-            assert ask(server, kind).status == 200
+            waits.append(waited(server, kind))
         except (AssertionError, OSError) as exc:
             failures.append(exc)
-        waits.append(watch.seconds)
 
     with repeating(honest, 0.02):
         storm(server, messages)
@@ -161,6 +160,40 @@ def test_a_storm(gunicorn, kind):
     assert failures == []
     print(f"{len(waits)} requests of the honest client, the longest {max(waits):.3f} s")
     assert max(waits) < LONGEST
+
+
+#: A request, of which each client of the crowd sends a part.
+WHOLE = {
+    "uwsgi": uwsgi_packet.request("POST", "/", b"hello"),
+    "fastcgi": fastcgi_record.request("POST", "/", b"hello", keep=True),
+    "proxy": v2(PROXY, TCP4, INET) + GET,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_crowd_that_stalls(gunicorn, kind):
+    """Each has stopped after another byte of a request; the honest client is answered at once."""
+    server = gunicorn("echo", *KINDS[kind][1:], "--header-timeout", "60", expect_trouble=True)
+    (worker,) = server.worker_pids()
+    assert ask(server, kind).status == 200
+    memory, open_before = resident_kib(worker), descriptors(worker)
+    with ExitStack() as crowd:
+        for n in range(CROWD):
+            sock = crowd.enter_context(socket.create_connection(server.address, 30))
+            sock.sendall(WHOLE[kind][: n % len(WHOLE[kind])])
+        waits = [waited(server, kind) for _ in range(20)]
+        assert descriptors(worker) > CROWD
+        assert SANITIZED or resident_kib(worker) - memory < GROWTH
+    assert max(waits) < LONGEST
+    wait_until(lambda: descriptors(worker) <= open_before, "all connections are closed", 30)
+    assert server.worker_pids() == [worker]
+
+
+def waited(server, kind):
+    """Seconds until the honest client has its answer."""
+    watch = Stopwatch()
+    assert ask(server, kind).status == 200
+    return watch.seconds
 
 
 def ask(server, kind):

@@ -68,6 +68,6 @@ def test_a_message_of_a_websocket_within_another(server, case):
     before = len(server.stdout)
     with server.connect() as connection:
         connection.send(handshake(f"/{case}"))
-        connection.send_if_open(frame(CLOSE, b"\3\xe8"))
         connection.read_head()
-    assert_raised(server, before, SOCKETS[case])
+        assert_raised(server, before, SOCKETS[case])
+        connection.send_if_open(frame(CLOSE, b"\3\xe8"))

@@ -10,7 +10,7 @@ ABSENT_MODULES = {
     "gunicorn.dirty.pidfile": "a dirty arbiter ends with its master, so none is left to be found",
     "gunicorn.ctl.handlers": "the commands are the master's: gunicorn.master.commands",
     "gunicorn.ctl.server": "the server of the control socket is C, in the master's loop",
-    "gunicorn.http2": "HTTP/2 is not there yet",
+    "gunicorn.http2": "the engine speaks HTTP/2, in C",
     "gunicorn.workers.base_async": "it reads requests in Python; the engine does so",
 }
 
@@ -179,7 +179,7 @@ ABSENT = {
     "gunicorn.config": {
         "settings are rows of gunicorn._settings, without a metaclass": "SettingMeta",
         "gunicorn.reloader has them": "reloader_engines",
-        "HTTP/2 is not there yet": "validate_http2_stream_limit",
+        "a limit of streams is a count like others": "validate_http2_stream_limit",
     },
     "gunicorn.dirty.arbiter": {
         "gunicorn.dirty.protocol has them": """
@@ -227,7 +227,7 @@ ABSENT = {
     },
     "gunicorn.sock": {
         "sys.platform is the same": "PLATFORM",
-        "HTTP/2 is not there yet": "get_negotiated_protocol is_http2_negotiated",
+        "the engine reads what ALPN chose": "get_negotiated_protocol is_http2_negotiated",
     },
     "gunicorn.util": {
         "gunicorn.workers has it": "SUPPORTED_WORKERS",

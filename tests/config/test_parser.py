@@ -129,6 +129,11 @@ def test_a_socket_is_a_source():
         assert req.body.read() == b"hi"
 
 
+def test_http2_has_no_parser():
+    with pytest.raises(NotImplementedError, match="only the engine reads HTTP/2"):
+        get_parser(Config(), iter([GET]), CLIENT, http2_connection=True)
+
+
 def body(data=b"one\ntwo\n\nend", chunked=False):
     if not chunked:
         return Body(LengthReader(IterUnreader([data[:5], data[5:], b"rest"]), len(data)))

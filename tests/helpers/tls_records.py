@@ -6,6 +6,8 @@ import _ssl
 import ctypes
 import socket
 import ssl
+import struct
+from collections.abc import Callable, Iterable
 
 KEY_UPDATE_NOT_REQUESTED, KEY_UPDATE_REQUESTED = 0, 1
 SET_SERVER_NAME, HOST_NAME = 55, 0
@@ -26,31 +28,54 @@ class _SslObject(ctypes.Structure):
     )
 
 
+def whole(record: bytes) -> list[bytes]:
+    return [record]
+
+
+def split_record(record: bytes, size: int) -> bytes:
+    """Return the message of a record in records of `size` bytes (RFC 8446 §5.1)."""
+    kind, message = record[:3], record[5:]
+    parts = (message[at : at + size] for at in range(0, len(message), size))
+    return b"".join(kind + struct.pack(">H", len(part)) + part for part in parts)
+
+
 class RecordClient:
     """A connection whose records are made first and sent by the caller, on `sock`.
 
-    name: the server's, which may be what ssl would not send, if `context` does not check it.
+    name: the server's, which may be what ssl would not send, if `context` does not check it;
+    first: makes the segments to send of the record with the ClientHello.
     """
 
-    def __init__(self, address, context: ssl.SSLContext, name: bytes, timeout: float):
+    def __init__(
+        self,
+        address,
+        context: ssl.SSLContext,
+        name: bytes,
+        timeout: float,
+        first: Callable[[bytes], Iterable[bytes]] = whole,
+    ):
         self.sock = socket.create_connection(address, timeout)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         checked = name.decode() if context.check_hostname else None
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=checked)
         self._pointer = _SslObject.from_address(id(self._tls._sslobj)).ssl
         assert _openssl.SSL_ctrl(self._pointer, SET_SERVER_NAME, HOST_NAME, name) == 1
         try:
-            self._shake_hands()
+            self._shake_hands(first)
         except BaseException:
             self.sock.close()
             raise
 
-    def _shake_hands(self) -> None:
+    def _shake_hands(self, first: Callable[[bytes], Iterable[bytes]]) -> None:
+        segments = first
         while True:
             try:
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
-                self.sock.sendall(self._outgoing.read())
+                for segment in segments(self._outgoing.read()):
+                    self.sock.sendall(segment)
+                segments = whole
                 self._incoming.write(self.sock.recv(65536))
             else:
                 break

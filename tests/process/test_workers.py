@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from helpers.gate import Gate
 from helpers.idleness import assert_idle
 from helpers.server import THREAD_SANITIZED
 from helpers.tls import TlsConnection
-from helpers.wire import render
+from helpers.wire import render, wait_until
 
 KINDS = {"sync": ["-k", "sync"], "gthread": ["-k", "gthread", "--threads", "4"]}
 
@@ -156,14 +159,35 @@ def test_a_worker_that_ttin_adds_has_its_share_of_the_clients_over_tls(server, a
     assert min(pids.count(first), pids.count(second)) >= 5
 
 
+def listeners_of(pid, port):
+    """The descriptors of a process that listen on a port."""
+    rows = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    inodes = {
+        row[9] for row in rows if row[3] == "0A" and int(row[1].partition(":")[2], 16) == port
+    }
+    links = {fd.name: os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+    return {fd for fd, link in links.items() if link in {f"socket:[{inode}]" for inode in inodes}}
+
+
+def watches(pid, fds):
+    """Whether an epoll instance of a process has one of these descriptors."""
+    infos = (info.read_text() for info in Path(f"/proc/{pid}/fdinfo").iterdir())
+    return any(
+        fd in fds for info in infos for fd in re.findall(r"^tfd: +(\d+)", info, re.MULTILINE)
+    )
+
+
 def test_a_busy_worker_leaves_clients_over_tls_to_one_that_ttin_has_added(master, authority):
     one = master(*authority.issue().args, app="process.plain:app", plain=False)
-    one.wait_workers(1)
+    (first,) = one.wait_workers(1)
+    listeners = listeners_of(first, one.address[1])
+    assert watches(first, listeners)
     with Gate() as gate:
         held = ask_over_tls(one, authority, f"/gate{gate.path}")
         gate.wait()
         one.kill(signal.SIGTTIN)
         one.wait_workers(2)
+        wait_until(lambda: not watches(first, listeners), "it leaves new clients to the other")
         pids = {pid_over_tls(one, authority) for _ in range(5)}
         gate.open()
         assert pids.isdisjoint({int(held.read_response().body)})

@@ -16,7 +16,8 @@ from helpers.held import Busy, worker_of
 from helpers.proxy_header import LOCAL, PROXY, SIGNATURE, TCP4, TCP6, UDP4, UNIX, UNSPEC, v1, v2
 from helpers.server import Stopwatch, free_port
 from helpers.tls import NAME
-from helpers.wire import Connection, render, wait_until
+from helpers.tls_records import RecordClient, split_record
+from helpers.wire import STEP_TIMEOUT, Connection, Response, render, wait_until
 
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
 
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.parametrize(
 )
 
 GET = render("GET", "/", [("Host", "a")])
+LAST = render("GET", "/", [("Host", "a"), ("Connection", "close")])
 KEYS = re.compile("REMOTE_|PROXY_|wsgi.url_scheme")
 
 INET = proxy_header.addresses("192.0.2.1", 56324)
@@ -355,6 +357,51 @@ def test_before_tls(gunicorn, pair, authority):
             connection.send(GET)
             found = variables(connection.read_response())
             assert found == expected | {"wsgi.url_scheme": "https"}
+
+
+def singles(data):
+    return [data[at : at + 1] for at in range(len(data))]
+
+
+#: The segments of a header and a ClientHello.
+CUTS = {
+    "together": lambda header, hello: [header + hello],
+    "the last byte with TLS": lambda header, hello: [header[:-1], header[-1:] + hello],
+    "the first of TLS with it": lambda header, hello: [header + hello[:1], hello[1:]],
+    "single bytes": lambda header, hello: singles(header + hello),
+    "small records": lambda header, hello: [header + split_record(hello, 7)],
+    "small records in single bytes": lambda header, hello: singles(header + split_record(hello, 7)),
+}
+
+
+def answer_in_records(server, authority, first, data):
+    """The one answer to data in records of a byte each."""
+    context = authority.client()
+    with RecordClient(server.address, context, NAME.encode(), STEP_TIMEOUT, first) as client:
+        client.sock.sendall(client.records(data))
+        head, _, body = b"".join(iter(client.receive, b"")).partition(b"\r\n\r\n")
+    return Response("1.1", int(head.split()[1]), "", [], body)
+
+
+@pytest.fixture
+def tls_server(shared, pair):
+    return shared("echo", "--proxy-protocol=auto", *pair.args, expect_trouble=True)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("name", ["v1", "v2"])
+def test_cut_before_tls(tls_server, authority, name, cut):
+    header, expected = HEADERS[name]
+    found = answer_in_records(tls_server, authority, lambda hello: CUTS[cut](header, hello), LAST)
+    assert variables(found) == expected | {"wsgi.url_scheme": "https"}
+
+
+@pytest.mark.parametrize("name", ["v1", "v2"])
+def test_a_header_inside_tls(tls_server, authority, name):
+    """Only the proxy's end of the connection names clients: TLS comes from the client."""
+    header = HEADERS[name][0]
+    for first in (lambda hello: [hello], lambda hello: [header + hello]):
+        assert answer_in_records(tls_server, authority, first, header + LAST).status == 400
 
 
 def test_tls_without_a_header(gunicorn, pair, authority):

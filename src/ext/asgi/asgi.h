@@ -23,6 +23,7 @@
     X(task_stuck)                                                                                  \
     X(trailers)                                                                                    \
     X(put_forwarded_client)                                                                        \
+    X(send_from_thread)                                                                            \
     X(pairs)                                                                                       \
     X(scopes)
 

@@ -93,12 +93,18 @@ static inline struct channel *channel_of(PyObject *function)
     return ((struct channel_function *)function)->channel;
 }
 
+/* Whether the caller runs in another thread than the event loop. */
+static inline bool channel_is_elsewhere(const struct channel *channel)
+{
+    return channel->worker && !pthread_equal(pthread_self(), asgi_of(channel->worker)->thread);
+}
+
 /* NULL with a RuntimeError when the worker has ended, and outside the event loop's thread: the
  * system's calls of that one let others run. */
 static inline struct channel *channel_in_use(PyObject *function)
 {
     struct channel *channel = channel_of(function);
-    if (channel->worker && pthread_equal(pthread_self(), asgi_of(channel->worker)->thread))
+    if (channel->worker && !channel_is_elsewhere(channel))
         return channel;
     PyErr_SetString(PyExc_RuntimeError,
                     channel->worker ? "receive() and send() are for the thread of the event loop: "

@@ -92,8 +92,8 @@ PyObject *receive_by(PyObject *self, size_t nargsf, PyObject *kwnames, awaitable
         PyErr_SetString(PyExc_TypeError, "receive() takes no arguments");
         return NULL;
     }
-    struct channel *channel = channel_in_use(self);
-    if (!channel)
+    struct channel *channel = channel_of(self);
+    if (!channel_is_elsewhere(channel) && !channel_in_use(self))
         return NULL;
     return awaitable_new(channel->worker->state, self, &channel->readers, poll);
 }

@@ -572,14 +572,17 @@ static int send_http(struct channel *channel, PyObject *type, PyObject *message)
 PyObject *send_by(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *kwnames,
                   send_dispatch send, awaitable_poll wait)
 {
-    struct channel *channel = channel_in_use(self);
-    if (!channel)
-        return NULL;
-    struct asgi *asgi = asgi_of(channel->worker);
     if (PyVectorcall_NARGS(nargsf) != 1 || kwnames) {
         PyErr_SetString(PyExc_TypeError, "send() takes one message");
         return NULL;
     }
+    if (channel_is_elsewhere(channel_of(self)))
+        return METHODS_CALL(asgi_of(channel_of(self)->worker)->methods, send_from_thread,
+                            Py_NewRef(self), Py_NewRef(args[0]));
+    struct channel *channel = channel_in_use(self);
+    if (!channel)
+        return NULL;
+    struct asgi *asgi = asgi_of(channel->worker);
     PyObject *type = message_type(asgi, args[0]);
     if (!type)
         return NULL;
