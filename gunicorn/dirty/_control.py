@@ -12,7 +12,7 @@ import os
 import socket
 
 from . import protocol
-from ._pool import BOOTING, STOPPING, Seat
+from ._pool import BOOTING, Seat
 from ._relay import Line
 from .errors import DirtyProtocolError
 from .tlv import TLVEncoder
@@ -75,16 +75,9 @@ class Control:
             self._offer(member)
         elif kind == LEAVING and member.serves:
             self._arbiter.wants_to_leave(member)
-        elif kind in (CLASSES, BOOTED, LEAVING) and not member.serves:
-            self._stop_late(member)
         else:
             raise DirtyProtocolError(f"A message of type {kind} does not belong here")
         self._drop_fd()
-
-    def _stop_late(self, member: Member) -> None:
-        """A worker sent this before it heard that it is to stop, or was sent SIGTERM once more."""
-        if member.phase == STOPPING:
-            self.close()
 
     async def _choose(self, member: Member, classes: dict[str, Any]) -> None:
         limits = {path: _limit(classes[path]["workers"]) for path in member.apps}

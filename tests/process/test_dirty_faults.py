@@ -14,7 +14,6 @@ from helpers.wire import wait_until
 from process.dirty_app import JOBS
 from process.dirty_masters import PATIENCE, arbiters, children, client_of, options
 
-from gunicorn.ctl import ControlClient
 from gunicorn.dirty import (
     DirtyClient,
     DirtyConnectionError,
@@ -77,28 +76,6 @@ def test_a_worker_whose_arbiter_dies_while_it_imports_ends_quietly(dirty, tmp_pa
     gate.open()
     one.wait_gone([worker])
     assert "Traceback" not in one.log
-    assert one.stop() == 0
-
-
-def test_a_worker_that_is_removed_while_it_imports_breaks_no_rule(master, tmp_path, gate):
-    (tmp_path / "jobs.py").write_text(
-        "import os, signal\nfrom helpers.gate import pass_gate\n"
-        "from process.dirty_app import Jobs\n"
-        "if os.path.exists('slow'):\n"
-        f"    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    pass_gate({gate.path!r})\n"
-    )
-    one = master(*options(("process.dirty_app:Other:1", "jobs:Jobs"), workers=1), control=True)
-    client_of(one).execute("jobs:Jobs", "pid")
-    (tmp_path / "slow").touch()
-    with ControlClient(one.wait_for_log(r"Control socket: (\S+)")[1]) as control:
-        control.send_command("dirty add")
-        gate.wait()
-        control.send_command("dirty remove")
-        gate.open()
-        wait_until(
-            lambda: len(control.send_command("show dirty")["workers"]) == 1, "the second has ended"
-        )
-    assert "is killed:" not in one.log
     assert one.stop() == 0
 
 
@@ -186,23 +163,6 @@ def test_sigterm_for_all_processes_lets_the_last_requests_call(master, gate):
     assert one.wait() == 0
     assert "ERROR" not in one.log
     assert "killed by signal" not in one.log
-
-
-def test_a_second_sigterm_costs_a_worker_no_call(dirty, gate):
-    one, client = dirty(workers=1)
-    worker = client.execute(JOBS, "pid")
-    with ThreadPoolExecutor() as pool:
-        call = pool.submit(client_of(one).execute, JOBS, "wait", gate.path)
-        gate.wait()
-        os.kill(worker, signal.SIGTERM)
-        assert client.execute(JOBS, "pid") != worker, "another has its place"
-        os.kill(worker, signal.SIGTERM)
-        time.sleep(0.3)  # the worker would be killed at once
-        gate.open()
-        assert call.result() == worker
-    one.wait_gone([worker])
-    assert "ERROR" not in one.log
-    assert one.stop() == 0
 
 
 def test_sigterm_for_the_arbiter_alone_costs_no_call(dirty):
