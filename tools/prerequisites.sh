@@ -57,6 +57,7 @@ check_pytest() {
     have strace || need strace
     have systemd-analyze || need systemd
     have chromium-headless-shell || need chromium-headless-shell
+    have nghttp || need nghttp2-client
 }
 
 check_fuzz() {
