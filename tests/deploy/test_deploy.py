@@ -90,8 +90,8 @@ def connects(port: int) -> bool:
     return True
 
 
-def test_nginx_with_tls_over_a_unix_socket(site):
-    authority = Authority(site.directory)
+def install_with_tls(site, authority):
+    """nginx/shop.conf with a certificate: the file, and the ports without and with TLS."""
     pair = authority.issue(file="fullchain")
     pair.keyfile.rename(site.directory / "key.pem")
     plain, tls = free_port(), free_port()
@@ -100,6 +100,12 @@ def test_nginx_with_tls_over_a_unix_socket(site):
         conf,
         {"listen 80;": f"listen 127.0.0.1:{plain};", "listen 443": f"listen 127.0.0.1:{tls}"},
     )
+    return conf, plain, tls
+
+
+def test_nginx_with_tls_over_a_unix_socket(site):
+    authority = Authority(site.directory)
+    conf, plain, tls = install_with_tls(site, authority)
     with open(site.home / "gunicorn.conf.py", "a") as file:
         file.write("def pre_request(worker, req): worker.log.info('nr %s', req.req_number)\n")
     command = nginx_command(site, conf)
@@ -175,14 +181,7 @@ def test_nginx_over_tcp(site):
 
 def test_nginx_passes_websockets_on(site):
     authority = Authority(site.directory)
-    pair = authority.issue(file="fullchain")
-    pair.keyfile.rename(site.directory / "key.pem")
-    plain, tls = free_port(), free_port()
-    conf = site.install("nginx/shop.conf", site.directory / "shop.conf")
-    site.edit(
-        conf,
-        {"listen 80;": f"listen 127.0.0.1:{plain};", "listen 443": f"listen 127.0.0.1:{tls}"},
-    )
+    conf, _, tls = install_with_tls(site, authority)
     command = nginx_command(site, conf)
     (site.home / "echo.py").write_text(ECHO)
     site.start(*gunicorn_command(), "-w", "1", "-k", "asgi", "echo:app", cwd=site.home)

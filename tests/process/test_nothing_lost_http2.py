@@ -1,14 +1,11 @@
-"""Over HTTP/2, no stream is lost either, whatever the master is told under load."""
+"""Over HTTP/2, no stream is lost either, whichever signal the master gets under load."""
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 import signal
-import socket
-import subprocess
 
 import pytest
+from helpers.haproxy import HAPROXY, running
 from helpers.nginx import NGINX, Nginx
 from helpers.server import SANITIZED, WORKER_ARGS, free_port
 from helpers.wire import wait_until
@@ -106,7 +103,7 @@ def app(environ, start_response):
     return [body]
 """
 
-HAPROXY = """
+HAPROXY_CONF = """
 defaults
   mode http
   timeout connect 5s
@@ -123,24 +120,12 @@ backend behind
 """
 
 
-@contextlib.contextmanager
 def haproxy(directory, server):
-    """HAProxy with HTTP/2 on both sides; its address."""
+    """HAProxy with HTTP/2 on both sides, a context manager; its address."""
     port = free_port()
     conf = directory / "haproxy.cfg"
-    conf.write_text(HAPROXY.format(port=port, server=server))
-    process = subprocess.Popen(["haproxy", "-db", "-f", str(conf)])
-    try:
-        wait_until(lambda: connects(("127.0.0.1", port)), "HAProxy listens")
-        yield "127.0.0.1", port
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def connects(address) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex(address) == 0
+    conf.write_text(HAPROXY_CONF.format(port=port, server=server))
+    return running(conf, port)
 
 
 def both_under(address, one):
@@ -159,7 +144,7 @@ def test_behind_nginx(server, tmp_path):
     assert one.stop() == 0
 
 
-@pytest.mark.skipif(not shutil.which("haproxy"), reason="HAProxy is not installed")
+@pytest.mark.skipif(not HAPROXY, reason="HAProxy is not installed")
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 def test_behind_haproxy(server, pair, tmp_path, secure):
     tls = (*pair.args, "--http2-cleartext=off") if secure else ()

@@ -1,25 +1,22 @@
 """proxy_protocol: a proxy in front names the client of each connection, before TLS and HTTP."""
 
+import contextlib
 import itertools
 import re
-import shutil
 import signal
-import socket
-import subprocess
 import threading
 import time
 
 import pytest
 from helpers import proxy_header
 from helpers.echoed import environ_of
+from helpers.haproxy import HAPROXY, running
 from helpers.held import Busy, worker_of
 from helpers.proxy_header import LOCAL, PROXY, SIGNATURE, TCP4, TCP6, UDP4, UNIX, UNSPEC, v1, v2
 from helpers.server import Stopwatch, free_port
 from helpers.tls import NAME
 from helpers.tls_records import RecordClient, split_record
 from helpers.wire import STEP_TIMEOUT, Connection, Response, render, wait_until
-
-HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
 
 #: The header is read before any worker class sees the connection.
 pytestmark = pytest.mark.parametrize(
@@ -489,27 +486,17 @@ def haproxy(tmp_path):
     """haproxy(server, send, bind): the address of an HAProxy in front of a server."""
     if not HAPROXY:
         pytest.skip("HAProxy is not installed")
-    processes = []
+    with contextlib.ExitStack() as stack:
 
-    def start(server, send, bind=""):
-        port = free_port()
-        conf = tmp_path / "haproxy.cfg"
-        conf.write_text(
-            HAPROXY_CONF.format(port=port, server=server.address[1], send=send, bind=bind)
-        )
-        processes.append(subprocess.Popen([HAPROXY, "-db", "-f", str(conf)]))
+        def start(server, send, bind=""):
+            port = free_port()
+            conf = tmp_path / "haproxy.cfg"
+            conf.write_text(
+                HAPROXY_CONF.format(port=port, server=server.address[1], send=send, bind=bind)
+            )
+            return stack.enter_context(running(conf, port))
 
-        def listens():
-            with socket.socket() as sock:
-                return sock.connect_ex(("127.0.0.1", port)) == 0
-
-        wait_until(listens, "HAProxy listens")
-        return "127.0.0.1", port
-
-    yield start
-    for process in processes:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        yield start
 
 
 def seen_through(connection, address, protocol="TCP4"):
