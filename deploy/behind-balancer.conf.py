@@ -13,7 +13,7 @@ keyfile = "/etc/ssl/shop/key.pem"
 proxy_protocol = "v2"
 # The subnets of the balancer: a header is believed, and others get 403 for one.
 proxy_allow_ips = os.environ.get("BALANCERS", "10.0.0.0/8")
-# Nobody gets past the balancer. Its health checks send a header, too, or only connect.
+# A client cannot get past the balancer. Its health checks send a header, too, or only connect.
 proxy_protocol_required = True
 
 workers = os.environ.get("WEB_CONCURRENCY") or "auto"

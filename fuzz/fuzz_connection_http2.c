@@ -25,13 +25,13 @@ enum {
 
 enum { SEND_PLAIN, SEND_STEPS, SEND_FRAME };
 
-/* The client's side: what it sends */
+/* The client's side: sending */
 
 static struct {
     bool begun;   /* the preface */
     int32_t last; /* stream */
     char pending[PENDING_MAX];
-    size_t at, size; /* of what the socket has not taken */
+    size_t at, size; /* of the bytes that the socket has not taken */
 } client;
 
 static void put(const void *data, size_t n)
@@ -250,7 +250,7 @@ static void http2_client_end(int fd)
     shutdown(fd, SHUT_WR);
 }
 
-/* What it gets */
+/* The client's side: receiving */
 
 struct stream {
     int32_t id;

@@ -93,7 +93,7 @@ static int wait_for(void *app, int fd, short events, int timeout_ms)
 {
     if (events & POLLOUT)
         read_all(app);
-    if (fd < 0) { /* for memory, which nobody else gives back */
+    if (fd < 0) { /* for memory, which no other place gives back */
         limit_budget(0);
         mem_fail_never();
     }

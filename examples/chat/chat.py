@@ -1,7 +1,7 @@
 """A chat over WebSocket: ``make run APP=chat``, or ``gunicorn -c gunicorn.conf.py chat:app`` here.
 
-Each client has a queue, from which one task sends; another task receives. What a client writes goes
-to all workers through their meeting place, and each worker puts it into the queues of its clients.
+Each client has a queue, from which one task sends; another task receives. A message goes to all
+workers through their meeting place, and each worker puts it into the queues of its clients.
 """
 
 import asyncio

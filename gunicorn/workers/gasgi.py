@@ -140,7 +140,7 @@ class ASGIWorker(LoopWorker):
             super().handle_quit(sig, frame)
 
     def handle_exit(self, sig, frame) -> None:
-        """Stop gracefully. What blocks the loop when patience is over is ended by the guard."""
+        """Stop gracefully. The guard ends a task that blocks the loop beyond patience."""
         super().handle_exit(sig, frame)
         if self._overdue and not self._over:
             self.break_off()

@@ -1,6 +1,6 @@
 """Hostile senders of uwsgi, FastCGI and PROXY headers, beside an honest client of the same worker.
 
-Whoever may reach the port may send what it likes: the addresses that are allowed are often `*`.
+Any client that reaches the port may send anything: the addresses that are allowed are often `*`.
 """
 
 import os

@@ -139,7 +139,7 @@ void conn_await(struct engine *engine, struct conn *conn, uint32_t timeout_ms);
 /* There is more to read, but this client has had its turn. */
 void conn_read_later(struct engine *engine, struct conn *conn);
 
-/* The same, of bytes that were read already: no event tells of them. */
+/* The same, of bytes that were read already: they raise no event. */
 void conn_go_on_later(struct engine *engine, struct conn *conn);
 
 /* Sets the deadline, but no later than a worker that drains allows. The second: from `since` on, by

@@ -67,7 +67,7 @@ static bool may_wait(const struct http2_conn *h2, const struct http2_stream *str
            !atomic_load_explicit(&h2->conn->gone, memory_order_relaxed);
 }
 
-/* What has found no room stays. */
+/* Bytes that found no room stay. */
 static enum body_progress store(struct request *request)
 {
     struct http2_stream *stream = http2_stream(request);

@@ -6,7 +6,7 @@
 #include "serve/request/request.h"
 #include "serve/request/response.h"
 
-/* What the files of WebSockets share. */
+/* Shared by the files of WebSockets. */
 
 struct websocket;
 
@@ -22,7 +22,7 @@ struct websocket_way {
 
     /* All that follows is the leader's. */
 
-    /* Gives what has come, as long as ws->want is DUPLEX_READ. */
+    /* Gives the bytes that have come, as long as ws->want is DUPLEX_READ. */
     void (*read_on)(struct websocket *ws);
 
     /* Has what is queued sent, and websocket_expired() called then; 0: never. */
@@ -79,7 +79,7 @@ static inline bool websocket_is_finished(const struct websocket *ws)
 /* The handshake is answered, and the leader knows it. */
 void websocket_begin_reading(struct websocket *ws);
 
-/* Bytes have come; they are changed. What is not consumed is kept. */
+/* Bytes have come; they are changed. Bytes that are not consumed are kept. */
 void websocket_give(struct websocket *ws, char *data, size_t n);
 void websocket_give_kept(struct websocket *ws);
 
