@@ -4,6 +4,7 @@ import argparse
 import sys
 from itertools import pairwise
 
+from gunicorn._output import piped
 from gunicorn._settings import OURS
 
 
@@ -75,7 +76,8 @@ class Dump(argparse.Action):
         from gunicorn.master.dump import Unreachable, dump
 
         try:
-            print(dump(values), end="")
+            with piped():
+                print(dump(values), end="")
         except Unreachable as exc:
             parser.exit(1, f"{parser.prog}: {option_string} {values}: {exc}\n")
         parser.exit()

@@ -6,6 +6,7 @@ import os
 import sys
 
 from gunicorn import _ssl_context, util
+from gunicorn._output import piped
 from gunicorn.app._configfile import FileSource, run_file, warn_of_misspelt
 from gunicorn.config import Config, get_default_config_file
 from gunicorn.errors import AppImportError, ConfigError
@@ -231,7 +232,8 @@ class Application(BaseApplication):
 
     def run(self):
         if self.cfg.print_config:
-            _print(str(self.cfg))
+            with piped():
+                _print(str(self.cfg))
         if self.cfg.print_config or self.cfg.check_config:
             self._check()
         if self.cfg.spew:

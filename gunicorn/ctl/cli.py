@@ -10,6 +10,7 @@ import shlex
 import sys
 
 from gunicorn import __version__
+from gunicorn._output import piped
 from gunicorn.ctl import find, formats
 from gunicorn.ctl.client import ConnectionLost, ControlClient, ControlClientError
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 HISTORY = "~/.gunicornc_history"
 HISTORY_LINES = 1000
 INTERRUPTED = 130  # 128 + SIGINT
-BROKEN_PIPE = 141  # 128 + SIGPIPE
 LEAVE = ("quit", "exit", "q")
 
 
@@ -29,14 +29,8 @@ def main() -> int:
 
     0, 1 for a failure, 130 for Ctrl-C, 141 if the reader of its output has left.
     """
-    try:
-        status = _ask(_parser().parse_args())
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python writes the rest of its buffer at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
-    return status
+    with piped():
+        return _ask(_parser().parse_args())
 
 
 def _ask(options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from facts import ALL, COMPUTED, HOOK, OWN
 from helpers.command import COMMAND_TIMEOUT, command_environment
+from helpers.server import gunicorn_command
 
 REFERENCE = os.environ.get("GUNICORN_REFERENCE")
 
@@ -264,3 +265,16 @@ def test_help_is_grouped(command):
     for fact in ALL:
         for flag in fact[2].split():
             assert flag in result.stdout
+
+
+def test_a_reader_that_leaves(directory):
+    """As in `gunicorn --print-config app:app | head -3`."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with os.fdopen(theirs, "w") as output:
+        result = subprocess.run(
+            [*gunicorn_command(), "--print-config", "app:app"], cwd=directory, stdout=output,
+            stderr=subprocess.PIPE, text=True, timeout=COMMAND_TIMEOUT,
+            env=command_environment(directory, {}),
+        )  # fmt: skip
+    assert (result.returncode, result.stderr) == (141, "")
