@@ -1,12 +1,12 @@
-"""What all of these run with, in /srv/shop/gunicorn.conf.py."""
+"""The configuration of all these services, in /srv/shop/gunicorn.conf.py."""
 
 import os
 
 # Where nginx finds it. Not used where systemd opens the socket.
 bind = "unix:/run/shop/shop.sock"
 
-# One for each processor that a container's quota allows. What is set here wins over the variable,
-# so it has to be asked for.
+# One for each processor that a container's quota allows. A setting in this file wins over the
+# variable of the environment, so the file has to read that.
 workers = os.environ.get("WEB_CONCURRENCY") or "auto"
 threads = 4
 
@@ -14,6 +14,6 @@ threads = 4
 keepalive = 75
 graceful_timeout = 30
 
-# Standard output and error: whoever started the server writes, rotates and sends them on.
+# Standard output and error: the service manager writes, rotates and sends them on.
 accesslog = "-"
 errorlog = "-"
