@@ -220,12 +220,6 @@ bool conn_is_ending(const struct conn *conn)
            (conn->tls && tls_ended(conn->tls));
 }
 
-bool conn_has_ended(const struct conn *conn)
-{
-    return atomic_load_explicit(&conn->gone, memory_order_relaxed) ||
-           socket_peer(conn->io.fd) != PEER_THERE;
-}
-
 bool conn_has_unread(const struct conn *conn)
 {
     return conn->readable || atomic_load_explicit(&conn->gone, memory_order_relaxed) ||

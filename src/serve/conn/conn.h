@@ -150,10 +150,6 @@ void conn_deadline_at(struct engine *engine, struct conn *conn, uint64_t since, 
 /* The next read, or the one after it, gives the end of the client's bytes. */
 bool conn_is_ending(const struct conn *conn);
 
-/* The client sends nothing behind the bytes that stand in the socket. A loop that does not remember
- * edges is not asked while they are there. */
-bool conn_has_ended(const struct conn *conn);
-
 /* Bytes stand in the socket or in TLS that no event will tell of. */
 bool conn_has_unread(const struct conn *conn);
 

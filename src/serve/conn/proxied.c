@@ -200,6 +200,12 @@ static enum proxied_result cut_short(const struct engine *engine, const struct p
     return PROXIED_MALFORMED;
 }
 
+bool proxied_has_ended(const struct conn *conn)
+{
+    return atomic_load_explicit(&conn->gone, memory_order_relaxed) ||
+           socket_peer(conn->io.fd) != PEER_THERE;
+}
+
 static enum proxied_result judge(struct engine *engine, struct conn *conn, char *data, size_t size,
                                  const char **why)
 {
@@ -216,7 +222,7 @@ static enum proxied_result judge(struct engine *engine, struct conn *conn, char 
         *why = proxy_error_text(&proxy);
         return PROXIED_MALFORMED;
     default:
-        return conn_has_ended(conn) ? cut_short(engine, &proxy, why) : PROXIED_PARTIAL;
+        return proxied_has_ended(conn) ? cut_short(engine, &proxy, why) : PROXIED_PARTIAL;
     }
 }
 
