@@ -147,8 +147,8 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
-/* A client that has not had a request answered is new. While bytes wait for the socket, send_timeout
- * counts. */
+/* A client that has not had a request answered is new. While bytes wait for the socket,
+ * send_timeout counts. */
 static void time_idleness(struct http2_conn *h2)
 {
     const struct engine_options *options = &h2->engine->options;
