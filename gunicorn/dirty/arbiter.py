@@ -109,6 +109,7 @@ class DirtyArbiter:
         self._orphaned = False  # the master is gone
         self._failures = 0  # of boots, in a row
         self._showing = False  # the board is about to be written
+        self._sweeping = False  # it is going to look for callers that have left the queue
         self._paused = False  # until the next try
         self._callers: dict[Caller, asyncio.Task[None]] = {}
         self._selector = selectors.DefaultSelector()
@@ -235,7 +236,8 @@ class DirtyArbiter:
 
     def wait(self, app: str, line: Line) -> Waiter:
         """Return a place in the queue for a seat."""
-        if not any(self.pool.waiting()):
+        if not self._sweeping:
+            self._sweeping = True
             self._loop.call_later(SWEEP, self._sweep)
         return self.pool.wait(app, line)
 
@@ -245,6 +247,7 @@ class DirtyArbiter:
         for waiter in waiting:
             if waiter.line.is_closed():
                 waiter.seat.cancel()
+        self._sweeping = bool(waiting)
         if waiting:
             self._loop.call_later(SWEEP, self._sweep)
 

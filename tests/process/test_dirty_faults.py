@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from helpers.status_port import Port
 from helpers.wire import wait_until
 from process.dirty_app import JOBS
 from process.dirty_masters import PATIENCE, arbiters, children, client_of, options
@@ -239,6 +240,26 @@ def test_sigterm_ends_a_process_that_an_action_forked_and_not_its_worker(dirty):
     assert [client.execute(JOBS, "pid") for _ in range(10)] == [worker] * 10
     assert one.stop() == 0
     assert "ERROR" not in one.log
+
+
+def test_calls_that_wait_at_a_reload_leave_nothing_in_the_arbiter_before(dirty, gate):
+    """It looks for callers that have left, while it finishes its last call."""
+    one, client = dirty(workers=1, config="import gunicorn.dirty.arbiter as a\na.SWEEP = 0.01\n")
+    before = client.execute(JOBS, "pid")
+    with ThreadPoolExecutor(2) as threads:
+        running = threads.submit(client_of(one).execute, JOBS, "wait", gate.path)
+        gate.wait()
+        waiting = threads.submit(client_of(one).execute, JOBS, "pid")
+        metrics = Port.private(one.pid)
+        wait_until(lambda: "dirty_calls_waiting 1" in metrics.text("/metrics"), "it waits")
+        one.kill(signal.SIGHUP)
+        assert waiting.result() != before
+        for number in range(50):
+            assert client_of(one).execute(JOBS, "echo", number) == number
+        gate.open()
+        assert running.result() == before
+    assert "Exception" not in one.log
+    assert one.stop() == 0
 
 
 def test_sigterm_for_the_arbiter_alone_costs_no_call(dirty):
