@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-enum { INHERITED, CLOSED, REPLACED };
+enum { INHERITED, CLOSED, REPLACED, SUBSTITUTE };
 
 unsigned forked_count;
 atomic_bool forked_has_child;
@@ -44,6 +44,27 @@ void forked_forget(int fd)
         atomic_store_explicit(&fates[fd], INHERITED, memory_order_relaxed);
 }
 
+static unsigned char fate_of(int fd)
+{
+    return fd >= 0 && fd < FORKED_FDS ? atomic_load_explicit(&fates[fd], memory_order_relaxed)
+                                      : INHERITED;
+}
+
+bool forked_is_registered(int fd)
+{
+    return fate_of(fd) != INHERITED;
+}
+
+void forked_substitute(int fd)
+{
+    decide(fd, SUBSTITUTE);
+}
+
+bool forked_is_substitute(int fd)
+{
+    return fate_of(fd) == SUBSTITUTE;
+}
+
 void forked_default(int signo)
 {
     sigaddset(&handled, signo);
@@ -75,11 +96,11 @@ static void drop_descriptors(int nothing)
 {
     int end = atomic_exchange(&fates_end, 0);
     for (int fd = 0; fd < end; fd++) {
-        unsigned char fate = atomic_load_explicit(&fates[fd], memory_order_relaxed);
+        unsigned char fate = fate_of(fd);
         forked_forget(fd);
         if (fate == REPLACED)
             replace(fd, nothing);
-        else if (fate == CLOSED)
+        else if (fate != INHERITED)
             close(fd);
     }
 }

@@ -33,6 +33,14 @@ void forked_default(int signo);
 /* The next children of this process are to keep all: they are forked by the server. */
 void forked_expect(bool expected);
 
+/* Whether the number is registered. If a new descriptor has it, other code has closed the one that
+ * was registered. */
+bool forked_is_registered(int fd);
+
+/* The number now belongs to a substitute of the registered descriptor; the copy is closed. */
+void forked_substitute(int fd);
+bool forked_is_substitute(int fd);
+
 extern unsigned forked_count;        /* forks between the first process and this one */
 extern atomic_bool forked_has_child; /* this process has called fork(2) since forked_watch() */
 

@@ -11,6 +11,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from helpers.gate import Gate
 from helpers.server import free_port
 from helpers.wire import WireError, render, wait_until
 
@@ -241,7 +242,29 @@ def test_a_closed_client_costs_no_other(gunicorn):
         with server.connect() as stolen:
             stolen.request(target="/pid")
             stolen.send(render(target="/steal_client"))
-            server.wait_for_log("has closed a client's descriptor")
-            stolen.send(render(target="/pid"))
+            stolen.send_if_open(render(target="/pid"))
     assert kept.request(target="/pid").body == before
     assert server.request(target="/pid").body == before
+    server.wait_for_log("has closed a client's descriptor")
+
+
+@of_workers("gthread")
+def test_an_answer_goes_to_no_client_that_has_the_number_of_a_closed_one(gunicorn):
+    server = gunicorn(APP, "--keep-alive", "60", "--threads", "2", expect_trouble=True)
+    pid = server.request(target="/pid").body
+    (worker,) = server.worker_pids()
+    before = len(descriptors(worker))
+    with contextlib.ExitStack() as stack:
+        gate = stack.enter_context(Gate())
+        closed = stack.enter_context(server.connect())
+        closed.send(render(target=f"/close_client_early?{gate.path}"))
+        gate.wait()
+        others = [stack.enter_context(server.connect()) for _ in range(5)]
+        for other in others:
+            assert other.request(target="/pid").body == pid
+        gate.open()
+        server.wait_for_log("has closed a client's descriptor")
+        for other in others:
+            assert other.request(target="/pid").body == pid
+        closed.expect_closed()
+    wait_until(lambda: len(descriptors(worker)) == before, "all descriptors to be closed")

@@ -622,6 +622,7 @@ def test_loop_that_is_blocked_between_requests_is_ended_by_timeout(tmp_path):
     assert server.request(target="/block_at_end?60").body == b"done"
     server.wait_for_log(rf"WORKER TIMEOUT \(pid:{first[0]}\).*most recent call.*in block_after")
     wait_until(lambda: server.worker_pids() not in ([], first), "a successor is forked")
+    wait_until(lambda: first[0] not in server.worker_pids(), "the blocked worker to end")
     assert server.request().body == b"hello"
     assert server.stop() == 0
 
@@ -644,6 +645,7 @@ def test_clients_are_handed_over_by_a_loop_that_is_blocked_between_requests(asgi
     with server.connect() as first, server.connect() as second:
         pids = {c.request(target="/pid").body for c in (first, second)}
         assert first.request(target="/block_at_end?20").body == b"done"
+        server.wait_for_log("blocked for 0.2 s")  # before 3.12 its turn can take a request along
         for _ in range(10):
             assert first.request().body == b"hello"
             assert second.request().body == b"hello"

@@ -509,8 +509,10 @@ static void close_socket(const struct conn *conn)
 }
 
 /* The number may be another file's by now. */
-static void log_stolen(struct engine *engine, const struct conn *conn)
+static void leave_socket(struct engine *engine, const struct conn *conn)
 {
+    if (forked_is_substitute(conn->io.fd))
+        close(conn->io.fd);
     forked_forget(conn->io.fd);
     if (engine_may_log(&engine->watch_logged_ms))
         engine_note(engine, NOTE_ERROR,
@@ -534,7 +536,8 @@ void conn_close(struct engine *engine, struct conn *conn)
     }
     if (engine->options.debug)
         log_closed(engine, conn);
-    bool is_ours = !conn->watched || loop_remove(engine->loop, &conn->io) == 0;
+    bool removed = !conn->watched || loop_remove(engine->loop, &conn->io) == 0;
+    bool is_ours = removed && !forked_is_substitute(conn->io.fd);
     release(engine, conn, is_ours);
     move(engine, conn, CONN_CLOSED);
     metrics_drop(&engine->metrics->connections[conn->activity]);
@@ -542,12 +545,12 @@ void conn_close(struct engine *engine, struct conn *conn)
     if (is_ours)
         close_socket(conn);
     else
-        log_stolen(engine, conn);
+        leave_socket(engine, conn);
     timer_unlink(&conn->timer);
     list_remove(&conn->link);
     proxied_free(engine, conn);
     engine->connections--;
-    if (is_ours) /* else never freed: events may still come for it, see loop_remove() */
+    if (removed) /* else never freed: events may still come for it, see loop_remove() */
         list_push(&engine->dead, &conn->link);
 }
 

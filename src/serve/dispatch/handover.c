@@ -204,13 +204,14 @@ static bool adopt(struct engine *engine, const struct parcel *parcel)
 {
     const struct parcel_label *label = &parcel->label;
     struct conn *conn = NULL;
-    if (label->listener < engine->listener_count && has_its_file(parcel))
-        conn = conn_create(engine, &engine->listeners[label->listener], parcel->fd, &label->peer);
+    int fd = engine_renumber(parcel->fd);
+    if (fd >= 0 && label->listener < engine->listener_count && has_its_file(parcel))
+        conn = conn_create(engine, &engine->listeners[label->listener], fd, &label->peer);
     struct request *request = conn ? request_get(engine, conn, NULL, BUDGET_ADMITTED) : NULL;
     if (!request && parcel->file >= 0)
         close(parcel->file);
     if (!conn) {
-        close(parcel->fd);
+        close(fd);
         return false;
     }
     conn->served = label->served;

@@ -396,6 +396,14 @@ void engine_reap(struct engine *engine);
 void engine_mark(struct engine *engine, int fd);
 void engine_look_at_marks(struct engine *engine);
 
+/*
+ * The descriptor of a new connection. If the application has closed the descriptor of another
+ * connection, the new one may have its number, and the other one's answer would go to the new
+ * client: then the new one moves to another number, and the old number becomes a socket whose peer
+ * has left. -1 with errno: fd is closed.
+ */
+int engine_renumber(int fd);
+
 /* Whether a call's error means that its descriptor was closed, or is another file's. */
 bool engine_is_lost(int error);
 

@@ -44,6 +44,8 @@ static bool accept_one(struct engine *engine, struct listener *listener)
         return false;
     }
     int fd = socket_accept(listener->io.fd, &peer);
+    if (fd >= 0)
+        fd = engine_renumber(fd);
     if (fd < 0) {
         accept_failed(engine, listener, errno);
         return false;

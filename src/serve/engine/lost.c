@@ -1,9 +1,13 @@
+#include "base/forked.h"
 #include "base/mem.h"
+#include "net/socket_system.h"
 #include "serve/engine/engine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* Descriptors of the engine that the application closes, though they are not its own. */
 
@@ -37,4 +41,33 @@ void engine_look_at_marks(struct engine *engine)
         engine_lose(engine, "fstat", errno ? errno : EBADF);
         return;
     }
+}
+
+/* The number becomes a socket whose peer has left. -1 with errno. */
+static int substitute(int fd)
+{
+    int ends[2];
+    if (socket_system_pair(SOCK_STREAM, ends) < 0)
+        return -1;
+    int result = dup2(ends[0], fd);
+    close(ends[0]);
+    close(ends[1]);
+    if (result >= 0)
+        forked_substitute(fd);
+    return result < 0 ? -1 : fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+int engine_renumber(int fd)
+{
+    if (!forked_is_registered(fd))
+        return fd;
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (moved >= 0 && substitute(fd) == 0)
+        return moved;
+    int error = errno;
+    if (moved >= 0)
+        close(moved);
+    close(fd);
+    errno = error;
+    return -1;
 }

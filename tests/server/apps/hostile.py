@@ -3,6 +3,7 @@
 import ctypes
 import multiprocessing
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -179,6 +180,16 @@ def steal_client(environ):
     stolen.append(os.dup(fd))
     os.close(fd)
     return b"closed"
+
+
+def close_client_early(environ):
+    """And wait before the answer, so that another client's descriptor has the number by then."""
+    gate = socket.socket(socket.AF_UNIX)  # before the number is free
+    with gate:
+        os.close(environ["gunicorn.socket"].fileno())
+        gate.connect(environ["QUERY_STRING"])
+        gate.recv(1)
+    return b"another client's answer"
 
 
 stolen: list[int] = []
