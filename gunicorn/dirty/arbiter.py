@@ -161,6 +161,9 @@ class DirtyArbiter:
         self._take_signals()
         self._give_sign()
         self._loop.add_reader(self._place.master_pipe, self._master_gone)
+        if self.board.figures[TARGET]:
+            self._take_target()  # SIGTTIN, too
+        self._show()
         if self.board.figures[LAST]:
             self._leave()  # the signal came before it could be heard
         elif not self._place.proves:
@@ -542,10 +545,14 @@ class DirtyArbiter:
         elif signo == signal.SIGUSR1:
             self._reopen_logs()
         elif signo == signal.SIGTTIN:
-            wanted, self.board.figures[TARGET] = self.board.figures[TARGET], 0
-            self.set_target(wanted or self.pool.target + 1)
+            self._take_target()
         elif signo == signal.SIGTTOU:
             self.set_target(self.pool.target - 1)
+
+    def _take_target(self) -> None:
+        """Have as many workers as the master has put on the board, or one more."""
+        wanted, self.board.figures[TARGET] = self.board.figures[TARGET], 0
+        self.set_target(wanted or self.pool.target + 1)
 
     def set_target(self, target: int) -> None:
         """Have another number of workers, not below what the limits of applications need."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
 import os
 import signal
 import threading
@@ -63,6 +64,17 @@ class Jobs(DirtyApp):
 
     def kill(self):
         os.kill(os.getpid(), signal.SIGKILL)
+
+    def terminate_a_child(self):
+        """Return the status of a process that SIGTERM reaches, as of a pool that is terminated."""
+        context = multiprocessing.get_context("fork")
+        begun = context.Event()
+        child = context.Process(target=lambda: begun.set() or signal.pause())
+        child.start()
+        begun.wait()
+        child.terminate()
+        child.join()
+        return child.exitcode
 
     def sleep(self, seconds):
         time.sleep(seconds)
