@@ -19,6 +19,12 @@ from gunicorn.dirty import DirtyApp, get_dirty_client, get_dirty_client_async, s
 JOBS = "process.dirty_app:Jobs"
 
 
+def run_for_ever(begun):
+    begun.set()
+    while True:
+        time.sleep(0.01)  # a signal may come before pause(), which would not return
+
+
 class Jobs(DirtyApp):
     """What the tests have done."""
 
@@ -69,7 +75,7 @@ class Jobs(DirtyApp):
         """Return the status of a process that SIGTERM reaches, as of a pool that is terminated."""
         context = multiprocessing.get_context("fork")
         begun = context.Event()
-        child = context.Process(target=lambda: begun.set() or signal.pause())
+        child = context.Process(target=run_for_ever, args=(begun,))
         child.start()
         begun.wait()
         child.terminate()
