@@ -87,7 +87,8 @@ GREENLETS = gevent or eventlet or greenlet
 MEMORY = $(patsubst %,tests/server/test_%.py,connection http1 limits wsgi_answers wsgi_environ wsgi_files wsgi_input) \
          tests/attack/test_reentrant_application.py
 RACES = $(patsubst %,tests/server/test_%.py,concurrency deadlines slow_clients standby stopping) \
-        tests/process/test_dispatch.py tests/attack/test_memory_budget.py
+        tests/process/test_dispatch.py tests/attack/test_memory_budget.py \
+        tests/server/test_http2.py tests/attack/test_hostile_http2.py::test_half_closes
 
 .PHONY: help run build test test-control unit pytest tls tls-system compare asan tsan sanitized valgrind autobahn faults fuzz portable cross testssl soak siege scribble side-by-side bench instructions picture lint format wheel wheels cross-wheels sdist wheel-test deploy-check docs clean
 .DEFAULT_GOAL := help

@@ -348,6 +348,18 @@ def all_servers() -> list[Server]:
             tls=True,
         ),
         Server(
+            "hypercorn-tls",
+            [
+                *("{bin}/hypercorn", "--bind", "127.0.0.1:{port}", "--workers", "1"),
+                *("--config", "hypercorn.toml", "--worker-class", "uvloop"),
+                *(*CERTIFICATE, ASGI_APP),
+            ],
+            f"hypercorn==0.18.0 {UVLOOP} {FRAMEWORKS}",
+            environment="hypercorn",
+            works=HTTP2_WORKS,
+            tls=True,
+        ),
+        Server(
             "uwsgi",
             [
                 *("{bin}/uwsgi", "--http", "127.0.0.1:{port}", "--http-keepalive"),

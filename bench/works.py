@@ -85,7 +85,7 @@ def http2(name: str, shape: str, what: str, ratio: float) -> Work:
         connections=connections,
         streams=streams,
         tls=True,
-        only=frozenset({"ours-tls", "nginx-tls", "granian-tls"}),
+        only=frozenset({"ours-tls", "nginx-tls", "granian-tls", "hypercorn-tls"}),
         goals=(Goal("nginx-tls", at_most=ratio),),
     )
 

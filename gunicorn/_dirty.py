@@ -23,10 +23,12 @@ FIGURES = 16
 GAUGES = (TAKES_CALLS, WORKERS, RUNNING, WAITING, LAST, TARGET, LEAVES, SIGNS, ASKED)
 REPORTED = (WORKERS, RUNNING, WAITING, OK, ERRORS, TIMEOUTS, CRASHES, REFUSED, DEATHS)
 
+# Behind the figures: which of two places has the description, their lengths, and the places. It is
+# written to the one that is not shown, so the master never reads half of it.
 _FIGURES_SIZE = 8 * FIGURES
-_TEXT = _FIGURES_SIZE + 8  # where the description begins, after its length
-SIZE = 64 * 1024  # bytes of a board
-TEXT_MAX = SIZE - _TEXT
+_PLACES = _FIGURES_SIZE + 8 * 3
+TEXT_MAX = 1024 * 1024  # bytes of a description
+SIZE = _PLACES + 2 * TEXT_MAX
 
 
 def parse_spec(spec: str) -> tuple[str, int | None]:
@@ -51,12 +53,13 @@ class Board:
         self.memory = mmap.mmap(-1, SIZE)
         self._view = memoryview(self.memory)
         self.figures = self._view[:_FIGURES_SIZE].cast("Q")
+        self._shown = self._view[_FIGURES_SIZE:_PLACES].cast("Q")
 
     def clear(self) -> None:
         """Forget the arbiter; its counters stay."""
         for gauge in GAUGES:
             self.figures[gauge] = 0
-        self._length()[0] = 0
+        self._shown[1] = self._shown[2] = 0
 
     def describe(self, description: dict[str, Any]) -> None:
         """Show a description; one that is too long is left out."""
@@ -65,26 +68,28 @@ class Board:
         text = json.dumps(description).encode()
         if len(text) > TEXT_MAX:
             text = b"{}"
-        self._length()[0] = 0
-        self._view[_TEXT : _TEXT + len(text)] = text
-        self._length()[0] = len(text)
+        other = 1 - self._shown[0]
+        start = _PLACES + other * TEXT_MAX
+        self._view[start : start + len(text)] = text
+        self._shown[1 + other] = len(text)
+        self._shown[0] = other
 
     def description(self) -> dict[str, Any]:
-        """Return the description; an empty one if there is none, or while it is written."""
+        """Return the description; an empty one if there is none."""
         import json
 
-        size = min(self._length()[0], TEXT_MAX)
+        place = self._shown[0] & 1
+        start = _PLACES + place * TEXT_MAX
+        size = min(self._shown[1 + place], TEXT_MAX)
         try:
-            found = json.loads(bytes(self._view[_TEXT : _TEXT + size]))
+            found = json.loads(bytes(self._view[start : start + size]))
         except ValueError:
             return {}
         return found if isinstance(found, dict) else {}
 
-    def _length(self) -> memoryview:
-        return self._view[_FIGURES_SIZE:_TEXT].cast("Q")
-
     def close(self) -> None:
         """Unmap it."""
         self.figures.release()
+        self._shown.release()
         self._view.release()
         self.memory.close()

@@ -69,6 +69,8 @@ def _workers(data: dict[str, Any]) -> str:
 def _dirty(data: dict[str, Any]) -> str:
     if not data.get("enabled"):
         return "no dirty workers are configured"
+    if data["pid"] is None:
+        return "no dirty arbiter runs: it is about to be started again"
     lines = [f"dirty arbiter {data['pid']}", "", _dirty_table(data["workers"]), ""]
     for app in data["apps"]:
         limit = app.get("worker_count")

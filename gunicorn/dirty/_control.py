@@ -39,6 +39,7 @@ class Control:
         self.sock = sock
         self._arbiter = arbiter
         self._task: asyncio.Task[None] | None = None
+        self._said: set[int] = set()  # each message comes once, save those that offer a seat
         self._fd = -1  # that came with the present message
 
     def begin(self, member: Member) -> None:
@@ -67,17 +68,24 @@ class Control:
         if size > MESSAGE_MAX:
             raise DirtyProtocolError(f"A message of {size} bytes is too large")
         value = TLVEncoder.decode_full(await self._receive(size))
-        if kind == CLASSES and member.phase == BOOTING:
-            await self._choose(member, value)
-        elif kind == BOOTED and member.phase == BOOTING:
-            self._arbiter.booted(member)
-        elif kind == SEAT:
+        if kind == SEAT:
             self._offer(member)
-        elif kind == LEAVING and member.serves:
-            self._arbiter.wants_to_leave(member)
-        else:
+        elif kind not in (CLASSES, BOOTED, LEAVING) or kind in self._said:
             raise DirtyProtocolError(f"A message of type {kind} does not belong here")
+        else:
+            self._said.add(kind)
+            await self._take(kind, member, value)
         self._drop_fd()
+
+    async def _take(self, kind: int, member: Member, value: Any) -> None:
+        if kind == LEAVING:
+            self._arbiter.wants_to_leave(member)
+        elif member.phase != BOOTING:
+            self.close()  # it was to stop meanwhile
+        elif kind == CLASSES:
+            await self._choose(member, value)
+        else:
+            self._arbiter.booted(member)
 
     async def _choose(self, member: Member, classes: dict[str, Any]) -> None:
         limits = {path: _limit(classes[path]["workers"]) for path in member.apps}

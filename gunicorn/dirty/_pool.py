@@ -208,7 +208,7 @@ class Pool:
     def waiting(self) -> Iterator[Waiter]:
         """Iterate over the calls that wait for a seat."""
         for queue in self._queues.values():
-            yield from queue
+            yield from (waiter for waiter in queue if not waiter.seat.done())
 
     def give_up(self, waiter: Waiter) -> None:
         """The caller of a call has left."""

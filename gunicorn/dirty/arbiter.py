@@ -109,6 +109,7 @@ class DirtyArbiter:
         self._orphaned = False  # the master is gone
         self._failures = 0  # of boots, in a row
         self._showing = False  # the board is about to be written
+        self._sweeping = False  # it is going to look for callers that have left the queue
         self._paused = False  # until the next try
         self._callers: dict[Caller, asyncio.Task[None]] = {}
         self._selector = selectors.DefaultSelector()
@@ -161,6 +162,9 @@ class DirtyArbiter:
         self._take_signals()
         self._give_sign()
         self._loop.add_reader(self._place.master_pipe, self._master_gone)
+        if self.board.figures[TARGET]:
+            self._take_target()  # SIGTTIN, too
+        self._show()
         if self.board.figures[LAST]:
             self._leave()  # the signal came before it could be heard
         elif not self._place.proves:
@@ -232,7 +236,8 @@ class DirtyArbiter:
 
     def wait(self, app: str, line: Line) -> Waiter:
         """Return a place in the queue for a seat."""
-        if not any(self.pool.waiting()):
+        if not self._sweeping:
+            self._sweeping = True
             self._loop.call_later(SWEEP, self._sweep)
         return self.pool.wait(app, line)
 
@@ -242,6 +247,7 @@ class DirtyArbiter:
         for waiter in waiting:
             if waiter.line.is_closed():
                 waiter.seat.cancel()
+        self._sweeping = bool(waiting)
         if waiting:
             self._loop.call_later(SWEEP, self._sweep)
 
@@ -542,10 +548,14 @@ class DirtyArbiter:
         elif signo == signal.SIGUSR1:
             self._reopen_logs()
         elif signo == signal.SIGTTIN:
-            wanted, self.board.figures[TARGET] = self.board.figures[TARGET], 0
-            self.set_target(wanted or self.pool.target + 1)
+            self._take_target()
         elif signo == signal.SIGTTOU:
             self.set_target(self.pool.target - 1)
+
+    def _take_target(self) -> None:
+        """Have as many workers as the master has put on the board, or one more."""
+        wanted, self.board.figures[TARGET] = self.board.figures[TARGET], 0
+        self.set_target(wanted or self.pool.target + 1)
 
     def set_target(self, target: int) -> None:
         """Have another number of workers, not below what the limits of applications need."""

@@ -66,6 +66,7 @@ class DirtyWorker:
         self.booted = False
         self.aborted = False
         self.alive = True
+        self._leaving = False  # SIGTERM has come
         self.apps: dict[str, Any] = {}
         self._control = control
         self._kept: Any = None
@@ -200,8 +201,7 @@ class DirtyWorker:
     def run(self) -> None:
         """Run calls in threads. The main thread waits for signals, and for the arbiter's end."""
         try:
-            signal.signal(signal.SIGTERM, self._leave)  # before there is a call to lose
-            self.say(READY)
+            self._say_ready()
             for number in range(max(1, self.cfg.dirty_threads)):
                 CallThread(self, number).start()
             self._wait()
@@ -210,6 +210,13 @@ class DirtyWorker:
         finally:
             self.alive = False
             self.close_apps()
+
+    def _say_ready(self) -> None:
+        """Take SIGTERM before there is a call to lose. It is blocked while the lock is held."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        signal.signal(signal.SIGTERM, self._leave)
+        self.say(READY)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
     def _wait(self) -> None:
         while True:
@@ -226,16 +233,25 @@ class DirtyWorker:
         signal.signal(signal.SIGUSR1, self._reopen)
 
     def _leave(self, signo: int, frame: Any) -> None:
-        try:
-            self.say(LEAVING)
-        except OSError:
-            self._quit(signo, frame)
+        """Ask once to stop. If the arbiter is gone, the main thread learns that, and stops."""
+        if os.getpid() != self.pid:
+            _die_of(signo)
+        elif not self._leaving:
+            self._leaving = True
+            with contextlib.suppress(OSError):
+                self.say(LEAVING)
 
     def _quit(self, signo: int, frame: Any) -> None:
         raise SystemExit(0)
 
     def _reopen(self, signo: int, frame: Any) -> None:
         self.log.reopen_files()
+
+
+def _die_of(signo: int) -> None:
+    """A signal ends a process that the application has forked, as if it had no handler."""
+    signal.signal(signo, signal.SIG_DFL)
+    os.kill(os.getpid(), signo)
 
 
 def dump_stacks_on_abort(log: Logger) -> None:

@@ -31,6 +31,7 @@ SETTINGS = (
 )  # fmt: skip
 
 NO_DIRTY = {"success": False, "error": "no dirty workers are configured"}
+DIRTY_DOWN = {"success": False, "error": "no dirty arbiter runs: it is about to be started again"}
 
 
 NO_FD = -1
@@ -344,7 +345,7 @@ def dirty_add(arbiter, text: str = "1") -> dict:
     _check_serving(arbiter)
     changed = dirty_arbiters.change(arbiter, count)
     if changed is None:
-        return NO_DIRTY
+        return _why_no_dirty(arbiter)
     spawned = changed["target_workers"] - changed["previous"]
     return {"success": True, "operation": "add", "requested": count, "spawned": spawned, **changed}
 
@@ -355,9 +356,13 @@ def dirty_remove(arbiter, text: str = "1") -> dict:
     _check_serving(arbiter)
     changed = dirty_arbiters.change(arbiter, -count)
     if changed is None:
-        return NO_DIRTY
+        return _why_no_dirty(arbiter)
     gone = changed["previous"] - changed["target_workers"]
     return {"success": True, "operation": "remove", "requested": count, "removed": gone, **changed}
+
+
+def _why_no_dirty(arbiter) -> dict:
+    return DIRTY_DOWN if dirty_arbiters.is_wanted(arbiter.cfg) else NO_DIRTY
 
 
 # ---- the server ----

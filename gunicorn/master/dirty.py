@@ -306,7 +306,7 @@ def describe(arbiter) -> dict[str, Any]:
     """Return the dirty arbiter that takes calls, its workers and its applications."""
     pid, board = _present(arbiter)
     if board is None:
-        return {"enabled": False, "pid": None, "workers": [], "apps": []}
+        return {"enabled": is_wanted(arbiter.cfg), "pid": None, "workers": [], "apps": []}
     shown = board.description()
     workers, limits = shown.get("workers", []), shown.get("limits", {})
     return {
@@ -339,13 +339,16 @@ def _app(path: str, limit: int | None, workers: list[dict[str, Any]]) -> dict[st
 
 
 def change(arbiter, change: int) -> dict[str, Any] | None:
-    """Have more dirty workers, or fewer, until a reload. None: there are none."""
+    """Have more dirty workers, or fewer, until a reload. None: no arbiter runs.
+
+    One that has just been forked looks at the board when it takes signals.
+    """
     pid, board = _present(arbiter)
-    shown = board.description() if board is not None else {}
-    if pid is None or board is None or "target" not in shown:
+    if pid is None or board is None:
         return None
-    before = board.figures[TARGET] or shown["target"]
-    target = min(max(shown["floor"], before + change), MOST)
+    shown = board.description()
+    before = board.figures[TARGET] or shown.get("target", arbiter.cfg.dirty_workers)
+    target = min(max(shown.get("floor", 1), before + change), MOST)
     board.figures[TARGET] = target
     os.kill(pid, signal.SIGTTIN)
     return {"previous": before, "target_workers": target}

@@ -1,12 +1,11 @@
 """More clients that stall than a worker has connections: the honest are served all the time."""
 
-import selectors
-import socket
 import statistics
 import time
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from helpers.crowd import crowd
 from helpers.meanwhile import repeating
 from helpers.server import SANITIZED, Stopwatch
 from helpers.status_port import Port
@@ -33,60 +32,10 @@ KINDS = {
 }
 
 
-class Attackers:
-    """Clients on bare sockets that never wait for anything."""
-
-    def __init__(self, address, kind):
-        self.first, self.drop = KINDS.get(kind, (b"\x16", b""))
-        self.address = address
-        self.begun = 0
-        self.selector = selectors.DefaultSelector()
-        self.all = [self.open() for _ in range(ATTACKERS)]
-
-    def open(self):
-        sock = socket.socket()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        sock.setblocking(False)
-        sock.connect_ex(self.address)
-        self.selector.register(sock, selectors.EVENT_WRITE)
-        return sock
-
-    def begin(self):
-        """Those that are connected say what they want."""
-        for key, _ in self.selector.select(0):
-            self.selector.unregister(key.fileobj)
-            self.begun += 1
-            send(key.fileobj, self.first)
-
-    def drip(self):
-        for sock in self.all:
-            send(sock, self.drop)
-
-
-def send(sock, data):
-    try:
-        if data:
-            sock.send(data)
-    except OSError:
-        pass  # it was closed, or its buffer is full
-
-
-@contextmanager
 def attack(server, kind):
     """So many attackers of a kind, all of them begun."""
-    attackers = Attackers(server.address, kind)
-
-    def go_on():
-        attackers.begin()
-        attackers.drip()
-
-    try:
-        with repeating(go_on):
-            wait_until(lambda: attackers.begun == ATTACKERS, "all have begun")
-            yield attackers
-    finally:
-        for sock in attackers.all:
-            sock.close()
+    first, drop = KINDS.get(kind, (b"\x16", b""))
+    return crowd(server.address, ATTACKERS, first, drop)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ RUN = (
     "test_frameworks.py::*-starlette*",
     "test_frameworks.py::*-fastapi*",
     "test_frameworks.py::*-django*",
+    "test_h2spec.py::*",
     "test_hostile_gateways.py::*",
     "test_hostile_http2.py::*",
     "test_http2.py::test_tasks*",

@@ -212,6 +212,33 @@ ATTACKS = {
     )
 }
 
+# Clients that stall: what each sends at once, and then every now and then.
+
+BEGUN = PREFACE + frame(SETTINGS, 0, 0)
+LONG = number(16000)[1:]  # the length of a frame that is to come
+
+STALLERS = {
+    "prefaces": (PREFACE[:5], b""),
+    "settings": (PREFACE + LONG + bytes([SETTINGS]), b"\0"),
+    "heads": (BEGUN + LONG + bytes([HEADERS, END_STREAM]) + number(1) + fields(), b"\0"),
+    "continuations": (
+        BEGUN + frame(HEADERS, END_STREAM, 1, fields()),
+        frame(CONTINUATION, 0, 1, b"\0\1x\1y"),
+    ),
+    "bodies": (BEGUN + upload(1), frame(DATA, 0, 1, b"x")),
+    "windows": (
+        PREFACE + frame(SETTINGS, 0, 0, b"\0\4\0\0\0\0") + request(1, b"/big?1000000"),
+        window(1, 1),
+    ),
+    "sockets": (
+        PREFACE
+        + frame(SETTINGS, 0, 0, b"\0\4\x7f\xff\xff\xff")
+        + window(1 << 30)
+        + request(1, b"/big?8000000"),
+        b"",
+    ),
+}
+
 PIECE = 16 * 1024
 
 
@@ -219,6 +246,13 @@ def connect(address: tuple[str, int]) -> socket.socket:
     sock = socket.create_connection(address, 10)
     sock.sendall(PREFACE + frame(SETTINGS, 0, 0))
     return sock
+
+
+def split(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """The frames of an answer: type, flags and stream of each."""
+    while len(data) >= 9:
+        yield data[3], data[4], int.from_bytes(data[5:9], "big")
+        data = data[9 + int.from_bytes(data[:3], "big") :]
 
 
 class Goaway:
@@ -246,7 +280,7 @@ def take(sock: socket.socket) -> bytes | None:
         return sock.recv(1 << 20) or None
     except BlockingIOError:
         return b""
-    except OSError:
+    except ConnectionError:
         return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
 import os
 import signal
 import threading
@@ -16,6 +17,12 @@ from helpers.gate import pass_gate
 from gunicorn.dirty import DirtyApp, get_dirty_client, get_dirty_client_async, stash
 
 JOBS = "process.dirty_app:Jobs"
+
+
+def run_for_ever(begun):
+    begun.set()
+    while True:
+        time.sleep(0.01)  # a signal may come before pause(), which would not return
 
 
 class Jobs(DirtyApp):
@@ -63,6 +70,17 @@ class Jobs(DirtyApp):
 
     def kill(self):
         os.kill(os.getpid(), signal.SIGKILL)
+
+    def terminate_a_child(self):
+        """Return the status of a process that SIGTERM reaches, as of a pool that is terminated."""
+        context = multiprocessing.get_context("fork")
+        begun = context.Event()
+        child = context.Process(target=run_for_ever, args=(begun,))
+        child.start()
+        begun.wait()
+        child.terminate()
+        child.join()
+        return child.exitcode
 
     def sleep(self, seconds):
         time.sleep(seconds)

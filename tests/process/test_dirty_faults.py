@@ -10,10 +10,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from helpers.status_port import Port
 from helpers.wire import wait_until
 from process.dirty_app import JOBS
 from process.dirty_masters import PATIENCE, arbiters, children, client_of, options
 
+from gunicorn._dirty import Board
+from gunicorn.ctl import ControlClient
 from gunicorn.dirty import (
     DirtyClient,
     DirtyConnectionError,
@@ -76,6 +79,28 @@ def test_a_worker_whose_arbiter_dies_while_it_imports_ends_quietly(dirty, tmp_pa
     gate.open()
     one.wait_gone([worker])
     assert "Traceback" not in one.log
+    assert one.stop() == 0
+
+
+def test_a_worker_that_is_removed_while_it_imports_breaks_no_rule(master, tmp_path, gate):
+    (tmp_path / "jobs.py").write_text(
+        "import os, signal\nfrom helpers.gate import pass_gate\n"
+        "from process.dirty_app import Jobs\n"
+        "if os.path.exists('slow'):\n"
+        f"    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    pass_gate({gate.path!r})\n"
+    )
+    one = master(*options(("process.dirty_app:Other:1", "jobs:Jobs"), workers=1), control=True)
+    client_of(one).execute("jobs:Jobs", "pid")
+    (tmp_path / "slow").touch()
+    with ControlClient(one.wait_for_log(r"Control socket: (\S+)")[1]) as control:
+        control.send_command("dirty add")
+        gate.wait()
+        control.send_command("dirty remove")
+        gate.open()
+        wait_until(
+            lambda: len(control.send_command("show dirty")["workers"]) == 1, "the second has ended"
+        )
+    assert "is killed:" not in one.log
     assert one.stop() == 0
 
 
@@ -165,6 +190,78 @@ def test_sigterm_for_all_processes_lets_the_last_requests_call(master, gate):
     assert "killed by signal" not in one.log
 
 
+@pytest.mark.parametrize("first", ["arbiter", "group"])
+def test_further_sigterms_cost_a_worker_no_call(dirty, gate, first):
+    """The arbiter may have it stop before, as it has fewer workers, or a signal for the group."""
+    one, client = dirty(workers=2)
+    with ThreadPoolExecutor(2) as threads:
+        calls = [threads.submit(client_of(one).execute, JOBS, "wait", gate.path) for _ in range(2)]
+        gate.wait(2)
+        workers = children(*arbiters(one))
+        if first == "arbiter":
+            os.kill(*arbiters(one), signal.SIGTTOU)
+        for _ in range(20):
+            for worker in workers:
+                os.kill(worker, signal.SIGTERM)
+            assert client.execute(JOBS, "pid") not in workers
+        gate.open()
+        assert {call.result() for call in calls} == set(workers)
+    one.wait_gone(workers)
+    assert "ERROR" not in one.log
+    assert one.stop() == 0
+
+
+def test_sigterm_does_not_cut_the_end_of_an_application_short(dirty, tmp_path, gate):
+    (tmp_path / "jobs.py").write_text(
+        "import os, pathlib\nfrom helpers.gate import pass_gate\n"
+        "from process.dirty_app import Jobs\nclass Slow(Jobs):\n"
+        "    def close(self):\n        if not os.path.exists('quick'):\n"
+        f"            pass_gate({gate.path!r})\n"
+        "            pathlib.Path('closed').write_text(str(os.getpid()))\n"
+    )
+    one, client = dirty(apps=("jobs:Slow",), workers=1)
+    worker = client.execute("jobs:Slow", "pid")
+    os.kill(worker, signal.SIGTERM)
+    gate.wait()
+    for _ in range(5):
+        os.kill(worker, signal.SIGTERM)
+        assert client.execute("jobs:Slow", "pid") != worker
+    gate.open()
+    one.wait_gone([worker])
+    assert (tmp_path / "closed").read_text() == str(worker)
+    (tmp_path / "quick").touch()
+    assert one.stop() == 0
+
+
+def test_sigterm_ends_a_process_that_an_action_forked_and_not_its_worker(dirty):
+    one, client = dirty(workers=1)
+    worker = client.execute(JOBS, "pid")
+    assert client.execute(JOBS, "terminate_a_child") == -signal.SIGTERM
+    assert [client.execute(JOBS, "pid") for _ in range(10)] == [worker] * 10
+    assert one.stop() == 0
+    assert "ERROR" not in one.log
+
+
+def test_calls_that_wait_at_a_reload_leave_nothing_in_the_arbiter_before(dirty, gate):
+    """It looks for callers that have left, while it finishes its last call."""
+    one, client = dirty(workers=1, config="import gunicorn.dirty.arbiter as a\na.SWEEP = 0.01\n")
+    before = client.execute(JOBS, "pid")
+    with ThreadPoolExecutor(2) as threads:
+        running = threads.submit(client_of(one).execute, JOBS, "wait", gate.path)
+        gate.wait()
+        waiting = threads.submit(client_of(one).execute, JOBS, "pid")
+        metrics = Port.private(one.pid)
+        wait_until(lambda: "dirty_calls_waiting 1" in metrics.text("/metrics"), "it waits")
+        one.kill(signal.SIGHUP)
+        assert waiting.result() != before
+        for number in range(50):
+            assert client_of(one).execute(JOBS, "echo", number) == number
+        gate.open()
+        assert running.result() == before
+    assert "Exception" not in one.log
+    assert one.stop() == 0
+
+
 def test_sigterm_for_the_arbiter_alone_costs_no_call(dirty):
     one, client = dirty(workers=2)
     client.execute(JOBS, "echo", 1)
@@ -190,6 +287,36 @@ def test_sigterm_for_the_arbiter_alone_costs_no_call(dirty):
     wait_until(lambda: old not in arbiters(one), "it is collected")
     assert len(arbiters(one)) == 1
     assert one.stop() == 0
+
+
+def test_operators_change_the_number_of_workers_before_the_arbiter_has_begun(master, gate):
+    config = gate.hook("on_dirty_starting(arbiter)")
+    one = master(*options(workers=1), config=config, control=True)
+    with ControlClient(one.wait_for_log(r"Control socket: (\S+)")[1]) as control:
+        gate.wait()
+        assert control.send_command("dirty add 2")["target_workers"] == 3
+        assert control.send_command("dirty remove")["target_workers"] == 2
+        gate.open()
+        shown = wait_until(lambda: two_ready(control.send_command("show dirty")), "two are ready")
+        assert shown["target"] == 2
+    assert one.stop() == 0
+
+
+def two_ready(shown):
+    return shown if [one["phase"] for one in shown["workers"]] == ["ready"] * 2 else None
+
+
+def test_a_board_shows_the_last_description_also_of_many_workers():
+    board = Board()
+    assert board.description() == {}
+    for count in (1, 4000, 2):
+        described = {"workers": [{"pid": number, "apps": ["a:B"] * 10} for number in range(count)]}
+        board.describe(described)
+        assert board.description() == described
+    board.describe({"workers": "x" * 2**20})
+    assert board.description() == {}, "it is too long"
+    board.clear()
+    board.close()
 
 
 # ---- the directory of the socket ----

@@ -450,6 +450,22 @@ def test_application_that_does_not_receive_stops_the_client(server):
         wait_until(lambda: noted(server, query, 2), "the application goes on")
 
 
+def test_client_that_has_always_sent_more_delays_no_other(server):
+    """Its task need not wait for messages, and lets others run nevertheless."""
+    many = 1500
+    with WebSocket.open(server, "/busy") as crowd, WebSocket.open(server, "/count") as other:
+        other.send(b"how many?")
+        assert other.receive() == (TEXT, b"0")
+        crowd.connection.send(frame(TEXT, b"x") * many)
+        wait_until(lambda: asked(other) > 0, "it has begun")
+        assert asked(other) < many
+
+
+def asked(client) -> int:
+    client.send(b"how many?")
+    return int(client.receive()[1])
+
+
 def test_client_that_does_not_read_makes_send_wait(server):
     """Memory stays flat, and both tasks get an OSError when the client leaves."""
     target, query = at("/flood")

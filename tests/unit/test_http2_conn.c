@@ -570,6 +570,34 @@ static void a_client_that_reads_again_is_read_again(void **state)
     close_all();
 }
 
+static void answer_piece(struct request *request)
+{
+    served_put(request, big, 20 * 1000, NULL, &(bool){false});
+}
+
+/* Its last bytes wait for the socket when the connection has no stream any more. */
+static void a_slow_client_gets_the_end_of_its_answer(void **state)
+{
+    struct engine_options options = http2_options();
+    (void)state;
+    options.keepalive_ms = 2000;
+    open_with(&options, answer_piece);
+    conn = served_connect(true);
+    h2_close(&client);
+    h2_open(&client);
+    talk();
+    h2_get(&client, "/");
+    send_now();
+    const struct http2_conn *h2 = conn->session;
+    assert_true(h2->rest && list_empty(&h2->streams));
+    assert_true(conn->timer.deadline > served.engine->now_ms + options.keepalive_ms);
+    assert_non_null(strstr(talk(), "1 closed 0 with 20000"));
+    assert_true(conn->timer.deadline <= served.engine->now_ms + options.keepalive_ms);
+    expire();
+    assert_non_null(strstr(talk(), "goaway 1 0"));
+    close_all();
+}
+
 /* Its reset waits for the client to read, and the rest of the body comes before that. */
 static void a_body_that_was_given_up_does_not_run(void **state)
 {
@@ -876,6 +904,7 @@ int main(void)
         cmocka_unit_test(a_client_that_reads_again_is_read_again),
         cmocka_unit_test(an_unfinished_head_is_cut_off),
         cmocka_unit_test(resets_do_not_multiply_requests),
+        cmocka_unit_test(a_slow_client_gets_the_end_of_its_answer),
         cmocka_unit_test(a_body_that_was_given_up_does_not_run),
         cmocka_unit_test(a_body_waits_for_room),
         cmocka_unit_test(but_not_for_ever),

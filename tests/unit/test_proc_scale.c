@@ -430,6 +430,18 @@ static void test_room(void **state)
     assert_int_equal(scale_room(INT64_MAX, 0, 1), UINT_MAX);
 }
 
+static void test_size(void **state)
+{
+    int64_t size = scale_size(50, 100);
+    (void)state;
+    assert_int_equal(size, 100);
+    size = scale_size(size * SCALE_SIZE_LOOKS, 50 * SCALE_SIZE_LOOKS);
+    assert_int_equal(size, 100 * SCALE_SIZE_LOOKS - 50);
+    for (int i = 0; i < 8 * SCALE_SIZE_LOOKS; i++)
+        size = scale_size(size, 0);
+    assert_true(size < SCALE_SIZE_LOOKS);
+}
+
 static void test_names(void **state)
 {
     (void)state;
@@ -451,6 +463,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_worker_that_was_needed_again_stays_longer, begin),
         cmocka_unit_test_setup(test_false_figures, begin),
         cmocka_unit_test(test_room),
+        cmocka_unit_test(test_size),
         cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

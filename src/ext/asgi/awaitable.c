@@ -1,11 +1,16 @@
 #include "ext/asgi/awaitable.h"
 
+#include "base/clock.h"
+
+enum { TURN_MS = 4 }; /* after which a task lets others run, although it need not wait */
+
 struct awaitable {
     PyObject_HEAD struct list link; /* in the queue, while it has a future */
     struct awaitable_queue *queue;
     PyObject *owner;
     PyObject *future; /* the task waits for it; NULL: it does not wait */
     awaitable_poll poll;
+    bool resumed; /* the loop has turned since it was first awaited */
     bool over;
 };
 
@@ -20,7 +25,7 @@ PyObject *awaitable_new(struct core_state *state, PyObject *owner, struct awaita
     self->owner = Py_XNewRef(owner);
     self->future = NULL;
     self->poll = poll;
-    self->over = false;
+    self->resumed = self->over = false;
     PyObject_GC_Track(self);
     return (PyObject *)self;
 }
@@ -80,6 +85,19 @@ static PyObject *wait_for_wake(struct awaitable *self)
     return future;
 }
 
+/* Whether the loop has to turn first: a task whose client always has more for it would not let any
+ * other run. */
+static bool gives_way(struct awaitable *self)
+{
+    struct awaitable_queue *queue = self->queue;
+    uint64_t now_ms = clock_ms();
+    bool fresh = self->resumed || queue->turn_ms == 0;
+    self->resumed = true;
+    if (fresh)
+        queue->turn_ms = now_ms;
+    return !fresh && now_ms - queue->turn_ms >= TURN_MS;
+}
+
 static PySendResult fail(struct awaitable *self)
 {
     self->over = true;
@@ -96,6 +114,10 @@ static PySendResult awaitable_step(PyObject *op, PyObject *value, PyObject **res
         return PYGEN_ERROR;
     }
     stop_waiting(self);
+    if (self->queue && gives_way(self)) {
+        *result = Py_NewRef(Py_None); /* as asyncio.sleep(0) does */
+        return PYGEN_NEXT;
+    }
     *result = self->poll(self->owner);
     if (*result) {
         self->over = self->queue != NULL;

@@ -8,7 +8,8 @@
 /*
  * receive() and send() return a coroutine in C (collections.abc.Coroutine). It completes at
  * once, without a turn of the event loop, when its poll function has a result. Else the task that
- * awaits it waits for a Future of its own, until awaitable_wake(), and it polls again.
+ * awaits it waits for a Future of its own, until awaitable_wake(), and it polls again. If the task
+ * has done without a turn for some milliseconds, there is one first.
  */
 
 /* The futures of the event loop: its create_future(), and names of what they have. Borrowed. */
@@ -21,6 +22,7 @@ struct awaitable_futures {
 struct awaitable_queue {
     struct list waiting;
     const struct awaitable_futures *futures;
+    uint64_t turn_ms; /* of the event loop, the last that one of them has seen; 0: none yet */
 };
 
 /* A new reference to the result; NULL with an exception; NULL without one: not yet, and the
@@ -32,6 +34,7 @@ static inline void awaitable_queue_init(struct awaitable_queue *queue,
 {
     list_init(&queue->waiting);
     queue->futures = futures;
+    queue->turn_ms = 0;
 }
 
 /* A new one that holds `owner`; NULL with an exception. */

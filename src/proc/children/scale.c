@@ -43,6 +43,11 @@ unsigned scale_room(int64_t limit, int64_t used, int64_t each)
     return room < UINT_MAX ? (unsigned)room : UINT_MAX;
 }
 
+int64_t scale_size(int64_t before, int64_t present)
+{
+    return present >= before ? present : before - (before - present) / SCALE_SIZE_LOOKS;
+}
+
 /* How long a request that comes now waits, about: the requests before it, divided by those that
  * begin in a ms. If none begins, it is the time since they wait. */
 static int64_t estimate_wait(const struct scale *scale, const struct scale_sample *s)

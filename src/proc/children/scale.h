@@ -20,12 +20,13 @@
  */
 
 enum {
-    SCALE_WORKERS = 2048,  /* most workers */
-    SCALE_MS = 200,        /* between two samples while requests run, and between two additions */
-    SCALE_CLEAR_MS = 2000, /* a queue that is run in this time is no reason for a worker more */
-    SCALE_DOWN_MS = 1000,  /* between two removals */
-    SCALE_PATIENCE = 16,   /* down_idle_ms is doubled up to so many times */
-    SCALE_LOG_MS = 60000,  /* between two reports that a worker more is not possible */
+    SCALE_WORKERS = 2048,   /* most workers */
+    SCALE_MS = 200,         /* between two samples while requests run, and between two additions */
+    SCALE_CLEAR_MS = 2000,  /* a queue that is run in this time is no reason for a worker more */
+    SCALE_DOWN_MS = 1000,   /* between two removals */
+    SCALE_PATIENCE = 16,    /* down_idle_ms is doubled up to so many times */
+    SCALE_LOG_MS = 60000,   /* between two reports that a worker more is not possible */
+    SCALE_SIZE_LOOKS = 256, /* see scale_size() */
 };
 
 /* Workers that use, or wait for, more of the processors are not helped by one more. */
@@ -90,5 +91,10 @@ enum scale_decision scale_decide(struct scale *scale, const struct scale_sample 
  * and `each` to a worker. Without a limit (0), or if a size is not known (negative), for any
  * number. */
 unsigned scale_room(int64_t limit, int64_t used, int64_t each);
+
+/* The bytes to expect of a worker after one more look at the largest: `before` is what was
+ * expected, `present` its size now. A larger one counts at once; a smaller one by a part of
+ * SCALE_SIZE_LOOKS, because requests that took the memory come again. */
+int64_t scale_size(int64_t before, int64_t present);
 
 #endif

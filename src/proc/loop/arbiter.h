@@ -146,6 +146,7 @@ struct arbiter_scaler {
     struct pollable timer;
     unsigned room;                       /* workers for which there is memory … */
     int64_t room_at;                     /* … and when that was looked at; 0: never */
+    int64_t worker_size;                 /* bytes that are expected of a worker */
     uint64_t decisions[SCALE_DECISIONS]; /* since the start */
 };
 

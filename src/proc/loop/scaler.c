@@ -32,19 +32,27 @@ static int64_t most(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-/* The bytes that a worker may take: max_rss, else those of the largest one. */
-static int64_t worker_size(const struct arbiter *a)
+static int64_t largest_worker(const struct arbiter *a)
 {
-    int64_t size = a->limits.max_rss;
+    int64_t size = 0;
 
-    for (size_t i = 0; a->limits.max_rss == 0 && i < a->children.count; i++)
+    for (size_t i = 0; i < a->children.count; i++)
         if (a->children.list[i].kind == CHILD_WORKER)
             size = most(size, memory_of(a->children.list[i].pid));
     return size;
 }
 
+/* The bytes that a worker may take: max_rss, else those that are expected. */
+static int64_t worker_size(struct arbiter *a)
+{
+    if (a->limits.max_rss > 0)
+        return a->limits.max_rss;
+    a->scaler.worker_size = scale_size(a->scaler.worker_size, largest_worker(a));
+    return a->scaler.worker_size;
+}
+
 /* For how many workers the control group and the machine have memory. */
-static unsigned find_room(const struct arbiter *a)
+static unsigned find_room(struct arbiter *a)
 {
     int64_t each = worker_size(a), group = oom_limit(&a->oom), free = memory_available();
     unsigned in_group =

@@ -8,8 +8,14 @@
 
 enum { DIGIT_BITS = 6, NO_DIGIT = 64 };
 
-/* Settings whose values are limited (RFC 9113 §6.5.2). */
-enum { ENABLE_PUSH = 2, INITIAL_WINDOW_SIZE = 4, MAX_FRAME_SIZE = 5 };
+/* Settings whose values are limited (RFC 9113 §6.5.2, RFC 8441 §3, RFC 9218 §2.1). */
+enum {
+    ENABLE_PUSH = 2,
+    INITIAL_WINDOW_SIZE = 4,
+    MAX_FRAME_SIZE = 5,
+    ENABLE_CONNECT_PROTOCOL = 8,
+    NO_RFC7540_PRIORITIES = 9,
+};
 enum { LEAST_FRAME = 1 << 14, MOST_FRAME = (1 << 24) - 1 };
 
 static struct str value_of(const char *data, const struct head_field *field)
@@ -72,6 +78,8 @@ static bool is_valid(const uint8_t *setting)
                      (uint32_t)setting[4] << 8 | setting[5];
     switch (name) {
     case ENABLE_PUSH:
+    case ENABLE_CONNECT_PROTOCOL:
+    case NO_RFC7540_PRIORITIES:
         return value <= 1;
     case INITIAL_WINDOW_SIZE:
         return value <= INT32_MAX;

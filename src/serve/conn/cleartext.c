@@ -68,6 +68,8 @@ static void judge(struct engine *engine, struct conn *conn, const char *data, si
 {
     if (memcmp(data, PREFACE, n) == 0 && n == PREFACE_SIZE)
         become(engine, conn, &http2_protocol);
+    else if (memcmp(data, PREFACE, n) == 0 && proxied_has_ended(conn))
+        conn_close(engine, conn);
     else if (memcmp(data, PREFACE, n) == 0)
         await_rest(engine, conn);
     else if (!engine->options.http2_upgrade)

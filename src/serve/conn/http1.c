@@ -58,6 +58,12 @@ static bool is_receiving(const struct conn *conn)
            (phase_of(conn) == PHASE_HEAD || phase_of(conn) == PHASE_BODY);
 }
 
+/* The rest of a body is on its way that the application has not received. */
+static bool is_wasting(const struct conn *conn)
+{
+    return conn->state == CONN_OPEN && phase_of(conn) == PHASE_FLUSH && conn->request->body.wasted;
+}
+
 /* Refusals */
 
 static void answered(struct engine *engine, struct conn *conn);
@@ -203,40 +209,6 @@ static void ready(struct engine *engine, struct conn *conn)
 
 /* Bodies */
 
-/* The rate that a body must keep up, in bytes a second; 0: any. */
-static uint32_t body_rate(const struct engine *engine)
-{
-    uint32_t rate = engine->options.body_min_rate;
-    return rate == 0 && engine->drained ? BODY_RATE : rate;
-}
-
-static uint32_t body_window_ms(const struct engine *engine)
-{
-    return engine->drained ? DRAIN_IDLE_MS : BODY_WINDOW_MS;
-}
-
-/* A least rate leaves no room for a pause of BODY_TIMEOUT_MS. */
-static void await_body(struct engine *engine, struct conn *conn)
-{
-    struct body *body = &conn->request->body;
-    if (body_rate(engine) == 0) {
-        conn_deadline_in(engine, conn, BODY_TIMEOUT_MS);
-    } else if (!body->timed) {
-        body->timed = true;
-        conn_deadline_in(engine, conn, body_window_ms(engine));
-    }
-}
-
-/* Its window is over: whether it gets another one. */
-static bool body_goes_on(struct engine *engine, struct conn *conn)
-{
-    struct request *request = conn->request;
-    if (!request->body.timed ||
-        !body_keeps_pace(request, body_rate(engine), body_window_ms(engine)))
-        return false;
-    return !engine->drained || engine->now_ms < drain_requests_until(engine);
-}
-
 static void went_on(struct engine *engine, struct conn *conn, enum body_progress progress)
 {
     const char *text;
@@ -247,7 +219,7 @@ static void went_on(struct engine *engine, struct conn *conn, enum body_progress
         ready(engine, conn);
         break;
     case BODY_PARTIAL:
-        await_body(engine, conn);
+        http1_await_body(engine, conn);
         break;
     case BODY_MALFORMED:
         status = conn->protocol->form->body_fault(conn->request, &text);
@@ -418,7 +390,7 @@ static void go_on_with_room(struct engine *engine, struct conn *conn)
         return;
     if (phase_of(conn) == PHASE_BODY) {
         conn->request->body.timed = false;
-        await_body(engine, conn);
+        http1_await_body(engine, conn);
     } else {
         conn_deadline_at(engine, conn, engine->now_ms, engine->options.header_timeout_ms);
     }
@@ -531,10 +503,14 @@ static void look_at_client(struct engine *engine, struct conn *conn)
         flow_readable(engine, conn);
 }
 
+static void waste_rest(struct engine *engine, struct conn *conn);
+
 static void readable(struct engine *engine, struct conn *conn)
 {
     if (is_reading(conn))
         read_on(engine, conn);
+    else if (is_wasting(conn))
+        waste_rest(engine, conn);
     else if (phase_of(conn) == PHASE_RUNNING)
         look_at_client(engine, conn);
 }
@@ -591,23 +567,37 @@ static void next_request(struct engine *engine, struct conn *conn)
         drain_last_chance(engine, conn);
 }
 
-/*
- * Bytes of the client that we did not take would make close() a reset. Who wanted to go on may have
- * sent the next request already, of which the loop has not told us yet.
- */
-static bool may_have_unread(const struct conn *conn)
+static void await_waste(struct engine *engine, struct conn *conn)
 {
-    struct request *request = conn->request;
-    const struct http1_parser *parser = &http1_state(request)->parser;
-    return !request->body.complete || request->input_at < request->input_size || conn->readable ||
-           (parser->keep_alive && socket_has_data(conn->io.fd)) ||
-           (conn->tls && tls_has_unread(conn->tls));
+    if (!is_wasting(conn)) {
+        if (request_phase(conn->request) != PHASE_FLUSH && !turn_to(engine, conn, PHASE_FLUSH))
+            return;
+        conn->request->body.wasted = true;
+        conn_mark(engine, conn);
+        conn_deadline_in(engine, conn, http1_body_window_ms(engine));
+    }
+    conn_await(engine, conn, 0);
+}
+
+static void waste_rest(struct engine *engine, struct conn *conn)
+{
+    switch (http1_waste_rest(engine, conn)) {
+    case REST_WHOLE:
+        next_request(engine, conn);
+        break;
+    case REST_COMES:
+        await_waste(engine, conn);
+        break;
+    case REST_CUT:
+        conn_close(engine, conn);
+        break;
+    }
 }
 
 static void close_answered(struct engine *engine, struct conn *conn)
 {
     conn_because(conn, CLOSE_ANSWERED);
-    if (may_have_unread(conn))
+    if (http1_may_have_unread(conn))
         conn_linger(engine, conn);
     else
         conn_close(engine, conn);
@@ -651,9 +641,10 @@ static void answered(struct engine *engine, struct conn *conn)
         conn_close(engine, conn);
     else if (atomic_load(&request->out.pending))
         send_rest(engine, conn);
-    else if (response->keep_alive && response->finished && !request->must_close &&
-             request->body.complete)
+    else if (http1_keeps(request) && request->body.complete)
         next_request(engine, conn);
+    else if (http1_keeps(request) && http1_rest_is_small(request))
+        waste_rest(engine, conn);
     else if (looks_whole(response))
         close_cut_short(engine, conn);
     else
@@ -704,8 +695,12 @@ static void expired(struct engine *engine, struct conn *conn)
         readable(engine, conn);
         return;
     }
-    if (phase_of(conn) == PHASE_BODY && body_goes_on(engine, conn)) {
-        conn_deadline_in(engine, conn, body_window_ms(engine));
+    if (phase_of(conn) == PHASE_BODY && http1_body_goes_on(engine, conn)) {
+        conn_deadline_in(engine, conn, http1_body_window_ms(engine));
+        return;
+    }
+    if (is_wasting(conn)) {
+        conn_close_because(engine, conn, CLOSE_BODY_TIMEOUT);
         return;
     }
     if (phase_of(conn) == PHASE_FLUSH && conn_takes(conn)) {
@@ -724,18 +719,12 @@ static void expired(struct engine *engine, struct conn *conn)
 /* From now on a body has to keep pace. */
 static void drain(struct engine *engine, struct conn *conn)
 {
-    (void)engine;
+    if (is_wasting(conn))
+        conn_deadline_in(engine, conn, DRAIN_IDLE_MS);
     if (phase_of(conn) != PHASE_BODY)
         return;
     conn->request->body.timed = true;
     conn->request->body.arrived = 0;
-}
-
-/* Unread bytes would make close() a reset, in which the answer is lost. */
-static void waste_unread(const struct conn *conn)
-{
-    char waste[WASTE_SIZE];
-    (void)!socket_recv(conn->io.fd, waste, sizeof(waste));
 }
 
 static void answer_last(struct engine *engine, struct conn *conn, int status, const char *text)
@@ -743,7 +732,7 @@ static void answer_last(struct engine *engine, struct conn *conn, int status, co
     if (!turn_to(engine, conn, PHASE_FLUSH)) /* from now on the answer is the leader's */
         return;
     send_refusal(engine, conn->request, status, text);
-    waste_unread(conn);
+    http1_waste_unread(conn);
 }
 
 static bool cut(struct engine *engine, struct conn *conn, enum metrics_close reason, int status,

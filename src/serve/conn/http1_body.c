@@ -142,6 +142,34 @@ void http1_go_on(struct request *request)
         request->response.broken = true;
 }
 
+/* Its pace */
+
+uint32_t http1_body_window_ms(const struct engine *engine)
+{
+    return engine->drained ? DRAIN_IDLE_MS : BODY_WINDOW_MS;
+}
+
+/* A least rate leaves no room for a pause of BODY_TIMEOUT_MS. */
+void http1_await_body(struct engine *engine, struct conn *conn)
+{
+    struct body *body = &conn->request->body;
+    if (inflow_least_rate(engine) == 0) {
+        conn_deadline_in(engine, conn, BODY_TIMEOUT_MS);
+    } else if (!body->timed) {
+        body->timed = true;
+        conn_deadline_in(engine, conn, http1_body_window_ms(engine));
+    }
+}
+
+bool http1_body_goes_on(struct engine *engine, struct conn *conn)
+{
+    struct request *request = conn->request;
+    if (!request->body.timed ||
+        !body_keeps_pace(request, inflow_least_rate(engine), http1_body_window_ms(engine)))
+        return false;
+    return !engine->drained || engine->now_ms < drain_requests_until(engine);
+}
+
 /* Reading, by the application's thread */
 
 static ssize_t fail(struct body *body)

@@ -102,6 +102,13 @@ enum body_progress http1_body_begin(struct request *request);
  * progress. */
 enum body_progress http1_body_received(struct request *request, size_t n, uint64_t *gained);
 
+/* Sets the timer until more of it has to be there. */
+void http1_await_body(struct engine *engine, struct conn *conn);
+
+/* In which its rate is measured; at its end, whether it gets another one. */
+uint32_t http1_body_window_ms(const struct engine *engine);
+bool http1_body_goes_on(struct engine *engine, struct conn *conn);
+
 ssize_t http1_body_read(struct request *request, char *out, size_t n);
 
 /* A few bytes, at once, before anything of the answer: whether the socket takes them. */
@@ -110,7 +117,33 @@ bool http1_send_aside(struct request *request, struct str bytes);
 /* The same for "100 Continue". */
 void http1_go_on(struct request *request);
 
+/* http1_unread.c: bytes of the client that nobody takes */
+
+/* The rest of a body that the application has not received. */
+enum http1_rest { REST_WHOLE, REST_COMES, REST_CUT };
+
+/* Whether it is worth waiting for, so that the connection is kept. Any thread that has the request.
+ */
+bool http1_rest_is_small(struct request *request);
+
+/* Throws away as much of it as is there. */
+enum http1_rest http1_waste_rest(struct engine *engine, struct conn *conn);
+
+/* Whether close() may be a reset, for there are bytes that we did not take. Who wanted to go on may
+ * have sent the next request already, of which the loop has not told us yet. */
+bool http1_may_have_unread(const struct conn *conn);
+
+/* Throws some away, so that close() is none, in which the answer is lost. */
+void http1_waste_unread(const struct conn *conn);
+
 /* http1_stream.c */
+
+/* Whether the answer has left whole and its connection stays. */
+static inline bool http1_keeps(const struct request *request)
+{
+    const struct response *response = &request->response;
+    return response->keep_alive && response->finished && !request->must_close;
+}
 
 extern const struct stream_ops http1_stream, fastcgi_stream;
 

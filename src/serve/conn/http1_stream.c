@@ -27,7 +27,8 @@ static void choose_framing(struct request *request)
     /* No client takes an interim status for an answer: it would wait, and read the next one. */
     response->keep_alive = framed && response->status >= 200 &&
                            http1_state(request)->parser.keep_alive && !request->must_close &&
-                           inflow_is_whole(request) && request->engine->options.keepalive_ms > 0 &&
+                           (inflow_is_whole(request) || http1_rest_is_small(request)) &&
+                           request->engine->options.keepalive_ms > 0 &&
                            !atomic_load_explicit(&request->engine->draining, memory_order_relaxed);
 }
 

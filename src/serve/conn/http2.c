@@ -147,12 +147,13 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
-/* A client that has not had a request answered is new. */
+/* A client that has not had a request answered is new. While bytes wait for the socket,
+ * send_timeout counts. */
 static void time_idleness(struct http2_conn *h2)
 {
     const struct engine_options *options = &h2->engine->options;
     uint32_t ms = options->keepalive_ms > 0 ? options->keepalive_ms : HTTP2_IDLE_MS;
-    if (!is_empty(h2))
+    if (!is_empty(h2) || h2->rest)
         h2->idle_at = 0;
     else if (h2->idle_at == 0 && h2->conn->served > 0)
         h2->idle_at = h2->engine->now_ms + ms;

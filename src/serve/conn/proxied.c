@@ -200,8 +200,7 @@ static enum proxied_result cut_short(const struct engine *engine, const struct p
     return PROXIED_MALFORMED;
 }
 
-/* A loop that does not remember edges is not asked while a part of the header is there. */
-static bool has_ended(const struct conn *conn)
+bool proxied_has_ended(const struct conn *conn)
 {
     return atomic_load_explicit(&conn->gone, memory_order_relaxed) ||
            socket_peer(conn->io.fd) != PEER_THERE;
@@ -223,7 +222,7 @@ static enum proxied_result judge(struct engine *engine, struct conn *conn, char 
         *why = proxy_error_text(&proxy);
         return PROXIED_MALFORMED;
     default:
-        return has_ended(conn) ? cut_short(engine, &proxy, why) : PROXIED_PARTIAL;
+        return proxied_has_ended(conn) ? cut_short(engine, &proxy, why) : PROXIED_PARTIAL;
     }
 }
 

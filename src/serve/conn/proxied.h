@@ -62,6 +62,10 @@ enum proxied_result {
  */
 enum proxied_result proxied_read(struct engine *engine, struct conn *conn, const char **why);
 
+/* Whether the client sends nothing behind the bytes that stand in the socket. A loop that does not
+ * remember edges is not asked while they are there. */
+bool proxied_has_ended(const struct conn *conn);
+
 /* Makes a block, which proxied_valid() has accepted, the connection's. False: no memory. */
 bool proxied_adopt(struct engine *engine, struct conn *conn, const void *block);
 

@@ -59,7 +59,7 @@ static bool take(struct websocket *ws, size_t *taken)
         return false;
     }
     *taken += (size_t)n;
-    if (*taken < READ_TURN && !paused)
+    if (*taken < DUPLEX_READ_TURN && !paused)
         return true;
     conn_read_later(engine, conn);
     return false;

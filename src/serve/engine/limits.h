@@ -77,6 +77,8 @@ enum {
     DUPLEX_READ_SIZE = 32 * 1024,    /* bytes that are read at once, on the stack */
     DUPLEX_QUEUED = 64 * 1024,       /* bytes that wait for the client, after which the application
                                         waits */
+    DUPLEX_READ_TURN = 64 * 1024,    /* bytes of one client before the others have their turn: small
+                                        frames cost much more than their bytes */
     DUPLEX_MESSAGE_MAX = 1 << 30,    /* bytes of a message when the settings give no limit */
     DUPLEX_CLOSE_MS = 5 * 1000,      /* for the client's half of the close handshake */
     DUPLEX_DEFLATE_LEAST = 64,       /* bytes of a message that is compressed */

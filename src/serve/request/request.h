@@ -47,6 +47,7 @@ struct body {
     bool timed;           /* its rate is being measured */
     bool complete;        /* all of it has arrived */
     bool failed;          /* cut short, malformed, or too slow */
+    bool wasted;          /* nobody receives the rest, for which the answered connection waits */
     bool continue_due;    /* "100 Continue" is sent when the application first reads */
 };
 

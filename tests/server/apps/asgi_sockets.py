@@ -75,6 +75,31 @@ async def echo(scope, receive, send):
             await send({**message, "type": "websocket.send"})
 
 
+handled = 0  # messages that took their time
+enough = False
+
+
+async def busy(scope, receive, send):
+    """Each message takes 2 ms, in which nothing else runs."""
+    global handled
+    await accept(receive, send)
+    async for _message in messages(receive):
+        time.sleep(0.002)
+        handled += 1
+        if enough:
+            return
+
+
+async def count(scope, receive, send):
+    """Says how many of the others there were, until it is closed."""
+    global enough
+    await accept(receive, send)
+    async for message in messages(receive):
+        if message["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": str(handled)})
+    enough = True
+
+
 async def show_scope(scope, receive, send):
     await accept(receive, send)
     await send({"type": "websocket.send", "text": repr(dict(scope))})
@@ -254,4 +279,5 @@ PATHS = {
     "return_open": return_open, "close": close, "wrong": wrong, "after": after,
     "disconnects": disconnects, "deaf": deaf, "slow": slow, "flood": flood,
     "concurrent": concurrent, "blocked": blocked, "kept": kept, "context": context, "pid": pid,
+    "busy": busy, "count": count,
 }  # fmt: skip
